@@ -1,0 +1,66 @@
+//! What can go wrong with a runtime: a kind to act upon, a message and a cause to read.
+
+use std::error::Error;
+use std::fmt;
+
+/// What the caller can do about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RuntimeErrorKind {
+    /// The image is not there. The operator builds it (`mgx images`).
+    ImageMissing,
+    /// The engine cannot be reached. It may come back: wait, and try again.
+    Unavailable,
+    /// The engine did not answer in time. What was asked for may have happened all the same.
+    Deadline,
+    /// A container of this slot exists already.
+    Conflict,
+    /// The container was made, but its runner never became ready.
+    NotReady,
+    /// No container of this slot exists.
+    NotFound,
+    /// The engine refused the request: trying again will not help.
+    Refused,
+}
+
+/// A failed call to a runtime.
+#[derive(Debug)]
+pub struct RuntimeError {
+    kind: RuntimeErrorKind,
+    message: String,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl RuntimeError {
+    /// An error with no deeper cause. `message` is a lower-case fragment that says what was tried.
+    pub fn new(kind: RuntimeErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), source: None }
+    }
+
+    /// Adds what caused it.
+    #[must_use]
+    pub fn because(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// What to do about it.
+    pub fn kind(&self) -> RuntimeErrorKind {
+        self.kind
+    }
+}
+
+impl fmt::Display for RuntimeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        match &self.source {
+            Some(source) => write!(f, ": {source}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Error for RuntimeError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_ref().map(|source| &**source as _)
+    }
+}
