@@ -8,6 +8,8 @@ use jiff::Timestamp;
 use mgx_agent_runner::{SessionId, WorkspaceId};
 use serde::{Deserialize, Serialize};
 
+use crate::file::FileError;
+
 /// A session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
@@ -146,5 +148,5 @@ pub enum SessionError {
     Store(StoreError),
     /// The workspace could not be made or removed.
     #[error("cannot prepare the workspace: {0}")]
-    Workspace(std::io::Error),
+    Workspace(FileError),
 }
