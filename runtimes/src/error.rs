@@ -18,6 +18,8 @@ pub enum RuntimeErrorKind {
     NotReady,
     /// No container of this slot exists.
     NotFound,
+    /// The container waits for its invocation: nothing of a job has run in it.
+    NotInvoked,
     /// The engine refused the request: trying again will not help.
     Refused,
 }

@@ -38,7 +38,8 @@ pub trait Runtime: Send + Sync + fmt::Debug {
     /// or with a [`Run`] that reports the container's death if it died meanwhile.
     ///
     /// # Errors
-    /// `NotFound` if there is no container in the slot.
+    /// `NotFound` if there is no container in the slot, `NotInvoked` if it was never given its invocation,
+    /// `NotReady` if its runner does not call back.
     async fn reattach(&self, slot: &SlotId) -> Result<Run, RuntimeError>;
 
     /// Kills and deletes the container of `slot` and all that was made for it. Succeeds if there is none.

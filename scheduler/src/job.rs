@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! queued ──▶ admitted ──▶ starting ──▶ running ──▶ stopping ──▶ succeeded | failed | cancelled | timed_out
-//!   ▲  │          │         │   │         │                          ▲
-//!   │  └──────────┴─────────┼───┴─────────┴──────────────────────────┘
-//!   └───────────────────────┘ (start never acknowledged: next attempt)
+//!   ▲ │         │ │         │ │         │ │                        ▲
+//!   │ └─────────│─┴─────────│─┴─────────│─┴────────────────────────┘
+//!   └───────────┴───────────┴───────────┘ (its command never began: next attempt)
 //! ```
 //!
 //! [`State::after`] decides every change of state; everything else only calls it.
@@ -148,7 +148,7 @@ pub enum Transition {
     Start,
     /// Its command runs.
     Run,
-    /// Its start was never acknowledged: back into the line.
+    /// Its command never began: back into the line.
     Requeue,
     /// Its command is to end, and this is why.
     Stop(Outcome),
@@ -177,7 +177,7 @@ impl State {
             (Self::Queued, T::Admit) => Ok(Self::Admitted),
             (Self::Admitted, T::Start) => Ok(Self::Starting),
             (Self::Starting, T::Run) => Ok(Self::Running),
-            (Self::Admitted | Self::Starting, T::Requeue) => Ok(Self::Queued),
+            (Self::Admitted | Self::Starting | Self::Running, T::Requeue) => Ok(Self::Queued),
             (Self::Starting | Self::Running, T::Stop(outcome)) => Ok(Self::Stopping(outcome)),
             (Self::Stopping(first), T::Stop(_)) => Ok(Self::Stopping(first)),
             (Self::Stopping(first), T::End(_)) => Ok(Self::Ended(first)),
@@ -196,12 +196,17 @@ impl State {
         }
     }
 
+    /// How it has ended.
+    pub fn outcome(self) -> Option<Outcome> {
+        match self {
+            Self::Ended(outcome) => Some(outcome),
+            Self::Queued | Self::Admitted | Self::Starting | Self::Running | Self::Stopping(_) => None,
+        }
+    }
+
     /// Whether nothing can change any more.
     pub fn has_ended(self) -> bool {
-        match self {
-            Self::Ended(_) => true,
-            Self::Queued | Self::Admitted | Self::Starting | Self::Running | Self::Stopping(_) => false,
-        }
+        self.outcome().is_some()
     }
 
     /// Its name, as users see it: `queued`, `running`, `timed_out`, …

@@ -26,8 +26,9 @@ pub trait Journal: Send + Sync + fmt::Debug {
     /// Events that are stored already (same job, attempt and source) are dropped and not returned.
     ///
     /// # Errors
-    /// [`JournalError::Fenced`] if the stored job has ended, or is at a later attempt; otherwise nothing was
-    /// written and the caller may try again.
+    /// [`JournalError::Fenced`] if the stored row of the job, or of the job that an event belongs to, has ended
+    /// or is at a later attempt: so `finish` is always the last event of its job. On every error nothing was
+    /// written; after the others the caller may try again.
     async fn write(&self, entry: Entry) -> Result<Vec<Event>, JournalError>;
 
     /// One job.

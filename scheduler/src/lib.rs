@@ -3,15 +3,29 @@
 //! Read [`job`], `lifecycle`, [`scheduler`], in that order.
 
 pub mod blueprint;
+pub mod clock;
+pub mod config;
+mod core;
 pub mod event;
 pub mod job;
 pub mod journal;
+mod lifecycle;
+mod line;
+mod live;
 pub mod log;
+#[cfg(feature = "testing")]
+pub mod memory;
+mod pace;
+mod reaper;
 pub mod scheduler;
+mod slots;
+mod verdict;
 
 pub use blueprint::{Blueprint, Plan};
+pub use clock::Clock;
+pub use config::Config;
 pub use event::{Event, NewEvent};
 pub use job::{ExitStatus, Failure, Job, JobSpec, Kind, Outcome, State, Transition, WrongState};
 pub use journal::{Entry, Head, JobFilter, Journal, JournalError};
 pub use log::EventLog;
-pub use scheduler::{Accepted, CancelError, Cancelling, Place, Rejection, Scheduler, Submission};
+pub use scheduler::{Accepted, CancelError, Cancelling, Load, Place, Rejection, Scheduler, Submission};

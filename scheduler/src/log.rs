@@ -1,6 +1,7 @@
 //! The event log as readers see it: pages from the journal, and a bell that rings when there is more.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 
 use mgx_agent_runner::SessionId;
 use tokio::sync::watch;
@@ -8,16 +9,21 @@ use tokio::sync::watch;
 use crate::event::Event;
 use crate::journal::{Head, Journal, JournalError};
 
-/// Ordered, gap-free events of every session.
+/// Ordered, gap-free events of every session. Cheap to clone.
 ///
 /// To follow a session: take a [`bell`](Self::bell) first, then read pages until one is empty, then wait for the
 /// bell. Who reads slowly misses nothing and slows nobody.
 #[derive(Clone, Debug)]
 pub struct EventLog {
     journal: Arc<dyn Journal>,
+    bells: Arc<Mutex<HashMap<SessionId, watch::Sender<u64>>>>,
 }
 
 impl EventLog {
+    pub(crate) fn new(journal: Arc<dyn Journal>) -> Self {
+        Self { journal, bells: Arc::default() }
+    }
+
     /// Events after number `after`, at most `limit`, in order.
     ///
     /// # Errors
@@ -39,8 +45,20 @@ impl EventLog {
         self.journal.head(session).await
     }
 
-    /// Rings (changes) whenever events of the session have been published; holds the newest number seen.
-    pub fn bell(&self, _session: &SessionId) -> watch::Receiver<u64> {
-        unimplemented!()
+    /// Rings (changes) whenever events of the session have been stored; holds the newest number since it was made.
+    pub fn bell(&self, session: &SessionId) -> watch::Receiver<u64> {
+        let mut bells = self.bells.lock().expect("nothing panics while it holds this lock");
+        bells.entry(session.clone()).or_insert_with(|| watch::channel(0).0).subscribe()
+    }
+
+    /// Rings the bell of a session; takes it down if nobody listens any more.
+    pub(crate) fn ring(&self, session: &SessionId, seq: u64) {
+        let mut bells = self.bells.lock().expect("nothing panics while it holds this lock");
+        let Some(bell) = bells.get(session) else { return };
+        if bell.is_closed() {
+            bells.remove(session);
+        } else {
+            bell.send_if_modified(|newest| std::mem::replace(newest, seq.max(*newest)) < seq);
+        }
     }
 }

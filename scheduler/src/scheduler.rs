@@ -1,21 +1,44 @@
 //! The handle: submit, cancel, look, drain.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use mgx_agent_runner::{Attempt, JobId, SessionId};
-use serde_json::{Map, Value};
+use mgx_runtimes::Runtime;
+use serde_json::{Map, Value, json};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::info;
 
-use crate::job::{Job, JobSpec};
-use crate::journal::{JobFilter, JournalError};
+use crate::blueprint::Blueprint;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::core::Core;
+use crate::event::NewEvent;
+use crate::job::{Job, JobSpec, State};
+use crate::journal::{Entry, JobFilter, Journal, JournalError};
+use crate::lifecycle::Lifecycle;
+use crate::live::LiveJobs;
 use crate::log::EventLog;
+use crate::pace::Pace;
+use crate::reaper;
+use crate::slots::Slots;
 
 /// Accepts jobs and sees each of them to its end. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Scheduler {}
+pub struct Scheduler {
+    core: Arc<Core>,
+    /// One permit for each place in the queue.
+    room: Arc<Semaphore>,
+}
 
 /// A request to run a job.
 #[derive(Clone, Debug)]
 pub struct Submission {
+    /// The id it will have; its place in the user's line goes by it.
+    pub id: JobId,
     /// The session it belongs to.
     pub session: SessionId,
     /// Who asks.
@@ -85,46 +108,104 @@ pub enum CancelError {
 }
 
 impl Scheduler {
+    /// Takes up every job that the journal holds unfinished, then accepts new ones.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub async fn start(
+        config: Config,
+        clock: Clock,
+        journal: Arc<dyn Journal>,
+        runtime: Arc<dyn Runtime>,
+        blueprint: Arc<dyn Blueprint>,
+    ) -> Result<Self, JournalError> {
+        let unfinished = journal.unfinished().await?;
+        let core = Arc::new(Core {
+            config,
+            clock,
+            log: EventLog::new(journal.clone()),
+            journal,
+            runtime,
+            blueprint,
+            slots: Slots::new(config.max_running),
+            live: LiveJobs::default(),
+            pace: Pace::default(),
+            draining: AtomicBool::new(false),
+            shutdown: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        });
+        let scheduler = Self { core, room: Arc::new(Semaphore::new(config.max_queued)) };
+        let waiting = unfinished.iter().filter(|job| job.state == State::Queued).count();
+        if !unfinished.is_empty() {
+            info!(waiting, under_way = unfinished.len() - waiting, "taking up what was left unfinished");
+        }
+        for job in unfinished {
+            let room = scheduler.room.clone().try_acquire_owned().ok();
+            scheduler.spawn(job, room);
+        }
+        scheduler.core.tasks.spawn(reaper::run(scheduler.core.clone()));
+        Ok(scheduler)
+    }
+
     /// Stores a job, then lets it wait for its turn.
     ///
     /// # Errors
     /// [`Rejection`]; nothing was kept.
-    pub async fn submit(&self, _submission: Submission) -> Result<Accepted, Rejection> {
-        unimplemented!()
+    pub async fn submit(&self, submission: Submission) -> Result<Accepted, Rejection> {
+        if self.is_draining() {
+            return Err(Rejection::Draining);
+        }
+        let limit = self.core.config.max_queued;
+        let room = self.room.clone().try_acquire_owned().map_err(|_| {
+            let eta_ms = self.core.pace.eta_ms(0, self.core.config.max_running).unwrap_or(1_000);
+            Rejection::QueueFull { limit, retry_after: Duration::from_millis(eta_ms) }
+        })?;
+        // in a task of its own, so that a caller who leaves cannot part the record of a job from its life
+        let scheduler = self.clone();
+        let accepting = self.core.tasks.spawn(async move { scheduler.accept(submission, room).await });
+        accepting.await.unwrap_or(Err(Rejection::Draining))
     }
 
     /// Asks for the end of a job, whatever its state.
     ///
     /// # Errors
     /// [`CancelError`] if there is nothing to end.
-    pub async fn cancel(&self, _id: JobId) -> Result<Cancelling, CancelError> {
-        unimplemented!()
+    pub async fn cancel(&self, id: JobId) -> Result<Cancelling, CancelError> {
+        let asked = self.core.live.cancel(id);
+        let job = self.job(id).await?.ok_or(CancelError::NotFound)?;
+        match asked {
+            None => Err(CancelError::Ended(Box::new(job))),
+            Some(false) => Ok(Cancelling::Asked(job)),
+            Some(true) => Ok(Cancelling::AlreadyAsked(job)),
+        }
     }
 
     /// One job as it stands.
     ///
     /// # Errors
     /// The store cannot be read.
-    pub async fn job(&self, _id: JobId) -> Result<Option<Job>, JournalError> {
-        unimplemented!()
+    pub async fn job(&self, id: JobId) -> Result<Option<Job>, JournalError> {
+        self.core.journal.job(id).await
     }
 
     /// Jobs, newest first.
     ///
     /// # Errors
     /// The store cannot be read.
-    pub async fn jobs(&self, _filter: JobFilter) -> Result<Vec<Job>, JournalError> {
-        unimplemented!()
+    pub async fn jobs(&self, filter: JobFilter) -> Result<Vec<Job>, JournalError> {
+        self.core.journal.jobs(filter).await
     }
 
     /// Where a queued job stands in line.
-    pub fn place(&self, _id: JobId) -> Option<Place> {
-        unimplemented!()
+    pub fn place(&self, id: JobId) -> Option<Place> {
+        let ahead = self.core.slots.ahead(id)?;
+        let eta_ms = if self.core.slots.free() > 0 { Some(0) } else { self.eta_ms(ahead) };
+        Some(Place { ahead, eta_ms })
     }
 
     /// Whether this attempt is under way: only then do its tokens count.
-    pub fn is_live(&self, _job: JobId, _attempt: Attempt) -> bool {
-        unimplemented!()
+    pub fn is_live(&self, job: JobId, attempt: Attempt) -> bool {
+        self.core.live.session_of(job, attempt).is_some()
     }
 
     /// Adds an event of the platform's own (say, `llm_usage`) to the log of a live attempt's session.
@@ -133,21 +214,115 @@ impl Scheduler {
     /// The store cannot be written, or the attempt is over.
     pub async fn record(
         &self,
-        _job: JobId,
-        _attempt: Attempt,
-        _kind: &str,
-        _data: Map<String, Value>,
+        job: JobId,
+        attempt: Attempt,
+        kind: &str,
+        data: Map<String, Value>,
     ) -> Result<(), JournalError> {
-        unimplemented!()
+        let session = self.core.live.session_of(job, attempt).ok_or(JournalError::Fenced)?;
+        let at = self.core.clock.now();
+        let event = NewEvent { at, job, attempt, source: None, kind: kind.to_owned(), agent: None, data };
+        let entry = Entry { session: session.clone(), job: None, events: vec![event] };
+        let events = self.core.journal.write(entry).await?;
+        if let Some(last) = events.last() {
+            self.core.log.ring(&session, last.seq);
+        }
+        Ok(())
     }
 
     /// The events of every session.
     pub fn log(&self) -> &EventLog {
-        unimplemented!()
+        &self.core.log
+    }
+
+    /// How full the house is.
+    pub fn load(&self) -> Load {
+        let waiting = self.core.slots.waiting();
+        Load { waiting, live: self.core.live.count(), free_slots: self.core.slots.free() }
     }
 
     /// Whether new jobs are refused because the platform is shutting down.
     pub fn is_draining(&self) -> bool {
-        unimplemented!()
+        self.core.draining.load(Ordering::Relaxed)
     }
+
+    /// Refuses new jobs and starts none. What runs goes on.
+    pub fn drain(&self) {
+        self.core.draining.store(true, Ordering::Relaxed);
+        self.core.slots.close();
+    }
+
+    /// Lets go of everything: what is being written is written, what runs in containers goes on without the
+    /// platform and is taken up by the next [`start`](Self::start). Waits for that as long as `patience` lasts.
+    pub async fn shut_down(&self, patience: Duration) {
+        self.drain();
+        self.core.shutdown.cancel();
+        self.core.tasks.close();
+        if tokio::time::timeout(patience, self.core.tasks.wait()).await.is_err() {
+            info!("shutting down before everything has let go");
+        }
+    }
+
+    async fn accept(
+        &self,
+        submission: Submission,
+        room: OwnedSemaphorePermit,
+    ) -> Result<Accepted, Rejection> {
+        let Submission { id, session, user, spec } = submission;
+        let now = self.core.clock.now();
+        let job = Job {
+            id,
+            session: session.clone(),
+            user,
+            spec,
+            state: State::Queued,
+            attempt: Attempt(1),
+            queued_at: now,
+            started_at: None,
+            deadline_at: None,
+            ended_at: None,
+            exit: None,
+            error: None,
+        };
+        let data = Map::from_iter([("kind".to_owned(), json!(job.spec.kind))]);
+        let event = NewEvent {
+            at: now,
+            job: id,
+            attempt: job.attempt,
+            source: None,
+            kind: "job_queued".to_owned(),
+            agent: None,
+            data,
+        };
+        let entry = Entry { session: session.clone(), job: Some(job.clone()), events: vec![event] };
+        let events = self.core.journal.write(entry).await?;
+        if let Some(last) = events.last() {
+            self.core.log.ring(&session, last.seq);
+        }
+        let ahead = self.core.slots.waiting();
+        let eta_ms = if self.core.slots.free() > 0 { Some(0) } else { self.eta_ms(ahead) };
+        self.spawn(job.clone(), Some(room));
+        let place = self.place(id).unwrap_or(Place { ahead: 0, eta_ms });
+        Ok(Accepted { job, place })
+    }
+
+    fn spawn(&self, job: Job, room: Option<OwnedSemaphorePermit>) {
+        let cancel = self.core.live.enter(job.id, job.session.clone());
+        self.core.tasks.spawn(Lifecycle::new(self.core.clone(), job, cancel).run(room));
+    }
+
+    fn eta_ms(&self, ahead: usize) -> Option<u64> {
+        self.core.pace.eta_ms(ahead, self.core.config.max_running)
+    }
+}
+
+/// How full the house is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// Jobs that wait for a turn.
+    pub waiting: usize,
+    /// Jobs that have not ended.
+    pub live: usize,
+    /// Slots that are free; negative if more runs than is configured.
+    pub free_slots: i64,
 }

@@ -1,0 +1,96 @@
+//! What every life of a job shares.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use mgx_runtimes::Runtime;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::warn;
+
+use crate::blueprint::Blueprint;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::journal::{Entry, Journal, JournalError};
+use crate::live::{Claim, LiveJobs};
+use crate::log::EventLog;
+use crate::pace::Pace;
+use crate::slots::{Slot, Slots};
+
+/// What every life of a job shares.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) config: Config,
+    pub(crate) clock: Clock,
+    pub(crate) journal: Arc<dyn Journal>,
+    pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) blueprint: Arc<dyn Blueprint>,
+    pub(crate) log: EventLog,
+    pub(crate) slots: Slots,
+    pub(crate) live: LiveJobs,
+    pub(crate) pace: Pace,
+    pub(crate) draining: AtomicBool,
+    /// The platform goes away; what runs goes on without it.
+    pub(crate) shutdown: CancellationToken,
+    pub(crate) tasks: TaskTracker,
+}
+
+/// Somebody else has decided what becomes of this job.
+#[derive(Debug)]
+pub(crate) struct Fenced;
+
+impl Core {
+    /// Writes to the journal, however long that takes: a store that is full or away comes back, and until then
+    /// nothing may be announced.
+    pub(crate) async fn write(&self, entry: Entry) -> Result<(), Fenced> {
+        let mut pause = Backoff::new(Duration::from_millis(20), Duration::from_secs(2));
+        loop {
+            match self.journal.write(entry.clone()).await {
+                Ok(events) => {
+                    if let Some(last) = events.last() {
+                        self.log.ring(&entry.session, last.seq);
+                    }
+                    return Ok(());
+                }
+                Err(JournalError::Fenced) => return Err(Fenced),
+                Err(error @ (JournalError::Full | JournalError::Unavailable(_))) => {
+                    warn!(session = %entry.session, %error, "cannot write to the journal, trying again");
+                    pause.wait().await;
+                }
+            }
+        }
+    }
+
+    /// Removes a container, however long that takes, and only then gives back its place.
+    pub(crate) async fn remove(&self, claim: Claim, slot: Option<Slot>) {
+        let mut pause = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+        while let Err(error) = self.runtime.remove(claim.slot()).await {
+            warn!(slot = %claim.slot(), %error, "cannot remove a container, trying again");
+            tokio::select! {
+                () = pause.wait() => {}
+                // the next start of the platform finds it again
+                () = self.shutdown.cancelled() => return,
+            }
+        }
+        drop(slot);
+    }
+}
+
+/// Pauses that double up to a limit.
+#[derive(Debug)]
+pub(crate) struct Backoff {
+    next: Duration,
+    limit: Duration,
+}
+
+impl Backoff {
+    pub(crate) fn new(first: Duration, limit: Duration) -> Self {
+        Self { next: first, limit }
+    }
+
+    pub(crate) async fn wait(&mut self) {
+        tokio::time::sleep(self.next).await;
+        self.next = (self.next * 2).min(self.limit);
+    }
+}

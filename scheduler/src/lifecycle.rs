@@ -1,0 +1,449 @@
+//! One job, from its place in line to its end. Read from top to bottom: it is the order in which things happen.
+//!
+//! A life has one task, and that task is the only writer of its job. Every change is in the journal before
+//! anything follows from it: the attempt before its container, the run before its invocation, the end before its
+//! announcement.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mgx_agent_runner::protocol::{Invocation, WORKSPACE_DIR};
+use mgx_agent_runner::{Attempt, SlotId};
+use mgx_runtimes::{Command, Ended, Output, Placement, Run, RuntimeError, RuntimeErrorKind};
+use serde_json::{Map, Value, json};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::blueprint::Plan;
+use crate::core::{Backoff, Core};
+use crate::event::NewEvent;
+use crate::job::{ExitStatus, Failure, Job, Outcome, State, Transition};
+use crate::journal::Entry;
+use crate::live::Claim;
+use crate::slots::{Slot, Turn};
+use crate::verdict::{self, Verdict};
+
+/// How many events are stored at a time.
+const BATCH: usize = 256;
+/// How long after SIGKILL a runner may take to report before its container is removed under it.
+const REPORT: Duration = Duration::from_secs(1);
+
+/// One job's life.
+#[derive(Debug)]
+pub(crate) struct Lifecycle {
+    core: Arc<Core>,
+    job: Job,
+    user: Arc<str>,
+    cancel: CancellationToken,
+    /// How often its container has been tried to start, since the platform runs.
+    starts: u32,
+}
+
+/// This life goes on elsewhere: in the next process of the platform, or in whoever has overtaken this writer.
+#[derive(Debug)]
+struct Handed;
+
+/// What came of a start.
+enum Start {
+    Running(Seat, Run),
+    /// Back into the line, after a pause.
+    Again(Duration),
+    Over,
+}
+
+/// What a job holds while it has a container.
+struct Seat {
+    slot: Slot,
+    claim: Claim,
+    since: Instant,
+}
+
+impl Lifecycle {
+    pub(crate) fn new(core: Arc<Core>, job: Job, cancel: CancellationToken) -> Self {
+        Self { core, user: job.user.as_str().into(), job, cancel, starts: 0 }
+    }
+
+    /// Lives. `room` is the job's place in the bounded queue, held for as long as it waits.
+    pub(crate) async fn run(mut self, room: Option<OwnedSemaphorePermit>) {
+        let turn = match self.job.state {
+            State::Queued => Some(self.join()),
+            State::Admitted | State::Starting | State::Running | State::Stopping(_) | State::Ended(_) => None,
+        };
+        // what waits is many and small, what runs is few and large
+        let handed = match turn {
+            Some(mut turn) => {
+                let first = tokio::select! {
+                    () = self.cancel.cancelled() => None,
+                    () = self.core.shutdown.cancelled() => return,
+                    slot = turn.come() => Some(slot),
+                };
+                drop((turn, room));
+                Box::pin(self.from_turn(first)).await
+            }
+            None => Box::pin(self.from_crash()).await,
+        };
+        if handed.is_ok() {
+            self.core.live.leave(self.job.id);
+        }
+    }
+
+    /// From its first turn on.
+    async fn from_turn(&mut self, mut turn: Option<Slot>) -> Result<(), Handed> {
+        loop {
+            let Some(slot) = turn else { return self.end(Outcome::Cancelled, None, None).await };
+            match self.start(slot).await? {
+                Start::Running(seat, run) => return self.follow(seat, run).await,
+                Start::Over => return Ok(()),
+                Start::Again(pause) => turn = self.wait(pause).await?,
+            }
+        }
+    }
+
+    /// Pauses, then waits for its turn; `None`: it was cancelled meanwhile.
+    async fn wait(&mut self, pause: Duration) -> Result<Option<Slot>, Handed> {
+        let core = self.core.clone();
+        let cancel = self.cancel.clone();
+        tokio::select! {
+            () = cancel.cancelled() => Ok(None),
+            () = core.shutdown.cancelled() => Err(Handed),
+            slot = async {
+                sleep(pause).await;
+                self.join().come().await
+            } => Ok(Some(slot)),
+        }
+    }
+
+    /// Makes its container and gives it the invocation.
+    async fn start(&mut self, slot: Slot) -> Result<Start, Handed> {
+        self.starts += 1;
+        self.advance(&[Transition::Admit, Transition::Start]).await?;
+        let plan = match self.core.blueprint.plan(&self.job).await {
+            Ok(plan) => plan,
+            Err(error) => return self.start_failed(Failure::StartFailed, &error).await,
+        };
+        let seat = Seat { slot, claim: self.claim(), since: Instant::now() };
+        let placement = Placement {
+            slot: seat.claim.slot().clone(),
+            workspace: Some(plan.workspace_dir.clone()),
+            labels: plan.labels.clone(),
+        };
+        if let Err(error) = self.core.runtime.create(&plan.spec, &placement).await {
+            return self.not_created(seat, error).await;
+        }
+        if self.cancel.is_cancelled() {
+            self.leave(seat).await?;
+            self.end(Outcome::Cancelled, None, None).await?;
+            return Ok(Start::Over);
+        }
+        let now = self.core.clock.now();
+        self.job.started_at = Some(now);
+        self.job.deadline_at = now.checked_add(self.timeout()).ok();
+        self.advance(&[Transition::Run]).await?;
+        self.core.live.set_running(self.job.id, Some(self.job.attempt));
+        match self.core.runtime.invoke(seat.claim.slot(), self.invocation(plan)).await {
+            Ok(run) => Ok(Start::Running(seat, run)),
+            // it may have been heard, so it is not said again
+            Err(error) => {
+                self.leave(seat).await?;
+                self.start_failed(Failure::RuntimeLost, &error.to_string()).await
+            }
+        }
+    }
+
+    /// Stores what the agents do, until they are done or have to be.
+    async fn follow(&mut self, seat: Seat, mut run: Run) -> Result<(), Handed> {
+        let deadline = self.job.deadline_at.map_or_else(Instant::now, |at| self.core.clock.instant(at));
+        let mut kill_at = match self.job.state {
+            State::Stopping(outcome) => Some(self.stop(outcome, &run).await?),
+            State::Queued | State::Admitted | State::Starting | State::Running | State::Ended(_) => None,
+        };
+        let ended = loop {
+            let stopping = kill_at.is_some();
+            tokio::select! {
+                // in this order, so that a flood of events delays neither a cancel nor a deadline
+                biased;
+                () = self.core.shutdown.cancelled() => return Err(Handed),
+                () = sleep_until(kill_at.unwrap_or(deadline)), if stopping => break Ended::Lost,
+                () = self.cancel.cancelled(), if !stopping => {
+                    kill_at = Some(self.stop(Outcome::Cancelled, &run).await?);
+                }
+                () = sleep_until(deadline), if !stopping => {
+                    kill_at = Some(self.stop(Outcome::TimedOut, &run).await?);
+                }
+                outputs = run.next(BATCH) => {
+                    if let Some(ended) = self.store(outputs, &run).await? { break ended }
+                }
+            }
+        };
+        self.core.live.set_running(self.job.id, None);
+        self.core.pace.observe(seat.since.elapsed());
+        let Verdict { outcome, exit, error } = verdict::of(&ended);
+        match ended {
+            // Nothing of the job is left in there, so its end is told at once; the empty box keeps its slot
+            // until it is gone, so that the cap holds for containers too.
+            Ended::Reported(_) => {
+                self.end(outcome, exit, error).await?;
+                run.tell(Command::Dismiss).await;
+                let core = self.core.clone();
+                self.core.tasks.spawn(async move { core.remove(seat.claim, Some(seat.slot)).await });
+                Ok(())
+            }
+            Ended::Died { .. } | Ended::Lost => {
+                self.leave(seat).await?;
+                self.end(outcome, exit, error).await
+            }
+        }
+    }
+
+    /// Asks the command to end; answers when patience does.
+    async fn stop(&mut self, outcome: Outcome, run: &Run) -> Result<Instant, Handed> {
+        if matches!(self.job.state, State::Running) {
+            self.advance(&[Transition::Stop(outcome)]).await?;
+        }
+        run.tell(Command::Stop(self.core.config.grace)).await;
+        Ok(Instant::now() + self.core.config.grace + REPORT)
+    }
+
+    /// Stores events durably, then says so to the runner.
+    async fn store(&mut self, outputs: Vec<Output>, run: &Run) -> Result<Option<Ended>, Handed> {
+        let mut events = Vec::with_capacity(outputs.len());
+        let (mut newest, mut ended) = (None, None);
+        for output in outputs {
+            match output {
+                Output::Event(event) => {
+                    newest = Some(event.seq);
+                    events.push(verdict::admit(self.job.id, self.job.attempt, event));
+                }
+                Output::Ended(how) => ended = Some(how),
+            }
+        }
+        if let Some(newest) = newest {
+            self.write(None, events).await?;
+            run.tell(Command::Ack(newest)).await;
+        }
+        Ok(ended)
+    }
+
+    /// The end: its final state and its one `finish`, in one write.
+    async fn end(
+        &mut self,
+        outcome: Outcome,
+        exit: Option<ExitStatus>,
+        error: Option<String>,
+    ) -> Result<(), Handed> {
+        let now = self.core.clock.now();
+        self.turn_to(Transition::End(outcome));
+        self.job.ended_at = Some(now);
+        self.job.exit = exit;
+        self.job.error = self.job.state.outcome().and_then(|outcome| self.explain(outcome, error));
+        let finish = self.event("finish", verdict::finish(&self.job));
+        self.write(Some(self.job.clone()), vec![finish]).await?;
+        info!(job = %self.job.id, state = self.job.state.name(), reason = self.job.state.reason(), "a job has ended");
+        Ok(())
+    }
+
+    /// What an earlier process of the platform left unfinished.
+    async fn from_crash(&mut self) -> Result<(), Handed> {
+        match self.job.state {
+            State::Ended(_) | State::Queued => Ok(()),
+            // its container may be there or not, but no command ran in it
+            State::Admitted | State::Starting => self.start_again().await,
+            State::Running | State::Stopping(_) => {
+                let seat =
+                    Seat { slot: self.core.slots.occupy(), claim: self.claim(), since: Instant::now() };
+                self.core.live.set_running(self.job.id, Some(self.job.attempt));
+                match self.reattach(&seat).await? {
+                    Ok(run) => {
+                        let event = self.event("job_reattached", Map::new());
+                        self.write(None, vec![event]).await?;
+                        self.follow(seat, run).await
+                    }
+                    Err(error) if error.kind() == RuntimeErrorKind::NotInvoked => {
+                        drop(seat.slot);
+                        self.remove_later(seat.claim);
+                        self.start_again().await
+                    }
+                    Err(error) => {
+                        self.leave(seat).await?;
+                        self.end(Outcome::Failed(Failure::RuntimeLost), None, Some(error.to_string())).await
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes up a run again, waiting for the engine if that is away.
+    async fn reattach(&self, seat: &Seat) -> Result<Result<Run, RuntimeError>, Handed> {
+        let mut pause = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
+        loop {
+            match self.core.runtime.reattach(seat.claim.slot()).await {
+                Err(error)
+                    if matches!(error.kind(), RuntimeErrorKind::Unavailable | RuntimeErrorKind::Deadline) =>
+                {
+                    warn!(job = %self.job.id, %error, "cannot take up a run, trying again");
+                }
+                answer => return Ok(answer),
+            }
+            tokio::select! {
+                () = pause.wait() => {}
+                () = self.core.shutdown.cancelled() => return Err(Handed),
+            }
+        }
+    }
+
+    /// A start that was never acknowledged: the next attempt, with a container of its own.
+    async fn start_again(&mut self) -> Result<(), Handed> {
+        if matches!(self.job.state, State::Stopping(_)) {
+            return self.end(Outcome::Cancelled, None, None).await;
+        }
+        let claim = self.claim();
+        self.remove_later(claim);
+        self.requeue("platform_restarted").await?;
+        let turn = self.wait(Duration::ZERO).await?;
+        self.from_turn(turn).await
+    }
+
+    /// Decides what becomes of a job whose container could not be made.
+    async fn not_created(&mut self, seat: Seat, error: RuntimeError) -> Result<Start, Handed> {
+        use RuntimeErrorKind as Kind;
+        warn!(job = %self.job.id, %error, "cannot create a container");
+        drop(seat.slot);
+        self.remove_later(seat.claim);
+        match error.kind() {
+            Kind::ImageMissing => self.start_failed(Failure::ImageMissing, &error.to_string()).await,
+            // fail closed: it waits for the engine, and goes nowhere else
+            Kind::Unavailable | Kind::Deadline => {
+                self.again("runtime_unavailable", Duration::from_secs(1)).await
+            }
+            Kind::Conflict | Kind::NotReady | Kind::NotFound | Kind::NotInvoked | Kind::Refused => {
+                if self.starts < self.core.config.start_tries {
+                    self.again("start_failed", Duration::from_secs(4u64.pow(self.starts.saturating_sub(1))))
+                        .await
+                } else {
+                    self.start_failed(Failure::StartFailed, &error.to_string()).await
+                }
+            }
+        }
+    }
+
+    async fn again(&mut self, reason: &str, pause: Duration) -> Result<Start, Handed> {
+        self.requeue(reason).await?;
+        Ok(Start::Again(pause))
+    }
+
+    async fn start_failed(&mut self, failure: Failure, error: &str) -> Result<Start, Handed> {
+        self.end(Outcome::Failed(failure), None, Some(error.to_owned())).await?;
+        Ok(Start::Over)
+    }
+
+    /// Back into the line as the next attempt.
+    async fn requeue(&mut self, reason: &str) -> Result<(), Handed> {
+        self.core.live.set_running(self.job.id, None);
+        self.turn_to(Transition::Requeue);
+        self.job.attempt = Attempt(self.job.attempt.0 + 1);
+        (self.job.started_at, self.job.deadline_at) = (None, None);
+        let data = Map::from_iter([("reason".to_owned(), Value::from(reason))]);
+        let event = self.event("job_queued", data);
+        self.write(Some(self.job.clone()), vec![event]).await
+    }
+
+    /// Moves through `transitions` in one write, with one event each.
+    async fn advance(&mut self, transitions: &[Transition]) -> Result<(), Handed> {
+        let mut events = Vec::with_capacity(transitions.len());
+        for transition in transitions {
+            self.turn_to(*transition);
+            let mut data = Map::new();
+            if let Some(reason) = self.job.state.reason() {
+                data.insert("reason".to_owned(), json!(reason));
+            }
+            if let (State::Running, Some(deadline)) = (self.job.state, self.job.deadline_at) {
+                data.insert("deadline_at".to_owned(), json!(deadline));
+            }
+            events.push(self.event(&format!("job_{}", self.job.state.name()), data));
+        }
+        self.write(Some(self.job.clone()), events).await
+    }
+
+    fn turn_to(&mut self, transition: Transition) {
+        self.job.state =
+            self.job.state.after(transition).expect("this file makes only transitions that are possible");
+    }
+
+    async fn write(&self, job: Option<Job>, events: Vec<NewEvent>) -> Result<(), Handed> {
+        let entry = Entry { session: self.job.session.clone(), job, events };
+        self.core.write(entry).await.map_err(|_| {
+            warn!(job = %self.job.id, attempt = %self.job.attempt, "overtaken by another writer, letting go");
+            Handed
+        })
+    }
+
+    fn event(&self, kind: &str, data: Map<String, Value>) -> NewEvent {
+        let (job, attempt) = (self.job.id, self.job.attempt);
+        NewEvent {
+            at: self.core.clock.now(),
+            job,
+            attempt,
+            source: None,
+            kind: kind.to_owned(),
+            agent: None,
+            data,
+        }
+    }
+
+    /// Removes its container and waits until it is gone.
+    async fn leave(&self, seat: Seat) -> Result<(), Handed> {
+        self.core.remove(seat.claim, Some(seat.slot)).await;
+        if self.core.shutdown.is_cancelled() { Err(Handed) } else { Ok(()) }
+    }
+
+    fn remove_later(&self, claim: Claim) {
+        let core = self.core.clone();
+        self.core.tasks.spawn(async move { core.remove(claim, None).await });
+    }
+
+    fn join(&self) -> Turn {
+        self.core.slots.join(&self.user, self.job.id)
+    }
+
+    fn claim(&self) -> Claim {
+        self.core.live.claim(SlotId::of(self.job.id, self.job.attempt))
+    }
+
+    fn timeout(&self) -> Duration {
+        Duration::from_secs(self.job.spec.timeout_s.into())
+    }
+
+    fn invocation(&self, plan: Plan) -> Invocation {
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let workdir = &self.job.spec.workdir;
+        Invocation {
+            job: self.job.id,
+            attempt: self.job.attempt,
+            session: self.job.session.clone(),
+            workspace: plan.workspace,
+            argv: self.job.spec.command.clone(),
+            env: plan.env,
+            workdir: if workdir.is_empty() { WORKSPACE_DIR.to_owned() } else { workdir.clone() },
+            timeout_ms: millis(self.timeout()),
+            grace_ms: millis(self.core.config.grace),
+            team: plan.team,
+        }
+    }
+
+    /// What went wrong, in the words that users of the seeds' platform know.
+    fn explain(&self, outcome: Outcome, error: Option<String>) -> Option<String> {
+        match outcome {
+            Outcome::Succeeded | Outcome::Cancelled => error,
+            Outcome::TimedOut => {
+                Some(format!("Agent task timeout after {} seconds", self.job.spec.timeout_s))
+            }
+            Outcome::Failed(Failure::StartFailed | Failure::ImageMissing | Failure::RuntimeLost) => {
+                let error = error.unwrap_or_else(|| "the container is gone".to_owned());
+                Some(format!("Failed to create or monitor agent container: {error}"))
+            }
+            Outcome::Failed(Failure::FinishError | Failure::NonzeroExit | Failure::OomKilled) => error,
+        }
+    }
+}

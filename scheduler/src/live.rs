@@ -1,0 +1,98 @@
+//! The jobs that have not ended: what others may know of them, and how they are told to end.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use mgx_agent_runner::{Attempt, JobId, SessionId, SlotId};
+use tokio_util::sync::CancellationToken;
+
+/// Every job that has not ended, or whose container is not gone yet. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LiveJobs(Arc<Mutex<Inner>>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    jobs: HashMap<JobId, LiveJob>,
+    slots: HashSet<SlotId>,
+}
+
+#[derive(Debug)]
+struct LiveJob {
+    session: SessionId,
+    cancel: CancellationToken,
+    /// The attempt whose command runs.
+    running: Option<Attempt>,
+}
+
+/// A slot that may hold a container of ours; the reaper leaves it alone until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    jobs: LiveJobs,
+    slot: SlotId,
+}
+
+impl LiveJobs {
+    /// Enters a job; the token asks for its end.
+    pub(crate) fn enter(&self, job: JobId, session: SessionId) -> CancellationToken {
+        let cancel = CancellationToken::new();
+        self.lock().jobs.insert(job, LiveJob { session, cancel: cancel.clone(), running: None });
+        cancel
+    }
+
+    /// Notes which attempt's command runs, if any.
+    pub(crate) fn set_running(&self, job: JobId, attempt: Option<Attempt>) {
+        if let Some(live) = self.lock().jobs.get_mut(&job) {
+            live.running = attempt;
+        }
+    }
+
+    pub(crate) fn leave(&self, job: JobId) {
+        self.lock().jobs.remove(&job);
+    }
+
+    /// Asks for the end of a job. Whether it was asked before; `None` if it is not here.
+    pub(crate) fn cancel(&self, job: JobId) -> Option<bool> {
+        let inner = self.lock();
+        let cancel = &inner.jobs.get(&job)?.cancel;
+        let before = cancel.is_cancelled();
+        cancel.cancel();
+        Some(before)
+    }
+
+    /// The session of a job whose `attempt` runs.
+    pub(crate) fn session_of(&self, job: JobId, attempt: Attempt) -> Option<SessionId> {
+        let inner = self.lock();
+        let live = inner.jobs.get(&job)?;
+        (live.running == Some(attempt)).then(|| live.session.clone())
+    }
+
+    /// Claims a slot.
+    pub(crate) fn claim(&self, slot: SlotId) -> Claim {
+        self.lock().slots.insert(slot.clone());
+        Claim { jobs: self.clone(), slot }
+    }
+
+    pub(crate) fn has_claimed(&self, slot: &SlotId) -> bool {
+        self.lock().slots.contains(slot)
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.lock().jobs.len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().expect("nothing panics while it holds this lock")
+    }
+}
+
+impl Claim {
+    pub(crate) fn slot(&self) -> &SlotId {
+        &self.slot
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.jobs.lock().slots.remove(&self.slot);
+    }
+}
