@@ -3,10 +3,20 @@
 //! Read [`runtime`] first: the one trait, and the values that cross it. Knows nothing of jobs' states, tenants,
 //! stores or HTTP.
 
+pub mod docker;
+mod driver;
+pub mod engine;
 pub mod error;
+pub mod hardening;
+pub mod image;
+mod latest;
+pub mod link;
 pub mod runtime;
 
+pub use docker::{Docker, DockerConfig};
+pub use engine::Engine;
 pub use error::{RuntimeError, RuntimeErrorKind};
+pub use link::{Links, Tunnel};
 pub use runtime::{
     Command, ContainerSpec, Ended, EngineInfo, Limits, Listed, Network, Output, Placement, Run, Runtime,
 };

@@ -1,0 +1,259 @@
+//! Docker, and whatever else speaks its API: the engine makes and destroys boxes, all else goes over the link.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bollard::errors::Error as EngineError;
+use bollard::models::{ContainerState, ContainerSummary, ContainerSummaryStateEnum};
+use bollard::query_parameters::{
+    CreateContainerOptionsBuilder, ListContainersOptionsBuilder, LogsOptionsBuilder,
+    RemoveContainerOptionsBuilder,
+};
+use futures_util::StreamExt;
+use mgx_agent_runner::SlotId;
+use mgx_agent_runner::protocol::Invocation;
+use tokio::sync::mpsc;
+use tracing::{debug, warn};
+
+use crate::engine::{Connected, Engine, deadline, status, within};
+use crate::hardening::{Hardening, INSTANCE_LABEL, SLOT_LABEL};
+use crate::link::Links;
+use crate::{
+    ContainerSpec, Ended, EngineInfo, Listed, Output, Placement, Run, Runtime, RuntimeError, RuntimeErrorKind,
+};
+
+/// How long a started container may take until its runner has called.
+const READY_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long a start goes well without a look at the engine.
+const READY_SOON: Duration = Duration::from_millis(500);
+
+/// How much of a failed container's log an error tells, in bytes.
+const MAX_LAST_WORDS: usize = 2048;
+
+/// Where the engine is, and whose containers they are.
+#[derive(Clone, Debug)]
+pub struct DockerConfig {
+    /// The engine's socket: `unix:///var/run/docker.sock`, or the path alone.
+    pub host: String,
+    /// The name of this instance of the platform; containers of other instances are never touched.
+    pub instance: String,
+    /// `uid:gid` of every process in a container; not root.
+    pub user: String,
+}
+
+/// Containers of an engine that speaks the Docker API.
+#[derive(Debug)]
+pub struct Docker {
+    engine: Engine,
+    config: DockerConfig,
+    links: Links,
+}
+
+impl Docker {
+    /// A runtime on the engine of `config`, whose runners call at `links`. Reaches for it with the first call, so the
+    /// engine may come later than the platform.
+    pub fn connect(config: DockerConfig, links: Links) -> Self {
+        Self { engine: Engine::new(&config.host), config, links }
+    }
+
+    /// The engine, for building images.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    async fn boot(
+        &self,
+        connected: &Connected,
+        spec: &ContainerSpec,
+        placement: &Placement,
+    ) -> Result<(), RuntimeError> {
+        let slot = &placement.slot;
+        let name = name(slot);
+        let client = &connected.client;
+        let hardening = Hardening {
+            instance: self.config.instance.clone(),
+            user: self.config.user.clone(),
+            swappiness: connected.cgroup_v1,
+        };
+        let link = self.links.open(slot)?;
+        let options = CreateContainerOptionsBuilder::new().name(&name).build();
+        let body = hardening.container(spec, placement, &link);
+        let creating = client.create_container(Some(options), body);
+        let created = within(deadline::CREATE, "cannot create the container", creating).await;
+        if created.as_ref().is_err_and(|error| error.kind() == RuntimeErrorKind::Conflict) {
+            // Somebody else's container has this name, and maybe this directory: leave both alone.
+            self.links.release(slot);
+            return created.map(drop);
+        }
+        let booted = async {
+            created?;
+            let starting = client.start_container(&name, None);
+            within(deadline::CREATE, "cannot start the container", starting).await?;
+            tokio::select! {
+                ready = self.links.ready(slot, READY_LIMIT) => ready.map(drop),
+                ended = async { tokio::time::sleep(READY_SOON).await; death(client.clone(), &name).await } => {
+                    Err(stillborn(client, &name, &ended).await)
+                }
+            }
+        };
+        let booted = booted.await;
+        if let Err(error) = &booted {
+            debug!(%slot, %error, "the container did not become ready");
+            self.remove(slot).await.unwrap_or_else(|error| warn!(%slot, %error, "a container is left over"));
+            self.links.close(slot);
+        }
+        booted
+    }
+}
+
+#[async_trait]
+impl Runtime for Docker {
+    async fn create(&self, spec: &ContainerSpec, placement: &Placement) -> Result<(), RuntimeError> {
+        let connected = self.engine.connected().await?;
+        self.boot(connected, spec, placement).await
+    }
+
+    async fn invoke(&self, slot: &SlotId, invocation: Invocation) -> Result<Run, RuntimeError> {
+        let client = self.engine.connected().await?.client.clone();
+        let name = name(slot);
+        self.links.start(slot, invocation, async move { death(client, &name).await })
+    }
+
+    async fn reattach(&self, slot: &SlotId) -> Result<Run, RuntimeError> {
+        let client = &self.engine.connected().await?.client;
+        let name = name(slot);
+        if let Some(ended) = ended(client, &name).await? {
+            return Ok(over(ended));
+        }
+        if !self.links.is_open(slot) {
+            self.links.open(slot)?;
+        }
+        match self.links.ready(slot, READY_LIMIT).await {
+            Ok(true) => {
+                let (client, name) = (client.clone(), name);
+                self.links.resume(slot, async move { death(client, &name).await })
+            }
+            Ok(false) => {
+                let message = format!("the container of slot {slot} never heard its invocation");
+                Err(RuntimeError::new(RuntimeErrorKind::NotReady, message))
+            }
+            Err(error) => match ended(client, &name).await? {
+                Some(ended) => Ok(over(ended)),
+                None => Err(error),
+            },
+        }
+    }
+
+    async fn remove(&self, slot: &SlotId) -> Result<(), RuntimeError> {
+        let client = &self.engine.connected().await?.client;
+        let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+        let name = name(slot);
+        let removing = async {
+            match client.remove_container(&name, Some(options)).await {
+                Err(error) if matches!(status(&error), Some(404 | 409)) => Ok(()),
+                answer => answer,
+            }
+        };
+        within(deadline::KILL, "cannot remove the container", removing).await?;
+        self.links.close(slot);
+        Ok(())
+    }
+
+    async fn list(&self) -> Result<Vec<Listed>, RuntimeError> {
+        let client = &self.engine.connected().await?.client;
+        let label = format!("{INSTANCE_LABEL}={}", self.config.instance);
+        let filters = HashMap::from([("label", vec![label])]);
+        let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
+        let listing = client.list_containers(Some(options));
+        let containers = within(deadline::LOOK, "cannot list the containers", listing).await?;
+        Ok(containers.into_iter().filter_map(listed).collect())
+    }
+
+    async fn info(&self) -> Result<EngineInfo, RuntimeError> {
+        let client = &self.engine.connected().await?.client;
+        let version = within(deadline::PING, "cannot reach the container engine", client.version()).await?;
+        let is_podman = version.components.iter().flatten().any(|part| part.name.starts_with("Podman"));
+        Ok(EngineInfo {
+            name: if is_podman { "podman" } else { "docker" }.to_owned(),
+            version: version.version.unwrap_or_default(),
+        })
+    }
+}
+
+fn name(slot: &SlotId) -> String {
+    format!("mgx-{slot}")
+}
+
+fn listed(container: ContainerSummary) -> Option<Listed> {
+    let slot = container.labels.as_ref()?.get(SLOT_LABEL)?.parse().ok()?;
+    let running = matches!(
+        container.state,
+        Some(
+            ContainerSummaryStateEnum::RUNNING
+                | ContainerSummaryStateEnum::PAUSED
+                | ContainerSummaryStateEnum::RESTARTING
+        )
+    );
+    Some(Listed { slot, running })
+}
+
+/// A run that was over before anybody could take it up.
+fn over(ended: Ended) -> Run {
+    let (outputs, outputs_of_run) = mpsc::channel(1);
+    let (commands, _) = mpsc::channel(1);
+    outputs.try_send(Output::Ended(ended)).ok();
+    Run::new(outputs_of_run, commands)
+}
+
+/// How the container ended, if it does not run.
+async fn ended(client: &bollard::Docker, name: &str) -> Result<Option<Ended>, RuntimeError> {
+    let looking = client.inspect_container(name, None);
+    let state = within(deadline::LOOK, "cannot look at the container", looking).await?.state;
+    Ok(match state {
+        Some(ContainerState { running: Some(true), .. }) => None,
+        Some(ContainerState { exit_code: Some(code), .. }) => Some(Ended::Died { code }),
+        Some(ContainerState { .. }) | None => Some(Ended::Lost),
+    })
+}
+
+/// Resolves when the container has ended or is not there any more. An engine that does not answer says nothing about
+/// its containers: they live on without it, so ask again.
+async fn death(client: bollard::Docker, name: &str) -> Ended {
+    let mut pause = Duration::from_millis(100);
+    loop {
+        let answer = client.wait_container(name, None).boxed().next().await;
+        match answer {
+            Some(Ok(answer)) => return Ended::Died { code: answer.status_code },
+            Some(Err(EngineError::DockerContainerWaitError { code, .. })) => return Ended::Died { code },
+            Some(Err(error)) if status(&error) == Some(404) => return Ended::Lost,
+            Some(Err(EngineError::RequestTimeoutError)) => {}
+            Some(Err(error)) => debug!(%error, "cannot wait for the container"),
+            None => debug!("the engine went away"),
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(5));
+    }
+}
+
+/// The error that tells why a container ended before its runner was ready.
+async fn stillborn(client: &bollard::Docker, name: &str, ended: &Ended) -> RuntimeError {
+    let options = LogsOptionsBuilder::new().stdout(true).stderr(true).tail("10").build();
+    let mut words = String::new();
+    let reading = async {
+        let mut lines = client.logs(name, Some(options)).boxed();
+        while let (Some(Ok(line)), true) = (lines.next().await, words.len() < MAX_LAST_WORDS) {
+            words.push_str(&line.to_string());
+        }
+    };
+    tokio::time::timeout(deadline::LOOK, reading).await.ok();
+    words.truncate(words.floor_char_boundary(MAX_LAST_WORDS));
+    let how = match ended {
+        Ended::Died { code } => format!("with code {code}"),
+        Ended::Reported(_) | Ended::Lost => "without a trace".to_owned(),
+    };
+    let message =
+        format!("the container ended {how} before its runner was ready; its last words: {:?}", words.trim());
+    RuntimeError::new(RuntimeErrorKind::NotReady, message)
+}

@@ -1,0 +1,187 @@
+//! What every container looks like to the engine: untrusted, and held on a short leash.
+//!
+//! `seccomp.json` is a profile in the engine's format, written for this platform: an allow-list of what a process
+//! without privileges needs. Beyond what engines refuse by themselves it refuses io_uring, keyrings, new
+//! namespaces, the mount family, debugging of other processes, 32-bit system calls, and every socket family but
+//! unix, inet, inet6 and netlink.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use bollard::models::{
+    ContainerCreateBody, HostConfig, HostConfigCgroupnsModeEnum, HostConfigLogConfig, Mount,
+    MountBindOptions, MountBindOptionsPropagationEnum, MountType, ResourcesUlimits, RestartPolicy,
+    RestartPolicyNameEnum,
+};
+use mgx_agent_runner::protocol::{LINK_DIR, WORKSPACE_DIR};
+
+use crate::{ContainerSpec, Network, Placement};
+
+/// Label that names the instance of the platform a container belongs to.
+pub const INSTANCE_LABEL: &str = "mgx.instance";
+
+/// Label that names the slot of a container.
+pub const SLOT_LABEL: &str = "mgx.slot";
+
+/// The system calls that a container may make (<https://docs.docker.com/engine/security/seccomp/>).
+pub const SECCOMP: &str = include_str!("seccomp.json");
+
+const CPU_PERIOD_US: i64 = 100_000;
+const MIB: i64 = 1024 * 1024;
+
+/// What is the same for every container of this instance of the platform.
+#[derive(Clone, Debug)]
+pub struct Hardening {
+    /// The instance, as in [`INSTANCE_LABEL`].
+    pub instance: String,
+    /// `uid:gid` of every process in the container; never 0.
+    pub user: String,
+    /// Whether the engine understands `memory.swappiness`: cgroup version 1 only. Nothing depends on it, because
+    /// memory and swap together are limited to `memory_bytes` as well.
+    pub swappiness: bool,
+}
+
+impl Hardening {
+    /// What to ask of the engine for the container of `placement`, whose link directory is `link`.
+    pub fn container(&self, spec: &ContainerSpec, placement: &Placement, link: &Path) -> ContainerCreateBody {
+        let mut labels: HashMap<_, _> = placement.labels.clone().into_iter().collect();
+        labels.insert(INSTANCE_LABEL.to_owned(), self.instance.clone());
+        labels.insert(SLOT_LABEL.to_owned(), placement.slot.to_string());
+        ContainerCreateBody {
+            image: Some(spec.image.clone()),
+            hostname: Some("mgx".to_owned()),
+            user: Some(self.user.clone()),
+            env: Some(vec![format!("MGX_SLOT={}", placement.slot)]),
+            labels: Some(labels),
+            host_config: Some(self.host(spec, placement, link)),
+            ..ContainerCreateBody::default()
+        }
+    }
+
+    fn host(&self, spec: &ContainerSpec, placement: &Placement, link: &Path) -> HostConfig {
+        // Nothing in the container may write into the link directory, so it is mounted read-only:
+        // that does not keep anyone from connecting to the socket in it.
+        let mut mounts = vec![bind(link, LINK_DIR, true)];
+        mounts.extend(placement.workspace.as_deref().map(|source| bind(source, WORKSPACE_DIR, false)));
+        let memory = i64::try_from(spec.limits.memory_bytes).unwrap_or(i64::MAX);
+        HostConfig {
+            privileged: Some(false),
+            cap_drop: Some(vec!["ALL".to_owned()]),
+            security_opt: Some(vec!["no-new-privileges".to_owned(), format!("seccomp={SECCOMP}")]),
+            readonly_rootfs: Some(true),
+            // `exec`: whoever could put a program here could put it into the workspace as well.
+            tmpfs: Some(HashMap::from([(
+                "/tmp".to_owned(),
+                format!("rw,exec,nosuid,nodev,mode=1777,size={}", 64 * MIB),
+            )])),
+            shm_size: Some(64 * MIB),
+            mounts: Some(mounts),
+            memory: Some(memory),
+            memory_swap: Some(memory),
+            memory_swappiness: self.swappiness.then_some(0),
+            cpu_period: Some(CPU_PERIOD_US),
+            cpu_quota: Some(i64::try_from(spec.limits.cpu_quota).unwrap_or(i64::MAX)),
+            pids_limit: Some(i64::from(spec.limits.pids)),
+            ulimits: Some(vec![ulimit("nofile", 4096), ulimit("core", 0), ulimit("fsize", 2048 * MIB)]),
+            network_mode: Some(match spec.network {
+                Network::None => "none".to_owned(),
+            }),
+            ipc_mode: Some("private".to_owned()),
+            cgroupns_mode: Some(HostConfigCgroupnsModeEnum::PRIVATE),
+            init: Some(false),
+            auto_remove: Some(false),
+            restart_policy: Some(RestartPolicy {
+                name: Some(RestartPolicyNameEnum::NO),
+                maximum_retry_count: None,
+            }),
+            log_config: Some(HostConfigLogConfig {
+                typ: Some("json-file".to_owned()),
+                config: Some(
+                    [("max-size", "10m"), ("max-file", "1"), ("mode", "non-blocking")]
+                        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                        .into(),
+                ),
+            }),
+            ..HostConfig::default()
+        }
+    }
+}
+
+fn bind(source: &Path, target: &str, read_only: bool) -> Mount {
+    Mount {
+        typ: Some(MountType::BIND),
+        source: Some(source.display().to_string()),
+        target: Some(target.to_owned()),
+        read_only: Some(read_only),
+        bind_options: Some(MountBindOptions {
+            propagation: Some(MountBindOptionsPropagationEnum::RPRIVATE),
+            ..MountBindOptions::default()
+        }),
+        ..Mount::default()
+    }
+}
+
+fn ulimit(name: &str, value: i64) -> ResourcesUlimits {
+    ResourcesUlimits { name: Some(name.to_owned()), soft: Some(value), hard: Some(value) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::Limits;
+
+    #[test]
+    fn this_is_what_the_engine_is_asked_for() {
+        let hardening =
+            Hardening { instance: "test".to_owned(), user: "10001:10001".to_owned(), swappiness: true };
+        let spec = ContainerSpec {
+            image: "mgx-agent:dev".to_owned(),
+            limits: Limits { memory_bytes: 2 << 30, cpu_quota: 100_000, pids: 256 },
+            network: Network::None,
+        };
+        let placement = Placement {
+            slot: "job-1".parse().unwrap(),
+            workspace: Some(PathBuf::from("/srv/workspaces/w1")),
+            labels: BTreeMap::from([
+                ("mgx.session".to_owned(), "s1".to_owned()),
+                (SLOT_LABEL.to_owned(), "a label of the caller never replaces ours".to_owned()),
+            ]),
+        };
+        let body = hardening.container(&spec, &placement, Path::new("/run/mgx/job-1"));
+        let json = serde_json::to_string(&body).unwrap();
+        let profile = serde_json::to_string(SECCOMP).unwrap();
+        let elided = json.replace(profile.trim_matches('"'), "<seccomp.json>");
+        assert_ne!(elided, json, "the profile is there");
+        insta::assert_json_snapshot!(serde_json::from_str::<serde_json::Value>(&elided).unwrap());
+    }
+
+    #[test]
+    fn the_profile_allows_nothing_that_reaches_out_of_the_container() {
+        let profile: serde_json::Value = serde_json::from_str(SECCOMP).unwrap();
+        assert_eq!(profile["defaultAction"], "SCMP_ACT_ERRNO");
+        let rules = profile["syscalls"].as_array().unwrap();
+        let allowed: BTreeSet<&str> = rules
+            .iter()
+            .filter(|rule| rule["action"] == "SCMP_ACT_ALLOW" && rule.get("args").is_none())
+            .flat_map(|rule| rule["names"].as_array().unwrap())
+            .map(|name| name.as_str().unwrap())
+            .collect();
+        assert!(allowed.is_superset(&BTreeSet::from(["read", "execve", "connect", "futex", "wait4"])));
+        for denied in [
+            "acct add_key bpf chroot clone clone3 clock_settime delete_module fanotify_init finit_module fsconfig",
+            "fsmount fsopen fspick init_module io_uring_enter io_uring_register io_uring_setup ioperm iopl kcmp",
+            "kexec_file_load kexec_load keyctl lookup_dcookie mbind mount mount_setattr move_mount move_pages",
+            "name_to_handle_at open_by_handle_at open_tree perf_event_open personality pidfd_getfd pivot_root",
+            "process_vm_readv process_vm_writev ptrace quotactl reboot request_key setns settimeofday socket",
+            "swapoff swapon syslog umount2 unshare userfaultfd vmsplice",
+        ]
+        .iter()
+        .flat_map(|line| line.split(' '))
+        {
+            assert!(!allowed.contains(denied), "{denied}");
+        }
+    }
+}

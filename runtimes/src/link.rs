@@ -1,0 +1,298 @@
+//! The runner link, the platform's side: one directory with one socket per slot, and who calls there.
+//!
+//! The directory is mounted into the container of the slot, and into no other. The root is closed to everyone else
+//! on the host (mode 0700); a slot's directory can be searched but not written by a container (0711).
+
+use std::collections::HashMap;
+use std::fmt;
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use mgx_agent_runner::SlotId;
+use mgx_agent_runner::codec::JsonFrames;
+use mgx_agent_runner::protocol::{FromRunner, Invocation, SOCKET, ToRunner, VERSION};
+use tokio::io::AsyncReadExt;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::codec::Encoder;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{Instrument, debug, debug_span, warn};
+
+use crate::driver::{Control, Driver};
+use crate::latest::Latest;
+use crate::{Ended, Run, RuntimeError, RuntimeErrorKind};
+
+/// The longest path of a unix socket that the kernel takes, without the final zero byte (unix(7)).
+const MAX_SOCKET_PATH: usize = 107;
+
+/// The longest slot id.
+const MAX_SLOT: usize = 64;
+
+/// How long a new connection may take to say what it is for.
+const GREETING_LIMIT: Duration = Duration::from_secs(5);
+
+/// How many connections of one slot may be about to say what they are for.
+const MAX_GREETINGS: usize = 16;
+
+/// The largest first frame, in bytes.
+const MAX_GREETING: usize = 4096;
+
+/// The links of every slot. Cheap to clone; when the last clone goes, all listeners and runs go with it, and
+/// the runners in the containers wait for somebody to listen again.
+#[derive(Clone)]
+pub struct Links(Arc<Inner>);
+
+struct Inner {
+    root: PathBuf,
+    tunnels: mpsc::Sender<Tunnel>,
+    open: Mutex<HashMap<SlotId, Link>>,
+}
+
+/// One slot that is listened for.
+struct Link {
+    controls: Arc<Latest<Control>>,
+    driver: Option<AbortOnDropHandle<()>>,
+    _listener: AbortOnDropHandle<()>,
+}
+
+/// A connection from a container to the LLM proxy: from here on raw bytes of HTTP/1.1.
+#[derive(Debug)]
+pub struct Tunnel {
+    /// Whose it is.
+    pub slot: SlotId,
+    /// The connection. Nothing has been read beyond its first frame.
+    pub stream: UnixStream,
+}
+
+impl Links {
+    /// Links below `root`, which becomes a directory of this process alone. Tunnels go to `tunnels`; when that is
+    /// full or closed, their connections end at once.
+    ///
+    /// # Errors
+    /// `root` is relative, too long for a unix socket below it, or cannot be made.
+    pub fn new(root: impl Into<PathBuf>, tunnels: mpsc::Sender<Tunnel>) -> io::Result<Self> {
+        let root = root.into();
+        let longest = root.as_os_str().len() + MAX_SLOT + SOCKET.len() + 2;
+        if !root.is_absolute() || longest > MAX_SOCKET_PATH {
+            let allowed = MAX_SOCKET_PATH + root.as_os_str().len() - longest;
+            let message = format!(
+                "the directory of the runner links has to be absolute and at most {allowed} bytes long: {}",
+                root.display()
+            );
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        fs::create_dir_all(&root)?;
+        fs::set_permissions(&root, fs::Permissions::from_mode(0o700))?;
+        Ok(Self(Arc::new(Inner { root, tunnels, open: Mutex::default() })))
+    }
+
+    /// Listens for the runner of `slot`. Returns the directory to mount.
+    ///
+    /// # Errors
+    /// `Conflict` if it is listened for already; `Refused` if the directory cannot be made.
+    pub fn open(&self, slot: &SlotId) -> Result<PathBuf, RuntimeError> {
+        let mut open = self.lock();
+        if open.contains_key(slot) {
+            return Err(RuntimeError::new(RuntimeErrorKind::Conflict, format!("slot {slot} is taken")));
+        }
+        let directory = self.directory(slot);
+        let listener = listen(&directory).map_err(|error| {
+            RuntimeError::new(RuntimeErrorKind::Refused, format!("cannot make the link of slot {slot}"))
+                .because(error)
+        })?;
+        let controls = Arc::new(Latest::default());
+        let accepting = accept(listener, slot.clone(), Arc::clone(&controls), self.0.tunnels.clone());
+        let listener = tokio::spawn(accepting.instrument(debug_span!("link", %slot)));
+        let link = Link { controls, driver: None, _listener: AbortOnDropHandle::new(listener) };
+        open.insert(slot.clone(), link);
+        Ok(directory)
+    }
+
+    /// Waits until the runner of `slot` has called, at most for `limit`. Says whether it has its invocation.
+    ///
+    /// # Errors
+    /// `NotFound` if nobody listens for it, `NotReady` if it did not call.
+    pub async fn ready(&self, slot: &SlotId, limit: Duration) -> Result<bool, RuntimeError> {
+        let controls = self.lock().get(slot).map(|link| Arc::clone(&link.controls));
+        let controls = controls.ok_or_else(|| not_found(slot))?;
+        let called = controls.peek(|control| control.ready.invoked.is_some());
+        tokio::time::timeout(limit, called).await.map_err(|_| {
+            let message = format!("the runner of slot {slot} did not call within {} s", limit.as_secs());
+            RuntimeError::new(RuntimeErrorKind::NotReady, message)
+        })
+    }
+
+    /// Runs `invocation` in `slot`. `death` resolves when its container is gone, and says how.
+    ///
+    /// # Errors
+    /// `NotFound` if nobody listens for it, `Conflict` if it was invoked before, `Refused` if it is too large.
+    pub fn start(
+        &self,
+        slot: &SlotId,
+        invocation: Invocation,
+        death: impl Future<Output = Ended> + Send + 'static,
+    ) -> Result<Run, RuntimeError> {
+        let frame = ToRunner::Invocation(Box::new(invocation.clone()));
+        JsonFrames::<FromRunner, ToRunner>::default().encode(&frame, &mut BytesMut::new()).map_err(
+            |error| {
+                RuntimeError::new(RuntimeErrorKind::Refused, "the invocation is too large").because(error)
+            },
+        )?;
+        match self.lock().get(slot) {
+            None => Err(not_found(slot)),
+            Some(Link { driver: Some(_), .. }) => {
+                Err(RuntimeError::new(RuntimeErrorKind::Conflict, format!("slot {slot} was invoked before")))
+            }
+            Some(Link { driver: None, .. }) => Ok(()),
+        }?;
+        self.drive(slot, Some(invocation), death)
+    }
+
+    /// Takes up the run of `slot`, which an earlier process of the platform began, or an earlier [`Run`] of this one.
+    ///
+    /// # Errors
+    /// `NotFound` if nobody listens for it.
+    pub fn resume(
+        &self,
+        slot: &SlotId,
+        death: impl Future<Output = Ended> + Send + 'static,
+    ) -> Result<Run, RuntimeError> {
+        self.drive(slot, None, death)
+    }
+
+    /// Listens for `slot` no longer, and leaves its directory as it is.
+    pub fn release(&self, slot: &SlotId) {
+        self.lock().remove(slot);
+    }
+
+    /// Listens for `slot` no longer, and removes its directory.
+    pub fn close(&self, slot: &SlotId) {
+        self.release(slot);
+        match fs::remove_dir_all(self.directory(slot)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                warn!(%slot, %error, "cannot remove the directory of a link");
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+
+    /// Whether `slot` is listened for.
+    pub fn is_open(&self, slot: &SlotId) -> bool {
+        self.lock().contains_key(slot)
+    }
+
+    fn drive(
+        &self,
+        slot: &SlotId,
+        invocation: Option<Invocation>,
+        death: impl Future<Output = Ended> + Send + 'static,
+    ) -> Result<Run, RuntimeError> {
+        let mut open = self.lock();
+        let link = open.get_mut(slot).ok_or_else(|| not_found(slot))?;
+        let (driver, run) = Driver::new(Arc::clone(&link.controls), invocation);
+        let driving = tokio::spawn(driver.drive(death).instrument(debug_span!("run", %slot)));
+        link.driver = Some(AbortOnDropHandle::new(driving));
+        Ok(run)
+    }
+
+    fn directory(&self, slot: &SlotId) -> PathBuf {
+        self.0.root.join(slot.as_str())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<SlotId, Link>> {
+        self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Links {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Links").field("root", &self.0.root).finish_non_exhaustive()
+    }
+}
+
+fn not_found(slot: &SlotId) -> RuntimeError {
+    RuntimeError::new(RuntimeErrorKind::NotFound, format!("there is no container in slot {slot}"))
+}
+
+/// A fresh socket in `directory`. The directory itself is kept if it is there: a container may have it mounted.
+fn listen(directory: &Path) -> io::Result<UnixListener> {
+    fs::create_dir_all(directory)?;
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o711))?;
+    let socket = directory.join(SOCKET);
+    match fs::remove_file(&socket) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let listener = UnixListener::bind(&socket)?;
+    fs::set_permissions(&socket, fs::Permissions::from_mode(0o666))?;
+    Ok(listener)
+}
+
+async fn accept(
+    listener: UnixListener,
+    slot: SlotId,
+    controls: Arc<Latest<Control>>,
+    tunnels: mpsc::Sender<Tunnel>,
+) {
+    let mut greetings = JoinSet::new();
+    loop {
+        while greetings.try_join_next().is_some() {}
+        if greetings.len() >= MAX_GREETINGS {
+            greetings.join_next().await;
+        }
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let greeting = greet(stream, slot.clone(), Arc::clone(&controls), tunnels.clone());
+                greetings.spawn(greeting.in_current_span());
+            }
+            Err(error) => {
+                warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+/// Finds out what a connection is for, and hands it on.
+async fn greet(
+    mut stream: UnixStream,
+    slot: SlotId,
+    controls: Arc<Latest<Control>>,
+    tunnels: mpsc::Sender<Tunnel>,
+) {
+    match tokio::time::timeout(GREETING_LIMIT, first_frame(&mut stream)).await {
+        Ok(Ok(FromRunner::Ready(ready))) if ready.version == VERSION && ready.slot == slot => {
+            controls.put(Control { ready, stream: Box::new(stream) });
+        }
+        Ok(Ok(FromRunner::Ready(ready))) => {
+            warn!(version = ready.version, claimed = %ready.slot, "a runner of another version or slot called");
+        }
+        Ok(Ok(FromRunner::Tunnel)) => {
+            if tunnels.try_send(Tunnel { slot, stream }).is_err() {
+                warn!("no room for another tunnel to the LLM proxy");
+            }
+        }
+        Ok(Ok(FromRunner::Event(_) | FromRunner::Exit(_))) => {
+            debug!("a connection did not say what it is for")
+        }
+        Ok(Err(error)) => debug!(%error, "a connection did not say what it is for"),
+        Err(_) => debug!("a connection said nothing"),
+    }
+}
+
+/// Reads one frame and not a byte more: what follows belongs to whoever takes the connection over.
+async fn first_frame(stream: &mut UnixStream) -> io::Result<FromRunner> {
+    let length = stream.read_u32().await? as usize;
+    if length > MAX_GREETING {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a first frame of {length} bytes")));
+    }
+    let mut frame = vec![0; length];
+    stream.read_exact(&mut frame).await?;
+    serde_json::from_slice(&frame).map_err(io::Error::from)
+}
