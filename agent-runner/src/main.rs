@@ -1,2 +1,62 @@
-//! placeholder
-fn main() {}
+//! The agent-runner: PID 1 of every container, a static binary that needs nothing else in the image.
+//!
+//! ```text
+//! mgx-agent-runner              waits for its invocation on the runner link, and runs it
+//! mgx-agent-runner exec …       between fork and exec: becomes the command
+//! mgx-agent-runner team         the agent team, which is the command of an invocation that names none
+//! ```
+
+mod drain;
+mod events;
+mod exec;
+mod lines;
+mod link;
+mod oom;
+mod output;
+mod processes;
+mod run;
+mod spool;
+mod supervisor;
+mod team;
+mod tunnel;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use tokio::runtime::Builder;
+
+/// The exit code for a wrong use, as in sysexits(3).
+const USAGE: u8 = 64;
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    match arguments.next().as_deref().map(|argument| argument.to_string_lossy().into_owned()).as_deref() {
+        None => finish(block_on(run::run())),
+        Some("exec") => exec::exec(arguments),
+        Some("--version") => {
+            let version = concat!("mgx-agent-runner ", env!("CARGO_PKG_VERSION"));
+            finish(writeln!(io::stdout(), "{version}"))
+        }
+        Some(_) => {
+            writeln!(io::stderr(), "usage: mgx-agent-runner [exec WORKDIR PROGRAM ARGUMENT… | team | --version]")
+                .ok();
+            ExitCode::from(USAGE)
+        }
+    }
+}
+
+/// Runs `task` on one thread: PID 1 waits for sockets and children, and computes nothing.
+fn block_on<T>(task: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    Builder::new_current_thread().enable_all().build()?.block_on(task)
+}
+
+fn finish(result: io::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // nobody to tell if this fails
+            writeln!(io::stderr(), "mgx-agent-runner: {error}").ok();
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! The socket on which any process of the container reports what it does: one JSON object on each line.
+//!
+//! ```text
+//! {"type":"message_delta","agent":"engineer","data":{"delta":"Hello"}}
+//! {"type":"finish","data":{"status":"success"}}
+//! ```
+//!
+//! A `finish` is no event but the agent's claim about its own work; the last one counts. A line that is none of
+//! this is dropped, and a `log` event says why. Its writers are untrusted.
+
+use std::io;
+use std::os::unix::net::UnixListener as StdListener;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use mgx_agent_runner::protocol::{Claim, MAX_EVENT};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::drain::until_quiet;
+use crate::lines::Lines;
+use crate::output::log;
+use crate::spool::Spool;
+
+/// The environment variable that names the socket.
+pub(crate) const VARIABLE: &str = "MGX_EVENTS";
+
+/// How many processes may report at once; more wait.
+const CONNECTIONS: usize = 64;
+
+/// The longest line: the largest event, and what goes around its data.
+const LINE: usize = MAX_EVENT + 256;
+
+/// How long to wait when a connection could not be accepted.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The socket, open for connections.
+#[derive(Debug)]
+pub(crate) struct Events {
+    path: PathBuf,
+    listener: UnixListener,
+    report: Report,
+    ended: CancellationToken,
+}
+
+/// Where the lines go.
+#[derive(Clone, Debug)]
+struct Report {
+    spool: Spool,
+    claim: Arc<Mutex<Option<Claim>>>,
+}
+
+/// One line.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    #[serde(rename = "type")]
+    kind: String,
+    agent: Option<String>,
+    #[serde(default)]
+    data: Map<String, Value>,
+}
+
+impl Events {
+    /// Opens the socket in `directory`. Its readers stop after `ended`, once every line has been read.
+    pub(crate) fn open(directory: &Path, spool: Spool, ended: CancellationToken) -> io::Result<Self> {
+        let path = directory.join(format!("mgx-events-{}.sock", std::process::id()));
+        // a predecessor of the same pid is dead: only one process has it
+        std::fs::remove_file(&path).ok();
+        let listener = UnixListener::bind(&path)?;
+        Ok(Self { path, listener, report: Report { spool, claim: Arc::default() }, ended })
+    }
+
+    /// Where the socket is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Takes in lines until the command has ended and all that it wrote has been read; its claim, if it made one.
+    pub(crate) async fn collect(self) -> Option<Claim> {
+        let places = Arc::new(Semaphore::new(CONNECTIONS));
+        let mut readers = JoinSet::new();
+        loop {
+            let accepted = async {
+                let place = Arc::clone(&places).acquire_owned().await;
+                (place, self.listener.accept().await)
+            };
+            let (place, connection) = tokio::select! {
+                biased;
+                accepted = accepted => accepted,
+                Some(_) = readers.join_next() => continue,
+                () = self.ended.cancelled() => break,
+            };
+            match connection {
+                Ok((stream, _)) => {
+                    let (report, ended) = (self.report.clone(), self.ended.clone());
+                    readers.spawn(async move {
+                        report.read(stream, &ended).await;
+                        drop(place);
+                    });
+                }
+                Err(_) => tokio::time::sleep(PAUSE).await,
+            }
+        }
+        while readers.join_next().await.is_some() {}
+        // those who wrote and went before anybody opened the door
+        if let Ok(listener) = self.listener.into_std() {
+            self.report.read_rest(&listener, &self.ended).await;
+        }
+        std::fs::remove_file(&self.path).ok();
+        self.report.claim.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl Report {
+    async fn read_rest(&self, listener: &StdListener, ended: &CancellationToken) {
+        while let Ok((stream, _)) = listener.accept() {
+            if stream.set_nonblocking(true).is_ok()
+                && let Ok(stream) = UnixStream::from_std(stream)
+            {
+                self.read(stream, ended).await;
+            }
+        }
+    }
+
+    async fn read(&self, stream: UnixStream, ended: &CancellationToken) {
+        let mut lines = Lines::new(stream, LINE);
+        let mut too_long = false;
+        while let Some(Ok(Some(piece))) = until_quiet(ended, lines.next()).await {
+            let whole = piece.last && !too_long;
+            let first = !too_long;
+            too_long = !piece.last;
+            if whole {
+                self.take(&piece.bytes).await;
+            } else if first {
+                self.refuse(&format!("it is longer than {LINE} bytes")).await;
+            }
+        }
+    }
+
+    async fn take(&self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        match parse(bytes) {
+            Ok(Line { kind, agent, data }) if kind != "finish" => {
+                self.spool.push(&kind, agent.as_deref(), data).await;
+            }
+            Ok(Line { data, .. }) => match claim(&data) {
+                Ok(claim) => {
+                    *self.claim.lock().unwrap_or_else(PoisonError::into_inner) = Some(claim);
+                }
+                Err(why) => self.refuse(why).await,
+            },
+            Err(why) => self.refuse(&why).await,
+        }
+    }
+
+    async fn refuse(&self, why: &str) {
+        log(&self.spool, "runner", &format!("an event was dropped: {why}")).await;
+    }
+}
+
+fn parse(bytes: &[u8]) -> Result<Line, String> {
+    let line: Line = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    let is_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    if !(1..=40).contains(&line.kind.len()) || !line.kind.bytes().all(is_name) {
+        return Err("its type is not 1 to 40 of a-z 0-9 _".into());
+    }
+    if line.agent.as_ref().is_some_and(|agent| !(1..=64).contains(&agent.len())) {
+        return Err("its agent is not 1 to 64 bytes long".into());
+    }
+    let size = serde_json::to_vec(&line.data).map_or(usize::MAX, |data| data.len());
+    if size > MAX_EVENT {
+        return Err(format!("its data has {size} bytes, more than {MAX_EVENT}"));
+    }
+    Ok(line)
+}
+
+fn claim(data: &Map<String, Value>) -> Result<Claim, &'static str> {
+    let success = match data.get("status").and_then(Value::as_str) {
+        Some("success") => true,
+        Some("error") => false,
+        _ => return Err("the status of a finish is success or error"),
+    };
+    Ok(Claim { success, error: data.get("error").and_then(Value::as_str).map(Into::into) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    /// What becomes of `lines` that a process wrote before anybody read them.
+    async fn collected(lines: &[u8]) -> (String, Option<Claim>) {
+        let directory = tempfile::tempdir().unwrap();
+        let (spool, ended) = (Spool::new(), CancellationToken::new());
+        let events = Events::open(directory.path(), spool.clone(), ended.clone()).unwrap();
+        let mut process = std::os::unix::net::UnixStream::connect(events.path()).unwrap();
+        let lines = lines.to_vec();
+        let writer = std::thread::spawn(move || process.write_all(&lines).unwrap());
+        ended.cancel();
+        let claim = events.collect().await;
+        writer.join().unwrap();
+        let wire = spool.after(0, usize::MAX).map(|(_, wire)| wire).unwrap_or_default();
+        let text = String::from_utf8_lossy(&wire).into_owned();
+        let data = |frame: &str| frame.split_once("\"type\":").map(|(_, rest)| rest.to_owned());
+        (text.split("{\"frame\"").filter_map(data).collect::<Vec<_>>().join("\n"), claim)
+    }
+
+    #[tokio::test]
+    async fn lines_become_events_and_a_finish_becomes_the_claim() {
+        let (events, claim) = collected(
+            b"{\"type\":\"message_delta\",\"agent\":\"engineer\",\"data\":{\"delta\":\"Hi\"}}\n\n\
+              {\"type\":\"finish\",\"data\":{\"status\":\"success\"}}\n\
+              {\"type\":\"note\"}\n\
+              {\"type\":\"finish\",\"data\":{\"status\":\"error\",\"error\":\"no model\"}}",
+        )
+        .await;
+        insta::assert_snapshot!(printable(&events));
+        assert_eq!(claim, Some(Claim { success: false, error: Some("no model".into()) }));
+    }
+
+    #[tokio::test]
+    async fn a_bad_line_is_dropped_and_the_log_says_why() {
+        let long = format!("{{\"type\":\"note\",\"data\":{{\"text\":\"{}\"}}}}\n", "x".repeat(3 * LINE));
+        let wide = format!("{{\"type\":\"note\",\"data\":{{\"text\":\"{}\"}}}}\n", "x".repeat(MAX_EVENT));
+        let lines = [
+            "nonsense\n",
+            "{\"type\":\"Message\"}\n",
+            "{\"type\":\"\"}\n",
+            "{\"type\":\"note\",\"data\":[]}\n",
+            "{\"type\":\"note\",\"extra\":1}\n",
+            "{\"type\":\"note\",\"agent\":\"\"}\n",
+            &long,
+            &wide,
+            "{\"type\":\"finish\",\"data\":{\"status\":\"great\"}}\n",
+            "\u{fffd}\0\n",
+            "{\"type\":\"good\"}\n",
+        ];
+        let (events, claim) = collected(lines.concat().as_bytes()).await;
+        insta::assert_snapshot!(printable(&events));
+        assert_eq!(claim, None);
+    }
+
+    fn printable(events: &str) -> String {
+        events.replace(|c: char| c.is_control() && c != '\n' || c == '\u{fffd}', "")
+    }
+}

@@ -1,0 +1,108 @@
+//! The life of the command from its start to its last process: deadline, stop, grace, kill.
+
+use std::time::Duration;
+
+use mgx_agent_runner::protocol::ExitCause;
+use rustix::process::Signal;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+use crate::processes::Processes;
+
+/// When whoever was asked to stop is to be killed. Requests can only bring it nearer.
+#[derive(Clone, Debug)]
+pub(crate) struct Stop(watch::Sender<Option<Instant>>);
+
+impl Stop {
+    /// No request yet.
+    pub(crate) fn new() -> Self {
+        Self(watch::Sender::new(None))
+    }
+
+    /// Requests the end: SIGTERM now, SIGKILL after `grace`.
+    pub(crate) fn request(&self, grace: Duration) {
+        let kill_at = after(Instant::now(), grace);
+        self.0.send_if_modified(|current| {
+            let nearer = current.is_none_or(|current| kill_at < current);
+            if nearer {
+                *current = Some(kill_at);
+            }
+            nearer
+        });
+    }
+}
+
+/// The instant `wait` after `start`; one far away if the clock cannot say it.
+pub(crate) fn after(start: Instant, wait: Duration) -> Instant {
+    const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
+    start + wait.min(FAR)
+}
+
+/// Waits for the end of the command, or brings it about: at the `deadline` with `grace`, or when `stop` says so.
+/// Afterwards none of its processes is left.
+///
+/// # Errors
+/// What is left could not be killed, in words; the cause is known all the same.
+pub(crate) async fn supervise(
+    processes: &mut Processes,
+    deadline: Instant,
+    grace: Duration,
+    stop: &Stop,
+) -> (ExitCause, Result<(), String>) {
+    let mut requests = stop.0.subscribe();
+    let cause = tokio::select! {
+        biased;
+        _ = processes.ended() => ExitCause::Ended,
+        // the sender lives in `stop`, so this never fails
+        () = async { drop(requests.wait_for(Option::is_some).await) } => ExitCause::Stopped,
+        () = sleep_until(deadline) => {
+            stop.request(grace);
+            ExitCause::Deadline
+        }
+    };
+    if cause != ExitCause::Ended {
+        processes.signal(Signal::TERM);
+        tokio::select! {
+            _ = processes.ended() => {}
+            () = kill_time(requests) => {}
+        }
+    }
+    (cause, processes.kill_rest().await)
+}
+
+/// Waits for the instant in `requests`, which may still come nearer.
+async fn kill_time(mut requests: watch::Receiver<Option<Instant>>) {
+    loop {
+        let kill_at = requests.borrow_and_update().unwrap_or_else(Instant::now);
+        tokio::select! {
+            () = sleep_until(kill_at) => return,
+            _ = requests.changed() => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_second_stop_can_only_bring_the_kill_nearer() {
+        let start = Instant::now();
+        let seconds = Duration::from_secs;
+        let (stop, requests) = (Stop::new(), Stop::new());
+        for grace in [10, 20, 3, 7] {
+            stop.request(seconds(grace));
+        }
+        kill_time(stop.0.subscribe()).await;
+        assert_eq!(start.elapsed(), seconds(3));
+
+        requests.request(seconds(60));
+        let waiting = tokio::spawn(kill_time(requests.0.subscribe()));
+        tokio::time::sleep(seconds(1)).await;
+        requests.request(seconds(1));
+        waiting.await.unwrap();
+        assert_eq!(start.elapsed(), seconds(5));
+
+        requests.request(Duration::MAX);
+    }
+}
