@@ -1,0 +1,361 @@
+//! The settings: `mgx.toml` as it is built in, then the operator's file, the environment and flags over it.
+//!
+//! There is no default in this code: every key stands in `mgx.toml`, with its value and what it means.
+
+mod check;
+mod layer;
+mod problem;
+mod show;
+mod values;
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use figment::Figment;
+use figment::error::Kind;
+use figment::value::{Dict, Value};
+use mgx_apps::team::TeamConfig;
+use serde::Deserialize;
+
+pub use layer::Origin;
+pub use problem::{EXIT, Problem, Problems, What};
+pub use show::{Setting, markdown};
+pub use values::{Secret, Size, Time, Whole, show_size};
+
+use layer::{Environment, Layer, TomlFile, find, leaves, nest};
+
+/// The file that is built in.
+pub const EMBEDDED: &str = include_str!("../../mgx.toml");
+
+/// The operator's file, if none is named and none is in the working directory.
+pub const SYSTEM_FILE: &str = "/etc/mgx/mgx.toml";
+
+/// Settings whose values are never shown.
+const SECRETS: &[&str] = &["llm.api_key"];
+
+/// Every setting. `mgx.toml` says what each means, and its unit.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each key is documented once, in mgx.toml")]
+pub struct Config {
+    pub runtime: RuntimeName,
+    pub server: Server,
+    pub store: Store,
+    pub docker: Docker,
+    pub agent: Agent,
+    pub scheduler: Scheduler,
+    pub workspaces: Workspaces,
+    pub llm: Llm,
+    pub agents: TeamConfig,
+    pub log: Log,
+}
+
+/// What containers run in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RuntimeName {
+    /// A Docker engine.
+    Docker,
+}
+
+/// `[server]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each key is documented once, in mgx.toml")]
+pub struct Server {
+    pub listen: SocketAddr,
+    pub data_dir: PathBuf,
+    pub drain: Time<0, 300_000>,
+}
+
+/// `[store]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each key is documented once, in mgx.toml")]
+pub struct Store {
+    pub path: PathBuf,
+}
+
+/// `[docker]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each key is documented once, in mgx.toml")]
+pub struct Docker {
+    pub host: String,
+}
+
+/// `[agent]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each key is documented once, in mgx.toml")]
+pub struct Agent {
+    pub image: String,
+    pub runner: PathBuf,
+    pub memory: Size<{ 64 << 20 }, { 1 << 40 }>,
+    pub max_memory: Size<{ 64 << 20 }, { 1 << 40 }>,
+    pub cpu_quota: Whole<1000, 100_000_000>,
+    pub max_cpu_quota: Whole<1000, 100_000_000>,
+    pub pids: Whole<16, 100_000>,
+    pub timeout: Time<1000, 604_800_000>,
+    pub max_timeout: Time<1000, 604_800_000>,
+    pub grace: Time<0, 600_000>,
+}
+
+/// `[scheduler]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each key is documented once, in mgx.toml")]
+pub struct Scheduler {
+    pub max_running: Whole<1, 10_000>,
+    pub max_queued: Whole<1, 1_000_000>,
+    pub start_tries: Whole<1, 10>,
+    pub reap_every: Time<1000, 3_600_000>,
+}
+
+/// `[workspaces]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each key is documented once, in mgx.toml")]
+pub struct Workspaces {
+    pub root: PathBuf,
+    pub host_root: PathBuf,
+    pub max_file: Size<1024, { 1 << 30 }>,
+}
+
+/// `[llm]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each key is documented once, in mgx.toml")]
+pub struct Llm {
+    pub base_url: String,
+    pub api_key: Secret,
+    pub api_key_file: PathBuf,
+    pub max_requests_per_session: Whole<1, 1_000_000>,
+    pub max_tokens_per_session: Whole<1, 10_000_000_000>,
+    pub retries: Whole<0, 10>,
+    pub demo_pace: Time<0, 10_000>,
+}
+
+/// `[log]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each key is documented once, in mgx.toml")]
+pub struct Log {
+    pub level: String,
+    pub format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// What the settings are read from: arguments, so that tests need no environment of their own.
+#[derive(Debug, Default, Clone)]
+pub struct Inputs {
+    /// `--config`.
+    pub file: Option<PathBuf>,
+    /// The working directory.
+    pub dir: PathBuf,
+    /// The environment.
+    pub env: Vec<(OsString, OsString)>,
+    /// Flags that stand for a setting: the flag, the key, the value.
+    pub flags: Vec<(String, String, String)>,
+}
+
+/// The settings, and where each comes from.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The settings, with every empty path filled in.
+    pub config: Config,
+    /// Variables of the seeds that were read and have no use yet.
+    pub unused: Vec<String>,
+    /// The operator's file.
+    pub file: Option<PathBuf>,
+    settings: Vec<Setting>,
+}
+
+impl Inputs {
+    /// The environment, the working directory and the flags of this process.
+    ///
+    /// # Errors
+    /// There is no working directory.
+    pub fn of_process(file: Option<PathBuf>, flags: Vec<(String, String, String)>) -> std::io::Result<Self> {
+        Ok(Self { file, dir: std::env::current_dir()?, env: std::env::vars_os().collect(), flags })
+    }
+
+    /// The operator's file, if there is one: the named one must exist, the others may.
+    fn operators_file(&self) -> Option<PathBuf> {
+        let named = self.env.iter().find(|(name, value)| name == "MGX_CONFIG" && !value.is_empty());
+        let named = self.file.clone().or_else(|| named.map(|(_, path)| PathBuf::from(path)));
+        let usual =
+            || [self.dir.join("mgx.toml"), PathBuf::from(SYSTEM_FILE)].into_iter().find(|p| p.exists());
+        named.or_else(usual)
+    }
+}
+
+/// Reads and checks every setting. Opens nothing but the configuration and the key file, binds nothing.
+///
+/// # Errors
+/// Everything that is wrong, not only the first.
+pub fn load(inputs: &Inputs) -> Result<Loaded, Problems> {
+    let alone = |problem| Problems(vec![problem]);
+    let built_in = TomlFile::parse(Path::new("mgx.toml"), EMBEDDED.to_owned()).map_err(alone)?;
+    let defaults = Layer { origin: Origin::Default, ..built_in.layer().map_err(alone)? };
+    let file = inputs.operators_file().map(|path| TomlFile::open(&path)).transpose().map_err(alone)?;
+    let environment = Environment::read(&inputs.env, &defaults.values);
+
+    let mut layers = Vec::new();
+    if let Some(file) = &file {
+        layers.push(file.layer().map_err(alone)?);
+    }
+    layers.extend(environment.layers);
+    layers.extend(inputs.flags.iter().map(|(flag, key, value)| Layer {
+        origin: Origin::Flag(flag.clone()),
+        values: nest(key, Value::from(value.clone())),
+    }));
+
+    let mut stack = Stack { figment: Figment::from(&defaults), defaults: defaults.values.clone(), file };
+    let mut problems = environment.problems;
+    for mut layer in layers {
+        problems.extend(stack.unknown(&mut layer));
+        stack.figment = stack.figment.merge(&layer);
+    }
+    let (mut config, wrong) = stack.extract();
+    problems.extend(wrong);
+    if let Some(config) = &mut config
+        && problems.is_empty()
+    {
+        check::fill_in(config, &inputs.dir);
+        problems.extend(check::check(config).into_iter().map(|(key, what)| stack.problem(&key, what)));
+    }
+    problems.sort_by_key(Problem::place);
+    match config {
+        Some(config) if problems.is_empty() => Ok(Loaded {
+            settings: show::settings(&stack, &config),
+            unused: environment.unused,
+            file: stack.file.map(|file| file.path),
+            config,
+        }),
+        _ => Err(Problems(problems)),
+    }
+}
+
+/// The layers, merged.
+#[derive(Debug)]
+struct Stack {
+    figment: Figment,
+    defaults: Dict,
+    file: Option<TomlFile>,
+}
+
+impl Stack {
+    /// Takes the keys that do not exist out of `layer`, and reports them.
+    fn unknown(&self, layer: &mut Layer) -> Vec<Problem> {
+        let known = leaves(&self.defaults);
+        let (wrong, right): (Vec<String>, Vec<String>) =
+            leaves(&layer.values).into_iter().partition(|key| !self.is_known(key));
+        if wrong.is_empty() {
+            return Vec::new();
+        }
+        let kept = right.iter().filter_map(|key| Some((key, find(&layer.values, key)?.clone())));
+        let kept = kept.fold(Figment::new(), |kept, (key, value)| kept.merge((key.as_str(), value)));
+        layer.values = kept.extract().unwrap_or_default();
+        wrong
+            .into_iter()
+            .map(|key| Problem {
+                origin: self.locate(&layer.origin, &key),
+                what: What::Unknown { nearest: problem::nearest(&key, &known) },
+                key,
+            })
+            .collect()
+    }
+
+    /// Whether there is a setting of this name. What a role of the team may say is checked with its value.
+    fn is_known(&self, key: &str) -> bool {
+        find(&self.defaults, key).is_some() || key.starts_with("agents.roles.")
+    }
+
+    /// The settings, and what is wrong with them: a wrong value is reported, replaced by the default, and the
+    /// rest is looked at too.
+    fn extract(&mut self) -> (Option<Config>, Vec<Problem>) {
+        let mut problems = Vec::new();
+        let mut corrected = self.figment.clone();
+        loop {
+            let error = match corrected.extract::<Config>() {
+                Ok(config) => return (Some(config), problems),
+                Err(error) => error,
+            };
+            let key = error.path.join(".");
+            let allowed = match &error.kind {
+                Kind::InvalidType(_, expected)
+                | Kind::InvalidValue(_, expected)
+                | Kind::InvalidLength(_, expected) => expected.clone(),
+                Kind::UnknownVariant(_, names) => {
+                    names.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ")
+                }
+                Kind::UnknownField(name, names) => {
+                    let known: Vec<String> = names.iter().map(|name| format!("{key}.{name}")).collect();
+                    let key = format!("{key}.{name}");
+                    let what = What::Unknown { nearest: problem::nearest(&key, &known) };
+                    problems.push(self.problem(&key, what));
+                    return (None, problems);
+                }
+                other => other.to_string(),
+            };
+            let allowed = match find(&self.defaults, &key) {
+                Some(Value::Dict(..)) => "a section".to_owned(),
+                _ if key == "server.listen" => LISTEN.to_owned(),
+                _ => allowed,
+            };
+            let default = find(&self.defaults, &key).cloned();
+            problems.push(self.problem(&key, What::Value { got: self.got(&key), allowed }));
+            match default {
+                Some(default) if problems.len() < 100 => corrected = corrected.merge((key.as_str(), default)),
+                _ => return (None, problems),
+            }
+        }
+    }
+
+    fn problem(&self, key: &str, what: What) -> Problem {
+        Problem { origin: self.origin(key), key: key.to_owned(), what }
+    }
+
+    /// The value at `key` as it was written, unless it is secret.
+    fn got(&self, key: &str) -> String {
+        match self.figment.find_value(key) {
+            Ok(_) if SECRETS.contains(&key) => "a secret".to_owned(),
+            Ok(value) => show::value(&value),
+            Err(_) => "nothing".to_owned(),
+        }
+    }
+
+    /// Where the value at `key` comes from.
+    fn origin(&self, key: &str) -> Origin {
+        let name = self.figment.find_metadata(key).map_or("", |metadata| &*metadata.name);
+        if let Some(name) = name.strip_prefix("env ") {
+            Origin::Env(name.to_owned())
+        } else if let Some(name) = name.strip_prefix("flag ") {
+            Origin::Flag(name.to_owned())
+        } else if name.is_empty() || name == "default" {
+            Origin::Default
+        } else {
+            self.file.as_ref().map_or(Origin::Default, |file| file.origin(key))
+        }
+    }
+
+    fn locate(&self, origin: &Origin, key: &str) -> Origin {
+        match (origin, &self.file) {
+            (Origin::File { .. }, Some(file)) => file.origin(key),
+            (origin, _) => origin.clone(),
+        }
+    }
+}
+
+const LISTEN: &str = "an address and a port from 0 to 65535, such as \"127.0.0.1:8765\"";

@@ -1,0 +1,147 @@
+//! What no single value can say about itself: paths, secrets, and values that contradict each other.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::problem::What;
+use super::values::show_size;
+use super::{Config, Secret};
+
+/// The largest key file that is read, in bytes.
+const MAX_KEY: u64 = 64 * 1024;
+
+/// Fills in every path that was left empty, and makes all of them absolute.
+pub(super) fn fill_in(config: &mut Config, dir: &Path) {
+    let data = dir.join(&config.server.data_dir);
+    let default = |path: &mut PathBuf, default: &Path| {
+        *path = if path.as_os_str().is_empty() { default.to_owned() } else { dir.join(&*path) };
+    };
+    default(&mut config.store.path, &data.join("mgx.db"));
+    default(&mut config.workspaces.root, &data.join("workspaces"));
+    let root = config.workspaces.root.clone();
+    default(&mut config.workspaces.host_root, &root);
+    config.server.data_dir = data;
+    if !config.agent.runner.as_os_str().is_empty() {
+        config.agent.runner = dir.join(&config.agent.runner);
+    }
+}
+
+/// Checks what is left, and reads the key file.
+pub(super) fn check(config: &mut Config) -> Vec<(String, What)> {
+    let mut problems = Vec::new();
+    let mut report = |key: &str, what: Result<(), What>| {
+        problems.extend(what.err().map(|what| (key.to_owned(), what)));
+    };
+    let agent = &config.agent;
+    report(
+        "agent.max_memory",
+        at_least("agent.memory", agent.memory.bytes(), agent.max_memory.bytes(), show_size),
+    );
+    report(
+        "agent.max_cpu_quota",
+        at_least("agent.cpu_quota", agent.cpu_quota.get(), agent.max_cpu_quota.get(), |n| n.to_string()),
+    );
+    report(
+        "agent.max_timeout",
+        at_least("agent.timeout", agent.timeout.seconds().into(), agent.max_timeout.seconds().into(), |s| {
+            format!("{s}s")
+        }),
+    );
+    report("agent.image", image(&agent.image));
+    report("server.data_dir", directory(&config.server.data_dir));
+    report("workspaces.root", directory(&config.workspaces.root));
+    report("docker.host", url(&config.docker.host, &["unix://", "tcp://", "http://"]));
+    report("llm.base_url", url(&config.llm.base_url, &["http://", "https://"]));
+    report("log.level", level(&config.log.level));
+    if config.llm.api_key_file.as_os_str().is_empty() {
+        report("llm.api_key", plain(&config.llm.api_key));
+    } else if config.llm.api_key.get().is_some() {
+        report("llm.api_key_file", Err(What::Conflict("llm.api_key is given too; keep one of them".into())));
+    } else {
+        let read = key_file(&config.llm.api_key_file).and_then(|key| plain(&key).map(|()| key));
+        match read {
+            Ok(key) => config.llm.api_key = key,
+            Err(what) => report("llm.api_key_file", Err(what)),
+        }
+    }
+    problems
+}
+
+fn at_least(key: &str, needed: u64, cap: u64, show: impl Fn(u64) -> String) -> Result<(), What> {
+    if cap >= needed {
+        return Ok(());
+    }
+    Err(What::Conflict(format!("{} is less than the {} of {key}", show(cap), show(needed))))
+}
+
+fn image(name: &str) -> Result<(), What> {
+    let letters = |c: char| c.is_ascii_alphanumeric() || "._-/:@".contains(c);
+    if (1..=255).contains(&name.len()) && name.chars().all(letters) && !name.starts_with(['-', '/']) {
+        return Ok(());
+    }
+    Err(value(name, "an image name such as \"mgx-agent:latest\""))
+}
+
+/// A directory that exists must be one of its own, and writable for nobody but its owner and group.
+fn directory(path: &Path) -> Result<(), What> {
+    let refuse = |why: &str| Err(What::UnsafePath(format!("{} {why}", path.display())));
+    if path.components().count() < 2 {
+        return refuse("is the root of the file system; name a directory of its own");
+    }
+    match path.symlink_metadata() {
+        Err(_) => Ok(()),
+        Ok(found) if found.is_symlink() => refuse("is a symbolic link; name the directory itself"),
+        Ok(found) if !found.is_dir() => refuse("is not a directory"),
+        Ok(found) if found.mode() & 0o002 != 0 => {
+            refuse("can be written to by everybody; take that away (chmod o-w)")
+        }
+        Ok(_) => Ok(()),
+    }
+}
+
+fn url(text: &str, schemes: &[&str]) -> Result<(), What> {
+    let rest = schemes.iter().find_map(|scheme| text.strip_prefix(scheme));
+    if text.is_empty() || rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(char::is_whitespace)) {
+        return Ok(());
+    }
+    Err(value(text, &format!("empty, or an address that begins with {}", schemes.join(" or "))))
+}
+
+fn level(text: &str) -> Result<(), What> {
+    let known = |level: &str| ["off", "error", "warn", "info", "debug", "trace"].contains(&level);
+    let part = |part: &str| {
+        part.rsplit_once('=').map_or(known(part), |(name, level)| !name.is_empty() && known(level))
+    };
+    if text.split(',').all(part) {
+        return Ok(());
+    }
+    Err(value(text, "error, warn, info, debug or trace, or per part, such as \"info,mgx_scheduler=debug\""))
+}
+
+fn key_file(path: &Path) -> Result<Secret, What> {
+    let weak = |why: String| What::WeakSecret(format!("{} {why}", path.display()));
+    let found = path.metadata().map_err(|error| weak(format!("cannot be read: {error}")))?;
+    if !found.is_file() || found.len() > MAX_KEY {
+        return Err(weak("is not a small file".into()));
+    }
+    if found.mode() & 0o077 != 0 {
+        return Err(weak(format!(
+            "has mode {:04o}; only its owner may read it (chmod 600)",
+            found.mode() & 0o7777
+        )));
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| weak(format!("cannot be read: {error}")))?;
+    let key = Secret::new(&text);
+    if key.get().is_none() { Err(weak("is empty".into())) } else { Ok(key) }
+}
+
+fn plain(key: &Secret) -> Result<(), What> {
+    if key.is_plain() {
+        return Ok(());
+    }
+    Err(What::WeakSecret("the key has characters in it that no key has".into()))
+}
+
+fn value(got: &str, allowed: &str) -> What {
+    What::Value { got: format!("{got:?}"), allowed: allowed.to_owned() }
+}

@@ -1,0 +1,223 @@
+//! Every bad configuration is refused with one line for each mistake, and the good ones say where they come from.
+
+use std::ffi::OsString;
+use std::fs::{self, Permissions};
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use mgx::config::{self, Inputs, Loaded, Problems};
+use tempfile::TempDir;
+
+/// A working directory with an `mgx.toml` in it.
+fn world(toml: &str) -> (TempDir, Inputs) {
+    let dir = tempfile::tempdir().unwrap();
+    fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
+    fs::write(dir.path().join("mgx.toml"), toml).unwrap();
+    let inputs = Inputs { dir: dir.path().to_owned(), ..Inputs::default() };
+    (dir, inputs)
+}
+
+fn env(pairs: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
+    pairs.iter().map(|(name, value)| (name.into(), value.into())).collect()
+}
+
+fn refusal(dir: &TempDir, result: Result<Loaded, Problems>) -> String {
+    let problems = result.expect_err("it must be refused");
+    problems.to_string().replace(&dir.path().display().to_string(), "DIR")
+}
+
+fn refused(toml: &str) -> String {
+    let (dir, inputs) = world(toml);
+    let refusal = refusal(&dir, config::load(&inputs));
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing has been opened or made");
+    refusal
+}
+
+fn refused_env(pairs: &[(&str, &str)]) -> String {
+    let (dir, inputs) = world("");
+    refusal(&dir, config::load(&Inputs { env: env(pairs), ..inputs }))
+}
+
+fn source(loaded: &Loaded, key: &str) -> (String, String) {
+    let setting = loaded.settings().iter().find(|setting| setting.key == key).expect("the key is listed");
+    (setting.value.clone(), setting.source.clone())
+}
+
+#[test]
+fn a_file_that_is_named_must_exist() {
+    let (dir, inputs) = world("");
+    let inputs = Inputs { file: Some(dir.path().join("other.toml")), ..inputs };
+    insta::assert_snapshot!(refusal(&dir, config::load(&inputs)), @r"DIR/other.toml: cannot read the file: No such file or directory (os error 2)");
+}
+
+#[test]
+fn bad_toml_is_shown_where_it_stands() {
+    insta::assert_snapshot!(refused("[agent]\nmemory = 2g\n"), @r"DIR/mgx.toml:2:11: not TOML: expected newline, `#`");
+    insta::assert_snapshot!(refused("[agent\n"), @r"DIR/mgx.toml:1:7: not TOML: invalid table header, expected `.`, `]`");
+    insta::assert_snapshot!(refused("runtime = \"docker\"\nruntime = \"docker\"\n"), @r"DIR/mgx.toml:2:1: not TOML: duplicate key `runtime` in document root");
+}
+
+#[test]
+fn an_unknown_key_comes_with_the_nearest_known_one() {
+    insta::assert_snapshot!(refused("[agent]\nmemmory = \"2g\"\n\n[scheduler]\nmax_runing = 2\n"), @r"
+    DIR/mgx.toml:2:1: agent.memmory: unknown key; did you mean agent.memory?
+    DIR/mgx.toml:5:1: scheduler.max_runing: unknown key; did you mean scheduler.max_running?
+    ");
+    insta::assert_snapshot!(refused("[agnet]\nmemory = \"2g\"\n"), @r"DIR/mgx.toml:2:1: agnet.memory: unknown key; did you mean agent.memory?");
+    insta::assert_snapshot!(refused("listen = \"127.0.0.1:1\"\n"), @r"DIR/mgx.toml:1:1: listen: unknown key; did you mean server.listen?");
+    insta::assert_snapshot!(refused("[quantum]\nflux = 1\n"), @r"DIR/mgx.toml:2:1: quantum.flux: unknown key; `mgx config --default` lists every key");
+    insta::assert_snapshot!(refused_env(&[("MGX_AGENT__MEMORI", "2g")]), @r"env MGX_AGENT__MEMORI: agent.memori: unknown key; did you mean agent.memory?");
+}
+
+#[test]
+fn numbers_out_of_range_are_refused_all_at_once() {
+    insta::assert_snapshot!(refused("[scheduler]\nmax_running = 0\nmax_queued = -1\nstart_tries = 1e99\n"), @r"
+    DIR/mgx.toml:2:1: scheduler.max_running: got 0, allowed: a whole number from 1 to 10000
+    DIR/mgx.toml:3:1: scheduler.max_queued: got -1, allowed: a whole number from 1 to 1000000
+    DIR/mgx.toml:4:1: scheduler.start_tries: got 1e99, allowed: a whole number from 1 to 10
+    ");
+}
+
+#[test]
+fn times_sizes_ports_and_names_say_what_they_may_be() {
+    let toml = "runtime = \"dokcer\"\n[server]\nlisten = \"127.0.0.1:70000\"\n[agent]\ntimeout = \"soon\"\nmemory = \"2x\"\n[log]\nformat = \"xml\"\nlevel = \"loud\"\n";
+    insta::assert_snapshot!(refused(toml), @r#"
+    DIR/mgx.toml:1:1: runtime: got "dokcer", allowed: "docker"
+    DIR/mgx.toml:3:1: server.listen: got "127.0.0.1:70000", allowed: an address and a port from 0 to 65535, such as "127.0.0.1:8765"
+    DIR/mgx.toml:5:1: agent.timeout: got "soon", allowed: a time from 1s to 7d, such as "250ms", "30s" or "5m"
+    DIR/mgx.toml:6:1: agent.memory: got "2x", allowed: a size from 64MiB to 1TiB, such as "512MiB" or "2g"
+    DIR/mgx.toml:8:1: log.format: got "xml", allowed: "text", "json"
+    "#);
+    insta::assert_snapshot!(refused("[agent]\ntimeout = 30\nimage = \"a b\"\n[log]\nlevel = true\n"), @r#"
+    DIR/mgx.toml:2:1: agent.timeout: got 30, allowed: a time from 1s to 7d, such as "250ms", "30s" or "5m"
+    DIR/mgx.toml:5:1: log.level: got true, allowed: a string
+    "#);
+    insta::assert_snapshot!(refused("agent = 3\n"), @r"DIR/mgx.toml:1:1: agent: got 3, allowed: a section");
+    insta::assert_snapshot!(refused("[log]\nlevel = \"loud\"\n[llm]\nbase_url = \"ftp://x\"\n[docker]\nhost = \"ssh://x\"\n"), @r#"
+    DIR/mgx.toml:2:1: log.level: got "loud", allowed: error, warn, info, debug or trace, or per part, such as "info,mgx_scheduler=debug"
+    DIR/mgx.toml:4:1: llm.base_url: got "ftp://x", allowed: empty, or an address that begins with http:// or https://
+    DIR/mgx.toml:6:1: docker.host: got "ssh://x", allowed: empty, or an address that begins with unix:// or tcp:// or http://
+    "#);
+}
+
+#[test]
+fn the_environment_is_checked_like_a_file() {
+    insta::assert_snapshot!(refused_env(&[("MGX_SCHEDULER__MAX_RUNNING", "0"), ("MGX_AGENT__TIMEOUT", "soon")]), @r#"
+    env MGX_AGENT__TIMEOUT: agent.timeout: got "soon", allowed: a time from 1s to 7d, such as "250ms", "30s" or "5m"
+    env MGX_SCHEDULER__MAX_RUNNING: scheduler.max_running: got 0, allowed: a whole number from 1 to 10000
+    "#);
+    insta::assert_snapshot!(refused_env(&[("AGENT_CONTAINER_MEMORY_LIMIT", "2x"), ("AGENT_TASK_TIMEOUT_SECONDS", "0")]), @r#"
+    env AGENT_CONTAINER_MEMORY_LIMIT: agent.memory: got "2x", allowed: a size from 64MiB to 1TiB, such as "512MiB" or "2g"
+    env AGENT_TASK_TIMEOUT_SECONDS: agent.timeout: got "0s", allowed: a time from 1s to 7d, such as "250ms", "30s" or "5m"
+    "#);
+    let (dir, inputs) = world("");
+    let bad = vec![(OsString::from("MGX_AGENT__IMAGE"), OsString::from_vec(vec![b'a', 0xff]))];
+    insta::assert_snapshot!(refusal(&dir, config::load(&Inputs { env: bad, ..inputs })), @r"env MGX_AGENT__IMAGE: agent.image: got bytes that are not UTF-8, allowed: UTF-8 text");
+}
+
+#[test]
+fn a_cap_below_what_one_job_needs_is_a_conflict() {
+    let toml = "[agent]\nmax_memory = \"1g\"\nmax_cpu_quota = 50000\nmax_timeout = \"60s\"\n";
+    insta::assert_snapshot!(refused(toml), @r"
+    DIR/mgx.toml:2:1: agent.max_memory: conflict: 1GiB is less than the 2GiB of agent.memory
+    DIR/mgx.toml:3:1: agent.max_cpu_quota: conflict: 50000 is less than the 100000 of agent.cpu_quota
+    DIR/mgx.toml:4:1: agent.max_timeout: conflict: 60s is less than the 1800s of agent.timeout
+    ");
+}
+
+#[test]
+fn workspaces_only_lie_where_nobody_else_can_write() {
+    insta::assert_snapshot!(refused("[workspaces]\nroot = \"/\"\n"), @r"DIR/mgx.toml:2:1: workspaces.root: unsafe-path: / is the root of the file system; name a directory of its own");
+    let (dir, inputs) = world("[workspaces]\nroot = \"w\"\n");
+    let root = dir.path().join("w");
+    symlink("/tmp", &root).unwrap();
+    insta::assert_snapshot!(refusal(&dir, config::load(&inputs)), @r"DIR/mgx.toml:2:1: workspaces.root: unsafe-path: DIR/w is a symbolic link; name the directory itself");
+    fs::remove_file(&root).unwrap();
+    fs::create_dir(&root).unwrap();
+    fs::set_permissions(&root, Permissions::from_mode(0o777)).unwrap();
+    insta::assert_snapshot!(refusal(&dir, config::load(&inputs)), @r"DIR/mgx.toml:2:1: workspaces.root: unsafe-path: DIR/w can be written to by everybody; take that away (chmod o-w)");
+    fs::set_permissions(&root, Permissions::from_mode(0o755)).unwrap();
+    config::load(&inputs).expect("the same directory, but nobody else's, is accepted");
+}
+
+#[test]
+fn a_secret_that_others_can_read_is_none() {
+    let (dir, inputs) = world("[llm]\napi_key_file = \"DIR/key\"\n");
+    let key = dir.path().join("key");
+    let toml = format!("[llm]\napi_key_file = {:?}\n", key.display().to_string());
+    fs::write(dir.path().join("mgx.toml"), toml).unwrap();
+    insta::assert_snapshot!(refusal(&dir, config::load(&inputs)), @r"DIR/mgx.toml:2:1: llm.api_key_file: weak-secret: DIR/key cannot be read: No such file or directory (os error 2)");
+    fs::write(&key, "sk-canary\n").unwrap();
+    fs::set_permissions(&key, Permissions::from_mode(0o644)).unwrap();
+    insta::assert_snapshot!(refusal(&dir, config::load(&inputs)), @r"DIR/mgx.toml:2:1: llm.api_key_file: weak-secret: DIR/key has mode 0644; only its owner may read it (chmod 600)");
+    fs::set_permissions(&key, Permissions::from_mode(0o600)).unwrap();
+    let loaded = config::load(&inputs).expect("a key that only its owner can read is accepted");
+    assert!(loaded.config.llm.api_key.get().is_some());
+    let both = Inputs { env: env(&[("OPENAI_API_KEY", "sk-other")]), ..inputs.clone() };
+    insta::assert_snapshot!(refusal(&dir, config::load(&both)), @r"DIR/mgx.toml:2:1: llm.api_key_file: conflict: llm.api_key is given too; keep one of them");
+    fs::write(&key, " \n").unwrap();
+    insta::assert_snapshot!(refusal(&dir, config::load(&inputs)), @r"DIR/mgx.toml:2:1: llm.api_key_file: weak-secret: DIR/key is empty");
+}
+
+#[test]
+fn no_secret_is_shown_right_or_wrong() {
+    for bad in ["canary with spaces", "canary\u{7}"] {
+        let shown = refused_env(&[("OPENAI_API_KEY", bad)]);
+        assert!(shown.contains("weak-secret") && !shown.contains("canary"), "{shown}");
+    }
+    let shown = refused("[llm]\napi_key = [\"canary\"]\n");
+    assert!(!shown.contains("canary"), "{shown}");
+    let (_dir, inputs) = world("");
+    let loaded = config::load(&Inputs { env: env(&[("OPENAI_API_KEY", "canary")]), ..inputs }).unwrap();
+    let shown = format!("{loaded:?}");
+    assert!(!shown.contains("canary"), "{shown}");
+    assert_eq!(source(&loaded, "llm.api_key"), ("\"***\"".into(), "env OPENAI_API_KEY".into()));
+}
+
+#[test]
+fn every_value_says_where_it_comes_from() {
+    let (dir, inputs) = world("[agent]\npids = 64\nmemory = \"1g\"\ncpu_quota = 50000\n");
+    let inputs = Inputs {
+        env: env(&[
+            ("AGENT_CONTAINER_MEMORY_LIMIT", "512m"),
+            ("AGENT_CONTAINER_CPU_QUOTA", "20000"),
+            ("MGX_AGENT__CPU_QUOTA", "30000"),
+            ("AGENT_TASK_TIMEOUT_SECONDS", "60"),
+            ("LANGFUSE_HOST", "http://x"),
+            ("MONGODB_URL", "mongodb://x"),
+        ]),
+        flags: vec![("--data-dir".into(), "server.data_dir".into(), "d".into())],
+        ..inputs
+    };
+    let loaded = config::load(&inputs).unwrap();
+    let from = |key| {
+        let (value, source) = source(&loaded, key);
+        format!("{value} {source}").replace(&dir.path().display().to_string(), "DIR")
+    };
+    assert_eq!(from("agent.pids"), "64 DIR/mgx.toml:2:1");
+    assert_eq!(from("agent.memory"), "\"512m\" env AGENT_CONTAINER_MEMORY_LIMIT");
+    assert_eq!(from("agent.cpu_quota"), "30000 env MGX_AGENT__CPU_QUOTA");
+    assert_eq!(from("agent.timeout"), "\"60s\" env AGENT_TASK_TIMEOUT_SECONDS");
+    assert_eq!(from("agent.image"), "\"mgx-agent:latest\" default");
+    assert_eq!(from("server.data_dir"), "\"d\" flag --data-dir");
+    assert_eq!(loaded.config.agent.memory.bytes(), 512 << 20);
+    assert_eq!(loaded.config.workspaces.host_root, dir.path().join("d/workspaces"));
+    assert_eq!(loaded.unused, ["LANGFUSE_HOST", "MONGODB_URL"]);
+}
+
+#[test]
+fn the_built_in_file_is_a_good_configuration_of_its_own() {
+    let (_dir, inputs) = world("");
+    let loaded = config::load(&inputs).unwrap();
+    assert!(loaded.settings().iter().all(|setting| setting.source == "default"));
+    assert_eq!(loaded.config.agent.timeout.seconds(), 1800);
+    let (_dir, inputs) = world(config::EMBEDDED);
+    config::load(&inputs).expect("and it may be copied as a whole");
+}
+
+#[test]
+fn the_reference_page_is_up_to_date() {
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/configuration.md"))
+        .unwrap_or_default();
+    assert!(page == config::markdown(), "run: just docs (mgx config --markdown > docs/configuration.md)");
+}
