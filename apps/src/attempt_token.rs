@@ -1,8 +1,9 @@
 //! Attempt tokens: what a container shows instead of a key, good for one attempt at one job and nothing else.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::Path;
 
 use base64::Engine as _;
@@ -10,10 +11,14 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use mgx_agent_runner::{Attempt, JobId};
 use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, fstat, fsync, linkat, open, unlink};
+use rustix::fs::{Mode, OFlags, fstat, open};
 use rustix::io::Errno;
 use secrecy::SecretString;
 use uuid::Uuid;
+
+use crate::beneath;
+use crate::file::FileError;
+use crate::staged::write_once;
 
 /// What every token begins with, so that one that leaks is recognised.
 pub const PREFIX: &str = "mgx_at_";
@@ -110,7 +115,7 @@ fn read_key(path: &Path) -> Result<[u8; KEY_BYTES], TokenKeyError> {
         opened => opened.map_err(io::Error::from)?,
     };
     let stat = fstat(&file).map_err(io::Error::from)?;
-    if rustix::fs::FileType::from_raw_mode(stat.st_mode) != rustix::fs::FileType::RegularFile {
+    if beneath::kind(&stat) != rustix::fs::FileType::RegularFile {
         return Err(TokenKeyError::Malformed);
     }
     if stat.st_mode & 0o077 != 0 {
@@ -121,25 +126,17 @@ fn read_key(path: &Path) -> Result<[u8; KEY_BYTES], TokenKeyError> {
     bytes.try_into().map_err(|_| TokenKeyError::Malformed)
 }
 
-/// Makes a key beside `path` and links it there, so that no reader ever sees half of one.
+/// Makes a key, unless somebody else is faster.
 fn make_key(path: &Path) -> Result<(), TokenKeyError> {
-    let mut random = [0; KEY_BYTES + 8];
-    SystemRandom::new().fill(&mut random).map_err(|_| io::Error::other("no randomness"))?;
-    let (key, suffix) = random.split_at(KEY_BYTES);
-    let mut staged = path.as_os_str().to_owned();
-    staged.push(format!(".{}", URL_SAFE_NO_PAD.encode(suffix)));
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-    let mut file = File::from(open(&staged, flags, Mode::RUSR | Mode::WUSR).map_err(io::Error::from)?);
-    let written = file.write_all(key).and_then(|()| file.sync_all());
-    let linked = written.and_then(|()| match linkat(CWD, &staged, CWD, path, AtFlags::empty()) {
-        Ok(()) | Err(Errno::EXIST) => Ok(()),
-        Err(errno) => Err(errno.into()),
-    });
-    unlink(&staged).map_err(io::Error::from)?;
-    linked?;
+    let mut key = [0; KEY_BYTES];
+    SystemRandom::new().fill(&mut key).map_err(|_| io::Error::other("the kernel gives no randomness"))?;
+    let name = path.file_name().and_then(OsStr::to_str).ok_or(TokenKeyError::Malformed)?;
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let dir = open(dir, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
-    dir.and_then(fsync).map_err(io::Error::from)?;
+    write_once(dir.map_err(io::Error::from)?, name, &key).map_err(|error| match error {
+        FileError::Io(error) => error.into(),
+        other => TokenKeyError::Io(io::Error::other(other)),
+    })?;
     Ok(())
 }
 

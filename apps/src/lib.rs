@@ -1,21 +1,30 @@
 //! What the platform is about: sessions, workspaces, and how a job of each kind is run. Knows no HTTP.
 
 pub mod attempt_token;
+mod beneath;
 pub mod blueprint;
+mod claim;
 pub mod file;
+pub mod listing;
 pub mod path;
+mod removal;
 pub mod session;
 pub mod sessions;
+mod staged;
+mod starter;
 pub mod team;
+pub mod upload;
 pub mod workspace;
 pub mod workspaces;
 
 pub use attempt_token::{AttemptTokens, TokenKeyError};
 pub use blueprint::JobBlueprint;
 pub use file::{Condition, ETag, Entry, EntryKind, FileError, FileView, InvalidETag, Listing, Written};
+pub use listing::ListQuery;
 pub use path::{InvalidPath, WorkspacePath};
 pub use session::{Framework, Session, SessionError, SessionStore, StoreError, Usage};
 pub use sessions::{NewSession, Opened, Sessions};
 pub use team::{RoleConfig, TeamConfig, TeamError};
-pub use workspace::{ListQuery, Upload, Workspace};
-pub use workspaces::{UnsafeRoot, Workspaces};
+pub use upload::Upload;
+pub use workspace::Workspace;
+pub use workspaces::{UnsafeRoot, Workspaces, WorkspacesConfig};

@@ -1,12 +1,21 @@
 //! One workspace: reading, writing, deleting and listing its files, and never anything outside of it.
+//!
+//! Whoever works in the container can put links, FIFOs and devices here and swap them at any moment, so every
+//! call goes through [`crate::beneath`] and none of them ever waits for something in the workspace.
 
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use rustix::fs::{AtFlags, FileType, fsync, renameat, unlinkat};
 
-use crate::file::{Condition, FileError, FileView, Listing, Written};
+use crate::beneath;
+use crate::file::{Condition, ETag, FileError, FileView, Listing, Written, modified};
+use crate::listing::{self, ListQuery};
 use crate::path::WorkspacePath;
+use crate::removal::remove_tree;
+use crate::staged;
+use crate::upload::Upload;
 use crate::workspaces::Shared;
 
 /// One workspace. Cheap to clone.
@@ -14,54 +23,8 @@ use crate::workspaces::Shared;
 pub struct Workspace {
     pub(crate) root: Arc<OwnedFd>,
     pub(crate) shared: Arc<Shared>,
-}
-
-/// What to list.
-#[derive(Clone, Debug)]
-pub struct ListQuery {
-    /// The directory; `None` is the workspace itself.
-    pub dir: Option<WorkspacePath>,
-    /// How many levels below it, at least 1: its own entries. At most [`ListQuery::MAX_DEPTH`].
-    pub depth: usize,
-    /// Only what comes after this path ([`Listing::next`] of the page before).
-    pub after: Option<WorkspacePath>,
-    /// How many entries, 1 to [`ListQuery::MAX_LIMIT`].
-    pub limit: usize,
-}
-
-impl ListQuery {
-    /// The deepest that a list goes.
-    pub const MAX_DEPTH: usize = 32;
-    /// The most entries on a page.
-    pub const MAX_LIMIT: usize = 1000;
-}
-
-impl Default for ListQuery {
-    fn default() -> Self {
-        Self { dir: None, depth: 1, after: None, limit: Self::MAX_LIMIT }
-    }
-}
-
-/// A file on its way in. Dropped before [`Upload::commit`], it has never been there.
-#[derive(Debug)]
-pub struct Upload {}
-
-impl Upload {
-    /// Adds bytes to its end.
-    ///
-    /// # Errors
-    /// [`FileError::TooLarge`], [`FileError::Full`] or [`FileError::Io`]; what was there stays as it was.
-    pub async fn write(&mut self, _bytes: Bytes) -> Result<(), FileError> {
-        unimplemented!()
-    }
-
-    /// Puts it, whole and durably, in place of what was there.
-    ///
-    /// # Errors
-    /// [`FileError::EtagMismatch`] if the condition does not hold any more; what was there stays as it was.
-    pub async fn commit(self) -> Result<Written, FileError> {
-        unimplemented!()
-    }
+    /// Which of the locks guards this workspace's changes.
+    pub(crate) lock: usize,
 }
 
 impl Workspace {
@@ -69,24 +32,29 @@ impl Workspace {
     ///
     /// # Errors
     /// [`FileError::NotFound`], [`FileError::NotDirectory`], [`FileError::Escape`] or [`FileError::Io`].
-    pub async fn list(&self, _query: ListQuery) -> Result<Listing, FileError> {
-        unimplemented!()
+    pub async fn list(&self, query: ListQuery) -> Result<Listing, FileError> {
+        let root = self.root.clone();
+        blocking(move || listing::page(&root, &query)).await
     }
 
-    /// Opens a regular file for reading.
+    /// Opens a regular file for reading. A link that stays inside is followed.
     ///
     /// # Errors
     /// Every [`FileError`] that a path can bring.
-    pub async fn read(&self, _path: &WorkspacePath) -> Result<FileView, FileError> {
-        unimplemented!()
+    pub async fn read(&self, path: &WorkspacePath) -> Result<FileView, FileError> {
+        let (root, path) = (self.root.clone(), path.clone());
+        let (file, stat) = blocking(move || beneath::open_file(&root, &path)).await?;
+        let size = u64::try_from(stat.st_size).unwrap_or(0);
+        Ok(FileView { size, etag: ETag::of(&stat), modified: modified(&stat), file: file.into() })
     }
 
-    /// Begins to write a file: see [`Upload`]. Missing directories are made.
+    /// Begins to write a file. Missing directories are made.
     ///
     /// # Errors
     /// Every [`FileError`] that a path can bring, and [`FileError::EtagMismatch`].
-    pub async fn upload(&self, _path: &WorkspacePath, _condition: Condition) -> Result<Upload, FileError> {
-        unimplemented!()
+    pub async fn upload(&self, path: &WorkspacePath, condition: Condition) -> Result<Upload, FileError> {
+        let (workspace, path) = (self.clone(), path.clone());
+        blocking(move || Upload::begin(workspace, path, condition)).await
     }
 
     /// Writes a whole file.
@@ -105,10 +73,57 @@ impl Workspace {
     }
 
     /// Deletes a file, a link (never what it leads to), or a directory with all that lies in it.
+    /// Only files have versions, so [`Condition::Matches`] holds for nothing else.
     ///
     /// # Errors
     /// Every [`FileError`] that a path can bring, and [`FileError::EtagMismatch`].
-    pub async fn delete(&self, _path: &WorkspacePath, _condition: Condition) -> Result<(), FileError> {
-        unimplemented!()
+    pub async fn delete(&self, path: &WorkspacePath, condition: Condition) -> Result<(), FileError> {
+        let (workspace, path) = (self.clone(), path.clone());
+        blocking(move || workspace.delete_now(&path, &condition)).await
+    }
+
+    /// Waits until nobody else changes a file through the platform. What the container does meanwhile is
+    /// beyond any lock of ours.
+    pub(crate) fn alone(&self) -> MutexGuard<'_, ()> {
+        // nothing is guarded but the order of system calls, which a panic cannot break
+        self.shared.locks[self.lock].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn delete_now(&self, path: &WorkspacePath, condition: &Condition) -> Result<(), FileError> {
+        let dir = beneath::open_parent(&self.root, path)?;
+        let staged = staged::name()?;
+        let tree = {
+            let _alone = self.alone();
+            let found = beneath::look(&dir, path.name())?;
+            let is = |kind| found.as_ref().is_some_and(|stat| beneath::kind(stat) == kind);
+            if matches!(condition, Condition::Matches(_)) && !is(FileType::RegularFile) {
+                return Err(FileError::EtagMismatch { current: None });
+            }
+            condition.check(found.as_ref().map(ETag::of))?;
+            if found.is_none() {
+                return Err(FileError::NotFound);
+            }
+            if is(FileType::Directory) {
+                renameat(&dir, path.name(), &self.root, &staged)?;
+            } else {
+                unlinkat(&dir, path.name(), AtFlags::empty())?;
+            }
+            is(FileType::Directory)
+        };
+        fsync(&dir)?;
+        if tree { remove_tree(&self.root, &staged) } else { Ok(()) }
+    }
+}
+
+/// Runs file work on a thread that may wait for the disk.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, FileError> + Send + 'static,
+) -> Result<T, FileError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(FileError::Io(std::io::Error::other("the platform is shutting down"))),
+        },
     }
 }
