@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use mgx_agent_runner::{SessionId, WorkspaceId};
 
-use crate::session::{Framework, Session, SessionError, SessionStore, Usage};
+use crate::session::{Framework, Session, SessionError, SessionStore, StoreError, Usage};
+use crate::staged::random_hex;
 use crate::workspaces::Workspaces;
 
 /// The sessions. Cheap to clone.
@@ -48,16 +50,47 @@ impl Sessions {
     ///
     /// # Errors
     /// [`SessionError::Conflict`] if the session or the workspace belongs to another user, session or framework.
-    pub async fn create(&self, _new: NewSession) -> Result<Opened, SessionError> {
-        unimplemented!()
+    pub async fn create(&self, new: NewSession) -> Result<Opened, SessionError> {
+        let id = match &new.id {
+            Some(id) => id.clone(),
+            None => random_id()?,
+        };
+        let workspace = match &new.workspace {
+            Some(workspace) => workspace.clone(),
+            None => own_workspace(&id),
+        };
+        if let Some(there) = self.store.session(&id).await.map_err(SessionError::Store)? {
+            return same(there, &new, &workspace);
+        }
+        // The claim first and the row last: wherever a crash comes in between, the same request again finds what
+        // it made, and nobody else can take it.
+        if !self.workspaces.claim(&workspace, &id, &new.user).await.map_err(SessionError::Workspace)? {
+            return Err(SessionError::Conflict);
+        }
+        self.workspaces.create(&workspace, new.framework).await.map_err(SessionError::Workspace)?;
+        let session = Session {
+            id,
+            name: new.name.clone(),
+            framework: new.framework,
+            workspace,
+            user: new.user.clone(),
+            created_at: Timestamp::now(),
+            usage: Usage::default(),
+        };
+        match self.store.insert(&session).await {
+            Ok(()) => Ok(Opened { session, created: true }),
+            Err(StoreError::Conflict) => self.lost_to_another(session, &new).await,
+            Err(error @ (StoreError::Full | StoreError::Unavailable(_))) => Err(SessionError::Store(error)),
+        }
     }
 
     /// One session, if it is there and `user` may see it (`None` sees everything).
     ///
     /// # Errors
     /// [`SessionError::NotFound`], also for the session of somebody else.
-    pub async fn get(&self, _id: &SessionId, _user: Option<&str>) -> Result<Session, SessionError> {
-        unimplemented!()
+    pub async fn get(&self, id: &SessionId, user: Option<&str>) -> Result<Session, SessionError> {
+        let session = self.store.session(id).await.map_err(SessionError::Store)?;
+        session.filter(|session| user.is_none_or(|user| user == session.user)).ok_or(SessionError::NotFound)
     }
 
     /// The sessions of `user` (of everybody, if `None`), newest first, older than `before`, at most `limit`.
@@ -77,8 +110,18 @@ impl Sessions {
     ///
     /// # Errors
     /// [`SessionError::NotFound`], also for the session of somebody else. After any other error: do it again.
-    pub async fn delete(&self, _id: &SessionId, _user: Option<&str>) -> Result<(), SessionError> {
-        unimplemented!()
+    pub async fn delete(&self, id: &SessionId, user: Option<&str>) -> Result<(), SessionError> {
+        let session = self.get(id, user).await?;
+        // The other way round than it was made: as long as the row is there, this can be done again; and as
+        // long as the claim is there, nobody else's files lie in the workspace.
+        let workspace = &session.workspace;
+        let ours =
+            self.workspaces.claim(workspace, id, &session.user).await.map_err(SessionError::Workspace)?;
+        if ours {
+            self.workspaces.remove(workspace).await.map_err(SessionError::Workspace)?;
+        }
+        self.store.delete(id).await.map_err(SessionError::Store)?;
+        self.workspaces.release(workspace, id, &session.user).await.map_err(SessionError::Workspace)
     }
 
     /// Adds to what a session has used of the model, and returns the sum.
@@ -93,4 +136,33 @@ impl Sessions {
     pub fn workspaces(&self) -> &Workspaces {
         &self.workspaces
     }
+
+    /// Another request has made a session of this id at the same moment: the same one, or theirs.
+    async fn lost_to_another(&self, ours: Session, new: &NewSession) -> Result<Opened, SessionError> {
+        let theirs = self.store.session(&ours.id).await.map_err(SessionError::Store)?;
+        let theirs = theirs.ok_or(SessionError::Conflict)?;
+        if theirs.workspace != ours.workspace {
+            self.workspaces.remove(&ours.workspace).await.map_err(SessionError::Workspace)?;
+            let released = self.workspaces.release(&ours.workspace, &ours.id, &ours.user).await;
+            released.map_err(SessionError::Workspace)?;
+        }
+        same(theirs, new, &ours.workspace)
+    }
+}
+
+/// The session that is there, if it is the one that was asked for.
+fn same(there: Session, new: &NewSession, workspace: &WorkspaceId) -> Result<Opened, SessionError> {
+    let equal = there.user == new.user && there.framework == new.framework && there.workspace == *workspace;
+    if equal { Ok(Opened { session: there, created: false }) } else { Err(SessionError::Conflict) }
+}
+
+/// Twelve random digits. Should two sessions ever meet, the second is refused.
+fn random_id() -> Result<SessionId, SessionError> {
+    let digits = random_hex::<6>().map_err(SessionError::Workspace)?;
+    Ok(digits.parse().expect("hexadecimal digits are a session id"))
+}
+
+/// The workspace of the session's own name.
+fn own_workspace(id: &SessionId) -> WorkspaceId {
+    id.as_str().parse().expect("session ids and workspace ids have the same rules")
 }
