@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mgx_agent_runner::protocol::Team;
+use mgx_agent_runner::protocol::{Role, Team};
 use serde::Deserialize;
 
 /// `[agents]`: who works on a prompt, and with which model.
@@ -79,6 +79,182 @@ impl TeamConfig {
     /// # Errors
     /// [`TeamError`] says which key is wrong.
     pub fn team(&self) -> Result<Team, TeamError> {
-        unimplemented!()
+        if let Some(name) = self.roles.keys().find(|name| !BUILT_IN.iter().any(|role| role.name == **name)) {
+            return Err(TeamError::UnknownRole {
+                name: name.clone(),
+                known: list(BUILT_IN.map(|role| role.name)),
+            });
+        }
+        if !(1..=MAX_TURNS).contains(&self.max_turns) {
+            return Err(TeamError::OutOfRange { key: "max_turns".to_owned(), rule: "1 to 500" });
+        }
+        let unchanged = RoleConfig::default();
+        let changed = BUILT_IN.iter().map(|role| (role, self.roles.get(role.name).unwrap_or(&unchanged)));
+        let taking_part = changed.filter(|(_, config)| config.enabled.unwrap_or(true));
+        let roles = taking_part
+            .map(|(role, config)| self.role(role, config))
+            .collect::<Result<Vec<_>, TeamError>>()?;
+        if roles.is_empty() {
+            return Err(TeamError::Empty);
+        }
+        Ok(Team { roles, max_turns: self.max_turns })
+    }
+
+    fn role(&self, built_in: &BuiltIn, config: &RoleConfig) -> Result<Role, TeamError> {
+        let wrong =
+            |key: &str, rule| TeamError::OutOfRange { key: format!("roles.{}.{key}", built_in.name), rule };
+        let (model, model_key) = match &config.model {
+            Some(model) => (model, format!("roles.{}.model", built_in.name)),
+            None => (&self.default_model, "default_model".to_owned()),
+        };
+        if model.is_empty() || model.len() > 200 || model.contains(char::is_control) {
+            return Err(TeamError::OutOfRange { key: model_key, rule: "a model's name, 1 to 200 bytes" });
+        }
+        if config.temperature.is_some_and(|temperature| !(0.0..=2.0).contains(&temperature)) {
+            return Err(wrong("temperature", "0 to 2"));
+        }
+        let prompt = config.prompt.as_deref().unwrap_or(built_in.prompt).trim();
+        if prompt.is_empty() || prompt.len() > MAX_PROMPT {
+            return Err(wrong("prompt", "1 to 65536 bytes"));
+        }
+        let tools: Vec<String> = match &config.tools {
+            Some(tools) => tools.clone(),
+            None => built_in.tools.iter().map(|tool| (*tool).to_owned()).collect(),
+        };
+        if let Some(tool) = tools.iter().find(|tool| !TOOLS.contains(&tool.as_str())) {
+            let (role, tool) = (built_in.name.to_owned(), tool.clone());
+            return Err(TeamError::UnknownTool { role, tool, known: list(TOOLS) });
+        }
+        let (name, temperature) = (built_in.name.to_owned(), config.temperature.or(built_in.temperature));
+        Ok(Role { name, model: model.clone(), temperature, prompt: prompt.to_owned(), tools })
+    }
+}
+
+/// The most model calls that a role may be given.
+const MAX_TURNS: u32 = 500;
+
+/// The longest prompt of a role, in bytes: the whole team must fit into one frame of the runner link.
+const MAX_PROMPT: usize = 64 * 1024;
+
+/// Every tool of the agent-runner.
+const TOOLS: [&str; 7] =
+    ["list_files", "read_file", "write_file", "delete_file", "search_files", "run_command", "ask_user"];
+
+/// A role as it is, unless the operator changes it.
+struct BuiltIn {
+    name: &'static str,
+    prompt: &'static str,
+    tools: &'static [&'static str],
+    temperature: Option<f32>,
+}
+
+const LOOK: &[&str] = &["list_files", "read_file", "search_files", "ask_user"];
+const PLAN: &[&str] = &["list_files", "read_file", "search_files", "write_file", "ask_user"];
+const BUILD: &[&str] =
+    &["list_files", "read_file", "search_files", "write_file", "delete_file", "run_command", "ask_user"];
+
+/// The team, in the order in which it works.
+const BUILT_IN: [BuiltIn; 5] = [
+    BuiltIn { name: "router", prompt: include_str!("../prompts/router.md"), tools: LOOK, temperature: None },
+    BuiltIn {
+        name: "product_manager",
+        prompt: include_str!("../prompts/product_manager.md"),
+        tools: PLAN,
+        temperature: None,
+    },
+    BuiltIn {
+        name: "architect",
+        prompt: include_str!("../prompts/architect.md"),
+        tools: PLAN,
+        temperature: None,
+    },
+    BuiltIn {
+        name: "engineer",
+        prompt: include_str!("../prompts/engineer.md"),
+        tools: BUILD,
+        temperature: None,
+    },
+    BuiltIn { name: "qa", prompt: include_str!("../prompts/qa.md"), tools: BUILD, temperature: None },
+];
+
+fn list<const N: usize>(names: [&str; N]) -> String {
+    names.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use mgx_agent_runner::codec::MAX_FRAME;
+
+    use super::*;
+
+    fn config(text: serde_json::Value) -> TeamConfig {
+        serde_json::from_value(text).unwrap()
+    }
+
+    #[test]
+    fn the_team_that_comes_built_in() {
+        let team = TeamConfig::default().team().unwrap();
+        let said: Vec<_> = team
+            .roles
+            .iter()
+            .map(|role| format!("{} ({}): {}", role.name, role.model, role.tools.join(" ")))
+            .collect();
+        insta::assert_snapshot!(said.join("\n"));
+        assert!(
+            serde_json::to_vec(&team).unwrap().len() < MAX_FRAME / 4,
+            "it fits into a frame beside the rest"
+        );
+    }
+
+    #[test]
+    fn prompts_name_the_files_that_are_handed_over() {
+        let team = TeamConfig::default().team().unwrap();
+        for (role, file) in [
+            ("product_manager", "docs/prd.md"),
+            ("architect", "docs/design.md"),
+            ("qa", "docs/test_report.md"),
+        ] {
+            let role = team.roles.iter().find(|other| other.name == role).unwrap();
+            assert!(role.prompt.contains(&format!("Write `{file}`")), "{}", role.name);
+            assert!(role.tools.iter().any(|tool| tool == "write_file"), "{}", role.name);
+        }
+    }
+
+    #[test]
+    fn an_operator_changes_one_role_and_leaves_another_out() {
+        let team = config(serde_json::json!({
+            "default_model": "small",
+            "roles": {
+                "engineer": {"model": "large", "temperature": 0.2, "prompt": "Build.", "tools": ["write_file"]},
+                "architect": {"enabled": false},
+            },
+        }))
+        .team()
+        .unwrap();
+        let names: Vec<_> = team.roles.iter().map(|role| role.name.as_str()).collect();
+        assert_eq!(names, ["router", "product_manager", "engineer", "qa"]);
+        let engineer = &team.roles[2];
+        assert_eq!((engineer.model.as_str(), engineer.temperature), ("large", Some(0.2)));
+        assert_eq!((engineer.prompt.as_str(), engineer.tools.len()), ("Build.", 1));
+        assert_eq!(team.roles[0].model, "small");
+    }
+
+    #[test]
+    fn mistakes_are_told_with_their_key() {
+        let off = serde_json::json!({"enabled": false});
+        let mistakes = [
+            serde_json::json!({"roles": {"enginer": {}}}),
+            serde_json::json!({"roles": {"qa": {"tools": ["rm"]}}}),
+            serde_json::json!({"roles": {"qa": {"temperature": 2.5}}}),
+            serde_json::json!({"roles": {"qa": {"prompt": " "}}}),
+            serde_json::json!({"default_model": ""}),
+            serde_json::json!({"max_turns": 0}),
+            serde_json::json!({"roles":
+                {"router": off, "product_manager": off, "architect": off, "engineer": off, "qa": off}}),
+        ];
+        let told: Vec<_> = mistakes.map(|mistake| config(mistake).team().unwrap_err().to_string()).to_vec();
+        insta::assert_snapshot!(told.join("\n"));
+        assert!(serde_json::from_str::<TeamConfig>(r#"{"rolls": {}}"#).is_err());
+        assert!(serde_json::from_str::<TeamConfig>(r#"{"roles": {"qa": {"modell": "x"}}}"#).is_err());
     }
 }
