@@ -1,1 +1,9 @@
-//! One test binary.
+//! End to end: the real binary, a real engine, and the public API. One binary, for the linker's sake.
+
+mod bad_input;
+mod containment;
+mod kill;
+mod provider;
+mod session;
+mod sse;
+mod timeout;

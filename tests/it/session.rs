@@ -1,0 +1,133 @@
+//! The main job: a prompt becomes a finished session, with its files.
+
+use anyhow::Result;
+use mgx_tests::server::runner;
+use mgx_tests::{Engine, Server};
+use serde_json::json;
+
+pub(crate) fn settings() -> String {
+    format!("agent.runner = \"{}\"", runner().display())
+}
+
+#[tokio::test]
+async fn a_prompt_becomes_a_page() -> Result<()> {
+    let server = Server::start(&settings(), &[]).await?;
+    let client = server.client();
+    for (framework, page) in [("nextjs", "app/page.tsx"), ("fastapi-vite", "frontend/src/App.tsx")] {
+        let session = client.session(framework).await?;
+        let job = client.submit(&session, &json!({ "prompt": "Create a landing page for a bakery" })).await?;
+        let frames = client.until_finish(&session).await?;
+
+        let finish = frames.last().expect("at least the finish");
+        assert_eq!(finish.data["data"]["status"], "success", "{finish:?}");
+        for kind in
+            ["agent_start", "message_delta", "tool_start", "tool_end", "message_complete", "agent_end"]
+        {
+            assert!(frames.iter().any(|frame| frame.event == kind), "no {kind}");
+        }
+        let ids: Vec<u64> = frames.iter().map(|frame| frame.id).collect();
+        assert_eq!(ids, (1..=ids.len() as u64).collect::<Vec<_>>(), "numbers without gaps");
+
+        let file = client.request(reqwest::Method::GET, &format!("/api/workspaces/{session}/files/{page}"));
+        let text = file.send().await?.error_for_status()?.text().await?;
+        assert!(text.to_lowercase().contains("bakery"), "{text}");
+
+        let job = client.job(&job).await?;
+        assert_eq!(
+            (&job["state"], &job["result"]["status"]),
+            (&json!("succeeded"), &json!("success")),
+            "{job}"
+        );
+        let (_, session) = client.get(&format!("/api/sessions/{session}")).await?;
+        assert!(session["usage"]["requests"].as_u64() > Some(3), "{session}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_seeds_request_works_as_it_is_written_there() -> Result<()> {
+    let server = Server::start(&settings(), &[]).await?;
+    let client = server.client();
+    let body = json!({ "session_id": "test-session", "workspace_id": "test-workspace", "framework": "nextjs",
+        "prompt": "Create a simple homepage" });
+    let (status, job) = client.post("/api/agent/generate", &body).await?;
+    assert_eq!(status, 202, "{job}");
+    let frames = client.until_finish("test-session").await?;
+    assert_eq!(frames.last().map(|frame| frame.data["data"]["status"].clone()), Some(json!("success")));
+    assert!(server.data().join("workspaces/test-workspace/app/page.tsx").is_file());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_command_runs_in_the_workspace_and_its_output_is_in_the_log() -> Result<()> {
+    let server = busybox().await?;
+    let client = server.client();
+    let session = client.session("nextjs").await?;
+    let script = "echo hello; echo oops >&2; echo $GREETING > made.txt; exit 3";
+    let job = json!({ "command": ["/bin/busybox", "sh", "-c", script], "env": { "GREETING": "bonjour" } });
+    let job = client.submit(&session, &job).await?;
+    let frames = client.until_finish(&session).await?;
+    let lines: Vec<_> =
+        frames.iter().filter(|frame| frame.event == "log").map(|frame| &frame.data["data"]).collect();
+    assert!(lines.contains(&&json!({ "stream": "stdout", "text": "hello" })), "{lines:?}");
+    assert!(lines.contains(&&json!({ "stream": "stderr", "text": "oops" })), "{lines:?}");
+    assert_eq!(
+        std::fs::read_to_string(server.data().join(format!("workspaces/{session}/made.txt")))?,
+        "bonjour\n"
+    );
+    let job = client.job(&job).await?;
+    assert_eq!((&job["state"], &job["reason"]), (&json!("failed"), &json!("nonzero_exit")), "{job}");
+    assert_eq!(job["exit"]["code"], 3);
+    assert!(!job.to_string().contains("bonjour"), "environment values are never shown: {job}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_running_job_can_be_cancelled_and_so_can_a_waiting_one() -> Result<()> {
+    let server = busybox_with("scheduler.max_running = 1\nagent.grace = \"1s\"").await?;
+    let client = server.client();
+    let session = client.session("nextjs").await?;
+    let sleep = json!({ "command": ["/bin/busybox", "sh", "-c", "echo up; sleep 600"] });
+    let running = client.submit(&session, &sleep).await?;
+    client.follow(&session, 0, |frame| frame.event == "log").await?;
+    let waiting = client.submit(&session, &sleep).await?;
+    let (_, place) = client.get(&format!("/api/jobs/{waiting}")).await?;
+    assert_eq!((&place["state"], &place["position"]), (&json!("queued"), &json!(1)), "{place}");
+
+    for job in [&waiting, &running] {
+        let (status, answer) = client.post(&format!("/api/jobs/{job}/cancel"), &json!({})).await?;
+        assert_eq!(status, 202, "{answer}");
+        let of_job =
+            |frame: &mgx_tests::client::Frame| frame.event == "finish" && frame.data["job_id"] == json!(job);
+        let frames = client.follow(&session, 0, of_job).await?;
+        assert_eq!(frames.last().map(|frame| frame.data["data"]["status"].clone()), Some(json!("stopped")));
+        assert_eq!(client.job(job).await?["state"], "cancelled");
+        let (status, problem) = client.post(&format!("/api/jobs/{job}/cancel"), &json!({})).await?;
+        assert_eq!((status.as_u16(), &problem["code"]), (409, &json!("already-finished")), "{problem}");
+    }
+    let gone = || Engine::containers_of(&session).is_ok_and(|names| names.is_empty());
+    for _ in 0..100 {
+        if gone() {
+            return Ok(());
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    panic!("containers are left: {:?}", Engine::containers_of(&session))
+}
+
+/// A server whose agent image has a shell.
+pub(crate) async fn busybox() -> Result<Server> {
+    busybox_with("").await
+}
+
+pub(crate) async fn busybox_with(more: &str) -> Result<Server> {
+    static IMAGE: tokio::sync::OnceCell<()> = tokio::sync::OnceCell::const_new();
+    IMAGE
+        .get_or_try_init(|| async {
+            let server = Server::start(&settings(), &[]).await?;
+            drop(server);
+            Engine::busybox_image("mgx-agent:latest", "mgx-agent-busybox:test")
+        })
+        .await?;
+    Server::start(&format!("{}\nagent.image = \"mgx-agent-busybox:test\"\n{more}", settings()), &[]).await
+}

@@ -1,0 +1,81 @@
+//! The container engine, seen from outside: with its own command line, so that no code of ours judges itself.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+/// The engine that the tests use.
+#[derive(Debug)]
+pub struct Engine;
+
+impl Engine {
+    /// What a `docker` command prints.
+    ///
+    /// # Errors
+    /// It cannot be run, or fails.
+    pub fn docker(args: &[&str]) -> Result<String> {
+        let output = Command::new("docker").args(args).output().context("cannot run docker")?;
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(output.status.success(), "docker {args:?}: {error}");
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    }
+
+    /// The names of a session's containers, running or not.
+    ///
+    /// # Errors
+    /// The engine does not answer.
+    pub fn containers_of(session: &str) -> Result<Vec<String>> {
+        let label = format!("label=mgx.session={session}");
+        let names = Self::docker(&["ps", "-a", "--filter", &label, "--format", "{{.Names}}"])?;
+        Ok(names.lines().map(ToOwned::to_owned).collect())
+    }
+
+    /// Everything the engine knows of a container.
+    ///
+    /// # Errors
+    /// There is none of this name.
+    pub fn inspect(name: &str) -> Result<Value> {
+        let all: Value = serde_json::from_str(&Self::docker(&["inspect", name])?)?;
+        all.get(0).cloned().context("an empty answer")
+    }
+
+    /// The processes of a container, by their numbers on the host.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn processes(name: &str) -> Result<Vec<u32>> {
+        let table = Self::docker(&["top", name, "-eo", "pid"])?;
+        Ok(table.lines().skip(1).filter_map(|line| line.trim().parse().ok()).collect())
+    }
+
+    /// Builds an image from scratch with the runner and a static busybox in it, for commands that misbehave.
+    ///
+    /// # Errors
+    /// There is no busybox (Debian: `busybox-static`), or the engine refuses.
+    pub fn busybox_image(base: &str, tag: &str) -> Result<()> {
+        let dir = tempfile::tempdir()?;
+        std::fs::copy("/bin/busybox", dir.path().join("busybox"))
+            .context("busybox-static is not installed")?;
+        std::fs::write(dir.path().join("Dockerfile"), format!("FROM {base}\nCOPY busybox /bin/busybox\n"))?;
+        let path = dir.path().to_str().context("a path that is no text")?;
+        let output = Command::new("docker")
+            .env("DOCKER_BUILDKIT", "0")
+            .args(["build", "-q", "-t", tag, path])
+            .output()?;
+        ensure!(output.status.success(), "docker build: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
+    }
+
+    /// Removes every container that has something under `dir` mounted.
+    pub fn remove_all_with_workspace_under(dir: &Path) {
+        let format = "{{.Names}} {{.Mounts}}";
+        let filter = ["ps", "-a", "--no-trunc", "--filter", "label=mgx.instance", "--format", format];
+        let all = Self::docker(&filter).unwrap_or_default();
+        let ours = all.lines().filter(|line| line.contains(&*dir.to_string_lossy()));
+        for name in ours.filter_map(|line| line.split(' ').next()) {
+            drop(Self::docker(&["rm", "-f", name]));
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! A platform of a test's own: the real binary, on a free port, with a directory that goes away with it.
+
+use std::fmt::Write as _;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use tempfile::TempDir;
+
+use crate::{Client, Engine};
+
+/// How long a server may take to become ready: generous, for the machine may be busy with other tests.
+const READY: Duration = Duration::from_secs(60);
+
+/// A running platform. Dropping it kills it and removes every container it made.
+#[derive(Debug)]
+pub struct Server {
+    dir: TempDir,
+    url: String,
+    child: Option<Child>,
+    env: Vec<(String, String)>,
+}
+
+impl Server {
+    /// Starts a server with `settings` (TOML, dotted keys) over the defaults, and `env` in its environment.
+    ///
+    /// # Errors
+    /// It does not become ready.
+    pub async fn start(settings: &str, env: &[(&str, &str)]) -> Result<Self> {
+        let dir = tempfile::Builder::new().prefix("mgx-").tempdir()?;
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let mut file = String::new();
+        writeln!(file, "server.listen = \"127.0.0.1:{port}\"")?;
+        writeln!(file, "server.data_dir = \"{}\"", dir.path().join("data").display())?;
+        writeln!(file, "llm.demo_pace = \"0s\"\n{settings}")?;
+        std::fs::write(dir.path().join("mgx.toml"), file)?;
+        let env = env.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let mut server = Self { dir, url: format!("http://127.0.0.1:{port}"), child: None, env };
+        server.up().await?;
+        Ok(server)
+    }
+
+    /// Starts it again after [`kill`](Self::kill), on the same port and directory.
+    ///
+    /// # Errors
+    /// It does not become ready.
+    pub async fn up(&mut self) -> Result<()> {
+        let log = std::fs::File::options().create(true).append(true).open(self.log())?;
+        let mut command = self.command(&["up"]);
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        self.child = Some(command.spawn().context("cannot start the server")?);
+        let end = Instant::now() + READY;
+        while Instant::now() < end {
+            if let Some(status) = self.child.as_mut().map(Child::try_wait).transpose()?.flatten() {
+                bail!("the server ended with {status}:\n{}", self.logged());
+            }
+            if reqwest::get(format!("{}/readyz", self.url)).await.is_ok_and(|answer| answer.status() == 200) {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        bail!("the server did not become ready:\n{}", self.logged())
+    }
+
+    /// `kill -9`.
+    ///
+    /// # Errors
+    /// It was not running.
+    pub fn kill(&mut self) -> Result<()> {
+        let mut child = self.child.take().context("the server is not running")?;
+        child.kill()?;
+        child.wait()?;
+        Ok(())
+    }
+
+    /// SIGTERM, and its exit.
+    ///
+    /// # Errors
+    /// It was not running, or did not end well within 20 s.
+    pub fn terminate(&mut self) -> Result<()> {
+        let mut child = self.child.take().context("the server is not running")?;
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
+        let end = Instant::now() + Duration::from_secs(20);
+        while Instant::now() < end {
+            if let Some(status) = child.try_wait()? {
+                ensure!(status.success(), "the server ended with {status}:\n{}", self.logged());
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        child.kill()?;
+        bail!("the server did not end on SIGTERM:\n{}", self.logged())
+    }
+
+    /// The command line with this server's configuration.
+    #[must_use]
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        command.arg("--config").arg(self.dir.path().join("mgx.toml")).args(args);
+        command.current_dir(self.dir.path()).envs(self.env.iter().map(|(key, value)| (key, value)));
+        command
+    }
+
+    /// A client with the admin token.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        let token = std::fs::read_to_string(self.data().join("admin.token")).unwrap_or_default();
+        Client::new(&self.url, token.trim())
+    }
+
+    /// Its base URL.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Its process.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    /// Its data directory.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// All that it has logged.
+    #[must_use]
+    pub fn logged(&self) -> String {
+        std::fs::read_to_string(self.log()).unwrap_or_default()
+    }
+
+    fn log(&self) -> PathBuf {
+        self.dir.path().join("server.log")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            drop(child.kill());
+            drop(child.wait());
+        }
+        if std::thread::panicking() {
+            eprintln!("--- the server's log\n{}", self.logged());
+        }
+        Engine::remove_all_with_workspace_under(self.dir.path());
+    }
+}
+
+/// The `mgx` program of this build: `MGX_BIN`, or the one beside the tests.
+#[must_use]
+pub fn binary() -> PathBuf {
+    let beside = || Some(std::env::current_exe().ok()?.parent()?.parent()?.join("mgx"));
+    let path = std::env::var_os("MGX_BIN").map(PathBuf::from).or_else(beside).unwrap_or_default();
+    assert!(path.is_file(), "{} is not there: build it with `cargo build --bin mgx`", path.display());
+    path
+}
+
+/// The static runner: `MGX_AGENT_RUNNER`, or the one in this build's `images`.
+#[must_use]
+pub fn runner() -> PathBuf {
+    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/images/agent-runner");
+    let path = std::env::var_os("MGX_AGENT_RUNNER").map_or(built, PathBuf::from);
+    assert!(path.is_file(), "{} is not there: build it with `just runner`", path.display());
+    path
+}
