@@ -1,1 +1,18 @@
-//! placeholder
+//! The store: what the platform must not forget, in one SQLite file behind one writer with group commit.
+//!
+//! Read [`embedded`], `writer`, `journal`, in that order.
+
+#[cfg(feature = "testing")]
+pub mod conformance;
+pub mod embedded;
+mod error;
+mod journal;
+mod lock;
+mod readers;
+mod row;
+mod schema;
+mod sessions;
+mod writer;
+
+pub use embedded::Embedded;
+pub use error::OpenError;

@@ -1,0 +1,214 @@
+//! Jobs and events: the scheduler's journal on SQLite.
+
+use async_trait::async_trait;
+use mgx_agent_runner::{Attempt, JobId, SessionId};
+use mgx_scheduler::{Entry, Event, Head, Job, JobFilter, Journal, JournalError, NewEvent, State};
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
+
+use crate::embedded::Embedded;
+use crate::row::{at_most, count, from_json, number, parse, to_json};
+
+/// The largest page of events, in bytes of their data: whoever reads in pages reads in pages that fit in memory.
+const PAGE: usize = 4 * 1024 * 1024;
+
+#[async_trait]
+impl Journal for Embedded {
+    async fn write(&self, entry: Entry) -> Result<Vec<Event>, JournalError> {
+        self.writer.write(move |db| record(db, entry)).await?
+    }
+
+    async fn job(&self, id: JobId) -> Result<Option<Job>, JournalError> {
+        Ok(self
+            .readers
+            .read(move |db| db.prepare_cached(JOB)?.query_one([id.0], |row| from_json(row, 0)).optional())
+            .await?)
+    }
+
+    async fn jobs(&self, filter: JobFilter) -> Result<Vec<Job>, JournalError> {
+        Ok(self.readers.read(move |db| list(db, filter)).await?)
+    }
+
+    async fn unfinished(&self) -> Result<Vec<Job>, JournalError> {
+        Ok(self
+            .readers
+            .read(|db| db.prepare_cached(UNFINISHED)?.query_map([], |row| from_json(row, 0))?.collect())
+            .await?)
+    }
+
+    async fn events(
+        &self,
+        session: &SessionId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<Event>, JournalError> {
+        let session = session.clone();
+        Ok(self.readers.read(move |db| page(db, &session, after, limit)).await?)
+    }
+
+    async fn head(&self, session: &SessionId) -> Result<Head, JournalError> {
+        let session = session.clone();
+        Ok(self
+            .readers
+            .read(move |db| {
+                db.prepare_cached(HEAD)?.query_one([session.as_str()], |row| {
+                    Ok(Head { seq: count(row, 0)?, live_jobs: count(row, 1)? })
+                })
+            })
+            .await?)
+    }
+
+    async fn last_source(&self, job: JobId, attempt: Attempt) -> Result<u64, JournalError> {
+        Ok(self
+            .readers
+            .read(move |db| {
+                db.prepare_cached(LAST_SOURCE)?.query_one(params![job.0, attempt.0], |row| count(row, 0))
+            })
+            .await?)
+    }
+}
+
+const JOB: &str = "SELECT body FROM jobs WHERE id = ?1";
+
+const UNFINISHED: &str = "SELECT body FROM jobs INDEXED BY jobs_unfinished WHERE ended = 0 ORDER BY id";
+
+const STANDING: &str = "SELECT ended, attempt FROM jobs WHERE id = ?1";
+
+const PUT_JOB: &str = "INSERT INTO jobs (id, session, user, kind, state, ended, attempt, body)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+    ON CONFLICT (id) DO UPDATE
+    SET state = excluded.state, ended = excluded.ended, attempt = excluded.attempt, body = excluded.body";
+
+const NEWEST: &str = "SELECT coalesce(max(seq), 0) FROM events WHERE session = ?1";
+
+const ADD_EVENT: &str = "INSERT INTO events (session, seq, at, job, attempt, source, kind, agent, data)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+    ON CONFLICT (job, attempt, source) WHERE source IS NOT NULL DO NOTHING";
+
+const EVENTS: &str = "SELECT seq, at, session, job, attempt, kind, agent, data FROM events
+    WHERE session = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3";
+
+const HEAD: &str = "SELECT (SELECT coalesce(max(seq), 0) FROM events WHERE session = ?1),
+    (SELECT count(*) FROM jobs INDEXED BY jobs_live WHERE session = ?1 AND ended = 0)";
+
+const LAST_SOURCE: &str = "SELECT coalesce(max(source), 0) FROM events
+    WHERE job = ?1 AND attempt = ?2 AND source IS NOT NULL";
+
+/// The queries whose time must not grow with the store.
+#[cfg(test)]
+pub(crate) const HOT: [&str; 7] = [JOB, UNFINISHED, STANDING, NEWEST, EVENTS, HEAD, LAST_SOURCE];
+
+/// One entry, whole or not at all: everything that could refuse it is looked at before anything is written.
+fn record(db: &Connection, entry: Entry) -> rusqlite::Result<Result<Vec<Event>, JournalError>> {
+    if is_fenced(db, &entry)? {
+        return Ok(Err(JournalError::Fenced));
+    }
+    let Entry { session, job, events } = entry;
+    if let Some(job) = job {
+        put_job(db, &job)?;
+    }
+    let mut newest = db.prepare_cached(NEWEST)?.query_one([session.as_str()], |row| count(row, 0))?;
+    let mut add = db.prepare_cached(ADD_EVENT)?;
+    let mut stored = Vec::with_capacity(events.len());
+    for event in events {
+        let NewEvent { at, job, attempt, source, kind, agent, data } = event;
+        let seq = newest + 1;
+        let added = add.execute(params![
+            session.as_str(),
+            number(seq)?,
+            at,
+            job.0,
+            attempt.0,
+            source.map(number).transpose()?,
+            kind,
+            agent,
+            to_json(&data)?,
+        ])?;
+        // an event that is there already takes no number
+        if added == 1 {
+            newest = seq;
+            stored.push(Event { seq, at, session: session.clone(), job, attempt, kind, agent, data });
+        }
+    }
+    Ok(Ok(stored))
+}
+
+/// Whether the writer of `entry` is out of date: a job it speaks of has ended, has moved on to a later attempt, or has
+/// been forgotten with its session.
+fn is_fenced(db: &Connection, entry: &Entry) -> rusqlite::Result<bool> {
+    let submitted = entry.job.as_ref().filter(|job| job.state == State::Queued).map(|job| job.id);
+    let job = entry.job.iter().map(|job| (job.id, job.attempt));
+    let mut spoken_of: Vec<_> =
+        job.chain(entry.events.iter().map(|event| (event.job, event.attempt))).collect();
+    spoken_of.dedup();
+    let mut standing = db.prepare_cached(STANDING)?;
+    for (id, attempt) in spoken_of {
+        let stored: Option<(bool, u32)> =
+            standing.query_one([id.0], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        let fenced = match stored {
+            Some((ended, latest)) => ended || latest > attempt.0,
+            None => submitted != Some(id),
+        };
+        if fenced {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn put_job(db: &Connection, job: &Job) -> rusqlite::Result<()> {
+    db.prepare_cached(PUT_JOB)?.execute(params![
+        job.id.0,
+        job.session.as_str(),
+        job.user,
+        job.spec.kind.name(),
+        job.state.name(),
+        job.state.has_ended(),
+        job.attempt.0,
+        to_json(job)?,
+    ])?;
+    Ok(())
+}
+
+fn list(db: &Connection, filter: JobFilter) -> rusqlite::Result<Vec<Job>> {
+    let JobFilter { session, user, state, before, limit } = filter;
+    let wanted = [
+        (" AND session = ?", session.map(|session| Value::from(String::from(session)))),
+        (" AND user = ?", user.map(Value::from)),
+        (" AND state = ?", state.map(Value::from)),
+        (" AND id < ?", before.map(|id| Value::from(id.0.as_bytes().to_vec()))),
+        (" ORDER BY id DESC LIMIT ?", Some(Value::from(at_most(limit)))),
+    ];
+    let (clauses, values): (String, Vec<_>) =
+        wanted.into_iter().filter_map(|(clause, value)| Some((clause, value?))).unzip();
+    db.prepare_cached(&format!("SELECT body FROM jobs WHERE true{clauses}"))?
+        .query_map(params_from_iter(values), |row| from_json(row, 0))?
+        .collect()
+}
+
+fn page(db: &Connection, session: &SessionId, after: u64, limit: usize) -> rusqlite::Result<Vec<Event>> {
+    let mut statement = db.prepare_cached(EVENTS)?;
+    let mut rows = statement.query(params![session.as_str(), at_most(after), at_most(limit)])?;
+    let mut events = Vec::new();
+    let mut bytes = 0;
+    while bytes < PAGE
+        && let Some(row) = rows.next()?
+    {
+        bytes += row.get_ref(7)?.as_str()?.len();
+        events.push(event(row)?);
+    }
+    Ok(events)
+}
+
+fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
+    Ok(Event {
+        seq: count(row, 0)?,
+        at: row.get(1)?,
+        session: parse(row, 2)?,
+        job: JobId(row.get(3)?),
+        attempt: Attempt(row.get(4)?),
+        kind: row.get(5)?,
+        agent: row.get(6)?,
+        data: from_json(row, 7)?,
+    })
+}

@@ -1,0 +1,42 @@
+//! The embedded store keeps what every store promises; so does the journal that the simulations use instead.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::path::Path;
+
+use jiff::Timestamp;
+use mgx_scheduler::memory::MemoryJournal;
+use mgx_store::{Embedded, conformance};
+
+fn open(directory: &Path) -> Embedded {
+    Embedded::open(&directory.join("mgx.db"), Timestamp::now()).unwrap()
+}
+
+#[tokio::test]
+async fn the_embedded_store_is_a_journal() {
+    let directory = tempfile::tempdir().unwrap();
+    conformance::journal::run(&open(directory.path())).await;
+}
+
+#[tokio::test]
+async fn the_embedded_store_keeps_sessions() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    conformance::sessions::run(&store, &store).await;
+}
+
+#[tokio::test]
+async fn a_store_that_was_closed_and_opened_again_is_the_same() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    conformance::journal::run(&store).await;
+    store.close().await;
+    drop(store);
+    let store = open(directory.path());
+    conformance::journal::run(&store).await;
+    conformance::sessions::run(&store, &store).await;
+}
+
+#[tokio::test]
+async fn the_journal_of_the_simulations_is_a_journal() {
+    conformance::journal::run(&MemoryJournal::default()).await;
+}
