@@ -1,1 +1,43 @@
-//! placeholder
+//! The HTTP surface: each handler translates a request for the scheduler, the sessions or the workspaces, and their
+//! answer back. Knows no concrete runtime and no concrete store.
+//!
+//! Read [`app`], [`problem`], then a route file: `sessions`, `jobs`, `events`, `files`.
+
+pub mod app;
+pub mod auth;
+pub mod byte_size;
+pub mod connection;
+pub mod extract;
+pub mod health;
+pub mod job_request;
+pub mod llm;
+pub mod problem;
+pub mod serve;
+pub mod streams;
+pub mod strict_json;
+
+mod accept;
+mod byte_range;
+mod event_id;
+mod event_view;
+mod events;
+mod file_body;
+mod file_request;
+mod files;
+mod follow;
+mod generate;
+mod job_view;
+mod jobs;
+mod openapi;
+mod sessions;
+#[cfg(test)]
+mod testing;
+
+pub use app::{App, description, router};
+pub use auth::AdminToken;
+pub use connection::Patience;
+pub use health::EngineProbe;
+pub use job_request::JobRules;
+pub use problem::{Problem, Slug};
+pub use serve::{ServeConfig, serve};
+pub use streams::Streams;

@@ -1,0 +1,111 @@
+//! The platform as the HTTP surface sees it, and the router over it.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use mgx_apps::Sessions;
+use mgx_scheduler::Scheduler;
+use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
+use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
+use tower_http::set_header::SetResponseHeaderLayer;
+use tower_http::trace::TraceLayer;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::auth::AdminToken;
+use crate::health::EngineProbe;
+use crate::job_request::JobRules;
+use crate::problem::{Problem, Slug};
+use crate::streams::Streams;
+use crate::{accept, auth, events, files, generate, health, jobs, openapi, sessions};
+
+/// What the routes are about.
+#[derive(Debug)]
+pub struct App {
+    /// Accepts and runs jobs.
+    pub scheduler: Scheduler,
+    /// The sessions, and their workspaces.
+    pub sessions: Sessions,
+    /// Asks the container engine how it is.
+    pub engine: EngineProbe,
+    /// What opens everything under `/api`.
+    pub token: AdminToken,
+    /// What a job gets, and the most it may ask for.
+    pub rules: JobRules,
+    /// How many event streams may be open.
+    pub streams: Streams,
+    /// Cancelled when the server shuts down: ends the event streams.
+    pub closing: CancellationToken,
+}
+
+/// Every route, behind the token and all that requests have in common.
+pub fn router(app: App) -> Router {
+    let app = Arc::new(app);
+    let (routes, api) = described();
+    let text = axum::body::Bytes::from(api.to_json().expect("the description is plain data"));
+    let json = [(header::CONTENT_TYPE, "application/json")];
+    let routes = routes
+        .route("/openapi.json", get(async move || (json, text)))
+        .fallback(async || Problem::new(Slug::NotFound, "no such route; see /openapi.json"))
+        .method_not_allowed_fallback(async || Problem::new(Slug::MethodNotAllowed, "see the allow header"))
+        .layer(from_fn_with_state(app.clone(), auth::check))
+        .with_state(app);
+    with_common_layers(routes)
+}
+
+/// The description of every route: `/openapi.json`.
+pub fn description() -> OpenApi {
+    described().1
+}
+
+fn described() -> (Router<Arc<App>>, OpenApi) {
+    let in_json = OpenApiRouter::new()
+        .merge(sessions::routes())
+        .merge(jobs::routes())
+        .merge(generate::routes())
+        .merge(files::json_routes())
+        .merge(health::routes())
+        .route_layer(from_fn(accept::json));
+    let (routes, api) = OpenApiRouter::with_openapi(openapi::head())
+        .merge(in_json)
+        .merge(events::routes())
+        .merge(files::raw_routes())
+        .split_for_parts();
+    (routes, openapi::complete(api))
+}
+
+/// Outermost last: what stands below sees a request first.
+fn with_common_layers(routes: Router) -> Router {
+    let id = HeaderName::from_static("x-request-id");
+    let header = |name, value| {
+        SetResponseHeaderLayer::<HeaderValue>::if_not_present(name, HeaderValue::from_static(value))
+    };
+    routes
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(header(header::CACHE_CONTROL, "no-store"))
+        .layer(header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .layer(header(header::REFERRER_POLICY, "no-referrer"))
+        .layer(header(header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"))
+        .layer(header(HeaderName::from_static("cross-origin-resource-policy"), "same-origin"))
+        .layer(TraceLayer::new_for_http())
+        .layer(SetSensitiveRequestHeadersLayer::new([header::AUTHORIZATION, header::COOKIE]))
+        .layer(PropagateRequestIdLayer::new(id.clone()))
+        .layer(SetRequestIdLayer::new(id, MakeRequestUuid))
+}
+
+/// A bug of ours: the request is answered, the process goes on, the operator finds the panic in the log.
+#[expect(clippy::needless_pass_by_value, reason = "the layer hands it over")]
+fn panicked(panic: Box<dyn Any + Send>) -> Response<Body> {
+    let text =
+        panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    tracing::error!(panic = text.unwrap_or("without a text"), "a request panicked");
+    Problem::new(Slug::Internal, "the request failed here; the log says why").into_response()
+}

@@ -1,0 +1,118 @@
+//! An event as clients see it: as JSON, and as a frame of an event stream.
+
+use bytes::{BufMut, BytesMut};
+use jiff::Timestamp;
+use mgx_agent_runner::{JobId, SessionId};
+use mgx_scheduler::Event;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+/// What opens a stream: how soon to reconnect.
+pub(crate) const OPENING: &str = "retry: 1000\n\n";
+
+/// What says that the stream is alive: without an `id`, so that it moves no cursor.
+pub(crate) const PING: &str = "event: ping\ndata: {}\n\n";
+
+/// An event of a session.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct EventView<'a> {
+    /// Version of this form: 1.
+    v: u8,
+    /// Its number in the session: 1, 2, 3, … without gaps.
+    seq: u64,
+    /// When it happened.
+    ts: Timestamp,
+    /// The session.
+    #[schema(value_type = String)]
+    session_id: &'a SessionId,
+    /// The job.
+    #[schema(value_type = uuid::Uuid)]
+    job_id: JobId,
+    /// The attempt at the job.
+    attempt: u32,
+    /// What happened: `agent_start`, `message_delta`, …, `finish`.
+    event_type: &'a str,
+    /// Which agent did it.
+    agent_name: Option<&'a str>,
+    /// The rest, by type.
+    #[schema(value_type = Object)]
+    data: &'a Map<String, Value>,
+}
+
+impl<'a> EventView<'a> {
+    /// Shows `event`.
+    pub(crate) fn new(event: &'a Event) -> Self {
+        Self {
+            v: 1,
+            seq: event.seq,
+            ts: event.at,
+            session_id: &event.session,
+            job_id: event.job,
+            attempt: event.attempt.0,
+            event_type: &event.kind,
+            agent_name: event.agent.as_deref(),
+            data: &event.data,
+        }
+    }
+}
+
+/// Adds the frame of `event` to `bytes` (WHATWG HTML section 9.2). JSON escapes every control character, so the
+/// data is one line whatever is in it.
+pub(crate) fn frame(event: &Event, bytes: &mut BytesMut) {
+    bytes.put_slice(b"id: ");
+    bytes.put_slice(event.seq.to_string().as_bytes());
+    bytes.put_slice(b"\nevent: ");
+    bytes.put_slice(name(&event.kind).as_bytes());
+    bytes.put_slice(b"\ndata: ");
+    serde_json::to_writer(bytes.writer(), &EventView::new(event)).expect("memory takes every write");
+    bytes.put_slice(b"\n\n");
+}
+
+/// The name of the frame. It comes from a container: one that could end its line is not used.
+fn name(kind: &str) -> &str {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+    if !kind.is_empty() && kind.bytes().all(plain) { kind } else { "custom" }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use mgx_agent_runner::Attempt;
+
+    pub(crate) fn event(seq: u64, kind: &str, data: Value) -> Event {
+        let Value::Object(data) = data else { panic!("data is an object") };
+        Event {
+            seq,
+            at: Timestamp::from_second(1_700_000_000).unwrap(),
+            session: "demo".parse().unwrap(),
+            job: JobId(uuid::Uuid::from_u128(7)),
+            attempt: Attempt(1),
+            kind: kind.into(),
+            agent: Some("engineer".into()),
+            data,
+        }
+    }
+
+    fn text(event: &Event) -> String {
+        let mut bytes = BytesMut::new();
+        frame(event, &mut bytes);
+        String::from_utf8(bytes.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn a_frame_is_id_event_and_one_line_of_data() {
+        let delta = event(12, "message_delta", serde_json::json!({"delta": "Hello ", "role": "assistant"}));
+        insta::assert_snapshot!(text(&delta));
+    }
+
+    #[test]
+    fn no_data_injects_a_frame() {
+        let evil = "a\n\nevent: finish\r\rid: 99\0\u{2028}";
+        let mut event = event(1, evil, serde_json::json!({ "delta": evil, evil: evil }));
+        event.agent = Some(evil.into());
+        let text = text(&event);
+        assert_eq!(text.matches(['\n', '\r', '\0']).count(), 4, "{text:?}");
+        assert!(text.starts_with("id: 1\nevent: custom\ndata: {") && text.ends_with("}\n\n"), "{text:?}");
+    }
+}

@@ -1,0 +1,233 @@
+//! `/api/jobs`, and the jobs of a session: submit, look, list, cancel.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use mgx_agent_runner::{JobId, SessionId};
+use mgx_scheduler::{Accepted, CancelError, Cancelling, Job, JobFilter, JobSpec, Submission};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::App;
+use crate::auth::User;
+use crate::extract::{Json, Path, Query, limit};
+use crate::job_request::NewJob;
+use crate::job_view::JobView;
+use crate::problem::{FieldError, Problem, Slug};
+
+/// Every state's name.
+const STATES: [&str; 9] = [
+    "queued",
+    "admitted",
+    "starting",
+    "running",
+    "stopping",
+    "succeeded",
+    "failed",
+    "cancelled",
+    "timed_out",
+];
+
+/// A page of jobs, newest first.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct JobPage {
+    jobs: Vec<JobView>,
+    /// The `cursor` of the next page, if there is one.
+    #[schema(value_type = Option<uuid::Uuid>)]
+    next: Option<JobId>,
+}
+
+/// Which jobs.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Wanted {
+    /// Only in this state.
+    state: Option<String>,
+    /// Only of this session.
+    #[param(value_type = Option<String>)]
+    session: Option<SessionId>,
+    /// Only older than this job: `next` of the page before.
+    #[param(value_type = Option<uuid::Uuid>)]
+    cursor: Option<JobId>,
+    /// At most so many: 1 to 200.
+    #[param(minimum = 1, maximum = 200, default = 50)]
+    limit: Option<usize>,
+}
+
+pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(submit, list_of_session))
+        .routes(routes!(list))
+        .routes(routes!(look))
+        .routes(routes!(cancel))
+}
+
+/// Submit a job: it is stored when this answers, and waits for its turn.
+#[utoipa::path(
+    post, path = "/api/sessions/{id}/jobs", tag = "jobs", request_body = NewJob,
+    params(("id" = String, Path, description = "the session")),
+    responses((status = 202, description = "stored; `Location` leads to it", body = JobView,
+        headers(("location" = String, description = "the job"))))
+)]
+async fn submit(
+    State(app): State<Arc<App>>,
+    user: User,
+    Path(session): Path<SessionId>,
+    Json(new): Json<NewJob>,
+) -> Result<Response, Problem> {
+    let session = app.sessions.get(&session, user.scope()).await?;
+    let spec = new.checked(&app.rules)?;
+    Ok(accepted(enqueue(&app, &user, session.id, spec).await?))
+}
+
+/// The jobs of a session, newest first.
+#[utoipa::path(
+    get, path = "/api/sessions/{id}/jobs", tag = "jobs",
+    params(("id" = String, Path, description = "the session"), Wanted),
+    responses((status = 200, description = "a page of jobs", body = JobPage))
+)]
+async fn list_of_session(
+    State(app): State<Arc<App>>,
+    user: User,
+    Path(session): Path<SessionId>,
+    Query(wanted): Query<Wanted>,
+) -> Result<axum::Json<JobPage>, Problem> {
+    let session = app.sessions.get(&session, user.scope()).await?;
+    page(&app, &user, Wanted { session: Some(session.id), ..wanted }).await
+}
+
+/// Jobs, newest first.
+#[utoipa::path(
+    get, path = "/api/jobs", tag = "jobs", params(Wanted),
+    responses((status = 200, description = "a page of jobs", body = JobPage))
+)]
+async fn list(
+    State(app): State<Arc<App>>,
+    user: User,
+    Query(wanted): Query<Wanted>,
+) -> Result<axum::Json<JobPage>, Problem> {
+    page(&app, &user, wanted).await
+}
+
+/// A job as it stands.
+#[utoipa::path(
+    get, path = "/api/jobs/{id}", tag = "jobs",
+    params(("id" = uuid::Uuid, Path, description = "the job")),
+    responses((status = 200, description = "the job", body = JobView))
+)]
+async fn look(
+    State(app): State<Arc<App>>,
+    user: User,
+    Path(id): Path<JobId>,
+) -> Result<axum::Json<JobView>, Problem> {
+    let job = find(&app, &user, id).await?;
+    let place = app.scheduler.place(id);
+    Ok(axum::Json(JobView::new(job, place)))
+}
+
+/// Ask for the end of a job. It has ended when its `finish` event says so.
+#[utoipa::path(
+    post, path = "/api/jobs/{id}/cancel", tag = "jobs",
+    params(("id" = uuid::Uuid, Path, description = "the job")),
+    responses(
+        (status = 202, description = "it is being ended", body = JobView),
+        (status = 200, description = "it was being ended already", body = JobView))
+)]
+async fn cancel(
+    State(app): State<Arc<App>>,
+    user: User,
+    Path(id): Path<JobId>,
+) -> Result<(StatusCode, axum::Json<JobView>), Problem> {
+    find(&app, &user, id).await?;
+    let (status, job) = match app.scheduler.cancel(id).await? {
+        Cancelling::Asked(job) => (StatusCode::ACCEPTED, job),
+        Cancelling::AlreadyAsked(job) => (StatusCode::OK, job),
+    };
+    Ok((status, axum::Json(JobView::new(job, None))))
+}
+
+/// Hands a checked job to the scheduler.
+pub(crate) async fn enqueue(
+    app: &App,
+    user: &User,
+    session: SessionId,
+    spec: JobSpec,
+) -> Result<JobView, Problem> {
+    let submission = Submission { id: JobId::new(), session, user: user.name().to_owned(), spec };
+    let Accepted { job, place } = app.scheduler.submit(submission).await?;
+    Ok(JobView::new(job, Some(place)))
+}
+
+/// The answer to a job that was accepted.
+pub(crate) fn accepted(job: JobView) -> Response {
+    (StatusCode::ACCEPTED, [(header::LOCATION, job.location())], axum::Json(job)).into_response()
+}
+
+/// A job that this user may see; somebody else's is not there at all.
+async fn find(app: &App, user: &User, id: JobId) -> Result<Job, Problem> {
+    let job = app.scheduler.job(id).await?;
+    job.filter(|job| user.scope().is_none_or(|name| name == job.user))
+        .ok_or_else(|| Problem::not_found("job"))
+}
+
+async fn page(app: &App, user: &User, wanted: Wanted) -> Result<axum::Json<JobPage>, Problem> {
+    let limit = limit(wanted.limit, 50, 200)?;
+    if wanted.state.as_ref().is_some_and(|state| !STATES.contains(&state.as_str())) {
+        let detail = format!("one of {}", STATES.join(", "));
+        return Err(Problem::validation(vec![FieldError::parameter("state", detail)]));
+    }
+    let filter = JobFilter {
+        session: wanted.session,
+        user: user.scope().map(str::to_owned),
+        state: wanted.state,
+        before: wanted.cursor,
+        limit: limit + 1,
+    };
+    let mut jobs = app.scheduler.jobs(filter).await?;
+    let more = jobs.len() > limit;
+    jobs.truncate(limit);
+    let next = jobs.last().filter(|_| more).map(|job| job.id);
+    let view = |job: Job| {
+        let place = app.scheduler.place(job.id);
+        JobView::new(job, place)
+    };
+    Ok(axum::Json(JobPage { jobs: jobs.into_iter().map(view).collect(), next }))
+}
+
+impl From<CancelError> for Problem {
+    fn from(error: CancelError) -> Self {
+        match error {
+            CancelError::NotFound => Self::not_found("job"),
+            CancelError::Ended(job) => {
+                Self::new(Slug::AlreadyFinished, format!("the job has ended: {}", job.state.name()))
+            }
+            CancelError::Journal(error) => error.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mgx_scheduler::{Failure, Outcome, State};
+
+    #[test]
+    fn every_state_can_be_asked_for() {
+        let outcomes =
+            [Outcome::Succeeded, Outcome::Failed(Failure::OomKilled), Outcome::Cancelled, Outcome::TimedOut];
+        let states = [
+            State::Queued,
+            State::Admitted,
+            State::Starting,
+            State::Running,
+            State::Stopping(Outcome::Cancelled),
+        ];
+        let names: Vec<_> = states.into_iter().chain(outcomes.map(State::Ended)).map(State::name).collect();
+        assert_eq!(names, STATES);
+    }
+}

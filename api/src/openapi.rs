@@ -1,0 +1,55 @@
+//! `/openapi.json`: the description of every route (OpenAPI 3.1), made of the routes themselves.
+
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{ContentBuilder, OpenApi, PathItem, Ref, RefOr, ResponseBuilder, path::Operation};
+use utoipa::{OpenApi as _, PartialSchema};
+
+use crate::problem::{Body, FieldError, LimitHit, MEDIA_TYPE, Slug};
+
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(title = "MGX", description = "Teams of agents build web apps in containers. Every answer that is not a \
+        success is a problem (RFC 9457); branch on its `code`."),
+    tags((name = "sessions"), (name = "jobs"), (name = "events"), (name = "files"), (name = "health"))
+)]
+struct Head;
+
+/// What stands at the head of the description, before the routes add themselves.
+pub(crate) fn head() -> OpenApi {
+    Head::openapi()
+}
+
+/// Adds what every route has in common: the token, and that it may answer with a problem.
+pub(crate) fn complete(mut api: OpenApi) -> OpenApi {
+    let components = api.components.get_or_insert_default();
+    let bearer =
+        HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("the platform's token")).build();
+    components.security_schemes.insert("bearer".into(), SecurityScheme::Http(bearer).into());
+    components.schemas.insert("Problem".into(), Body::schema());
+    components.schemas.insert("FieldError".into(), FieldError::schema());
+    components.schemas.insert("LimitHit".into(), LimitHit::schema());
+    for (path, item) in &mut api.paths.paths {
+        for operation in operations(item) {
+            if path.starts_with("/api/") {
+                operation.security = Some(vec![SecurityRequirement::new::<_, _, &str>("bearer", [])]);
+                answers(operation, "401", "the token is missing or wrong");
+            }
+            answers(operation, "default", &format!("a problem; its `code` is one of {}", codes()));
+        }
+    }
+    api
+}
+
+fn answers(operation: &mut Operation, status: &str, description: &str) {
+    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+    let response = ResponseBuilder::new().description(description).content(MEDIA_TYPE, content).build();
+    operation.responses.responses.insert(status.into(), RefOr::T(response));
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    [&mut item.get, &mut item.put, &mut item.post, &mut item.delete].into_iter().filter_map(Option::as_mut)
+}
+
+fn codes() -> String {
+    Slug::ALL.map(Slug::as_str).join(", ")
+}

@@ -1,0 +1,308 @@
+//! The accept loop: HTTP/1.1 on a TCP listener, with every bound that a public door needs.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::ConnectInfo;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use crate::connection::{Answer, Patience, Phase, Watched};
+
+/// What the door bears.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServeConfig {
+    /// Connections at a time; more are closed at once.
+    pub max_connections: usize,
+    /// Connections at a time from one address; more are closed at once.
+    pub max_per_ip: usize,
+    /// Header fields of a request; more are answered with 431.
+    pub max_headers: usize,
+    /// Bytes of a request's head; more are answered with 431.
+    pub max_header_bytes: usize,
+    /// How long a connection may be silent.
+    pub patience: Patience,
+    /// How long answers may still take after the shutdown began.
+    pub drain: Duration,
+}
+
+impl ServeConfig {
+    /// The bounds that fit most: 4096 connections, 256 of one address, heads of 100 fields and 32 KiB within 10 s,
+    /// 75 s between requests, 30 s without taking a byte, 10 s to drain.
+    pub const fn standard() -> Self {
+        Self {
+            max_connections: 4096,
+            max_per_ip: 256,
+            max_headers: 100,
+            max_header_bytes: 32 * 1024,
+            patience: Patience {
+                head: Duration::from_secs(10),
+                idle: Duration::from_secs(75),
+                stalled: Duration::from_secs(30),
+            },
+            drain: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Serves `router` on `listener` until `shutdown`; then takes no more connections, lets the answers under way end
+/// within `config.drain`, and returns.
+pub async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken, config: ServeConfig) {
+    let mut door = Door { connections: JoinSet::new(), of_ip: HashMap::new(), config };
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((socket, peer)) => door.admit(socket, peer, &router, &shutdown),
+                Err(cause) => {
+                    // no file descriptor left, most likely: wait for one instead of spinning
+                    tracing::warn!(%cause, "cannot accept a connection");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            },
+            Some(ended) = door.connections.join_next() => door.forget(ended.ok()),
+            () = shutdown.cancelled() => break,
+        }
+    }
+    drop(listener);
+    let all_ended = async { while door.connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(door.config.drain, all_ended).await.is_err() {
+        tracing::warn!(
+            connections = door.connections.len(),
+            "connections are cut: the time to drain is over"
+        );
+    }
+    door.connections.shutdown().await;
+}
+
+/// Who is in.
+struct Door {
+    connections: JoinSet<IpAddr>,
+    /// One ticket per connection; the map's own makes one more.
+    of_ip: HashMap<IpAddr, Arc<()>>,
+    config: ServeConfig,
+}
+
+impl Door {
+    fn admit(&mut self, socket: TcpStream, peer: SocketAddr, router: &Router, shutdown: &CancellationToken) {
+        let ip = peer.ip();
+        let tickets = self.of_ip.entry(ip).or_default();
+        let of_ip = Arc::strong_count(tickets) - 1;
+        if self.connections.len() >= self.config.max_connections || of_ip >= self.config.max_per_ip {
+            tracing::debug!(%peer, of_ip, in_all = self.connections.len(), "connection refused: too many");
+            return self.forget(Some(ip));
+        }
+        let ticket = tickets.clone();
+        let connection = connection(socket, peer, router.clone(), shutdown.clone(), self.config.clone());
+        self.connections.spawn(async move {
+            connection.await;
+            drop(ticket);
+            ip
+        });
+    }
+
+    /// A connection from `ip` has ended; `None`: one that panicked has.
+    fn forget(&mut self, ip: Option<IpAddr>) {
+        let is_free = |tickets: &Arc<()>| Arc::strong_count(tickets) == 1;
+        match ip {
+            Some(ip) if self.of_ip.get(&ip).is_some_and(is_free) => drop(self.of_ip.remove(&ip)),
+            Some(_) => {}
+            None => self.of_ip.retain(|_, tickets| !is_free(tickets)),
+        }
+    }
+}
+
+/// Answers the requests of one connection, one after the other.
+async fn connection(
+    socket: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    shutdown: CancellationToken,
+    config: ServeConfig,
+) {
+    socket.set_nodelay(true).ok();
+    let phase = Phase::default();
+    let io = TokioIo::new(Watched::new(socket, phase.clone(), config.patience));
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        let busy = phase.busy();
+        request.extensions_mut().insert(ConnectInfo(peer));
+        let answer = router.clone().oneshot(request);
+        async move { Ok::<_, Infallible>(answer.await?.map(|body| Answer::new(body, busy))) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        // the socket keeps this time itself: here it would also run between two requests
+        .header_read_timeout(None)
+        .max_headers(config.max_headers)
+        .max_header_size(config.max_header_bytes)
+        .half_close(false)
+        .serve_connection(io, service);
+    tokio::pin!(connection);
+    let outcome = tokio::select! {
+        outcome = connection.as_mut() => outcome,
+        () = shutdown.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(cause) = outcome {
+        tracing::debug!(%peer, %cause, "connection ended");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::Body;
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    /// A server with short patience, and its address.
+    async fn start(
+        change: impl FnOnce(&mut ServeConfig),
+    ) -> (SocketAddr, CancellationToken, tokio::task::JoinHandle<()>) {
+        let router = Router::new()
+            .route("/", get(async || "hello"))
+            .route(
+                "/endless",
+                get(async || {
+                    let chunk = axum::body::Bytes::from_static(&[b'x'; 65536]);
+                    Body::from_stream(futures_util::stream::repeat_with(move || {
+                        Ok::<_, Infallible>(chunk.clone())
+                    }))
+                }),
+            )
+            .route("/never", get(async || std::future::pending::<()>().await));
+        let mut config = ServeConfig::standard();
+        config.patience = Patience {
+            head: Duration::from_millis(300),
+            idle: Duration::from_secs(60),
+            stalled: Duration::from_millis(300),
+        };
+        change(&mut config);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let shutdown = CancellationToken::new();
+        let server = tokio::spawn(serve(listener, router, shutdown.clone(), config));
+        (address, shutdown, server)
+    }
+
+    /// All that comes until the server closes, at most 10 s.
+    async fn rest(socket: &mut TcpStream) -> String {
+        let mut bytes = Vec::new();
+        let read = tokio::time::timeout(Duration::from_secs(10), socket.read_to_end(&mut bytes)).await;
+        read.expect("the server closes").ok();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    async fn one_answer(socket: &mut TcpStream) -> String {
+        let mut text = String::new();
+        while !text.ends_with("hello") {
+            let mut byte = [0; 512];
+            let count = socket.read(&mut byte).await.unwrap();
+            assert!(count > 0, "closed after {text:?}");
+            text.push_str(std::str::from_utf8(&byte[..count]).unwrap());
+        }
+        text
+    }
+
+    #[tokio::test]
+    async fn a_connection_answers_and_waits_for_the_next_request() {
+        let (address, _shutdown, _server) = start(|_| {}).await;
+        let mut socket = TcpStream::connect(address).await.unwrap();
+        for _ in 0..2 {
+            socket.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+            assert!(one_answer(&mut socket).await.starts_with("HTTP/1.1 200"));
+            // longer than a head may take: between requests the other patience counts
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_head_that_drips_is_cut() {
+        let (address, _shutdown, _server) = start(|_| {}).await;
+        let mut first = TcpStream::connect(address).await.unwrap();
+        let mut second = TcpStream::connect(address).await.unwrap();
+        second.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        one_answer(&mut second).await;
+        for _ in 0..20 {
+            first.write_all(b"G").await.ok();
+            second.write_all(b"G").await.ok();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert_eq!((rest(&mut first).await, rest(&mut second).await), (String::new(), String::new()));
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_takes_nothing_is_cut() {
+        let (address, shutdown, server) = start(|config| config.drain = Duration::from_secs(60)).await;
+        let mut socket = TcpStream::connect(address).await.unwrap();
+        socket.write_all(b"GET /endless HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        socket.readable().await.unwrap();
+        shutdown.cancel();
+        // the endless answer would hold up the shutdown for a minute
+        tokio::time::timeout(Duration::from_secs(10), server)
+            .await
+            .expect("the stalled connection is cut")
+            .unwrap();
+    }
+
+    #[tokio::test]
+    async fn one_address_cannot_take_every_place() {
+        let (address, _shutdown, _server) = start(|config| config.max_per_ip = 2).await;
+        let mut sockets = Vec::new();
+        for _ in 0..2 {
+            let mut socket = TcpStream::connect(address).await.unwrap();
+            socket.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+            one_answer(&mut socket).await;
+            sockets.push(socket);
+        }
+        assert_eq!(rest(&mut TcpStream::connect(address).await.unwrap()).await, "");
+        let mut left = sockets.pop().unwrap();
+        left.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+        assert!(rest(&mut left).await.ends_with("hello"));
+        // the server notices the end on its own time: until then it refuses
+        for _ in 0..100 {
+            let mut socket = TcpStream::connect(address).await.unwrap();
+            socket.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.ok();
+            if rest(&mut socket).await.ends_with("hello") {
+                return;
+            }
+        }
+        panic!("a place that was left is not given to anybody");
+    }
+
+    #[tokio::test]
+    async fn too_large_a_head_is_refused() {
+        let (address, _shutdown, _server) = start(|_| {}).await;
+        let mut socket = TcpStream::connect(address).await.unwrap();
+        let head = format!("GET / HTTP/1.1\r\nhost: x\r\n{}\r\n", "a: b\r\n".repeat(101));
+        socket.write_all(head.as_bytes()).await.unwrap();
+        assert!(rest(&mut socket).await.starts_with("HTTP/1.1 431"));
+        let mut socket = TcpStream::connect(address).await.unwrap();
+        let head = format!("GET / HTTP/1.1\r\nhost: x\r\na: {}\r\n\r\n", "b".repeat(33 * 1024));
+        socket.write_all(head.as_bytes()).await.ok();
+        assert!(rest(&mut socket).await.starts_with("HTTP/1.1 431"));
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_never_ends_does_not_hold_up_the_shutdown() {
+        let (address, shutdown, server) = start(|config| config.drain = Duration::from_millis(200)).await;
+        let mut socket = TcpStream::connect(address).await.unwrap();
+        socket.write_all(b"GET /never HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let mut idle = TcpStream::connect(address).await.unwrap();
+        idle.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        one_answer(&mut idle).await;
+        shutdown.cancel();
+        tokio::time::timeout(Duration::from_secs(10), server).await.expect("it ends").unwrap();
+    }
+}

@@ -1,0 +1,281 @@
+//! `/api/sessions`: make, look, list, delete.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
+use mgx_agent_runner::{SessionId, WorkspaceId};
+use mgx_apps::{Framework, NewSession, Opened, Session, SessionError, StoreError, Usage};
+use mgx_scheduler::{JobSpec, JournalError};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::App;
+use crate::auth::User;
+use crate::extract::{Json, Path, Query, limit};
+use crate::job_request::NewJob;
+use crate::job_view::JobView;
+use crate::jobs::enqueue;
+use crate::problem::{Problem, Slug};
+
+/// The longest name of a session, in characters.
+const MAX_NAME: usize = 200;
+
+/// The framework of a session that does not name one, as in the original API.
+pub(crate) const DEFAULT_FRAMEWORK: Framework = Framework::FastapiVite;
+
+/// A session to make.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SessionRequest {
+    /// Its id: 1 to 64 of `A-Z a-z 0-9 _ -`; one is made if absent.
+    #[schema(value_type = Option<String>, example = "demo")]
+    session_id: Option<SessionId>,
+    /// Its name, for people; the first line of the prompt if absent.
+    name: Option<String>,
+    /// `nextjs` or `fastapi-vite` (the default).
+    #[schema(value_type = Option<String>, example = "nextjs")]
+    framework: Option<Framework>,
+    /// Its workspace; one of its own if absent.
+    #[schema(value_type = Option<String>)]
+    workspace_id: Option<WorkspaceId>,
+    /// What the agents are to do first: submits the first job at once.
+    prompt: Option<String>,
+}
+
+/// A session.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct SessionView {
+    /// Its id.
+    #[schema(value_type = String)]
+    session_id: SessionId,
+    /// Its name, for people.
+    name: String,
+    /// What its app is built with.
+    framework: &'static str,
+    /// Its workspace.
+    #[schema(value_type = String)]
+    workspace_id: WorkspaceId,
+    /// Whose it is.
+    user: String,
+    /// When it was made.
+    created_at: Timestamp,
+    /// Whether a job of it waits or runs.
+    is_running: bool,
+    /// What its agents have used of the model so far.
+    usage: UsageView,
+    /// Its first job, if a prompt came along.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    job: Option<JobView>,
+}
+
+/// What has been used of the model.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct UsageView {
+    /// Requests that reached a model.
+    requests: u64,
+    /// Tokens sent to it.
+    prompt_tokens: u64,
+    /// Tokens it answered with.
+    completion_tokens: u64,
+}
+
+/// A page of sessions, newest first.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct SessionPage {
+    sessions: Vec<SessionView>,
+    /// The `cursor` of the next page, if there is one.
+    #[schema(value_type = Option<String>)]
+    next: Option<SessionId>,
+}
+
+/// Which sessions.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Wanted {
+    /// Only older than this session: `next` of the page before.
+    #[param(value_type = Option<String>)]
+    cursor: Option<SessionId>,
+    /// At most so many: 1 to 200.
+    #[param(minimum = 1, maximum = 200, default = 50)]
+    limit: Option<usize>,
+}
+
+pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new().routes(routes!(create, list)).routes(routes!(look, delete))
+}
+
+/// Make a session and its workspace. The same request again finds what the first one made.
+#[utoipa::path(
+    post, path = "/api/sessions", tag = "sessions", request_body = SessionRequest,
+    responses(
+        (status = 201, description = "made; `Location` leads to it", body = SessionView,
+            headers(("location" = String, description = "the session"))),
+        (status = 200, description = "it was there already", body = SessionView))
+)]
+async fn create(
+    State(app): State<Arc<App>>,
+    user: User,
+    Json(asked): Json<SessionRequest>,
+) -> Result<Response, Problem> {
+    let first =
+        asked.prompt.clone().map(|prompt| NewJob::of_prompt(prompt).checked(&app.rules)).transpose()?;
+    let (Opened { session, created }, job) = open(&app, &user, asked.checked(&user)?, first).await?;
+    let location = format!("/api/sessions/{}", session.id);
+    let view = SessionView { job, ..view(&app, session).await? };
+    let status = if created { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, [(header::LOCATION, location)], axum::Json(view)).into_response())
+}
+
+/// Sessions, newest first.
+#[utoipa::path(
+    get, path = "/api/sessions", tag = "sessions", params(Wanted),
+    responses((status = 200, description = "a page of sessions", body = SessionPage))
+)]
+async fn list(
+    State(app): State<Arc<App>>,
+    user: User,
+    Query(wanted): Query<Wanted>,
+) -> Result<axum::Json<SessionPage>, Problem> {
+    let limit = limit(wanted.limit, 50, 200)?;
+    let mut found = app.sessions.list(user.scope(), wanted.cursor.as_ref(), limit + 1).await?;
+    let more = found.len() > limit;
+    found.truncate(limit);
+    let next = found.last().filter(|_| more).map(|session| session.id.clone());
+    let mut sessions = Vec::with_capacity(found.len());
+    for session in found {
+        sessions.push(view(&app, session).await?);
+    }
+    Ok(axum::Json(SessionPage { sessions, next }))
+}
+
+/// A session as it stands.
+#[utoipa::path(
+    get, path = "/api/sessions/{id}", tag = "sessions",
+    params(("id" = String, Path, description = "the session")),
+    responses((status = 200, description = "the session", body = SessionView))
+)]
+async fn look(
+    State(app): State<Arc<App>>,
+    user: User,
+    Path(id): Path<SessionId>,
+) -> Result<axum::Json<SessionView>, Problem> {
+    let session = app.sessions.get(&id, user.scope()).await?;
+    Ok(axum::Json(view(&app, session).await?))
+}
+
+/// Delete a session, its jobs, its events and its workspace. Cancel its jobs first.
+#[utoipa::path(
+    delete, path = "/api/sessions/{id}", tag = "sessions",
+    params(("id" = String, Path, description = "the session")),
+    responses((status = 204, description = "it is gone"))
+)]
+async fn delete(
+    State(app): State<Arc<App>>,
+    user: User,
+    Path(id): Path<SessionId>,
+) -> Result<StatusCode, Problem> {
+    let session = app.sessions.get(&id, user.scope()).await?;
+    let live = app.scheduler.log().head(&session.id).await?.live_jobs;
+    if live > 0 {
+        return Err(Problem::new(
+            Slug::Conflict,
+            format!("{live} of its jobs have not ended: cancel them first"),
+        ));
+    }
+    app.sessions.delete(&session.id, user.scope()).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Makes or finds a session, and submits its first job. Nothing of a refused request is kept.
+pub(crate) async fn open(
+    app: &App,
+    user: &User,
+    new: NewSession,
+    first: Option<JobSpec>,
+) -> Result<(Opened, Option<JobView>), Problem> {
+    let opened = app.sessions.create(new).await?;
+    let Some(spec) = first else { return Ok((opened, None)) };
+    match enqueue(app, user, opened.session.id.clone(), spec).await {
+        Ok(job) => Ok((opened, Some(job))),
+        Err(problem) => {
+            if opened.created && app.sessions.delete(&opened.session.id, user.scope()).await.is_err() {
+                tracing::warn!(session = %opened.session.id, "an empty session stays behind a refused request");
+            }
+            Err(problem)
+        }
+    }
+}
+
+impl SessionRequest {
+    fn checked(self, user: &User) -> Result<NewSession, Problem> {
+        let name = self.name.unwrap_or_else(|| title(self.prompt.as_deref().unwrap_or_default()));
+        if name.chars().count() > MAX_NAME || name.contains(char::is_control) {
+            return Err(Problem::invalid("/name", format!("at most {MAX_NAME} characters on one line")));
+        }
+        Ok(NewSession {
+            id: self.session_id,
+            name,
+            framework: self.framework.unwrap_or(DEFAULT_FRAMEWORK),
+            user: user.name().to_owned(),
+            workspace: self.workspace_id,
+        })
+    }
+}
+
+/// The beginning of what was asked for, as a name.
+pub(crate) fn title(prompt: &str) -> String {
+    let line = prompt.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("untitled");
+    line.chars().filter(|c| !c.is_control()).take(60).collect()
+}
+
+async fn view(app: &App, session: Session) -> Result<SessionView, JournalError> {
+    let head = app.scheduler.log().head(&session.id).await?;
+    let Usage { requests, prompt_tokens, completion_tokens } = session.usage;
+    Ok(SessionView {
+        session_id: session.id,
+        name: session.name,
+        framework: session.framework.name(),
+        workspace_id: session.workspace,
+        user: session.user,
+        created_at: session.created_at,
+        is_running: head.live_jobs > 0,
+        usage: UsageView { requests, prompt_tokens, completion_tokens },
+        job: None,
+    })
+}
+
+impl From<SessionError> for Problem {
+    fn from(error: SessionError) -> Self {
+        match error {
+            SessionError::NotFound => Self::not_found("session"),
+            SessionError::Conflict | SessionError::Store(StoreError::Conflict) => Self::new(
+                Slug::Conflict,
+                "a session or workspace of this id exists already, and is another one",
+            ),
+            SessionError::Store(StoreError::Full) => JournalError::Full.into(),
+            SessionError::Store(StoreError::Unavailable(cause)) => JournalError::Unavailable(cause).into(),
+            SessionError::Workspace(cause) => {
+                tracing::error!(%cause, "a workspace cannot be made or removed");
+                Self::new(Slug::Internal, "the workspace could not be made or removed")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_is_named_after_its_prompt() {
+        assert_eq!(title("\n  build a todo list \nwith colours"), "build a todo list");
+        assert_eq!(title(" \n"), "untitled");
+        assert_eq!(title(&"ü".repeat(100)).chars().count(), 60);
+    }
+}
