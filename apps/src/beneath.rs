@@ -28,7 +28,10 @@ pub(crate) type Owner = Option<(Uid, Gid)>;
 /// Opens `path` below `root`. A link on the way is followed as long as it stays inside. Never waits: not for the
 /// other end of a FIFO either.
 pub(crate) fn open_beneath(root: impl AsFd, path: &str, flags: OFlags) -> Result<OwnedFd, FileError> {
-    let flags = flags | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let mut flags = flags | OFlags::CLOEXEC;
+    if !flags.contains(OFlags::PATH) {
+        flags |= OFlags::NONBLOCK | OFlags::NOCTTY;
+    }
     for _ in 0..TRIES {
         match openat2(&root, path, flags, Mode::empty(), ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS)
         {

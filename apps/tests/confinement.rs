@@ -1,0 +1,172 @@
+//! Nothing leads out of a workspace, and nothing in it makes the platform wait.
+
+mod common;
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use common::{House, SECRET, path};
+use mgx_apps::{Condition, EntryKind, FileError, ListQuery};
+use rustix::fs::{CWD, FileType, Mode, RenameFlags, mknodat, renameat_with};
+use tokio::time::timeout;
+
+/// A link of every kind that leads out, or in circles.
+fn plant_links(house: &House) {
+    symlink("/etc/passwd", house.at("absolute")).unwrap();
+    symlink("../other/secret", house.at("neighbour")).unwrap();
+    symlink("../../sentinel", house.at("up")).unwrap();
+    symlink("loop", house.at("loop")).unwrap();
+    symlink("/proc/self/root/etc/passwd", house.at("magic")).unwrap();
+    symlink("/proc/self/fd/0", house.at("descriptor")).unwrap();
+    symlink("inside/../../other/secret", house.at("detour")).unwrap();
+    fs::create_dir(house.at("inside")).unwrap();
+}
+
+#[tokio::test]
+async fn links_that_lead_out_are_escapes_for_readers_and_writers() {
+    let house = House::new().await;
+    plant_links(&house);
+    for link in ["absolute", "neighbour", "up", "loop", "magic", "descriptor", "detour"] {
+        let read = house.read(link).await;
+        assert!(matches!(read, Err(FileError::Escape)), "read {link}: {read:?}");
+        let written = house.write(link, "changed", Condition::Always).await;
+        assert!(matches!(written, Err(FileError::Escape)), "write {link}: {written:?}");
+        assert!(fs::symlink_metadata(house.at(link)).unwrap().is_symlink(), "{link} is still a link");
+    }
+    house.assert_untouched();
+}
+
+#[tokio::test]
+async fn directories_that_are_links_out_are_escapes_for_every_call() {
+    let house = House::new().await;
+    symlink("../other", house.at("neighbour")).unwrap();
+    symlink("/etc", house.at("absolute")).unwrap();
+    for (link, file) in [("neighbour", "neighbour/secret"), ("absolute", "absolute/passwd")] {
+        let below = format!("{link}/new/file");
+        assert!(matches!(house.read(file).await, Err(FileError::Escape)), "{file}");
+        assert!(matches!(house.write(file, "x", Condition::Always).await, Err(FileError::Escape)), "{file}");
+        assert!(
+            matches!(house.write(&below, "x", Condition::Always).await, Err(FileError::Escape)),
+            "{below}"
+        );
+        let deleted = house.workspace.delete(&path(file), Condition::Always).await;
+        assert!(matches!(deleted, Err(FileError::Escape)), "{file}: {deleted:?}");
+        let listed = house.workspace.list(ListQuery { dir: Some(path(link)), ..ListQuery::default() }).await;
+        assert!(matches!(listed, Err(FileError::Escape)), "{link}: {listed:?}");
+    }
+    let all = house.workspace.list(ListQuery { depth: 9, ..ListQuery::default() }).await.unwrap();
+    let seen: Vec<_> = all.entries.iter().map(|entry| (entry.path.as_str(), entry.kind)).collect();
+    assert_eq!(seen, [("absolute", EntryKind::Symlink), ("neighbour", EntryKind::Symlink)]);
+    house.assert_untouched();
+}
+
+#[tokio::test]
+async fn a_link_that_leads_out_can_be_deleted_and_what_it_leads_to_stays() {
+    let house = House::new().await;
+    plant_links(&house);
+    for link in ["absolute", "neighbour", "up", "loop"] {
+        house.workspace.delete(&path(link), Condition::Always).await.unwrap();
+        assert!(fs::symlink_metadata(house.at(link)).is_err(), "{link} is gone");
+    }
+    assert!(Path::new("/etc/passwd").exists());
+    house.assert_untouched();
+}
+
+#[tokio::test]
+async fn links_that_stay_inside_are_read_through_but_not_written_through() {
+    let house = House::new().await;
+    house.write("src/real.txt", "text", Condition::Always).await.unwrap();
+    symlink("src/real.txt", house.at("file")).unwrap();
+    symlink("src", house.at("dir")).unwrap();
+    assert_eq!(house.read("file").await.unwrap(), "text");
+    assert_eq!(house.read("dir/real.txt").await.unwrap(), "text");
+    assert!(matches!(house.write("file", "x", Condition::Always).await, Err(FileError::NotRegular)));
+    house.write("dir/more/new.txt", "new", Condition::Always).await.unwrap();
+    assert_eq!(house.read("src/more/new.txt").await.unwrap(), "new");
+}
+
+#[tokio::test]
+async fn what_is_no_regular_file_is_refused_at_once() {
+    let house = House::new().await;
+    mknodat(CWD, house.at("fifo"), FileType::Fifo, Mode::from_raw_mode(0o666), 0).unwrap();
+    let _socket = UnixListener::bind(house.at("socket")).unwrap();
+    fs::create_dir(house.at("dir")).unwrap();
+    fs::hard_link(house.sentinel(), house.at("hard")).unwrap();
+    let mut odd = vec!["fifo", "socket", "dir", "hard"];
+    let null = rustix::fs::makedev(1, 3);
+    if mknodat(CWD, house.at("device"), FileType::CharacterDevice, Mode::from_raw_mode(0o666), null).is_ok() {
+        odd.push("device");
+    }
+    for name in odd {
+        let read =
+            timeout(Duration::from_secs(1), house.read(name)).await.expect("an answer within a second");
+        assert!(matches!(read, Err(FileError::NotRegular)), "read {name}: {read:?}");
+        let written = timeout(Duration::from_secs(1), house.write(name, "x", Condition::Always)).await;
+        let written = written.expect("an answer within a second");
+        assert!(matches!(written, Err(FileError::NotRegular)), "write {name}: {written:?}");
+    }
+    let below = house.read("fifo/x").await;
+    assert!(matches!(below, Err(FileError::NotDirectory)), "{below:?}");
+    house.assert_untouched();
+}
+
+/// Two names change places all the time: one is a harmless directory, the other a link to the neighbour.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_directory_that_turns_into_a_link_meanwhile_leads_nowhere() {
+    const FLIPS: usize = 10_000;
+    let house = House::new().await;
+    house.write("flip/secret", "inside", Condition::Always).await.unwrap();
+    symlink("../other", house.at("link")).unwrap();
+    let (flip, link) = (house.at("flip"), house.at("link"));
+    let (done, flips) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let (mut inside, mut refused) = (0, 0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) || flips.load(Ordering::Relaxed) < FLIPS {
+                renameat_with(CWD, &flip, CWD, &link, RenameFlags::EXCHANGE).unwrap();
+                flips.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        tokio::task::block_in_place(|| {
+            tokio::runtime::Handle::current().block_on(async {
+                while flips.load(Ordering::Relaxed) < FLIPS || inside == 0 || refused == 0 {
+                    match house.read("flip/secret").await {
+                        Ok(text) => {
+                            assert_ne!(text, SECRET);
+                            inside += 1;
+                        }
+                        Err(FileError::Escape | FileError::NotFound) => refused += 1,
+                        Err(error) => panic!("{error:?}"),
+                    }
+                    match house.write("flip/secret", "inside again", Condition::Always).await {
+                        Ok(_) | Err(FileError::Escape | FileError::NotFound) => {}
+                        Err(error) => panic!("{error:?}"),
+                    }
+                    match house.write("flip/new/file", "new", Condition::Always).await {
+                        Ok(_) | Err(FileError::Escape | FileError::NotFound) => {}
+                        Err(error) => panic!("{error:?}"),
+                    }
+                    match house.workspace.delete(&path("flip/new"), Condition::Always).await {
+                        Ok(()) | Err(FileError::Escape | FileError::NotFound) => {}
+                        Err(error) => panic!("{error:?}"),
+                    }
+                    let list = ListQuery { dir: Some(path("flip")), depth: 3, ..ListQuery::default() };
+                    match house.workspace.list(list).await {
+                        Ok(list) => {
+                            assert!(list.entries.iter().all(|entry| entry.size != SECRET.len() as u64))
+                        }
+                        Err(FileError::Escape | FileError::NotFound) => {}
+                        Err(error) => panic!("{error:?}"),
+                    }
+                }
+                done.store(true, Ordering::Relaxed);
+            });
+        });
+    });
+    assert!(flips.load(Ordering::Relaxed) >= FLIPS && inside > 0 && refused > 0);
+    house.assert_untouched();
+}

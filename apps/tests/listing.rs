@@ -1,0 +1,106 @@
+//! Lists are sorted, come in pages, and take the same memory for any directory.
+
+mod common;
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::time::{Duration, Instant};
+
+use common::{House, path};
+use mgx_apps::{Condition, EntryKind, FileError, ListQuery};
+
+#[tokio::test]
+async fn a_directory_stands_before_what_lies_in_it_and_names_are_sorted() {
+    let house = House::new().await;
+    for file in ["b.txt", "a/z", "a/b/c", "a.txt", "a/b.txt", "B.txt"] {
+        house.write(file, file, Condition::Always).await.unwrap();
+    }
+    let all = house.workspace.list(ListQuery { depth: 9, ..ListQuery::default() }).await.unwrap();
+    let paths: Vec<_> = all.entries.iter().map(|entry| entry.path.as_str()).collect();
+    assert_eq!(paths, ["B.txt", "a", "a/b", "a/b/c", "a/b.txt", "a/z", "a.txt", "b.txt"]);
+    assert_eq!(all.next, None);
+    let c = &all.entries[3];
+    assert_eq!((c.name.as_str(), c.kind, c.size, c.is_dir()), ("c", EntryKind::File, 5, false));
+    assert_eq!(c.etag.as_ref(), Some(&house.workspace.read(&path("a/b/c")).await.unwrap().etag));
+    assert!(all.entries[1].is_dir() && all.entries[1].etag.is_none());
+
+    let flat = house.workspace.list(ListQuery::default()).await.unwrap();
+    assert_eq!(flat.entries.len(), 4);
+    let below = ListQuery { dir: Some(path("a")), ..ListQuery::default() };
+    let below = house.workspace.list(below).await.unwrap();
+    let paths: Vec<_> = below.entries.iter().map(|entry| entry.path.as_str()).collect();
+    assert_eq!(paths, ["a/b", "a/b.txt", "a/z"]);
+}
+
+#[tokio::test]
+async fn pages_of_every_size_and_depth_add_up_to_the_whole() {
+    let house = House::new().await;
+    for file in ["a/1", "a/2", "a/b/c/d", "b", "c/1", "c/2/3", "d"] {
+        house.write(file, "", Condition::Always).await.unwrap();
+    }
+    fs::create_dir(house.at("empty")).unwrap();
+    for dir in [None, Some(path("a"))] {
+        for depth in 1..5 {
+            let query = ListQuery { dir: dir.clone(), depth, ..ListQuery::default() };
+            let whole = house.workspace.list(query.clone()).await.unwrap().entries;
+            for limit in 1..=whole.len() + 1 {
+                let mut pages = Vec::new();
+                let mut after = None;
+                loop {
+                    let query = ListQuery { after, limit, ..query.clone() };
+                    let page = house.workspace.list(query).await.unwrap();
+                    assert!(page.entries.len() <= limit);
+                    pages.extend(page.entries);
+                    match page.next {
+                        Some(next) => after = Some(path(&next)),
+                        None => break,
+                    }
+                }
+                assert_eq!(pages, whole, "depth {depth}, pages of {limit}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_page_may_begin_after_something_that_is_gone() {
+    let house = House::new().await;
+    for file in ["a/1", "b/1", "c"] {
+        house.write(file, "", Condition::Always).await.unwrap();
+    }
+    house.workspace.delete(&path("b"), Condition::Always).await.unwrap();
+    let query = ListQuery { after: Some(path("b/1")), depth: 2, ..ListQuery::default() };
+    let rest = house.workspace.list(query).await.unwrap();
+    assert_eq!(rest.entries.iter().map(|entry| entry.path.as_str()).collect::<Vec<_>>(), ["c"]);
+    let query = ListQuery { dir: Some(path("a")), after: Some(path("c")), ..ListQuery::default() };
+    assert!(matches!(house.workspace.list(query).await, Err(FileError::NotFound)));
+    let query = ListQuery { dir: Some(path("c")), ..ListQuery::default() };
+    assert!(matches!(house.workspace.list(query).await, Err(FileError::NotDirectory)));
+}
+
+#[tokio::test]
+async fn names_that_no_path_can_say_are_left_out() {
+    let house = House::new().await;
+    for name in [&b"back\\slash"[..], b"new\nline", b"\xff\xfe", b"fine"] {
+        fs::write(house.at("").join(std::ffi::OsStr::from_bytes(name)), "").unwrap();
+    }
+    let all = house.workspace.list(ListQuery::default()).await.unwrap();
+    assert_eq!(all.entries.iter().map(|entry| entry.path.as_str()).collect::<Vec<_>>(), ["fine"]);
+    house.workspaces.remove(&house.id).await.unwrap();
+    assert!(!house.at("").exists(), "and go with the workspace all the same");
+}
+
+#[tokio::test]
+async fn a_page_of_a_hundred_thousand_files_comes_within_two_seconds() {
+    let house = House::new().await;
+    for n in 0..100_000 {
+        fs::File::create(house.at(&format!("{n:06}"))).unwrap();
+    }
+    let began = Instant::now();
+    let query = ListQuery { after: Some(path("049999")), ..ListQuery::default() };
+    let page = house.workspace.list(query).await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert_eq!(page.entries.len(), ListQuery::MAX_LIMIT);
+    assert_eq!(page.entries[0].name, "050000");
+    assert_eq!(page.next.as_deref(), Some("050999"));
+}
