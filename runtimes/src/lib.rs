@@ -3,13 +3,18 @@
 //! Read [`runtime`] first: the one trait, and the values that cross it. Knows nothing of jobs' states, tenants,
 //! stores or HTTP.
 
+#[cfg(feature = "testing")]
+pub mod conformance;
 pub mod docker;
 mod driver;
 pub mod engine;
 pub mod error;
+#[cfg(feature = "testing")]
+pub mod fake;
 pub mod hardening;
 pub mod image;
 mod latest;
+mod lines;
 pub mod link;
 pub mod runtime;
 

@@ -1,0 +1,187 @@
+//! A runtime without an engine: containers that live in memory, follow a script, and outlive the platform.
+//!
+//! It waits only on tokio's clock, so that a test with a paused clock sees an hour in a millisecond, and two runs of
+//! one script are alike to the last event.
+
+mod container;
+mod script;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use mgx_agent_runner::SlotId;
+use mgx_agent_runner::protocol::Invocation;
+use tokio::sync::mpsc;
+
+use crate::{ContainerSpec, EngineInfo, Listed, Placement, Run, Runtime, RuntimeError, RuntimeErrorKind};
+use container::Container;
+pub use script::{Act, Birth, OnStop, Script};
+
+/// Decides how the creation of the container in a slot goes.
+pub type Births = dyn Fn(&ContainerSpec, &SlotId) -> Birth + Send + Sync;
+/// Decides what an invocation does.
+pub type Scripts = dyn Fn(&Invocation) -> Script + Send + Sync;
+
+/// Everything that the containers are: it is still there when the platform that made them is gone.
+#[derive(Clone)]
+pub struct World(Arc<Inner>);
+
+struct Inner {
+    births: Box<Births>,
+    scripts: Box<Scripts>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    containers: BTreeMap<SlotId, Arc<Container>>,
+    counts: Counts,
+}
+
+/// What has happened in a [`World`], for checking that nothing was lost or done twice.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Containers that were made.
+    pub created: u64,
+    /// The most containers that there were at a time.
+    pub most: usize,
+    /// Every invocation that was heard, in order.
+    pub invoked: Vec<Invoked>,
+}
+
+/// An invocation that a container has heard.
+pub type Invoked = (mgx_agent_runner::JobId, mgx_agent_runner::Attempt);
+
+/// The fake runtime: one process's view of a [`World`].
+#[derive(Clone, Debug)]
+pub struct Fake {
+    world: World,
+}
+
+impl World {
+    /// An empty world, in which containers are born and live as told.
+    pub fn new(
+        births: impl Fn(&ContainerSpec, &SlotId) -> Birth + Send + Sync + 'static,
+        scripts: impl Fn(&Invocation) -> Script + Send + Sync + 'static,
+    ) -> Self {
+        let state = Mutex::default();
+        Self(Arc::new(Inner { births: Box::new(births), scripts: Box::new(scripts), state }))
+    }
+
+    /// A view of this world, as a process of the platform has it.
+    pub fn runtime(&self) -> Fake {
+        Fake { world: self.clone() }
+    }
+
+    /// What has happened so far.
+    pub fn counts(&self) -> Counts {
+        self.lock().counts.clone()
+    }
+
+    /// How many containers there are.
+    pub fn population(&self) -> usize {
+        self.lock().containers.len()
+    }
+
+    /// Kills what runs in a slot without a word, as `kill -9` of its first process does.
+    pub fn kill(&self, slot: &SlotId) {
+        if let Some(container) = self.find(slot) {
+            container.die(137);
+        }
+    }
+
+    fn add(&self, slot: &SlotId) -> Result<(), RuntimeError> {
+        let mut state = self.lock();
+        if state.containers.contains_key(slot) {
+            return Err(error(RuntimeErrorKind::Conflict, slot));
+        }
+        state.containers.insert(slot.clone(), Arc::default());
+        state.counts.created += 1;
+        state.counts.most = state.counts.most.max(state.containers.len());
+        Ok(())
+    }
+
+    fn find(&self, slot: &SlotId) -> Option<Arc<Container>> {
+        self.lock().containers.get(slot).cloned()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().expect("nothing panics while it holds this lock")
+    }
+}
+
+impl fmt::Debug for World {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("World").field("state", &self.0.state).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Runtime for Fake {
+    async fn create(&self, spec: &ContainerSpec, placement: &Placement) -> Result<(), RuntimeError> {
+        let slot = &placement.slot;
+        if self.world.find(slot).is_some() {
+            return Err(error(RuntimeErrorKind::Conflict, slot));
+        }
+        let (after, outcome) = match (self.world.0.births)(spec, slot) {
+            Birth::Ready(after) => (after, self.world.add(slot)),
+            Birth::Fails(after, kind) => (after, Err(error(kind, slot))),
+            Birth::FailsButIsThere(after, kind) => (after, self.world.add(slot).and(Err(error(kind, slot)))),
+        };
+        tokio::time::sleep(after).await;
+        outcome
+    }
+
+    async fn invoke(&self, slot: &SlotId, invocation: Invocation) -> Result<Run, RuntimeError> {
+        let container = self.world.find(slot).ok_or_else(|| error(RuntimeErrorKind::NotFound, slot))?;
+        let heard = (invocation.job, invocation.attempt);
+        if !container.invoke((self.world.0.scripts)(&invocation), &invocation) {
+            return Err(error(RuntimeErrorKind::Conflict, slot));
+        }
+        self.world.lock().counts.invoked.push(heard);
+        Ok(attach(container))
+    }
+
+    async fn reattach(&self, slot: &SlotId) -> Result<Run, RuntimeError> {
+        let container = self.world.find(slot).ok_or_else(|| error(RuntimeErrorKind::NotFound, slot))?;
+        if !container.is_invoked() && container.is_running() {
+            return Err(error(RuntimeErrorKind::NotInvoked, slot));
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        Ok(attach(container))
+    }
+
+    async fn remove(&self, slot: &SlotId) -> Result<(), RuntimeError> {
+        let container = self.world.lock().containers.remove(slot);
+        if let Some(container) = container {
+            container.vanish();
+        }
+        Ok(())
+    }
+
+    async fn list(&self) -> Result<Vec<Listed>, RuntimeError> {
+        let state = self.world.lock();
+        let listed = state.containers.iter();
+        Ok(listed
+            .map(|(slot, container)| Listed { slot: slot.clone(), running: container.is_running() })
+            .collect())
+    }
+
+    async fn info(&self) -> Result<EngineInfo, RuntimeError> {
+        Ok(EngineInfo { name: "fake".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() })
+    }
+}
+
+fn attach(container: Arc<Container>) -> Run {
+    let (outputs, of_run) = mpsc::channel(Run::BACKLOG);
+    let (commands, to_container) = mpsc::channel(Run::BACKLOG);
+    tokio::spawn(container::connect(container, outputs, to_container));
+    Run::new(of_run, commands)
+}
+
+fn error(kind: RuntimeErrorKind, slot: &SlotId) -> RuntimeError {
+    RuntimeError::new(kind, format!("the fake says so of slot {slot}"))
+}

@@ -1,0 +1,258 @@
+//! One fake container: its script runs whether anybody is connected or not, and what it says is kept until it is
+//! acknowledged, as a real runner does.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use mgx_agent_runner::protocol::{AgentEvent, Exit, ExitCause, Invocation};
+use serde_json::{Map, Value};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
+
+use super::script::{Act, OnStop, Script};
+use crate::{Command, Ended, Output};
+
+/// A container, invoked or not.
+#[derive(Debug)]
+pub(super) struct Container {
+    state: Mutex<State>,
+    /// Changes with every change of the state.
+    changed: watch::Sender<u64>,
+}
+
+#[derive(Debug)]
+struct State {
+    invoked: bool,
+    /// Said and not acknowledged.
+    spool: Vec<AgentEvent>,
+    said: u64,
+    ended: Option<Ended>,
+    /// When patience with it ends.
+    kill_at: Option<Instant>,
+    /// When it was first asked to stop.
+    asked_at: Option<Instant>,
+    since: Instant,
+}
+
+impl Default for Container {
+    fn default() -> Self {
+        let state = State {
+            invoked: false,
+            spool: Vec::new(),
+            said: 0,
+            ended: None,
+            kill_at: None,
+            asked_at: None,
+            since: Instant::now(),
+        };
+        Self { state: Mutex::new(state), changed: watch::Sender::new(0) }
+    }
+}
+
+impl Container {
+    /// Starts the script. False: it has one already.
+    pub(super) fn invoke(self: &Arc<Self>, script: Script, invocation: &Invocation) -> bool {
+        if std::mem::replace(&mut self.lock().invoked, true) {
+            return false;
+        }
+        let deadline = Instant::now() + Duration::from_millis(invocation.timeout_ms);
+        let grace = Duration::from_millis(invocation.grace_ms);
+        tokio::spawn(self.clone().live(script, deadline, grace));
+        true
+    }
+
+    pub(super) fn is_invoked(&self) -> bool {
+        self.lock().invoked
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        !matches!(self.lock().ended, Some(Ended::Died { .. } | Ended::Lost))
+    }
+
+    pub(super) fn die(&self, code: i64) {
+        self.end(Ended::Died { code });
+    }
+
+    /// It is removed, whatever it was doing.
+    pub(super) fn vanish(&self) {
+        self.end(Ended::Lost);
+    }
+
+    async fn live(self: Arc<Self>, script: Script, deadline: Instant, grace: Duration) {
+        let mut changed = self.changed.subscribe();
+        let mut acts = script.acts.into_iter();
+        let mut next = acts.next().map(|(pause, act)| (Instant::now() + pause, act));
+        loop {
+            let (ended, asked_at, kill_at) = {
+                let state = self.lock();
+                (state.ended.is_some(), state.asked_at, state.kill_at)
+            };
+            if ended {
+                return;
+            }
+            let hangs = script.on_stop == OnStop::Hangs;
+            let gives_in = match (script.on_stop, asked_at) {
+                (OnStop::Ends(after), Some(asked)) => Some(asked + after),
+                (OnStop::Ends(_) | OnStop::Ignores | OnStop::Hangs, _) => None,
+            };
+            let act_at = next.as_ref().map(|(at, _)| *at);
+            tokio::select! {
+                biased;
+                () = at(kill_at), if !hangs => return self.exit(None, Some(9), 0, self.cause(deadline)),
+                () = at(gives_in) => return self.exit(None, Some(15), 0, self.cause(deadline)),
+                () = sleep_until(deadline), if asked_at.is_none() && !hangs => self.ask_to_stop(grace),
+                () = at(act_at) => {
+                    let Some((_, act)) = next.take() else { continue };
+                    self.perform(act);
+                    next = acts.next().map(|(pause, act)| (Instant::now() + pause, act));
+                }
+                changed = changed.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+
+    fn perform(&self, act: Act) {
+        match act {
+            Act::Say(text) => {
+                let mut state = self.lock();
+                state.said += 1;
+                let event = AgentEvent {
+                    seq: state.said,
+                    at: state.now(),
+                    kind: "message_delta".to_owned(),
+                    agent: Some("engineer".to_owned()),
+                    data: Map::from_iter([("delta".to_owned(), Value::from(text))]),
+                };
+                state.spool.push(event);
+                drop(state);
+                self.ring();
+            }
+            Act::Exit { code, oom_kills, claim } => {
+                self.exit(Some(code), None, oom_kills, ExitCause::Ended);
+                if let Some(Ended::Reported(exit)) = &mut self.lock().ended {
+                    exit.claim = claim;
+                }
+                self.ring();
+            }
+            Act::Die(code) => self.die(code),
+        }
+    }
+
+    fn exit(&self, code: Option<i32>, signal: Option<i32>, oom_kills: u64, cause: ExitCause) {
+        let (last_seq, at) = {
+            let state = self.lock();
+            (state.said, state.now())
+        };
+        self.end(Ended::Reported(Exit {
+            last_seq,
+            at,
+            code,
+            signal,
+            oom_kills,
+            cause,
+            claim: None,
+            error: None,
+        }));
+    }
+
+    fn cause(&self, deadline: Instant) -> ExitCause {
+        if self.lock().asked_at.is_some_and(|asked| asked < deadline) {
+            ExitCause::Stopped
+        } else {
+            ExitCause::Deadline
+        }
+    }
+
+    fn ask_to_stop(&self, grace: Duration) {
+        let mut state = self.lock();
+        let kill_at = Instant::now() + grace;
+        state.asked_at.get_or_insert_with(Instant::now);
+        state.kill_at = Some(state.kill_at.map_or(kill_at, |sooner| sooner.min(kill_at)));
+        drop(state);
+        self.ring();
+    }
+
+    fn end(&self, ended: Ended) {
+        let mut state = self.lock();
+        // a report is no longer worth anything when the container itself is gone
+        if state.ended.is_none() || ended == Ended::Lost {
+            state.ended = Some(ended);
+        }
+        drop(state);
+        self.ring();
+    }
+
+    /// What comes after event number `sent`, if there is anything.
+    fn after(&self, sent: u64) -> Option<Output> {
+        let state = self.lock();
+        let event = state.spool.iter().find(|event| event.seq > sent).cloned().map(Output::Event);
+        match &state.ended {
+            // what dies without a word takes what it has not sent along
+            Some(ended @ (Ended::Died { .. } | Ended::Lost)) => Some(Output::Ended(ended.clone())),
+            Some(ended @ Ended::Reported(_)) => event.or_else(|| Some(Output::Ended(ended.clone()))),
+            None => event,
+        }
+    }
+
+    fn obey(&self, command: Command) {
+        match command {
+            Command::Ack(seq) => self.lock().spool.retain(|event| event.seq > seq),
+            Command::Stop(grace) => self.ask_to_stop(grace),
+            Command::Dismiss => self.die(0),
+        }
+    }
+
+    fn ring(&self) {
+        self.changed.send_modify(|count| *count += 1);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nothing panics while it holds this lock")
+    }
+}
+
+impl State {
+    fn now(&self) -> Timestamp {
+        let passed = SignedDuration::try_from(self.since.elapsed()).unwrap_or(SignedDuration::MAX);
+        Timestamp::UNIX_EPOCH.saturating_add(passed).unwrap_or(Timestamp::MAX)
+    }
+}
+
+/// One connection of the platform to a container: everything unacknowledged, then all that comes, then the end.
+pub(super) async fn connect(
+    container: Arc<Container>,
+    outputs: mpsc::Sender<Output>,
+    mut commands: mpsc::Receiver<Command>,
+) {
+    let mut changed = container.changed.subscribe();
+    let mut sent = 0;
+    let mut over = false;
+    loop {
+        changed.borrow_and_update();
+        let next = if over { None } else { container.after(sent) };
+        tokio::select! {
+            biased;
+            command = commands.recv() => match command {
+                Some(command) => container.obey(command),
+                None => return,
+            },
+            permit = outputs.reserve(), if next.is_some() => {
+                let (Ok(permit), Some(output)) = (permit, next) else { return };
+                match &output {
+                    Output::Event(event) => sent = event.seq,
+                    Output::Ended(_) => over = true,
+                }
+                permit.send(output);
+            }
+            changed = changed.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+async fn at(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => sleep_until(instant).await,
+        None => std::future::pending().await,
+    }
+}
