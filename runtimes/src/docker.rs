@@ -127,9 +127,9 @@ impl Runtime for Docker {
         if let Some(ended) = ended(client, &name).await? {
             return Ok(over(ended));
         }
-        if !self.links.is_open(slot) {
-            self.links.open(slot)?;
-        }
+        // Whoever listened before is cut off, and the runner calls anew.
+        self.links.release(slot);
+        self.links.open(slot)?;
         match self.links.ready(slot, READY_LIMIT).await {
             Ok(true) => {
                 let (client, name) = (client.clone(), name);
@@ -137,7 +137,7 @@ impl Runtime for Docker {
             }
             Ok(false) => {
                 let message = format!("the container of slot {slot} never heard its invocation");
-                Err(RuntimeError::new(RuntimeErrorKind::NotReady, message))
+                Err(RuntimeError::new(RuntimeErrorKind::NotInvoked, message))
             }
             Err(error) => match ended(client, &name).await? {
                 Some(ended) => Ok(over(ended)),

@@ -3,29 +3,26 @@
 //! The directory is mounted into the container of the slot, and into no other. The root is closed to everyone else
 //! on the host (mode 0700); a slot's directory can be searched but not written by a container (0711).
 
-use std::collections::HashMap;
 use std::fmt;
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
 use mgx_agent_runner::SlotId;
-use mgx_agent_runner::codec::JsonFrames;
-use mgx_agent_runner::protocol::{FromRunner, Invocation, SOCKET, ToRunner, VERSION};
+use mgx_agent_runner::protocol::{FromRunner, Invocation, SOCKET, VERSION};
 use tokio::io::AsyncReadExt;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio_util::codec::Encoder;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument, debug, debug_span, warn};
 
-use crate::driver::{Control, Driver};
+use crate::driver::Control;
 use crate::latest::Latest;
+use crate::lines::Lines;
 use crate::{Ended, Run, RuntimeError, RuntimeErrorKind};
 
 /// The longest path of a unix socket that the kernel takes, without the final zero byte (unix(7)).
@@ -51,14 +48,7 @@ pub struct Links(Arc<Inner>);
 struct Inner {
     root: PathBuf,
     tunnels: mpsc::Sender<Tunnel>,
-    open: Mutex<HashMap<SlotId, Link>>,
-}
-
-/// One slot that is listened for.
-struct Link {
-    controls: Arc<Latest<Control>>,
-    driver: Option<AbortOnDropHandle<()>>,
-    _listener: AbortOnDropHandle<()>,
+    lines: Lines<AbortOnDropHandle<()>>,
 }
 
 /// A connection from a container to the LLM proxy: from here on raw bytes of HTTP/1.1.
@@ -89,7 +79,7 @@ impl Links {
         }
         fs::create_dir_all(&root)?;
         fs::set_permissions(&root, fs::Permissions::from_mode(0o700))?;
-        Ok(Self(Arc::new(Inner { root, tunnels, open: Mutex::default() })))
+        Ok(Self(Arc::new(Inner { root, tunnels, lines: Lines::default() })))
     }
 
     /// Listens for the runner of `slot`. Returns the directory to mount.
@@ -97,20 +87,15 @@ impl Links {
     /// # Errors
     /// `Conflict` if it is listened for already; `Refused` if the directory cannot be made.
     pub fn open(&self, slot: &SlotId) -> Result<PathBuf, RuntimeError> {
-        let mut open = self.lock();
-        if open.contains_key(slot) {
-            return Err(RuntimeError::new(RuntimeErrorKind::Conflict, format!("slot {slot} is taken")));
-        }
         let directory = self.directory(slot);
-        let listener = listen(&directory).map_err(|error| {
-            RuntimeError::new(RuntimeErrorKind::Refused, format!("cannot make the link of slot {slot}"))
-                .because(error)
+        self.0.lines.open(slot, |controls| {
+            let listener = listen(&directory).map_err(|error| {
+                let message = format!("cannot make the link of slot {slot}");
+                RuntimeError::new(RuntimeErrorKind::Refused, message).because(error)
+            })?;
+            let accepting = accept(listener, slot.clone(), controls, self.0.tunnels.clone());
+            Ok(AbortOnDropHandle::new(tokio::spawn(accepting.instrument(debug_span!("link", %slot)))))
         })?;
-        let controls = Arc::new(Latest::default());
-        let accepting = accept(listener, slot.clone(), Arc::clone(&controls), self.0.tunnels.clone());
-        let listener = tokio::spawn(accepting.instrument(debug_span!("link", %slot)));
-        let link = Link { controls, driver: None, _listener: AbortOnDropHandle::new(listener) };
-        open.insert(slot.clone(), link);
         Ok(directory)
     }
 
@@ -119,13 +104,7 @@ impl Links {
     /// # Errors
     /// `NotFound` if nobody listens for it, `NotReady` if it did not call.
     pub async fn ready(&self, slot: &SlotId, limit: Duration) -> Result<bool, RuntimeError> {
-        let controls = self.lock().get(slot).map(|link| Arc::clone(&link.controls));
-        let controls = controls.ok_or_else(|| not_found(slot))?;
-        let called = controls.peek(|control| control.ready.invoked.is_some());
-        tokio::time::timeout(limit, called).await.map_err(|_| {
-            let message = format!("the runner of slot {slot} did not call within {} s", limit.as_secs());
-            RuntimeError::new(RuntimeErrorKind::NotReady, message)
-        })
+        self.0.lines.ready(slot, limit).await
     }
 
     /// Runs `invocation` in `slot`. `death` resolves when its container is gone, and says how.
@@ -138,20 +117,7 @@ impl Links {
         invocation: Invocation,
         death: impl Future<Output = Ended> + Send + 'static,
     ) -> Result<Run, RuntimeError> {
-        let frame = ToRunner::Invocation(Box::new(invocation.clone()));
-        JsonFrames::<FromRunner, ToRunner>::default().encode(&frame, &mut BytesMut::new()).map_err(
-            |error| {
-                RuntimeError::new(RuntimeErrorKind::Refused, "the invocation is too large").because(error)
-            },
-        )?;
-        match self.lock().get(slot) {
-            None => Err(not_found(slot)),
-            Some(Link { driver: Some(_), .. }) => {
-                Err(RuntimeError::new(RuntimeErrorKind::Conflict, format!("slot {slot} was invoked before")))
-            }
-            Some(Link { driver: None, .. }) => Ok(()),
-        }?;
-        self.drive(slot, Some(invocation), death)
+        self.0.lines.start(slot, invocation, death)
     }
 
     /// Takes up the run of `slot`, which an earlier process of the platform began, or an earlier [`Run`] of this one.
@@ -163,12 +129,12 @@ impl Links {
         slot: &SlotId,
         death: impl Future<Output = Ended> + Send + 'static,
     ) -> Result<Run, RuntimeError> {
-        self.drive(slot, None, death)
+        self.0.lines.resume(slot, death)
     }
 
     /// Listens for `slot` no longer, and leaves its directory as it is.
     pub fn release(&self, slot: &SlotId) {
-        self.lock().remove(slot);
+        self.0.lines.close(slot);
     }
 
     /// Listens for `slot` no longer, and removes its directory.
@@ -182,31 +148,8 @@ impl Links {
         }
     }
 
-    /// Whether `slot` is listened for.
-    pub fn is_open(&self, slot: &SlotId) -> bool {
-        self.lock().contains_key(slot)
-    }
-
-    fn drive(
-        &self,
-        slot: &SlotId,
-        invocation: Option<Invocation>,
-        death: impl Future<Output = Ended> + Send + 'static,
-    ) -> Result<Run, RuntimeError> {
-        let mut open = self.lock();
-        let link = open.get_mut(slot).ok_or_else(|| not_found(slot))?;
-        let (driver, run) = Driver::new(Arc::clone(&link.controls), invocation);
-        let driving = tokio::spawn(driver.drive(death).instrument(debug_span!("run", %slot)));
-        link.driver = Some(AbortOnDropHandle::new(driving));
-        Ok(run)
-    }
-
     fn directory(&self, slot: &SlotId) -> PathBuf {
         self.0.root.join(slot.as_str())
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<SlotId, Link>> {
-        self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -214,10 +157,6 @@ impl fmt::Debug for Links {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Links").field("root", &self.0.root).finish_non_exhaustive()
     }
-}
-
-fn not_found(slot: &SlotId) -> RuntimeError {
-    RuntimeError::new(RuntimeErrorKind::NotFound, format!("there is no container in slot {slot}"))
 }
 
 /// A fresh socket in `directory`. The directory itself is kept if it is there: a container may have it mounted.

@@ -1,0 +1,127 @@
+//! Which slots are listened for, who has called, and which run each of them serves.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use mgx_agent_runner::SlotId;
+use mgx_agent_runner::codec::JsonFrames;
+use mgx_agent_runner::protocol::{FromRunner, Invocation, ToRunner};
+use tokio_util::codec::Encoder;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{Instrument, debug_span};
+
+use crate::driver::{Control, Driver};
+use crate::latest::Latest;
+use crate::{Ended, Run, RuntimeError, RuntimeErrorKind};
+
+/// One line per slot; each is kept open by a `K`. When this is dropped, every run ends without a word.
+pub(crate) struct Lines<K>(Mutex<HashMap<SlotId, Line<K>>>);
+
+struct Line<K> {
+    controls: Arc<Latest<Control>>,
+    driver: Option<AbortOnDropHandle<()>>,
+    _keeper: K,
+}
+
+impl<K> Default for Lines<K> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K> Lines<K> {
+    /// Opens the line of `slot` with what `listen` makes: it puts those who call into the given place.
+    ///
+    /// # Errors
+    /// `Conflict` if it is open already; or the error of `listen`.
+    pub(crate) fn open(
+        &self,
+        slot: &SlotId,
+        listen: impl FnOnce(Arc<Latest<Control>>) -> Result<K, RuntimeError>,
+    ) -> Result<(), RuntimeError> {
+        let mut lines = self.lock();
+        if lines.contains_key(slot) {
+            return Err(RuntimeError::new(RuntimeErrorKind::Conflict, format!("slot {slot} is taken")));
+        }
+        let controls = Arc::new(Latest::default());
+        let keeper = listen(Arc::clone(&controls))?;
+        lines.insert(slot.clone(), Line { controls, driver: None, _keeper: keeper });
+        Ok(())
+    }
+
+    /// Waits until the runner of `slot` has called, at most for `limit`. Says whether it has its invocation.
+    pub(crate) async fn ready(&self, slot: &SlotId, limit: Duration) -> Result<bool, RuntimeError> {
+        let controls = self.lock().get(slot).map(|line| Arc::clone(&line.controls));
+        let controls = controls.ok_or_else(|| not_found(slot))?;
+        let called = controls.peek(|control| control.ready.invoked.is_some());
+        tokio::time::timeout(limit, called).await.map_err(|_| {
+            let message = format!("the runner of slot {slot} did not call within {} s", limit.as_secs());
+            RuntimeError::new(RuntimeErrorKind::NotReady, message)
+        })
+    }
+
+    /// Runs `invocation` in `slot`, which must not have served before.
+    pub(crate) fn start(
+        &self,
+        slot: &SlotId,
+        invocation: Invocation,
+        death: impl Future<Output = Ended> + Send + 'static,
+    ) -> Result<Run, RuntimeError> {
+        let frame = ToRunner::Invocation(Box::new(invocation.clone()));
+        JsonFrames::<FromRunner, ToRunner>::default().encode(&frame, &mut BytesMut::new()).map_err(
+            |error| {
+                RuntimeError::new(RuntimeErrorKind::Refused, "the invocation is too large").because(error)
+            },
+        )?;
+        if self.lock().get(slot).is_some_and(|line| line.driver.is_some()) {
+            let message = format!("slot {slot} was invoked before");
+            return Err(RuntimeError::new(RuntimeErrorKind::Conflict, message));
+        }
+        self.drive(slot, Some(invocation), death)
+    }
+
+    /// Takes up the run of `slot` where an earlier [`Run`] left it.
+    pub(crate) fn resume(
+        &self,
+        slot: &SlotId,
+        death: impl Future<Output = Ended> + Send + 'static,
+    ) -> Result<Run, RuntimeError> {
+        self.drive(slot, None, death)
+    }
+
+    /// Closes the line of `slot`, and ends its run without a word.
+    pub(crate) fn close(&self, slot: &SlotId) {
+        self.lock().remove(slot);
+    }
+
+    fn drive(
+        &self,
+        slot: &SlotId,
+        invocation: Option<Invocation>,
+        death: impl Future<Output = Ended> + Send + 'static,
+    ) -> Result<Run, RuntimeError> {
+        let mut lines = self.lock();
+        let line = lines.get_mut(slot).ok_or_else(|| not_found(slot))?;
+        let (driver, run) = Driver::new(Arc::clone(&line.controls), invocation);
+        let driving = tokio::spawn(driver.drive(death).instrument(debug_span!("run", %slot)));
+        line.driver = Some(AbortOnDropHandle::new(driving));
+        Ok(run)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<SlotId, Line<K>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<K> fmt::Debug for Lines<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.lock().keys()).finish()
+    }
+}
+
+fn not_found(slot: &SlotId) -> RuntimeError {
+    RuntimeError::new(RuntimeErrorKind::NotFound, format!("there is no container in slot {slot}"))
+}

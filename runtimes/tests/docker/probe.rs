@@ -1,0 +1,110 @@
+//! The walls of a container, from inside and from outside.
+
+use std::collections::BTreeMap;
+
+use mgx_runtimes::conformance::invocation;
+use mgx_runtimes::hardening::SECCOMP;
+use mgx_runtimes::{Command, Output, Runtime};
+
+use crate::world::{World, client, shell};
+
+/// Prints one line per wall: its name, a tab, what is seen.
+const PROBE: &str = r#"
+say() { printf '%s\t%s\n' "$1" "$2"; }
+try() { name=$1; shift; if err=$("$@" 2>&1 >/dev/null); then say "$name" allowed; else say "$name" "${err##*: }"; fi; }
+field() { while read -r key value _; do [ "$key" = "$1:" ] && echo "$value"; done </proc/self/status; }
+cgroup() { cat /sys/fs/cgroup/$1 2>/dev/null || cat /sys/fs/cgroup/$2 2>/dev/null; }
+say user "$(id -u):$(id -g)"
+say capabilities "$(field CapEff) $(field CapBnd)"
+say no_new_privs "$(field NoNewPrivs)"
+say seccomp "$(field Seccomp)"
+say interfaces "$(ls /sys/class/net | tr '\n' ' ')"
+say memory "$(cgroup memory/memory.limit_in_bytes memory.max)"
+say cpu "$(cgroup cpu/cpu.cfs_quota_us cpu.max)"
+say pids "$(cgroup pids/pids.max pids.max)"
+say nofile "$(ulimit -n)"
+say core "$(ulimit -c)"
+say sockets "$(find / -xdev -name '*.sock' 2>/dev/null | tr '\n' ' ')$(ls /run /run/mgx | tr '\n' ' ')"
+say environment "$(cut -d= -f1 /proc/1/environ | tr '\0' '\n' | grep -v -e PATH -e HOME -e HOSTNAME)"
+try root_write touch /x
+try link_write touch /run/mgx/x
+try tmp_write touch /tmp/x
+try workspace_write touch /workspace/x
+try mount mount -t tmpfs none /tmp
+try user_namespace unshare -U true
+try mount_namespace unshare -m true
+try setuid_root chroot / true
+try kernel_log dmesg
+try sysctl touch /proc/sys/kernel/hostname
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_but_the_workspace_is_reached_from_inside() {
+    let world = World::new("inside").await;
+    let runtime = world.runtime();
+    let placement = world.placement("inside-1");
+    runtime.create(&world.spec(), &placement).await.unwrap();
+    let probe =
+        PROBE.replace("tr ", "busybox tr ").replace("cut ", "busybox cut ").replace("dmesg", "busybox dmesg");
+    let probe = probe.replace("try setuid_root chroot", "try setuid_root busybox chroot");
+    let mut run = runtime.invoke(&placement.slot, invocation(shell(&probe))).await.unwrap();
+    let mut text = String::new();
+    let ended = 'run: loop {
+        for output in run.next(64).await {
+            match output {
+                Output::Event(event) => {
+                    text.extend(
+                        event.data.values().filter_map(|value| value.as_str()).filter(|it| it.contains('\t')),
+                    );
+                }
+                Output::Ended(ended) => break 'run ended,
+            }
+        }
+    };
+    run.tell(Command::Dismiss).await;
+    runtime.remove(&placement.slot).await.unwrap();
+    let seen: BTreeMap<_, _> = text.lines().filter_map(|line| line.split_once('\t')).collect();
+    assert!(seen.len() > 20, "the probe has run: {ended:?} {text}");
+    insta::assert_debug_snapshot!(seen);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_engine_has_kept_every_line_of_the_hardening() {
+    let world = World::new("outside").await;
+    let runtime = world.runtime();
+    let placement = world.placement("outside-1");
+    runtime.create(&world.spec(), &placement).await.unwrap();
+    let container = client().await.inspect_container(&format!("mgx-{}", placement.slot), None).await.unwrap();
+    runtime.remove(&placement.slot).await.unwrap();
+
+    let config = container.config.unwrap();
+    assert_eq!(config.user.as_deref(), Some("10001:10001"));
+    assert!(config.env.unwrap().contains(&format!("MGX_SLOT={}", placement.slot)));
+    assert_eq!(config.labels.unwrap()["mgx.slot"], placement.slot.as_str());
+
+    let mut host = container.host_config.unwrap();
+    let options = host.security_opt.take().unwrap();
+    assert!(options.iter().any(|option| option == "no-new-privileges"), "{options:?}");
+    assert!(options.iter().any(|option| *option == format!("seccomp={SECCOMP}")), "the profile is ours");
+    for mount in host.mounts.iter_mut().flatten() {
+        mount.source = Some("<host>".to_owned());
+    }
+    let mounts = container.mounts.unwrap();
+    assert_eq!(mounts.len(), 2, "the link and the workspace: {mounts:?}");
+    assert!(mounts.iter().all(|mount| mount.propagation.as_deref() == Some("rprivate")), "{mounts:?}");
+    let unset = |value: &serde_json::Value| match value {
+        serde_json::Value::Null => true,
+        serde_json::Value::Bool(value) => !value,
+        serde_json::Value::Number(number) => number.as_i64() == Some(0),
+        serde_json::Value::String(text) => text.is_empty(),
+        serde_json::Value::Array(items) => items.is_empty(),
+        serde_json::Value::Object(fields) => fields.is_empty(),
+    };
+    let host: BTreeMap<String, serde_json::Value> =
+        serde_json::from_value(serde_json::to_value(host).unwrap()).unwrap();
+    let kept: BTreeMap<_, _> = host
+        .into_iter()
+        .filter(|(key, value)| !unset(value) && key != "MaskedPaths" && key != "ReadonlyPaths")
+        .collect();
+    insta::assert_json_snapshot!(kept);
+}
