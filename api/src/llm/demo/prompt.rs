@@ -1,0 +1,362 @@
+//! Reads a prompt by rule: what it is about, what it is called, what it must have.
+
+use super::tone::Tone;
+use super::topics::{self, Topic};
+
+/// What a prompt asks for, as far as rules can tell.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Wish {
+    /// The prompt itself.
+    pub(super) request: String,
+    /// In Chinese; otherwise the page speaks English.
+    pub(super) chinese: bool,
+    /// What the page is about, in the prompt's own words: `vintage bicycle repair shop`. May be empty.
+    pub(super) subject: String,
+    /// The vocabulary that fits, if it is a common subject.
+    pub(super) topic: Option<&'static Topic>,
+    /// What it is to be called.
+    pub(super) name: Option<String>,
+    /// A text in quotation marks that is not the name.
+    pub(super) quoted: Option<String>,
+    /// Things that it must have: `opening hours`.
+    pub(super) wishes: Vec<String>,
+    /// Colours.
+    pub(super) tone: Tone,
+    /// It asks for a change to what is there, not for something new.
+    pub(super) is_change: bool,
+}
+
+/// The longest prompt that is looked into, in characters; the page shows no more of it.
+const MAX_PROMPT: usize = 4000;
+
+const MAX_WISHES: usize = 6;
+const MAX_WISH: usize = 60;
+
+/// Words that begin a wish list.
+const WITH: [&str; 10] = [
+    " with ",
+    " featuring ",
+    " including ",
+    " that has ",
+    " which has ",
+    "包含",
+    "包括",
+    "带有",
+    "需要有",
+    "要有",
+];
+
+/// Words that say what kind of page it is; what follows says what it is about.
+const KINDS: [&str; 17] = [
+    "landing page",
+    "home page",
+    "homepage",
+    "web site",
+    "website",
+    "web page",
+    "webpage",
+    "web app",
+    "webapp",
+    "single page",
+    "application",
+    "app",
+    "page",
+    "site",
+    "portfolio",
+    "blog",
+    "dashboard",
+];
+
+const FILLERS: [&str; 45] = [
+    "please",
+    "can",
+    "could",
+    "would",
+    "you",
+    "i",
+    "we",
+    "want",
+    "need",
+    "like",
+    "to",
+    "build",
+    "create",
+    "make",
+    "design",
+    "develop",
+    "write",
+    "generate",
+    "code",
+    "give",
+    "show",
+    "me",
+    "us",
+    "my",
+    "our",
+    "a",
+    "an",
+    "the",
+    "some",
+    "simple",
+    "modern",
+    "beautiful",
+    "nice",
+    "clean",
+    "small",
+    "good-looking",
+    "responsive",
+    "professional",
+    "full",
+    "complete",
+    "new",
+    "for",
+    "of",
+    "about",
+    "single-page",
+];
+
+const CHANGES: [&str; 18] = [
+    "change ",
+    "make it ",
+    "make the ",
+    "update ",
+    "rename ",
+    "set the ",
+    "use ",
+    "replace ",
+    "switch ",
+    "turn ",
+    "fix ",
+    "把",
+    "将",
+    "改",
+    "换成",
+    "修改",
+    "更新",
+    "let's change ",
+];
+
+const CHINESE_FILLERS: [&str; 31] = [
+    "请",
+    "帮我",
+    "给我",
+    "为我",
+    "我想要",
+    "我想",
+    "我要",
+    "我需要",
+    "能不能",
+    "可以",
+    "做",
+    "制作",
+    "创建",
+    "开发",
+    "设计",
+    "生成",
+    "写",
+    "搭建",
+    "实现",
+    "建立",
+    "建",
+    "一个",
+    "一款",
+    "一家",
+    "个",
+    "关于",
+    "简单的",
+    "漂亮的",
+    "现代的",
+    "的",
+    "为",
+];
+
+const CHINESE_KINDS: [&str; 14] = [
+    "着陆页",
+    "落地页",
+    "首页",
+    "主页",
+    "官方网站",
+    "官网",
+    "网站",
+    "网页",
+    "页面",
+    "应用程序",
+    "应用",
+    "系统",
+    "APP",
+    "app",
+];
+
+/// The user's own words in a message of the runner.
+pub(super) fn of_user(message: &str) -> String {
+    message.trim().chars().take(MAX_PROMPT).collect()
+}
+
+impl Wish {
+    /// Reads a prompt.
+    pub(super) fn of(prompt: &str) -> Self {
+        let request = of_user(prompt);
+        let lower = request.to_lowercase();
+        let chinese = request.chars().any(is_han);
+        let named = named(&request);
+        Self {
+            chinese,
+            subject: if chinese { chinese_subject(&request) } else { subject(&lower) },
+            topic: topics::of(&lower),
+            quoted: quoted(&request).filter(|text| named.as_ref() != Some(text)),
+            name: named,
+            wishes: wishes(&request, &lower),
+            tone: Tone::of(&lower),
+            is_change: is_change(&lower),
+            request,
+        }
+    }
+}
+
+fn is_han(c: char) -> bool {
+    matches!(c, '\u{3400}'..='\u{9fff}')
+}
+
+fn is_change(lower: &str) -> bool {
+    let start = lower.trim_start_matches("please ").trim_start_matches("now ").trim_start_matches('请');
+    CHANGES.iter().any(|word| start.starts_with(word))
+}
+
+/// `a landing page for a vintage bicycle repair shop with …` → `vintage bicycle repair shop`.
+fn subject(lower: &str) -> String {
+    let clause = first_clause(lower);
+    let end = WITH.iter().filter_map(|word| clause.find(word)).min().unwrap_or(clause.len());
+    let clause = clause[..end].split(" called ").next().unwrap_or_default();
+    let clause = clause.split(" named ").next().unwrap_or_default();
+    let after = ["for ", "about ", "of "].iter().find_map(|word| {
+        let kind = KINDS.iter().find_map(|kind| clause.find(&format!("{kind} {word}")).map(|at| (at, kind)));
+        kind.map(|(at, kind)| &clause[at + kind.len() + 1 + word.len()..])
+    });
+    let words = |text: &str| text.split_whitespace().map(clean).filter(|w| !w.is_empty()).collect::<Vec<_>>();
+    let mut words = words(after.unwrap_or(clause));
+    while words.first().is_some_and(|word| FILLERS.contains(&word.as_str())) {
+        words.remove(0);
+    }
+    if after.is_none() {
+        for kind in KINDS {
+            let kind: Vec<_> = kind.split(' ').map(str::to_owned).collect();
+            if words.len() > kind.len() && words.ends_with(&kind) {
+                words.truncate(words.len() - kind.len());
+                break;
+            }
+        }
+    }
+    words.truncate(6);
+    words.join(" ")
+}
+
+/// `帮我做一个面包店的网站` → `面包店`.
+fn chinese_subject(request: &str) -> String {
+    let clause = first_clause(request);
+    let end = WITH.iter().filter_map(|word| clause.find(word)).min().unwrap_or(clause.len());
+    let mut rest = clause[..end].trim();
+    while let Some(shorter) = CHINESE_FILLERS.iter().find_map(|word| rest.strip_prefix(word)) {
+        rest = shorter.trim_start();
+    }
+    while let Some(shorter) = CHINESE_KINDS.iter().chain(&["的"]).find_map(|word| rest.strip_suffix(word)) {
+        rest = shorter.trim_end();
+    }
+    rest.chars().take(16).collect()
+}
+
+fn first_clause(text: &str) -> &str {
+    text.split(['.', ',', '!', '?', ';', ':', '\n', '。', '，', '！', '？', '；', '：', '(', '（'])
+        .map(str::trim)
+        .find(|clause| !clause.is_empty())
+        .unwrap_or_default()
+}
+
+/// A word without what is no part of it.
+fn clean(word: &str) -> String {
+    word.chars().filter(|c| c.is_alphanumeric() || matches!(c, '-' | '\'' | '&' | '+' | '#')).collect()
+}
+
+/// The text in the first pair of quotation marks.
+fn quoted(text: &str) -> Option<String> {
+    [('"', '"'), ('“', '”'), ('「', '」'), ('《', '》')].into_iter().find_map(|(open, close)| {
+        let (_, rest) = text.split_once(open)?;
+        let (inside, _) = rest.split_once(close)?;
+        let inside = inside.trim();
+        (!inside.is_empty() && inside.chars().count() <= 80).then(|| inside.to_owned())
+    })
+}
+
+/// What comes after `called`, `named` or `叫`.
+fn named(request: &str) -> Option<String> {
+    let rest = [" called ", " named ", "名叫", "叫做", "名为"]
+        .into_iter()
+        .find_map(|word| request.split_once(word).map(|(_, rest)| rest.trim_start()))?;
+    if rest.starts_with(['"', '“', '「', '《']) {
+        return quoted(rest);
+    }
+    let end =
+        WITH.iter().chain(&[" and ", "的"]).filter_map(|word| rest.find(word)).min().unwrap_or(rest.len());
+    let words: Vec<&str> = first_clause(&rest[..end]).split_whitespace().take(5).collect();
+    let name: String = words.join(" ").chars().take(40).collect();
+    (!name.is_empty()).then_some(name)
+}
+
+/// What is listed after `with`.
+fn wishes(request: &str, lower: &str) -> Vec<String> {
+    // Lower case may have other byte lengths than the request itself (İ): then nothing is cut at all.
+    let text = if request.len() == lower.len() { request } else { lower };
+    let Some((at, word)) = WITH.iter().filter_map(|word| Some((lower.find(word)?, word))).min() else {
+        return Vec::new();
+    };
+    let list = text.get(at + word.len()..).unwrap_or_default();
+    let list = list.split(['.', '!', '?', '\n', '。', '！', '？']).next().unwrap_or_default();
+    list.replace(" and ", ",")
+        .split([',', ';', '、', '，', '；', '和'])
+        .map(|item| {
+            let item = item.trim();
+            let item =
+                ["a ", "an ", "the ", "some "].iter().find_map(|a| item.strip_prefix(a)).unwrap_or(item);
+            item.chars().take(MAX_WISH).collect::<String>()
+        })
+        .filter(|item| !item.trim().is_empty())
+        .take(MAX_WISHES)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_subject_is_what_the_prompt_is_about() {
+        for (prompt, subject) in [
+            ("Build a landing page for a bakery", "bakery"),
+            (
+                "Build a landing page for a vintage bicycle repair shop with opening hours",
+                "vintage bicycle repair shop",
+            ),
+            ("Create a recipe sharing app", "recipe sharing"),
+            ("please make me a simple snake game", "snake game"),
+            ("A website about Roman history, in blue.", "roman history"),
+            ("todo app", "todo"),
+            ("", ""),
+            ("帮我做一个面包店的网站", "面包店"),
+            ("请为我创建一个咖啡馆落地页，包含菜单和地址", "咖啡馆"),
+        ] {
+            assert_eq!(Wish::of(prompt).subject, subject, "{prompt}");
+        }
+    }
+
+    #[test]
+    fn names_quotes_and_wishes_are_kept_in_the_prompts_own_words() {
+        let wish = Wish::of("A homepage for a gym called Iron Harbor with a timetable, prices and a Map");
+        assert_eq!(wish.name.as_deref(), Some("Iron Harbor"));
+        assert_eq!(wish.wishes, ["timetable", "prices", "Map"]);
+        assert_eq!(wish.subject, "gym");
+        let change = Wish::of("Change the headline to \"Fresh at seven\"");
+        assert!(change.is_change);
+        assert_eq!(change.quoted.as_deref(), Some("Fresh at seven"));
+        assert_eq!(Wish::of("做一个网站，包含菜单、地址和电话").wishes, ["菜单", "地址", "电话"]);
+        assert_eq!(Wish::of("İİ page with x").wishes, ["x"]);
+    }
+}

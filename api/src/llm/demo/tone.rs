@@ -1,0 +1,86 @@
+//! Colours that a prompt asks for, or that are as good as any other for it.
+
+/// The hue of the page, and whether it is dark.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tone {
+    /// Degrees in OKLCH, if a colour was named.
+    pub(super) hue: Option<u16>,
+    /// Dark or light, if it was said.
+    pub(super) dark: Option<bool>,
+}
+
+const HUES: [(&str, u16); 24] = [
+    ("red", 25),
+    ("orange", 55),
+    ("brown", 60),
+    ("yellow", 95),
+    ("gold", 85),
+    ("green", 150),
+    ("teal", 190),
+    ("turquoise", 195),
+    ("blue", 255),
+    ("indigo", 275),
+    ("violet", 295),
+    ("purple", 305),
+    ("pink", 350),
+    ("红", 25),
+    ("橙", 55),
+    ("棕", 60),
+    ("黄", 95),
+    ("金色", 85),
+    ("绿", 150),
+    ("青", 190),
+    ("蓝", 255),
+    ("靛", 275),
+    ("紫", 305),
+    ("粉", 350),
+];
+
+impl Tone {
+    /// What a prompt, in lower case, says of colours.
+    pub(super) fn of(lower: &str) -> Self {
+        let says = |word: &str| if word.is_ascii() { has_word(lower, word) } else { lower.contains(word) };
+        Self {
+            hue: HUES.iter().find(|(word, _)| says(word)).map(|(_, hue)| *hue),
+            dark: if ["dark", "night", "深色", "暗"].into_iter().any(says) {
+                Some(true)
+            } else if ["light", "bright", "浅色", "明亮"].into_iter().any(says) {
+                Some(false)
+            } else {
+                None
+            },
+        }
+    }
+}
+
+/// Whether `word` stands in `text` by itself, or as a plural.
+pub(super) fn has_word(text: &str, word: &str) -> bool {
+    text.match_indices(word).any(|(at, _)| {
+        let before = text[..at].chars().next_back();
+        let mut after = text[at + word.len()..].chars();
+        let mut next = after.next();
+        if next == Some('s') {
+            next = after.next();
+        }
+        let apart = |c: Option<char>| c.is_none_or(|c| !c.is_alphanumeric());
+        apart(before) && apart(next)
+    })
+}
+
+/// A number that is always the same for the same text (FNV-1a, 32 bits).
+pub(super) fn seed(text: &str) -> u32 {
+    text.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_are_whole_words() {
+        assert_eq!(Tone::of("a dark blue page"), Tone { hue: Some(255), dark: Some(true) });
+        assert_eq!(Tone::of("shared bakery, lightning fast"), Tone::default());
+        assert_eq!(Tone::of("做一个绿色的网站").hue, Some(150));
+        assert!(has_word("two bakeries and gyms.", "gym") && !has_word("gymnast", "gym"));
+    }
+}
