@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -131,10 +132,18 @@ fn run(
             work.reply(committed.clone());
         }
     }
-    if failure.borrow().is_none()
-        && let Err(error) = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
-    {
-        tracing::warn!(%error, "no checkpoint at the end: the next start does it");
+    close(connection, failure.borrow().is_some());
+}
+
+/// Moves what is in the log into the database; but what a broken disk still shows of the log is not to be trusted.
+fn close(connection: Connection, broken: bool) {
+    let closed = if broken {
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map(|_| ())
+    } else {
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+    };
+    if let Err(error) = closed.and_then(|()| connection.close().map_err(|(_, error)| error)) {
+        tracing::warn!(%error, "the store was not closed well: the next start mends it");
     }
 }
 
@@ -257,13 +266,13 @@ mod tests {
     /// Keeps the thread busy, inside a transaction, until the sender is dropped.
     async fn hold(writer: &Writer) -> std::sync::mpsc::Sender<()> {
         let (release, held) = std::sync::mpsc::channel::<()>();
-        let (begin, begun) = oneshot::channel();
+        let (started, in_hand) = oneshot::channel();
         let holding = writer.write(move |db| {
-            begin.send(()).ok();
+            started.send(()).ok();
             held.recv().ok();
             say(db, "held")
         });
-        tokio::select! { _ = holding => panic!("it was not held"), begun = begun => begun.unwrap() }
+        tokio::select! { _ = holding => panic!("it was not held"), begun = in_hand => begun.unwrap() }
         release
     }
 

@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -94,39 +94,48 @@ async fn a_full_disk_loses_nothing_and_works_again_when_there_is_space() {
     assert_eq!(told, (1..=source).map(|number| (number, number)).collect::<Vec<_>>());
 }
 
-/// The third fsync of the child fails, once. The disk would take the fourth without complaint; the store must not try.
-#[test]
-fn a_failed_fsync_is_never_tried_again() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("mgx.db");
-    drop(open(&path));
-    let child = Command::new("strace")
-        .args(["-f", "-o"])
-        .arg(directory.path().join("trace"))
-        .args(["-e", "trace=fsync,fdatasync", "-e", "inject=fsync,fdatasync:error=EIO:when=3"])
+/// This binary again, as one of its children on `store`, with `faults` injected and what it does written to `trace`.
+fn traced(child: &str, store: &Path, calls: &str, faults: &[&str], trace: &Path) -> Option<Output> {
+    let output = Command::new("strace")
+        .args(["-f", "-s", "100", "-e", &format!("trace={calls}")])
+        .args(faults.iter().flat_map(|fault| ["-e", fault]))
+        .arg("-o")
+        .arg(trace)
         .arg(std::env::current_exe().unwrap())
-        .args(["--ignored", "--exact", "child_whose_disk_fails", "--nocapture"])
-        .env(STORE, &path)
+        .args(["--ignored", "--exact", child, "--nocapture"])
+        .env(STORE, store)
         .output();
-    let Ok(child) = child else {
-        eprintln!("SKIPPED: failing an fsync needs strace");
+    if output.is_err() {
+        eprintln!("SKIPPED: seeing and failing system calls needs strace");
+    }
+    output.ok()
+}
+
+fn acked(line: &str) -> Option<u64> {
+    line.split_once("acked ")?.1.split_once('.')?.0.parse().ok()
+}
+
+/// The eighth fsync of the child fails, once. The disk would take the ninth without complaint; the store must not try.
+#[tokio::test]
+async fn a_failed_fsync_is_never_tried_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, trace) = (directory.path().join("mgx.db"), directory.path().join("trace"));
+    drop(open(&path));
+    let fault = "inject=fsync,fdatasync:error=EIO:when=8";
+    let Some(child) = traced("child_whose_disk_fails", &path, "fsync,fdatasync", &[fault], &trace) else {
         return;
     };
     let said = String::from_utf8_lossy(&child.stdout);
     assert!(child.status.success(), "{said}\n{}", String::from_utf8_lossy(&child.stderr));
-    let acked: u64 =
-        said.lines().filter_map(|line| line.strip_prefix("acked ")?.parse().ok()).max().unwrap_or(0);
+    let trace = fs::read_to_string(&trace).unwrap();
+    let (_, after) = trace.split_once("EIO").expect("the fault was injected");
+    assert!(!after.contains("sync("), "nothing was synced after it: {trace}");
 
-    // a new process reads what is really there
-    let trace = fs::read_to_string(directory.path().join("trace")).unwrap();
-    assert!(trace.contains("EIO"), "the fault was injected: {trace}");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let store = open(&path);
-        let session = said.lines().find_map(|line| line.strip_prefix("session ")?.parse().ok()).unwrap();
-        let head = store.head(&session).await.unwrap();
-        assert!(head.seq >= acked, "{} of {acked} acknowledged are there", head.seq);
-    });
+    let store = open(&path);
+    let session = said.lines().find_map(|line| line.strip_prefix("session ")?.parse().ok()).unwrap();
+    let acked = said.lines().filter_map(acked).max().expect("some were acknowledged");
+    let head = store.head(&session).await.unwrap();
+    assert!(head.seq >= acked, "a new process finds {} of {acked} acknowledged", head.seq);
 }
 
 #[tokio::test]
@@ -143,7 +152,7 @@ async fn child_whose_disk_fails() {
             Err(error) => break error,
         }
         assert!(source < 100, "no fsync has failed");
-        println!("acked {source}");
+        println!("acked {source}.");
     };
     assert!(matches!(&error, JournalError::Unavailable(_)), "{error}");
     for _ in 0..3 {
@@ -152,4 +161,71 @@ async fn child_whose_disk_fails() {
     }
     let reason = timeout(Duration::from_secs(5), store.failed()).await.expect("it says that it has failed");
     assert!(reason.contains("broken"), "{reason}");
+}
+
+/// `kill -9` cannot show this: what a dead process has written the kernel keeps. A power cut would not.
+#[test]
+fn no_write_is_acknowledged_before_it_is_synced() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, trace) = (directory.path().join("mgx.db"), directory.path().join("trace"));
+    let Some(child) = traced("child_that_writes_ten", &path, "fsync,fdatasync,write,pwrite64", &[], &trace)
+    else {
+        return;
+    };
+    assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stderr));
+    let trace = fs::read_to_string(&trace).unwrap();
+    let (mut unsynced, mut written, mut seen) = (false, false, 0);
+    for line in trace.lines() {
+        if line.contains("pwrite64(") {
+            (unsynced, written) = (true, true);
+        } else if line.contains("sync") && line.ends_with("= 0") {
+            unsynced = false;
+        } else if let Some(number) = acked(line) {
+            seen += 1;
+            assert_eq!(number, seen);
+            assert!(written && !unsynced, "{number} was acknowledged too early: {trace}");
+            written = false;
+        }
+    }
+    assert_eq!(seen, 10);
+}
+
+#[tokio::test]
+#[ignore = "the child of no_write_is_acknowledged_before_it_is_synced"]
+async fn child_that_writes_ten() {
+    let path = std::env::var(STORE).expect("started by its parent");
+    let store = open(Path::new(&path));
+    let job = sample_job();
+    for source in 1..=10 {
+        store.write(said(&job, source)).await.unwrap();
+        println!("acked {source}.");
+    }
+}
+
+/// Killed at its first change to the file, at its second, … until one lives to the end.
+#[tokio::test]
+async fn a_process_that_dies_while_it_makes_the_store_leaves_one_that_opens() {
+    const CALLS: &str = "pwrite64,fsync,fdatasync,ftruncate,unlink";
+    let directory = tempfile::tempdir().unwrap();
+    let trace = directory.path().join("trace");
+    for step in 1.. {
+        let path = directory.path().join(format!("{step}.db"));
+        let fault = format!("inject={CALLS}:signal=KILL:when={step}");
+        let Some(child) = traced("child_that_makes_a_store", &path, CALLS, &[&fault], &trace) else { return };
+        let store = open(&path);
+        assert_eq!(store.instance().len(), 12);
+        let job = sample_job();
+        assert_eq!(store.write(said(&job, 1)).await.unwrap().len(), 1);
+        if child.status.success() {
+            assert!(step > 5, "it died in the middle, too: {step}");
+            break;
+        }
+    }
+}
+
+#[test]
+#[ignore = "the child of a_process_that_dies_while_it_makes_the_store_leaves_one_that_opens"]
+fn child_that_makes_a_store() {
+    let path = std::env::var(STORE).expect("started by its parent");
+    open(Path::new(&path));
 }
