@@ -62,8 +62,8 @@ pub enum TeamError {
         /// What it must be.
         rule: &'static str,
     },
-    /// Nobody is left.
-    #[error("agents.roles: every role is disabled")]
+    /// Nobody is left to do the work that the router hands out.
+    #[error("agents.roles: every role but the router is disabled")]
     Empty,
 }
 
@@ -94,10 +94,16 @@ impl TeamConfig {
         let roles = taking_part
             .map(|(role, config)| self.role(role, config))
             .collect::<Result<Vec<_>, TeamError>>()?;
-        if roles.is_empty() {
+        if roles.iter().all(|role| role.name == ROUTER) {
             return Err(TeamError::Empty);
         }
-        Ok(Team { roles, max_turns: self.max_turns })
+        let team = Team { roles, max_turns: self.max_turns };
+        if serde_json::to_vec(&team).is_ok_and(|json| json.len() <= MAX_TEAM) {
+            Ok(team)
+        } else {
+            let rule = "the roles with their prompts have at most 100 kB together";
+            Err(TeamError::OutOfRange { key: "roles".to_owned(), rule })
+        }
     }
 
     fn role(&self, built_in: &BuiltIn, config: &RoleConfig) -> Result<Role, TeamError> {
@@ -114,8 +120,8 @@ impl TeamConfig {
             return Err(wrong("temperature", "0 to 2"));
         }
         let prompt = config.prompt.as_deref().unwrap_or(built_in.prompt).trim();
-        if prompt.is_empty() || prompt.len() > MAX_PROMPT {
-            return Err(wrong("prompt", "1 to 65536 bytes"));
+        if prompt.is_empty() {
+            return Err(wrong("prompt", "it is empty; leave it out for the built-in one"));
         }
         let tools: Vec<String> = match &config.tools {
             Some(tools) => tools.clone(),
@@ -133,12 +139,15 @@ impl TeamConfig {
 /// The most model calls that a role may be given.
 const MAX_TURNS: u32 = 500;
 
-/// The longest prompt of a role, in bytes: the whole team must fit into one frame of the runner link.
-const MAX_PROMPT: usize = 64 * 1024;
+/// Bytes of a team in JSON: the runner hands it on in one environment variable, which can hold 128 KiB (execve(2)).
+const MAX_TEAM: usize = 100_000;
 
 /// Every tool of the agent-runner.
-const TOOLS: [&str; 7] =
-    ["list_files", "read_file", "write_file", "delete_file", "search_files", "run_command", "ask_user"];
+const TOOLS: [&str; 6] =
+    ["list_files", "read_file", "search_files", "write_file", "edit_file", "delete_file"];
+
+/// The role that only chooses who works. Without it, all do.
+const ROUTER: &str = "router";
 
 /// A role as it is, unless the operator changes it.
 struct BuiltIn {
@@ -148,14 +157,12 @@ struct BuiltIn {
     temperature: Option<f32>,
 }
 
-const LOOK: &[&str] = &["list_files", "read_file", "search_files", "ask_user"];
-const PLAN: &[&str] = &["list_files", "read_file", "search_files", "write_file", "ask_user"];
-const BUILD: &[&str] =
-    &["list_files", "read_file", "search_files", "write_file", "delete_file", "run_command", "ask_user"];
+const PLAN: &[&str] = &["list_files", "read_file", "search_files", "write_file", "edit_file"];
+const BUILD: &[&str] = &TOOLS;
 
 /// The team, in the order in which it works.
 const BUILT_IN: [BuiltIn; 5] = [
-    BuiltIn { name: "router", prompt: include_str!("../prompts/router.md"), tools: LOOK, temperature: None },
+    BuiltIn { name: ROUTER, prompt: include_str!("../prompts/router.md"), tools: &[], temperature: None },
     BuiltIn {
         name: "product_manager",
         prompt: include_str!("../prompts/product_manager.md"),
@@ -183,8 +190,6 @@ fn list<const N: usize>(names: [&str; N]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use mgx_agent_runner::codec::MAX_FRAME;
-
     use super::*;
 
     fn config(text: serde_json::Value) -> TeamConfig {
@@ -194,16 +199,13 @@ mod tests {
     #[test]
     fn the_team_that_comes_built_in() {
         let team = TeamConfig::default().team().unwrap();
+        assert!(serde_json::to_vec(&team).unwrap().len() < MAX_TEAM / 4, "operators can say much more");
         let said: Vec<_> = team
             .roles
             .iter()
             .map(|role| format!("{} ({}): {}", role.name, role.model, role.tools.join(" ")))
             .collect();
         insta::assert_snapshot!(said.join("\n"));
-        assert!(
-            serde_json::to_vec(&team).unwrap().len() < MAX_FRAME / 4,
-            "it fits into a frame beside the rest"
-        );
     }
 
     #[test]
@@ -247,10 +249,11 @@ mod tests {
             serde_json::json!({"roles": {"qa": {"tools": ["rm"]}}}),
             serde_json::json!({"roles": {"qa": {"temperature": 2.5}}}),
             serde_json::json!({"roles": {"qa": {"prompt": " "}}}),
+            serde_json::json!({"roles": {"qa": {"prompt": "x".repeat(100_000)}}}),
             serde_json::json!({"default_model": ""}),
             serde_json::json!({"max_turns": 0}),
             serde_json::json!({"roles":
-                {"router": off, "product_manager": off, "architect": off, "engineer": off, "qa": off}}),
+                {"product_manager": off, "architect": off, "engineer": off, "qa": off}}),
         ];
         let told: Vec<_> = mistakes.map(|mistake| config(mistake).team().unwrap_err().to_string()).to_vec();
         insta::assert_snapshot!(told.join("\n"));

@@ -2,6 +2,8 @@
 
 #![expect(dead_code, reason = "every test program uses a part of it")]
 
+pub(crate) mod store;
+
 use std::fs;
 use std::path::PathBuf;
 
@@ -11,18 +13,18 @@ use mgx_apps::{Condition, FileError, Framework, Workspace, WorkspacePath, Worksp
 use tempfile::TempDir;
 use tokio::io::AsyncReadExt;
 
-pub const SECRET: &str = "outside, and none of your business";
+pub(crate) const SECRET: &str = "outside, and none of your business";
 
-pub struct House {
-    pub dir: TempDir,
-    pub workspaces: Workspaces,
-    pub id: WorkspaceId,
-    pub workspace: Workspace,
+pub(crate) struct House {
+    pub(crate) dir: TempDir,
+    pub(crate) workspaces: Workspaces,
+    pub(crate) id: WorkspaceId,
+    pub(crate) workspace: Workspace,
 }
 
 impl House {
     /// A workspace without files, beside a neighbour and below a sentinel.
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("sentinel"), SECRET).unwrap();
         let workspaces = Workspaces::open(dir.path().join("workspaces"), None).unwrap();
@@ -35,19 +37,24 @@ impl House {
     }
 
     /// Where a file of the workspace really is.
-    pub fn at(&self, path: &str) -> PathBuf {
+    pub(crate) fn at(&self, path: &str) -> PathBuf {
         self.workspaces.root().join(self.id.as_str()).join(path)
     }
 
-    pub fn sentinel(&self) -> PathBuf {
+    pub(crate) fn sentinel(&self) -> PathBuf {
         self.dir.path().join("sentinel")
     }
 
-    pub async fn write(&self, at: &str, text: &str, condition: Condition) -> Result<Written, FileError> {
+    pub(crate) async fn write(
+        &self,
+        at: &str,
+        text: &str,
+        condition: Condition,
+    ) -> Result<Written, FileError> {
         self.workspace.write(&path(at), Bytes::copy_from_slice(text.as_bytes()), condition).await
     }
 
-    pub async fn read(&self, at: &str) -> Result<String, FileError> {
+    pub(crate) async fn read(&self, at: &str) -> Result<String, FileError> {
         let mut view = self.workspace.read(&path(at)).await?;
         let mut text = String::new();
         view.file.read_to_string(&mut text).await.unwrap();
@@ -56,7 +63,7 @@ impl House {
     }
 
     /// Everything outside is as it was, and nothing unfinished is left inside.
-    pub fn assert_untouched(&self) {
+    pub(crate) fn assert_untouched(&self) {
         assert_eq!(fs::read_to_string(self.sentinel()).unwrap(), SECRET);
         assert_eq!(fs::read_to_string(self.workspaces.root().join("other/secret")).unwrap(), SECRET);
         assert_eq!(fs::read_dir(self.workspaces.root().join("other")).unwrap().count(), 1);
@@ -65,7 +72,7 @@ impl House {
     }
 
     /// Unfinished files in the workspace's own directory.
-    pub fn leftovers(&self) -> usize {
+    pub(crate) fn leftovers(&self) -> usize {
         let entries = fs::read_dir(self.at("")).unwrap();
         entries
             .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with(".mgx-"))
@@ -73,13 +80,13 @@ impl House {
     }
 }
 
-pub fn path(text: &str) -> WorkspacePath {
+pub(crate) fn path(text: &str) -> WorkspacePath {
     text.parse().unwrap()
 }
 
-pub fn id(text: &str) -> WorkspaceId {
+pub(crate) fn id(text: &str) -> WorkspaceId {
     text.parse().unwrap()
 }
 
 /// Both frameworks.
-pub const FRAMEWORKS: [Framework; 2] = Framework::ALL;
+pub(crate) const FRAMEWORKS: [Framework; 2] = Framework::ALL;

@@ -1,0 +1,106 @@
+//! What a container is told, and what it never is.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::Arc;
+
+use common::store::MemoryStore;
+use jiff::Timestamp;
+use mgx_agent_runner::{Attempt, JobId};
+use mgx_apps::{AttemptTokens, Framework, JobBlueprint, NewSession, Sessions, TeamConfig, Workspaces};
+use mgx_runtimes::Limits;
+use mgx_scheduler::blueprint::Blueprint;
+use mgx_scheduler::job::{Job, JobSpec, Kind, State};
+use tempfile::TempDir;
+
+async fn blueprint() -> (TempDir, JobBlueprint) {
+    let dir = tempfile::tempdir().unwrap();
+    let workspaces = Workspaces::open(dir.path().join("w"), Some("/srv/mgx/workspaces".into())).unwrap();
+    let sessions = Sessions::new(Arc::new(MemoryStore::default()), workspaces);
+    let new = NewSession {
+        id: Some("s1".parse().unwrap()),
+        name: "A shop".to_owned(),
+        framework: Framework::FastapiVite,
+        user: "ann".to_owned(),
+        workspace: Some("shop".parse().unwrap()),
+    };
+    sessions.create(new).await.unwrap();
+    let blueprint = JobBlueprint {
+        sessions,
+        tokens: AttemptTokens::with_key(&[7; 32]),
+        image: "mgx-agent:test".to_owned(),
+        team: TeamConfig::default().team().unwrap(),
+    };
+    (dir, blueprint)
+}
+
+fn job(kind: Kind, env: &[(&str, &str)]) -> Job {
+    let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    Job {
+        id: JobId("01890000-0000-7000-8000-000000000001".parse::<JobId>().unwrap().0),
+        session: "s1".parse().unwrap(),
+        user: "ann".to_owned(),
+        spec: JobSpec {
+            kind,
+            prompt: "A shop for teapots".to_owned(),
+            command: Vec::new(),
+            env,
+            workdir: "/workspace".to_owned(),
+            limits: Limits { memory_bytes: 2 << 30, cpu_quota: 100_000, pids: 512 },
+            timeout_s: 1800,
+        },
+        state: State::Admitted,
+        attempt: Attempt(2),
+        queued_at: Timestamp::UNIX_EPOCH,
+        started_at: None,
+        deadline_at: None,
+        ended_at: None,
+        exit: None,
+        error: None,
+    }
+}
+
+#[tokio::test]
+async fn the_plan_of_an_agent_job() {
+    let (_dir, blueprint) = blueprint().await;
+    let job = job(
+        Kind::Agent,
+        &[("MY_FLAG", "1"), ("LANG", "de_DE.UTF-8"), ("SESSION_ID", "forged"), ("OPENAI_API_KEY", "sk-mine")],
+    );
+    let plan = blueprint.plan(&job).await.unwrap();
+    let token = plan.env["OPENAI_API_KEY"].clone();
+    assert_eq!(blueprint.tokens.verify(&token), Some((job.id, Attempt(2))));
+    let mut said =
+        format!("{:?}\nmounts {} as {}\n", plan.spec, plan.workspace_dir.display(), plan.workspace);
+    for (name, value) in plan.labels.iter().chain(&plan.env) {
+        writeln!(said, "{name}={}", if *value == token { "<the attempt's token>" } else { value }).unwrap();
+    }
+    insta::assert_snapshot!(said);
+    assert_eq!(plan.team, blueprint.team);
+    assert!(!format!("{plan:?} {blueprint:?}").contains(&token));
+}
+
+#[tokio::test]
+async fn only_agents_get_a_token_and_only_the_team_a_team() {
+    let (_dir, blueprint) = blueprint().await;
+    for kind in [Kind::Dev, Kind::Build] {
+        let mut job = job(kind, &[]);
+        job.spec.command = vec!["npm".to_owned(), "run".to_owned(), "dev".to_owned()];
+        let plan = blueprint.plan(&job).await.unwrap();
+        assert!(!plan.env.contains_key("OPENAI_API_KEY"), "{kind}");
+        assert!(plan.team.roles.is_empty(), "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn a_job_without_session_or_workspace_is_told_why_it_cannot_run() {
+    let (dir, blueprint) = blueprint().await;
+    let lost = Job { session: "s2".parse().unwrap(), ..job(Kind::Agent, &[]) };
+    assert_eq!(blueprint.plan(&lost).await.unwrap_err(), "no such session");
+    std::fs::remove_dir_all(dir.path().join("w/shop")).unwrap();
+    let homeless = job(Kind::Agent, &[]);
+    assert_eq!(blueprint.plan(&homeless).await.unwrap_err(), "the workspace: no such file");
+    assert_eq!(homeless.spec.env, BTreeMap::new());
+}
