@@ -36,7 +36,7 @@ use serde_json::json;
 pub use attempts::{Attempts, PlatformAttempts};
 pub use config::{LlmConfig, LlmConfigError, LlmLimits, ProviderConfig, RetryConfig};
 pub use error::LlmError;
-pub use tunnel::{SlotTunnel, TunnelLimits, serve_tunnels};
+pub use tunnel::{TunnelLimits, serve_tunnels};
 
 use budget::Budget;
 use caller::Caller;

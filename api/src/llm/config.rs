@@ -79,7 +79,8 @@ impl Default for RetryConfig {
             tries: 3,
             first_pause: Duration::from_millis(500),
             longest_pause: Duration::from_secs(20),
-            first_byte: Duration::from_secs(120),
+            // Before the agent's own patience ends, which is 120 s.
+            first_byte: Duration::from_secs(100),
             silence: Duration::from_secs(90),
             whole: Duration::from_secs(600),
         }

@@ -8,15 +8,14 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use mgx_agent_runner::SlotId;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use mgx_runtimes::Tunnel;
+use tokio::io::AsyncWriteExt;
+use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{LlmError, LlmProxy};
-
-/// A connection out of the container of one slot.
-pub type SlotTunnel<S> = (S, SlotId);
 
 /// How much of the platform containers may take up with tunnels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,18 +50,16 @@ const REFUSAL_DEADLINE: Duration = Duration::from_secs(1);
 
 /// Serves every tunnel that comes until `shutdown`, or until nobody can send one any more; then lets requests that
 /// are under way end, for at most [`TunnelLimits::drain`].
-pub async fn serve_tunnels<S>(
-    mut tunnels: mpsc::Receiver<SlotTunnel<S>>,
+pub async fn serve_tunnels(
+    mut tunnels: mpsc::Receiver<Tunnel>,
     proxy: LlmProxy,
     limits: TunnelLimits,
     shutdown: CancellationToken,
-) where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+) {
     let open = Open::default();
     let tasks = TaskTracker::new();
     let router = proxy.router();
-    while let Some((stream, slot)) = tokio::select! {
+    while let Some(Tunnel { slot, stream }) = tokio::select! {
         tunnel = tunnels.recv() => tunnel,
         () = shutdown.cancelled() => None,
     } {
@@ -82,10 +79,7 @@ pub async fn serve_tunnels<S>(
     let _ = tokio::time::timeout(limits.drain, tasks.wait()).await;
 }
 
-async fn serve<S>(stream: S, router: axum::Router, limits: TunnelLimits, shutdown: CancellationToken)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+async fn serve(stream: UnixStream, router: axum::Router, limits: TunnelLimits, shutdown: CancellationToken) {
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_deadline)
@@ -108,7 +102,7 @@ where
     }
 }
 
-async fn refuse<S: AsyncWrite + Unpin>(mut stream: S, per_slot: usize) -> std::io::Result<()> {
+async fn refuse(mut stream: UnixStream, per_slot: usize) -> std::io::Result<()> {
     let body = LlmError::busy(per_slot).body().to_string();
     let head = format!(
         "HTTP/1.1 429 Too Many Requests\r\ncontent-type: application/json\r\nretry-after: 1\r\n\

@@ -11,10 +11,8 @@ use super::super::request::ChatRequest;
 pub(super) struct Conversation {
     /// What the user wants.
     pub(super) prompt: String,
-    /// Everything else that was said to the model, for hints.
-    pub(super) context: String,
-    /// The tools on offer, and the names of their parameters.
-    tools: Vec<(String, Vec<String>)>,
+    /// The tools on offer.
+    tools: Vec<String>,
     /// The tool calls since the prompt, with their results.
     pub(super) steps: Vec<Step>,
 }
@@ -34,8 +32,8 @@ pub(super) struct Call {
     pub(super) intent: String,
     /// The tool.
     pub(super) tool: &'static str,
-    /// Its arguments, the one it is known by first. Their names are as in the tool's schema.
-    pub(super) values: Vec<(String, String)>,
+    /// Its arguments, the one it is known by first.
+    values: Vec<(&'static str, String)>,
 }
 
 /// What a tool call came to.
@@ -77,8 +75,11 @@ impl Conversation {
         let since = &messages[asked.map_or(0, |at| at + 1)..];
         Ok(Self {
             prompt: super::prompt::of_user(&prompt),
-            context: messages.iter().map(Message::text).collect::<Vec<_>>().join("\n"),
-            tools: tools.iter().filter_map(offered).collect(),
+            tools: tools
+                .iter()
+                .filter_map(|tool| tool["function"]["name"].as_str())
+                .map(str::to_owned)
+                .collect(),
             steps: since.iter().flat_map(|message| message.steps(since)).collect(),
         })
     }
@@ -86,7 +87,7 @@ impl Conversation {
     /// What came of `call`, if it was made; otherwise hands it back: it is what comes next. So a script that asks
     /// for its steps with `?` is played one step further by every request.
     pub(super) fn tried(&self, call: Call) -> Result<Outcome<'_>, Call> {
-        if !self.tools.iter().any(|(name, _)| name == call.tool) {
+        if !self.tools.iter().any(|name| name == call.tool) {
             return Ok(Outcome::NotOffered);
         }
         match self.steps.iter().find(|step| step.is(&call)) {
@@ -96,13 +97,6 @@ impl Conversation {
             }),
             None => Err(call),
         }
-    }
-
-    /// The name that the tool has for a parameter that others call differently.
-    pub(super) fn parameter(&self, tool: &str, names: &[&str]) -> String {
-        let known = self.tools.iter().find(|(name, _)| name == tool).map(|(_, parameters)| parameters);
-        let offered = names.iter().find(|name| known.is_some_and(|known| known.iter().any(|k| k == *name)));
-        (*offered.unwrap_or(&names[0])).to_owned()
     }
 }
 
@@ -126,9 +120,16 @@ impl<'a> Outcome<'a> {
 }
 
 impl Call {
+    pub(super) fn new(tool: &'static str, intent: String, values: &[(&'static str, &str)]) -> Self {
+        let values = values.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        Self { intent, tool, values }
+    }
+
     /// The arguments as the JSON object that a model writes.
     pub(super) fn arguments(&self) -> Value {
-        Value::Object(self.values.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect())
+        Value::Object(
+            self.values.iter().map(|(name, value)| ((*name).to_owned(), value.clone().into())).collect(),
+        )
     }
 }
 
@@ -164,25 +165,10 @@ impl Message {
     }
 }
 
-fn offered(tool: &Value) -> Option<(String, Vec<String>)> {
-    let function = &tool["function"];
-    let parameters = function["parameters"]["properties"].as_object();
-    let names = parameters.map(|all| all.keys().cloned().collect()).unwrap_or_default();
-    Some((function["name"].as_str()?.to_owned(), names))
-}
-
-/// Tells an error from a result: runners say `error: …`, or `{"error": …}`, or `{"success": false, …}`.
+/// Tells an error from a result, by how runners begin one.
 fn outcome(text: String) -> Result<String, String> {
-    if text.trim_start().get(..5).is_some_and(|start| start.eq_ignore_ascii_case("error")) {
-        return Err(text);
+    match text.strip_prefix("error: ") {
+        Some(error) => Err(error.to_owned()),
+        None => Ok(text),
     }
-    let Ok(Value::Object(fields)) = serde_json::from_str::<Value>(&text) else { return Ok(text) };
-    let said =
-        |names: [&str; 3]| names.iter().find_map(|name| fields.get(*name)?.as_str().map(str::to_owned));
-    if fields.get("error").is_some_and(|error| !error.is_null())
-        || fields.get("success") == Some(&false.into())
-    {
-        return Err(said(["error", "message", "result"]).unwrap_or(text));
-    }
-    Ok(said(["content", "text", "result"]).unwrap_or(text))
 }

@@ -187,9 +187,13 @@ const CHINESE_KINDS: [&str; 14] = [
     "app",
 ];
 
+/// What the runner adds to a prompt begins like this: the question of the router, and what colleagues have said.
+const ADDED: [&str; 2] = ["\n\n---\nThe roles are: ", "\n\n--- from the "];
+
 /// The user's own words in a message of the runner.
 pub(super) fn of_user(message: &str) -> String {
-    message.trim().chars().take(MAX_PROMPT).collect()
+    let end = ADDED.iter().filter_map(|mark| message.find(mark)).min().unwrap_or(message.len());
+    message[..end].trim().chars().take(MAX_PROMPT).collect()
 }
 
 impl Wish {
@@ -344,6 +348,15 @@ mod tests {
             ("请为我创建一个咖啡馆落地页，包含菜单和地址", "咖啡馆"),
         ] {
             assert_eq!(Wish::of(prompt).subject, subject, "{prompt}");
+        }
+    }
+
+    #[test]
+    fn what_the_runner_adds_is_not_the_users() {
+        for added in
+            ["", "\n\n--- from the architect ---\nUse red.", "\n\n---\nThe roles are: engineer. Answer"]
+        {
+            assert_eq!(of_user(&format!("a bakery\n\n--- in blue{added}")), "a bakery\n\n--- in blue");
         }
     }
 

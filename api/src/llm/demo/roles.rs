@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::LABEL;
 use super::content;
-use super::conversation::{Call, Conversation, Outcome};
+use super::conversation::{Call, Conversation};
 use super::page::Page;
 use super::prompt::Wish;
 use super::site::Site;
@@ -18,11 +18,11 @@ pub(super) fn play(role: &str, talk: &Conversation) -> Result<String, Call> {
     let wish = Wish::of(&talk.prompt);
     let script = Script { talk, page: content::page(&wish), wish };
     match role {
-        "router" | "intent_router" => Ok(script.router()),
+        "router" => Ok(script.router()),
         "product_manager" => script.product_manager(),
         "architect" => script.architect(),
         "engineer" => script.engineer(),
-        "qa" | "qa_engineer" => script.qa(),
+        "qa" => script.qa(),
         // A role that the operator invented: it says what it is.
         _ => Ok(script.stranger()),
     }
@@ -47,7 +47,7 @@ impl Script<'_> {
     }
 
     fn product_manager(&self) -> Result<String, Call> {
-        let written = self.talk.tried(self.write(PRD, &self.prd()))?;
+        let written = self.talk.tried(write(PRD, &self.prd()))?;
         Ok(match written.problem() {
             None => format!(
                 "{LABEL} The requirements are in {PRD}: {} sections for “{}”, each with a test that anyone can make.",
@@ -60,7 +60,7 @@ impl Script<'_> {
 
     fn architect(&self) -> Result<String, Call> {
         let site = self.site()?;
-        let written = self.talk.tried(self.write(DESIGN, &self.design(site)))?;
+        let written = self.talk.tried(write(DESIGN, &self.design(site)))?;
         Ok(match written.problem() {
             None => format!(
                 "{LABEL} {}: the page goes to {}, its styles to {}, its title to {}. The design is in {DESIGN}.",
@@ -72,7 +72,7 @@ impl Script<'_> {
 
     fn engineer(&self) -> Result<String, Call> {
         let site = self.site()?;
-        let before = self.talk.tried(self.read(site.page))?.text().and_then(Page::of_source);
+        let before = self.talk.tried(read(site.page))?.text().and_then(Page::of_source);
         let change = before.filter(|_| self.wish.is_change);
         let change = change.map(|page| content::changed(&page, &self.wish).ok_or(page)).transpose();
         let (page, done) = match change {
@@ -87,7 +87,7 @@ impl Script<'_> {
         };
         // Styles first: a page that imports a file that is not there yet shows an error to whoever watches.
         for (path, text) in [(site.css, page.css()), (site.page, page.tsx(site.is_next))] {
-            if let Some(problem) = self.talk.tried(self.write(path, &text))?.problem() {
+            if let Some(problem) = self.talk.tried(write(path, &text))?.problem() {
                 return Ok(failed(&format!("write {path}"), problem));
             }
         }
@@ -105,31 +105,26 @@ impl Script<'_> {
 
     /// Whether the title is in the framework's own file now.
     fn retitle(&self, site: Site, page: &Page) -> Result<bool, Call> {
-        let Some(shell) = self.talk.tried(self.read(site.shell))?.text() else { return Ok(false) };
+        let Some(shell) = self.talk.tried(read(site.shell))?.text() else { return Ok(false) };
         let Some((old, new)) = site.retitle(shell, page) else { return Ok(false) };
-        let old_name = ["old_text", "old_string", "old_str", "old", "search", "find"];
-        let new_name = ["new_text", "new_string", "new_str", "new", "replace", "replacement"];
-        let edit = self.call(
-            "edit_file",
-            format!("Now the title in {}.", site.shell),
-            &[(&["path", "file_path", "file"], site.shell), (&old_name, &old), (&new_name, &new)],
-        );
+        let intent = format!("Now the title in {}.", site.shell);
+        let edit = Call::new("edit_file", intent, &[("path", site.shell), ("old", &old), ("new", &new)]);
         Ok(self.talk.tried(edit)?.problem().is_none())
     }
 
     fn qa(&self) -> Result<String, Call> {
         let site = self.site()?;
-        let source = self.talk.tried(self.read(site.page))?;
+        let source = self.talk.tried(read(site.page))?;
         let Some(source) = source.text() else {
             return Ok(failed(&format!("read {}", site.page), source.problem().unwrap_or_default()));
         };
         let page = Page::of_source(source);
         let subject = page.as_ref().map_or(self.page.name.as_str(), |page| page.name.as_str());
-        let search = self.call(
-            "search_files",
-            format!("Where is “{subject}” mentioned?"),
-            &[(&["query", "pattern", "text", "regex"], subject)],
-        );
+        // As it stands in the source: in a JSON string, without the quotes around it.
+        let literal = serde_json::to_string(subject).expect("a string serialises");
+        let pattern = &literal[1..literal.len() - 1];
+        let search =
+            Call::new("search_files", format!("Where is “{subject}” mentioned?"), &[("pattern", pattern)]);
         let found = self.talk.tried(search)?;
         let checks = [
             ("The page is there and has a component", source.contains("export default")),
@@ -140,7 +135,7 @@ impl Script<'_> {
             ("Its subject is found by a search", found.text().is_some_and(|text| text.contains(site.page))),
         ];
         let passed = checks.iter().filter(|(_, passed)| *passed).count();
-        let written = self.talk.tried(self.write(REPORT, &report(&checks, site)))?;
+        let written = self.talk.tried(write(REPORT, &report(&checks, site)))?;
         let verdict = if passed == checks.len() { "PASS" } else { "FAIL" };
         let report = match written.problem() {
             None => format!("The report is in {REPORT}."),
@@ -162,37 +157,8 @@ impl Script<'_> {
 
     /// Looks around, and sees which framework it is.
     fn site(&self) -> Result<Site, Call> {
-        let look = |path: &str| {
-            let intent = "First I look at what is there.".to_owned();
-            self.call("list_files", intent, &[(&["path", "dir", "directory"], path)])
-        };
-        let listing = match self.talk.tried(look("/"))? {
-            Outcome::Done(text) => Some(text),
-            // Some tools take only relative paths.
-            Outcome::Failed(_) => self.talk.tried(look("."))?.text(),
-            Outcome::NotOffered => None,
-        };
-        Ok(Site::of(listing.unwrap_or_default(), &self.talk.context))
-    }
-
-    fn read(&self, path: &str) -> Call {
-        self.call("read_file", format!("I read {path}."), &[(&["path", "file_path", "file"], path)])
-    }
-
-    fn write(&self, path: &str, text: &str) -> Call {
-        self.call(
-            "write_file",
-            format!("I write {path}."),
-            &[(&["path", "file_path", "file"], path), (&["content", "text", "contents"], text)],
-        )
-    }
-
-    fn call(&self, tool: &'static str, intent: String, values: &[(&[&str], &str)]) -> Call {
-        let values = values
-            .iter()
-            .map(|(names, value)| (self.talk.parameter(tool, names), (*value).to_owned()))
-            .collect();
-        Call { intent, tool, values }
+        let look = Call::new("list_files", "First I look at what is there.".to_owned(), &[("path", ".")]);
+        Ok(Site::of(self.talk.tried(look)?.text().unwrap_or_default()))
     }
 
     fn sections(&self) -> Vec<&str> {
@@ -242,6 +208,14 @@ impl Script<'_> {
             hue = self.page.hue,
         )
     }
+}
+
+fn read(path: &str) -> Call {
+    Call::new("read_file", format!("I read {path}."), &[("path", path)])
+}
+
+fn write(path: &str, text: &str) -> Call {
+    Call::new("write_file", format!("I write {path}."), &[("path", path), ("content", text)])
 }
 
 fn report(checks: &[(&str, bool)], site: Site) -> String {

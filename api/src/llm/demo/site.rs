@@ -36,17 +36,11 @@ const VITE: Site = Site {
 };
 
 impl Site {
-    /// The framework of a workspace, by its files, or else by what the model was told.
-    pub(super) fn of(listing: &str, context: &str) -> Self {
-        let context = context.to_lowercase();
+    /// The framework of a workspace, by the list of its files; Next.js if it cannot be told.
+    pub(super) fn of(listing: &str) -> Self {
         if listing.contains("src/app/") {
             NEXT_SRC
         } else if listing.contains("frontend") {
-            VITE
-        } else if ["next.config", "app/page.tsx", "app/layout.tsx"].iter().any(|file| listing.contains(file))
-        {
-            NEXT
-        } else if ["fastapi", "vite"].iter().any(|word| context.contains(word)) && !context.contains("next") {
             VITE
         } else {
             NEXT
@@ -90,12 +84,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_framework_shows_in_the_files_or_in_what_was_said() {
-        assert_eq!(Site::of("app/\napp/page.tsx\npackage.json", ""), NEXT);
-        assert_eq!(Site::of("backend/main.py\nfrontend/src/App.tsx", ""), VITE);
-        assert_eq!(Site::of("src/app/page.tsx", ""), NEXT_SRC);
-        assert_eq!(Site::of("", "The framework is fastapi-vite."), VITE);
-        assert_eq!(Site::of("", ""), NEXT);
+    fn the_framework_shows_in_the_files() {
+        assert_eq!(Site::of("app/page.tsx (1 bytes)\npackage.json (2 bytes)"), NEXT);
+        assert_eq!(Site::of("backend/main.py (1 bytes)\nfrontend/src/App.tsx (1 bytes)"), VITE);
+        assert_eq!(Site::of("src/app/page.tsx (1 bytes)"), NEXT_SRC);
+        assert_eq!(Site::of("there are no files"), NEXT);
     }
 
     #[test]

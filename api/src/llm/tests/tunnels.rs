@@ -1,7 +1,8 @@
 //! Requests as they really come: bytes out of a container.
 
-use mgx_agent_runner::SlotId;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use mgx_runtimes::Tunnel;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -10,7 +11,7 @@ use super::support::{House, Says};
 use super::*;
 
 struct Tunnels {
-    send: mpsc::Sender<SlotTunnel<DuplexStream>>,
+    send: mpsc::Sender<Tunnel>,
     shutdown: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -23,9 +24,9 @@ impl Tunnels {
         Self { send, shutdown, task }
     }
 
-    async fn open(&self, slot: &str) -> DuplexStream {
-        let (near, far) = tokio::io::duplex(64 * 1024);
-        self.send.send((far, slot.parse::<SlotId>().unwrap())).await.unwrap();
+    async fn open(&self, slot: &str) -> UnixStream {
+        let (near, far) = UnixStream::pair().unwrap();
+        self.send.send(Tunnel { slot: slot.parse().unwrap(), stream: far }).await.unwrap();
         near
     }
 
@@ -44,7 +45,7 @@ fn http(body: &Value) -> String {
     )
 }
 
-async fn all(mut stream: DuplexStream) -> String {
+async fn all(mut stream: UnixStream) -> String {
     let mut answer = Vec::new();
     let read = stream.read_to_end(&mut answer);
     tokio::time::timeout(Duration::from_secs(5), read).await.unwrap().unwrap();
