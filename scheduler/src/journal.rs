@@ -49,7 +49,8 @@ pub trait Journal: Send + Sync + fmt::Debug {
     /// The store cannot be read.
     async fn unfinished(&self) -> Result<Vec<Job>, JournalError>;
 
-    /// Events of a session after number `after`, in order, at most `limit`.
+    /// Events of a session after number `after`, in order, at most `limit`. Fewer if they are large: only an empty
+    /// page is the end.
     ///
     /// # Errors
     /// The store cannot be read.

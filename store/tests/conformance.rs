@@ -5,6 +5,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use mgx_scheduler::memory::MemoryJournal;
+use mgx_scheduler::{Entry, Journal};
 use mgx_store::{Embedded, conformance};
 
 fn open(directory: &Path) -> Embedded {
@@ -34,6 +35,20 @@ async fn a_store_that_was_closed_and_opened_again_is_the_same() {
     let store = open(directory.path());
     conformance::journal::run(&store).await;
     conformance::sessions::run(&store, &store).await;
+}
+
+/// A hundred readers of a session with large events must not fill the memory.
+#[tokio::test]
+async fn a_page_of_large_events_is_cut_short() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    let job = conformance::sample_job();
+    let mut event = conformance::sample_event(&job, None);
+    event.data.insert("text".into(), "x".repeat(1 << 20).into());
+    let entry = Entry { session: job.session.clone(), job: Some(job.clone()), events: vec![event; 10] };
+    store.write(entry).await.unwrap();
+    let lengths = async |after| store.events(&job.session, after, 100).await.unwrap().len();
+    assert_eq!((lengths(0).await, lengths(4).await, lengths(8).await, lengths(10).await), (4, 4, 2, 0));
 }
 
 #[tokio::test]

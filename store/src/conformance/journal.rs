@@ -17,6 +17,7 @@ pub async fn run(journal: &dyn Journal) {
     an_earlier_attempt_writes_nothing(journal).await;
     the_end_of_an_attempt_and_the_next_one_are_one_entry(journal).await;
     events_are_read_in_pages(journal).await;
+    large_events_are_all_read(journal).await;
     the_head_counts_events_and_live_jobs(journal).await;
     jobs_are_listed_newest_first(journal).await;
     unfinished_jobs_come_in_the_order_of_submission(journal).await;
@@ -180,6 +181,21 @@ async fn events_are_read_in_pages(journal: &dyn Journal) {
     assert_eq!(page(u64::MAX, usize::MAX).await, [0; 0]);
     assert_eq!(page(0, usize::MAX).await, [1, 2, 3, 4, 5, 6, 7]);
     assert_eq!(journal.events(&sample_session_id(), 0, 10).await.unwrap(), [], "a session nobody knows");
+}
+
+async fn large_events_are_all_read(journal: &dyn Journal) {
+    let job = submitted(journal).await;
+    let mut event = sample_event(&job, None);
+    event.data.insert("text".into(), "x".repeat(60 * 1024).into());
+    say(journal, &job, vec![event; 100]).await.unwrap();
+    let mut after = 0;
+    loop {
+        let page = journal.events(&job.session, after, 1000).await.unwrap();
+        let Some(last) = page.last() else { break };
+        assert_eq!(numbers(&page), (after + 1..=last.seq).collect::<Vec<_>>());
+        after = last.seq;
+    }
+    assert_eq!(after, 100);
 }
 
 async fn the_head_counts_events_and_live_jobs(journal: &dyn Journal) {
