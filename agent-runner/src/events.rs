@@ -196,6 +196,11 @@ mod tests {
     use super::*;
     use std::io::Write;
 
+    use bytes::BytesMut;
+    use mgx_agent_runner::codec::JsonFrames;
+    use mgx_agent_runner::protocol::{AgentEvent, FromRunner, ToRunner};
+    use tokio_util::codec::Decoder;
+
     /// What becomes of `lines` that a process wrote before anybody read them.
     async fn collected(lines: &[u8]) -> (String, Option<Claim>) {
         let directory = tempfile::tempdir().unwrap();
@@ -207,10 +212,16 @@ mod tests {
         ended.cancel();
         let claim = events.collect().await;
         writer.join().unwrap();
-        let wire = spool.after(0, usize::MAX).map(|(_, wire)| wire).unwrap_or_default();
-        let text = String::from_utf8_lossy(&wire).into_owned();
-        let data = |frame: &str| frame.split_once("\"type\":").map(|(_, rest)| rest.to_owned());
-        (text.split("{\"frame\"").filter_map(data).collect::<Vec<_>>().join("\n"), claim)
+        let mut wire = BytesMut::from(&spool.after(0, usize::MAX).unwrap().1[..]);
+        let mut codec = JsonFrames::<FromRunner, ToRunner>::default();
+        let frames = std::iter::from_fn(|| codec.decode(&mut wire).unwrap());
+        let line = |frame| match frame {
+            FromRunner::Event(AgentEvent { seq, kind, agent, data, .. }) => {
+                format!("{seq} {} {kind}: {}", agent.as_deref().unwrap_or("-"), Value::from(data))
+            }
+            other => panic!("{other:?}"),
+        };
+        (frames.map(line).collect::<Vec<_>>().join("\n"), claim)
     }
 
     #[tokio::test]
@@ -222,7 +233,7 @@ mod tests {
               {\"type\":\"finish\",\"data\":{\"status\":\"error\",\"error\":\"no model\"}}",
         )
         .await;
-        insta::assert_snapshot!(printable(&events));
+        insta::assert_snapshot!(events);
         assert_eq!(claim, Some(Claim { success: false, error: Some("no model".into()) }));
     }
 
@@ -244,11 +255,7 @@ mod tests {
             "{\"type\":\"good\"}\n",
         ];
         let (events, claim) = collected(lines.concat().as_bytes()).await;
-        insta::assert_snapshot!(printable(&events));
+        insta::assert_snapshot!(events);
         assert_eq!(claim, None);
-    }
-
-    fn printable(events: &str) -> String {
-        events.replace(|c: char| c.is_control() && c != '\n' || c == '\u{fffd}', "")
     }
 }

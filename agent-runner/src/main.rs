@@ -33,13 +33,22 @@ fn main() -> ExitCode {
     match arguments.next().as_deref().map(|argument| argument.to_string_lossy().into_owned()).as_deref() {
         None => finish(block_on(run::run())),
         Some("exec") => exec::exec(arguments),
+        Some("team") => match block_on(team::run()) {
+            Ok(true) => ExitCode::SUCCESS,
+            // it has told why by itself
+            Ok(false) => ExitCode::FAILURE,
+            Err(error) => finish(Err(error)),
+        },
         Some("--version") => {
             let version = concat!("mgx-agent-runner ", env!("CARGO_PKG_VERSION"));
             finish(writeln!(io::stdout(), "{version}"))
         }
         Some(_) => {
-            writeln!(io::stderr(), "usage: mgx-agent-runner [exec WORKDIR PROGRAM ARGUMENT… | team | --version]")
-                .ok();
+            writeln!(
+                io::stderr(),
+                "usage: mgx-agent-runner [exec WORKDIR PROGRAM ARGUMENT… | team | --version]"
+            )
+            .ok();
             ExitCode::from(USAGE)
         }
     }

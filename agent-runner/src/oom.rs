@@ -69,7 +69,8 @@ mod tests {
     #[test]
     fn the_counter_is_found_on_every_kind_of_host() {
         let hybrid = "4:memory:/docker/c1\n1:name=systemd:/docker/c1\n0::/docker/c1";
-        let in_docker = "30 25 0:26 /docker/c1 /sys/fs/cgroup/memory ro,nosuid master:9 - cgroup cgroup rw,memory";
+        let in_docker =
+            "30 25 0:26 /docker/c1 /sys/fs/cgroup/memory ro,nosuid master:9 - cgroup cgroup rw,memory";
         let on_host = "30 25 0:26 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n\
                        31 25 0:27 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu";
         let v2 = "40 39 0:29 / /sys/fs/cgroup ro - cgroup2 cgroup rw";

@@ -41,7 +41,8 @@ mod tests {
     async fn the_worst_output_still_fits_into_events() {
         let spool = Spool::new();
         let ended = CancellationToken::new();
-        let worst = [vec![1; 3 * LINE], vec![0xFF; 3 * LINE], "é\u{1b}[0m".repeat(LINE).into_bytes()].concat();
+        let worst =
+            [vec![1; 3 * LINE], vec![0xFF; 3 * LINE], "é\u{1b}[0m".repeat(LINE).into_bytes()].concat();
         forward(&worst[..], "stdout", spool.clone(), ended).await;
         let mut seq = 0;
         while let Some((last, wire)) = spool.after(seq, 1) {

@@ -11,8 +11,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::{
-    Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process, kill_process_group, set_child_subreaper,
-    waitpid,
+    Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process, kill_process_group, set_child_subreaper, wait,
 };
 use tokio::net::unix::pipe::Receiver;
 use tokio::signal::unix::{self, SignalKind};
@@ -150,7 +149,7 @@ impl Processes {
     /// Reaps every process that has ended. Whether there are others.
     fn reap(&mut self) -> bool {
         loop {
-            match waitpid(None, WaitOptions::NOHANG) {
+            match wait(WaitOptions::NOHANG) {
                 Ok(Some((pid, status))) => {
                     if let Some(main) = self.main.as_mut().filter(|main| main.pid == pid) {
                         main.status = Some(status);

@@ -60,8 +60,13 @@ impl Spool {
 
     /// Numbers an event that happens now and keeps it; waits while the spool is full.
     pub(crate) async fn push(&self, kind: &str, agent: Option<&str>, data: Map<String, Value>) {
-        let event =
-            AgentEvent { seq: 0, at: Timestamp::now(), kind: kind.into(), agent: agent.map(Into::into), data };
+        let event = AgentEvent {
+            seq: 0,
+            at: Timestamp::now(),
+            kind: kind.into(),
+            agent: agent.map(Into::into),
+            data,
+        };
         let mut frame = FromRunner::Event(event);
         let Some(size) = encode(&frame).map(|wire| wire.len() + SLACK) else { return };
         let Ok(size) = u32::try_from(size) else { return };

@@ -1,0 +1,228 @@
+//! One turn of a conversation with a model, over the OpenAI-compatible streaming API of the LLM proxy.
+//!
+//! Speaks plain HTTP/1.1: it only ever talks to the loopback port that leads to the platform.
+
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1;
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, RETRY_AFTER};
+use hyper::{Request, Response, Uri};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+
+use super::reply::{Assembly, BadChunk, Reply, message};
+use super::report::{Deltas, cut};
+use super::sse::Events;
+
+/// How long the service may say nothing, from the request on.
+const IDLE: Duration = Duration::from_secs(120);
+
+/// How long to wait before each further try, unless the service says how long.
+const PAUSES: [Duration; 3] = [Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(8)];
+
+/// The longest wait that a service may ask for.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// How much of an error's body is read.
+const ERROR_BODY: usize = 64 * 1024;
+
+/// How much of an error's text is passed on.
+const ERROR_TEXT: usize = 1024;
+
+/// The service, and our token for it.
+pub(crate) struct Client {
+    authority: String,
+    path: String,
+    token: String,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("authority", &self.authority).finish_non_exhaustive()
+    }
+}
+
+/// Why there is no reply.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LlmError {
+    /// The service refused the request, or cannot serve it now.
+    #[error("the model service answered {status}: {message}")]
+    Status { status: u16, message: String, retry_after: Option<Duration> },
+    /// The service reported an error in mid-stream.
+    #[error("the model service broke off its reply: {0}")]
+    Provider(String),
+    /// No connection, or it broke.
+    #[error("the connection to the model service failed: {0}")]
+    Connection(String),
+    /// The stream ended too early.
+    #[error("the model's reply was cut off")]
+    Cut,
+    /// Nothing came for too long.
+    #[error("the model service said nothing for {} s", IDLE.as_secs())]
+    Idle,
+    /// The reply has no end.
+    #[error("the model's reply is too large")]
+    TooLarge,
+    /// The runner takes no events any more.
+    #[error("cannot report: {0}")]
+    Report(#[from] io::Error),
+}
+
+impl LlmError {
+    /// Its kind, for programs.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Status { status: 429, .. } => "llm_rate_limited",
+            Self::Status { status: ..500, .. } | Self::TooLarge => "llm_refused",
+            Self::Status { .. } | Self::Provider(_) | Self::Connection(_) | Self::Cut => "llm_unavailable",
+            Self::Idle => "llm_timeout",
+            Self::Report(_) => "runner_gone",
+        }
+    }
+
+    /// Whether the same request may succeed later.
+    fn is_passing(&self) -> bool {
+        match self {
+            Self::Status { status, .. } => matches!(status, 408 | 409 | 425 | 429 | 500..),
+            Self::Provider(_) | Self::Connection(_) | Self::Cut | Self::Idle => true,
+            Self::TooLarge | Self::Report(_) => false,
+        }
+    }
+
+    /// How long the service wants us to wait.
+    fn wanted_pause(&self) -> Option<Duration> {
+        match self {
+            Self::Status { retry_after, .. } => *retry_after,
+            Self::Provider(_)
+            | Self::Connection(_)
+            | Self::Cut
+            | Self::Idle
+            | Self::TooLarge
+            | Self::Report(_) => None,
+        }
+    }
+}
+
+impl Client {
+    /// A client of the API at `base_url`, such as `http://127.0.0.1:9000/v1`.
+    ///
+    /// # Errors
+    /// A text for people: it is no such URL.
+    pub(crate) fn new(base_url: &str, token: String) -> Result<Self, String> {
+        let uri: Uri = base_url.parse().map_err(|error| format!("OPENAI_BASE_URL: {error}"))?;
+        let authority = uri.authority().ok_or("OPENAI_BASE_URL: it names no host")?.to_string();
+        let path = format!("{}/chat/completions", uri.path().trim_end_matches('/'));
+        Ok(Self { authority, path, token })
+    }
+
+    /// Asks on behalf of `agent`, and passes the text on as it comes. A reply that does not come whole is asked for
+    /// again, a few times: nothing has been done with it yet.
+    ///
+    /// # Errors
+    /// The last of the failures.
+    pub(crate) async fn turn(
+        &self,
+        agent: &str,
+        request: &Value,
+        deltas: &mut Deltas<'_>,
+    ) -> Result<Reply, LlmError> {
+        let mut pauses = PAUSES.into_iter();
+        loop {
+            let error = match self.attempt(agent, request, deltas).await {
+                Ok(reply) => return Ok(reply),
+                Err(error) => error,
+            };
+            let pause = pauses.next().filter(|_| error.is_passing());
+            let Some(pause) = pause else { return Err(error) };
+            deltas.reset(&error.to_string()).await?;
+            sleep(error.wanted_pause().unwrap_or(pause).min(LONGEST_PAUSE)).await;
+        }
+    }
+
+    async fn attempt(
+        &self,
+        agent: &str,
+        request: &Value,
+        deltas: &mut Deltas<'_>,
+    ) -> Result<Reply, LlmError> {
+        let response = timeout_at(Instant::now() + IDLE, self.send(agent, request));
+        let response = response.await.map_err(|_| LlmError::Idle)??;
+        let reply = if response.status().is_success() {
+            read(response.into_body(), deltas).await
+        } else {
+            Err(refusal(response).await)
+        }?;
+        deltas.flush().await?;
+        Ok(reply)
+    }
+
+    async fn send(&self, agent: &str, request: &Value) -> Result<Response<Incoming>, LlmError> {
+        let failed = |error: &dyn fmt::Display| LlmError::Connection(error.to_string());
+        let stream = TcpStream::connect(&self.authority).await.map_err(|error| failed(&error))?;
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(|error| failed(&error))?;
+        // it ends when the response has been read or dropped; its errors come out of the body
+        tokio::spawn(connection);
+        let request = Request::post(&self.path)
+            .header(HOST, &self.authority)
+            .header(AUTHORIZATION, format!("Bearer {}", self.token))
+            .header(CONTENT_TYPE, "application/json")
+            .header("x-mgx-agent", agent)
+            .body(Full::new(Bytes::from(request.to_string())))
+            .map_err(|error| failed(&error))?;
+        sender.send_request(request).await.map_err(|error| failed(&error))
+    }
+}
+
+async fn read(mut body: Incoming, deltas: &mut Deltas<'_>) -> Result<Reply, LlmError> {
+    let (mut events, mut assembly) = (Events::default(), Assembly::default());
+    let mut idle = Instant::now() + IDLE;
+    loop {
+        let due = deltas.due();
+        let frame = tokio::select! {
+            biased;
+            frame = body.frame() => frame,
+            () = sleep_until(due.unwrap_or(idle)), if due.is_some() => {
+                deltas.flush().await?;
+                continue;
+            }
+            () = sleep_until(idle) => return Err(LlmError::Idle),
+        };
+        idle = Instant::now() + IDLE;
+        let Some(frame) = frame else { return assembly.finish().ok_or(LlmError::Cut) };
+        // a broken transfer after the reply's end takes nothing away from it
+        let Ok(frame) = frame else { return assembly.finish().ok_or(LlmError::Cut) };
+        let Ok(bytes) = frame.into_data() else { continue };
+        for data in events.push(&bytes).map_err(|_| LlmError::TooLarge)? {
+            let text = assembly.push(&data).map_err(|bad| match bad {
+                BadChunk::Unreadable(why) => LlmError::Provider(format!("it cannot be read: {why}")),
+                BadChunk::Error(why) => LlmError::Provider(cut(&why, ERROR_TEXT)),
+                BadChunk::TooLarge => LlmError::TooLarge,
+            })?;
+            if !text.is_empty() {
+                deltas.push(&text).await?;
+            }
+        }
+    }
+}
+
+/// The error that an unsuccessful response stands for.
+async fn refusal(response: Response<Incoming>) -> LlmError {
+    let status = response.status().as_u16();
+    let seconds = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+    let retry_after = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let body =
+        timeout_at(Instant::now() + IDLE, Limited::new(response.into_body(), ERROR_BODY).collect()).await;
+    let body = body.ok().and_then(Result::ok).map(|body| body.to_bytes()).unwrap_or_default();
+    let said = match serde_json::from_slice::<Value>(&body) {
+        Ok(body) => message(["error", "detail"].iter().find_map(|key| body.get(key)).unwrap_or(&body)),
+        Err(_) => String::from_utf8_lossy(&body).trim().to_owned(),
+    };
+    LlmError::Status { status, message: cut(&said, ERROR_TEXT), retry_after }
+}

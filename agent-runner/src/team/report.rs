@@ -1,0 +1,193 @@
+//! What the team tells the platform: events and the final claim, over the runner's event socket.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use mgx_agent_runner::protocol::MAX_EVENT;
+use serde_json::{Map, Value, json};
+use tokio::io::AsyncWriteExt;
+use tokio::net::UnixStream;
+use tokio::time::Instant;
+
+/// A text longer than this in an event is cut; the whole of it is in the workspace or in the conversation.
+const TEXT: usize = 4 * 1024;
+
+/// The content of a message is cut at this length.
+const CONTENT: usize = 32 * 1024;
+
+/// A piece of text is passed on when it is this long, in bytes …
+const DELTA: usize = 256;
+
+/// … or this old.
+const DELTA_AGE: Duration = Duration::from_millis(30);
+
+/// The connection to the event socket.
+#[derive(Debug)]
+pub(crate) struct Report {
+    socket: UnixStream,
+}
+
+impl Report {
+    /// Connects to the event socket at `path`.
+    pub(crate) async fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self { socket: UnixStream::connect(path).await? })
+    }
+
+    /// Reports that `agent` did something; waits while nobody takes it.
+    ///
+    /// # Errors
+    /// The runner is gone.
+    pub(crate) async fn event(&mut self, kind: &str, agent: &str, data: Value) -> io::Result<()> {
+        self.line(&json!({ "type": kind, "agent": agent, "data": fitting(data) })).await
+    }
+
+    /// Claims that the team has succeeded, or says why it has not.
+    ///
+    /// # Errors
+    /// The runner is gone.
+    pub(crate) async fn finish(&mut self, error: Option<&str>) -> io::Result<()> {
+        let data = match error {
+            None => json!({ "status": "success" }),
+            Some(error) => json!({ "status": "error", "error": cut(error, TEXT) }),
+        };
+        self.line(&json!({ "type": "finish", "data": data })).await
+    }
+
+    async fn line(&mut self, line: &Value) -> io::Result<()> {
+        self.socket.write_all(format!("{line}\n").as_bytes()).await
+    }
+}
+
+/// The text of a message on its way, gathered so that events stay few.
+#[derive(Debug)]
+pub(crate) struct Deltas<'a> {
+    /// Where to; nowhere for a reply that is not meant for people.
+    report: Option<(&'a mut Report, &'a str)>,
+    text: String,
+    since: Instant,
+    shown: bool,
+}
+
+impl<'a> Deltas<'a> {
+    /// The text of a reply of `agent`.
+    pub(crate) fn of(report: &'a mut Report, agent: &'a str) -> Self {
+        Self { report: Some((report, agent)), ..Self::unseen() }
+    }
+
+    /// The text of a reply that is not shown.
+    pub(crate) fn unseen() -> Self {
+        Self { report: None, text: String::new(), since: Instant::now(), shown: false }
+    }
+
+    /// Adds text.
+    pub(crate) async fn push(&mut self, text: &str) -> io::Result<()> {
+        if self.text.is_empty() {
+            self.since = Instant::now();
+        }
+        self.text.push_str(text);
+        if self.text.len() >= DELTA { self.flush().await } else { Ok(()) }
+    }
+
+    /// When the text that waits must go; none if none waits.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        (!self.text.is_empty()).then(|| self.since + DELTA_AGE)
+    }
+
+    /// Passes on what waits.
+    pub(crate) async fn flush(&mut self) -> io::Result<()> {
+        let text = std::mem::take(&mut self.text);
+        let Some((report, agent)) = self.report.as_mut().filter(|_| !text.is_empty()) else { return Ok(()) };
+        self.shown = true;
+        for piece in pieces(&text, TEXT) {
+            report.event("message_delta", agent, json!({ "delta": piece, "role": "assistant" })).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes back what was passed on since the message began: it begins again, for this `reason`.
+    pub(crate) async fn reset(&mut self, reason: &str) -> io::Result<()> {
+        self.text.clear();
+        match self.report.as_mut().filter(|_| self.shown) {
+            Some((report, agent)) => {
+                self.shown = false;
+                report.event("message_reset", agent, json!({ "reason": cut(reason, TEXT) })).await
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// `text`, or its beginning and how much is missing if it has more than `limit` bytes.
+pub(crate) fn cut(text: &str, limit: usize) -> String {
+    if text.len() <= limit {
+        return text.to_owned();
+    }
+    let end = text.floor_char_boundary(limit);
+    format!("{}… ({} more bytes)", &text[..end], text.len() - end)
+}
+
+/// `data` as an object that fits into an event: long texts are cut, hard if need be.
+fn fitting(data: Value) -> Map<String, Value> {
+    let Value::Object(whole) = data else { return Map::new() };
+    for limit in [TEXT, 256, 32] {
+        let mut short = whole.clone();
+        for (key, value) in &mut short {
+            shorten(
+                value,
+                if key == "content" || key == "output" { limit * (CONTENT / TEXT) } else { limit },
+            );
+        }
+        if serde_json::to_vec(&short).is_ok_and(|data| data.len() <= MAX_EVENT) {
+            return short;
+        }
+    }
+    [("truncated".to_owned(), Value::Bool(true))].into_iter().collect()
+}
+
+fn shorten(value: &mut Value, limit: usize) {
+    match value {
+        Value::String(text) if text.len() > limit => *text = cut(text, limit),
+        Value::Array(values) => values.iter_mut().for_each(|value| shorten(value, limit)),
+        Value::Object(values) => values.values_mut().for_each(|value| shorten(value, limit)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+fn pieces(text: &str, limit: usize) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let (piece, after) = rest.split_at(rest.floor_char_boundary(limit));
+        rest = after;
+        (!piece.is_empty()).then_some(piece)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_of_any_size_becomes_an_event_that_fits() {
+        let size = |data: Value| serde_json::to_vec(&fitting(data)).unwrap().len();
+        let control = "\u{1}".repeat(1_000_000);
+        assert!(
+            size(json!({ "content": control, "tool_calls": [{ "args": control }, { "args": control }] }))
+                <= MAX_EVENT
+        );
+        let many: Vec<_> = (0..100_000).collect();
+        assert_eq!(
+            Value::from(fitting(json!({ "tool_args": { "many": many } }))),
+            json!({ "truncated": true })
+        );
+        let small = json!({ "tool_args": { "path": "x" } });
+        assert_eq!(Value::from(fitting(small.clone())), small);
+    }
+
+    #[test]
+    fn a_cut_text_says_how_much_is_missing() {
+        assert_eq!(cut("short", 5), "short");
+        assert_eq!(cut("aéé", 2), "a… (4 more bytes)");
+        assert_eq!(pieces("aéé", 3).collect::<Vec<_>>(), ["aé", "é"]);
+    }
+}
