@@ -1,0 +1,28 @@
+//! Whatever stands in a request target: a path of plain names that stays below its directory, or a refusal.
+
+#![no_main]
+
+use std::path::{Component, Path};
+
+use libfuzzer_sys::fuzz_target;
+use mgx_apps::WorkspacePath;
+use mgx_apps::path::{MAX_NAME, MAX_PATH};
+
+fuzz_target!(|text: &str| {
+    for path in [WorkspacePath::parse(text), WorkspacePath::from_url(text)].into_iter().flatten() {
+        let plain = path.as_str();
+        assert!(!plain.is_empty() && plain.len() <= MAX_PATH);
+        assert!(Path::new(plain).components().all(|part| matches!(part, Component::Normal(_))));
+        assert!(path.names().all(|name| !name.is_empty() && name.len() <= MAX_NAME));
+        assert!(!plain.contains('\\') && !plain.contains(char::is_control));
+        assert_eq!(path.names().collect::<Vec<_>>().join("/"), plain);
+        assert_eq!(WorkspacePath::parse(plain).as_ref(), Ok(&path));
+        let encoded: String = plain
+            .bytes()
+            .map(|byte| if byte == b'/' { "/".into() } else { format!("%{byte:02X}") })
+            .collect();
+        if let Ok(decoded) = WorkspacePath::from_url(&encoded) {
+            assert_eq!(decoded, path, "what is encoded once is decoded once");
+        }
+    }
+});
