@@ -133,6 +133,7 @@ pub struct Llm {
     pub api_key_file: PathBuf,
     pub max_requests_per_session: Whole<1, 1_000_000>,
     pub max_tokens_per_session: Whole<1, 10_000_000_000>,
+    pub max_requests_per_minute: Whole<1, 100_000>,
     pub retries: Whole<0, 10>,
     pub demo_pace: Time<0, 10_000>,
 }

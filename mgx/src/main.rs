@@ -1,2 +1,10 @@
-//! placeholder
-fn main() {}
+//! The `mgx` program.
+
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    mgx::main()
+}

@@ -53,6 +53,11 @@ pub(super) fn check(config: &mut Config) -> Vec<(String, What)> {
     report("docker.host", url(&config.docker.host, &["unix://", "tcp://", "http://"]));
     report("llm.base_url", url(&config.llm.base_url, &["http://", "https://"]));
     report("log.level", level(&config.log.level));
+    if let Err(error) = config.agents.team() {
+        let text = error.to_string();
+        let (key, rule) = text.split_once(": ").unwrap_or(("agents", &text));
+        report(key, Err(What::Rule(rule.to_owned())));
+    }
     if config.llm.api_key_file.as_os_str().is_empty() {
         report("llm.api_key", plain(&config.llm.api_key));
     } else if config.llm.api_key.get().is_some() {

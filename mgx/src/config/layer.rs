@@ -29,7 +29,7 @@ pub(super) const UNUSED: &[&str] = &["MONGODB_URL", "MONGODB_DB"];
 const UNUSED_PREFIX: &str = "LANGFUSE_";
 
 /// Variables of ours that are no settings.
-const NOT_SETTINGS: &[&str] = &["MGX_CONFIG", "MGX_TOKEN", "MGX_URL", "MGX_LOG"];
+const NOT_SETTINGS: &[&str] = &["MGX_CONFIG", "MGX_TOKEN", "MGX_URL", "MGX_BIN", "MGX_AGENT_RUNNER"];
 
 /// Where a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -35,6 +35,8 @@ pub enum What {
         /// What it may be.
         allowed: String,
     },
+    /// The value breaks this rule.
+    Rule(String),
     /// The value is fine by itself, but not beside another one.
     Conflict(String),
     /// The path cannot be trusted.
@@ -76,6 +78,7 @@ impl fmt::Display for What {
                 f.write_str("unknown key; `mgx config --default` lists every key")
             }
             Self::Value { got, allowed } => write!(f, "got {got}, allowed: {allowed}"),
+            Self::Rule(rule) => f.write_str(rule),
             Self::Conflict(why) => write!(f, "conflict: {why}"),
             Self::UnsafePath(why) => write!(f, "unsafe-path: {why}"),
             Self::WeakSecret(why) => write!(f, "weak-secret: {why}"),

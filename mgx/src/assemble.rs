@@ -1,0 +1,267 @@
+//! The platform, put together: the only place that names concrete types.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::Router;
+use jiff::Timestamp;
+use mgx_api::llm::{
+    LlmConfig, LlmLimits, LlmProxy, PlatformAttempts, ProviderConfig, RetryConfig, TunnelLimits,
+    serve_tunnels,
+};
+use mgx_api::{AdminToken, App, EngineProbe, JobRules, ServeConfig, Streams};
+use mgx_apps::workspaces::{Workspaces, WorkspacesConfig};
+use mgx_apps::{AttemptTokens, JobBlueprint, sessions::Sessions};
+use mgx_runtimes::{Docker, DockerConfig, Limits, Links, Tunnel};
+use mgx_scheduler::Scheduler;
+use mgx_scheduler::clock::Clock;
+use mgx_store::Embedded;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+use crate::config::{Config, RuntimeName};
+use crate::data_dir;
+use crate::image::{AgentImage, WithImage};
+
+/// `uid:gid` of the processes in containers, if the platform runs as root; otherwise they are its own.
+const CONTAINER_USER: u32 = 10_001;
+
+/// Where Docker listens, if nobody says otherwise.
+pub const DOCKER_SOCKET: &str = "unix:///var/run/docker.sock";
+
+/// Connections to the LLM proxy that may wait to be served.
+const TUNNELS: usize = 256;
+
+/// Event streams of one session, and of all of them.
+const STREAMS: (usize, usize) = (32, 1024);
+
+/// How often a missing engine is looked for.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+
+/// A platform that is ready to serve.
+#[derive(Debug)]
+pub struct Platform {
+    /// Every route.
+    pub router: Router,
+    /// What the door bears.
+    pub door: ServeConfig,
+    /// Ends the event streams, and with them the server.
+    pub closing: CancellationToken,
+    scheduler: Scheduler,
+    store: Arc<Embedded>,
+    tunnels: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Platform {
+    /// Opens the store, takes up what an earlier process left, and gets ready to serve. The engine may be missing.
+    ///
+    /// # Errors
+    /// What the operator has to change.
+    pub async fn assemble(config: &Config) -> anyhow::Result<Self> {
+        let data = &config.server.data_dir;
+        data_dir::make(data).with_context(|| format!("cannot make the data directory {}", data.display()))?;
+        let token = data_dir::admin_token(data)?;
+        let store = Arc::new(Embedded::open(&config.store.path, Timestamp::now())?);
+        let (tunnels_in, tunnels_out) = mpsc::channel(TUNNELS);
+        let runtime = runtime(config, store.instance(), tunnels_in)?;
+        let tokens = AttemptTokens::load_or_create(&data.join("attempt.key"))?;
+        let sessions = Sessions::new(store.clone(), workspaces(config)?);
+        let blueprint = JobBlueprint {
+            sessions: sessions.clone(),
+            tokens: tokens.clone(),
+            image: config.agent.image.clone(),
+            team: config.agents.team()?,
+        };
+        let scheduler = Scheduler::start(
+            scheduler_config(config),
+            Clock::starting_at(Timestamp::now()),
+            store.clone(),
+            runtime.clone(),
+            Arc::new(blueprint),
+        )
+        .await?;
+        let attempts = Arc::new(PlatformAttempts { tokens, scheduler: scheduler.clone() });
+        let proxy = LlmProxy::new(llm_config(config), attempts, store.clone())?;
+        let closing = CancellationToken::new();
+        let platform = Self {
+            router: mgx_api::router(App {
+                scheduler: scheduler.clone(),
+                sessions: sessions.clone(),
+                engine: EngineProbe::new(runtime.clone()),
+                token: AdminToken::new(&token),
+                rules: rules(config),
+                streams: Streams::new(STREAMS.0, STREAMS.1),
+                closing: closing.clone(),
+            }),
+            door: ServeConfig { drain: config.server.drain.duration(), ..ServeConfig::standard() },
+            closing,
+            scheduler,
+            store,
+            tunnels: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        };
+        platform.serve_tunnels(tunnels_out, proxy);
+        platform.prepare(runtime, sessions);
+        Ok(platform)
+    }
+
+    /// Resolves when the store cannot be trusted any more, and says why.
+    pub async fn failed(&self) -> String {
+        self.store.failed().await
+    }
+
+    /// Refuses new jobs and ends the event streams; what is being answered is answered.
+    pub fn drain(&self) {
+        self.scheduler.drain();
+        self.closing.cancel();
+    }
+
+    /// Lets go of everything, within `patience`. Containers go on running.
+    pub async fn shut_down(self, patience: Duration) {
+        self.drain();
+        self.scheduler.shut_down(patience).await;
+        self.tunnels.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(patience, self.tasks.wait()).await.is_err() {
+            info!("shutting down before every connection to the model has ended");
+        }
+        self.store.close().await;
+    }
+
+    /// Serves the LLM proxy to the containers.
+    fn serve_tunnels(&self, tunnels: mpsc::Receiver<Tunnel>, proxy: LlmProxy) {
+        info!(model = proxy.default_model(), demo = proxy.is_demo(), "the model that agents speak to");
+        let ended = self.tunnels.child_token();
+        self.tasks.spawn(serve_tunnels(tunnels, proxy, TunnelLimits::default(), ended));
+    }
+
+    /// What need not be waited for: the image, as soon as the engine is there, and leftovers of a crash.
+    fn prepare(&self, runtime: Arc<WithImage>, sessions: Sessions) {
+        let closing = self.closing.clone();
+        self.tasks.spawn(async move {
+            let prepare = async {
+                while let Err(error) = runtime.prepare().await {
+                    warn!(%error, "the agent image is not ready; jobs wait");
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                }
+            };
+            tokio::select! {
+                () = prepare => {}
+                () = closing.cancelled() => {}
+            }
+        });
+        self.tasks.spawn(async move {
+            match sessions.workspaces().sweep().await {
+                Ok(0) => {}
+                Ok(count) => info!(count, "cleared away workspaces that a crash left half made"),
+                Err(error) => warn!(%error, "cannot clear away what a crash may have left"),
+            }
+        });
+    }
+}
+
+/// The engine's address.
+pub fn docker_host(config: &Config) -> String {
+    if config.docker.host.is_empty() { DOCKER_SOCKET.to_owned() } else { config.docker.host.clone() }
+}
+
+/// `uid:gid` of the processes in containers.
+pub fn container_user() -> String {
+    let (uid, gid) = owner();
+    format!("{uid}:{gid}")
+}
+
+fn owner() -> (u32, u32) {
+    let uid = rustix::process::geteuid();
+    if uid.is_root() {
+        (CONTAINER_USER, CONTAINER_USER)
+    } else {
+        (uid.as_raw(), rustix::process::getegid().as_raw())
+    }
+}
+
+fn runtime(config: &Config, instance: &str, tunnels: mpsc::Sender<Tunnel>) -> anyhow::Result<Arc<WithImage>> {
+    let links = links(config, instance, tunnels)?;
+    match config.runtime {
+        RuntimeName::Docker => {
+            let docker = DockerConfig {
+                host: docker_host(config),
+                instance: instance.to_owned(),
+                user: container_user(),
+            };
+            let docker = Arc::new(Docker::connect(docker, links));
+            Ok(Arc::new(WithImage::new(docker, AgentImage::of(config))))
+        }
+    }
+}
+
+/// The runner links: in the data directory, or where the system keeps sockets if that path is too long for one.
+fn links(config: &Config, instance: &str, tunnels: mpsc::Sender<Tunnel>) -> anyhow::Result<Links> {
+    let in_data = config.server.data_dir.join("links");
+    let name = format!("mgx-{instance}");
+    let run = match std::env::var_os("XDG_RUNTIME_DIR") {
+        Some(dir) if !rustix::process::geteuid().is_root() => PathBuf::from(dir).join(&name),
+        Some(_) | None => PathBuf::from("/run").join(&name),
+    };
+    match Links::new(&in_data, tunnels.clone()) {
+        Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => {
+            info!(directory = %run.display(), "the data directory's path is too long for sockets");
+            Links::new(&run, tunnels).with_context(|| format!("cannot make {}: {error}", run.display()))
+        }
+        links => links.with_context(|| format!("cannot make {}", in_data.display())),
+    }
+}
+
+fn workspaces(config: &Config) -> anyhow::Result<Workspaces> {
+    let root = config.workspaces.root.clone();
+    let host_root = Some(config.workspaces.host_root.clone()).filter(|host| *host != root);
+    let max_file_bytes = config.workspaces.max_file.bytes();
+    Ok(Workspaces::with_config(WorkspacesConfig { root, host_root, owner: owner(), max_file_bytes })?)
+}
+
+fn scheduler_config(config: &Config) -> mgx_scheduler::config::Config {
+    mgx_scheduler::config::Config {
+        max_running: config.scheduler.max_running.count(),
+        max_queued: config.scheduler.max_queued.count(),
+        grace: config.agent.grace.duration(),
+        start_tries: config.scheduler.start_tries.small(),
+        reap_every: config.scheduler.reap_every.duration(),
+    }
+}
+
+fn rules(config: &Config) -> JobRules {
+    let agent = &config.agent;
+    let pids = agent.pids.small();
+    JobRules {
+        default_limits: Limits { memory_bytes: agent.memory.bytes(), cpu_quota: agent.cpu_quota.get(), pids },
+        max_limits: Limits {
+            memory_bytes: agent.max_memory.bytes(),
+            cpu_quota: agent.max_cpu_quota.get(),
+            pids,
+        },
+        default_timeout_s: agent.timeout.seconds(),
+        max_timeout_s: agent.max_timeout.seconds(),
+    }
+}
+
+fn llm_config(config: &Config) -> LlmConfig {
+    let llm = &config.llm;
+    let base_url = Some(llm.base_url.clone()).filter(|url| !url.is_empty());
+    LlmConfig {
+        provider: ProviderConfig::of(base_url, llm.api_key.get().cloned()),
+        default_model: config.agents.default_model.clone(),
+        models: Vec::new(),
+        limits: LlmLimits {
+            max_requests: llm.max_requests_per_session.get(),
+            max_tokens: llm.max_tokens_per_session.get(),
+            requests_per_minute: llm.max_requests_per_minute.small(),
+        },
+        retry: RetryConfig { tries: llm.retries.count() + 1, ..RetryConfig::default() },
+        demo_pace: llm.demo_pace.duration(),
+    }
+}

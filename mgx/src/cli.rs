@@ -1,0 +1,183 @@
+//! The command line: what can be typed, and what each command needs before it can run.
+
+mod bench;
+mod client;
+mod doctor;
+mod down;
+mod events;
+mod feed;
+mod images;
+mod out;
+mod ps;
+mod run;
+mod screen;
+mod settings;
+mod sse;
+mod transcript;
+mod up;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::config::{self, Inputs, Loaded};
+use client::{Client, Server};
+use out::{Failure, Outcome};
+
+const EXAMPLES: &str = "\
+Examples:
+  mgx up --detach                                    start the platform in the background
+  mgx run \"Create a landing page for a bakery\"       let the agents work, and watch them
+  mgx ps                                             what waits and what runs
+  mgx events SESSION --follow                        watch a session again
+  mgx doctor                                         what is wrong with this machine, and the remedy
+  mgx config --default > mgx.toml                    settings of one's own, from the defaults
+
+Exit codes: 0 success, 1 failure, 2 wrong usage, 78 wrong configuration; of `run` also 124 timed out and
+130 cancelled or left.";
+
+/// Teams of LLM agents build web apps in containers of your own.
+#[derive(Debug, Parser)]
+#[command(name = "mgx", version, after_help = EXAMPLES, max_term_width = 110, propagate_version = false)]
+struct Cli {
+    /// The configuration; by default MGX_CONFIG, ./mgx.toml or /etc/mgx/mgx.toml.
+    #[arg(long, global = true, value_name = "PATH")]
+    config: Option<PathBuf>,
+    /// What containers run in, instead of what the configuration says.
+    #[arg(long, global = true, value_name = "NAME")]
+    runtime: Option<String>,
+    #[command(flatten)]
+    server: Server,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve, in the foreground or in the background.
+    Up(up::Args),
+    /// Stop the server that runs in the background. Containers go on and are taken up at the next start.
+    Down,
+    /// Let the agents work on a prompt, and watch them.
+    #[command(after_help = run::EXAMPLES)]
+    Run(run::Args),
+    /// List jobs.
+    Ps(ps::Args),
+    /// Show what happened in a session.
+    Events(events::Args),
+    /// End a job, whatever its state.
+    Cancel(ps::CancelArgs),
+    /// Look for what is wrong with this machine, and say how to put it right.
+    Doctor(doctor::Args),
+    /// Show every setting and where its value comes from.
+    Config(settings::Args),
+    /// Build the agent image unless it is there.
+    Images,
+    /// Measure.
+    #[command(subcommand)]
+    Bench(bench::Command),
+    /// Print the completions of a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the version.
+    Version,
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    // TLS takes its cryptography from ring; whoever installed another provider before keeps it.
+    rustls::crypto::ring::default_provider().install_default().ok();
+    match dispatch(Cli::parse()) {
+        Ok(code) => code,
+        Err(Failure { code, message }) => {
+            out::note(format_args!("mgx: {message}"));
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> Outcome {
+    match &cli.command {
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "mgx", &mut text);
+            out::line(String::from_utf8_lossy(&text).trim_end());
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Version => {
+            out::line(format_args!("mgx {}", env!("CARGO_PKG_VERSION")));
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Config(args) => {
+            if let Some(text) = args.fixed() {
+                out::line(text.trim_end());
+                return Ok(ExitCode::SUCCESS);
+            }
+        }
+        Command::Up(_)
+        | Command::Down
+        | Command::Run(_)
+        | Command::Ps(_)
+        | Command::Events(_)
+        | Command::Cancel(_)
+        | Command::Doctor(_)
+        | Command::Images
+        | Command::Bench(_) => {}
+    }
+    let loaded = load(&cli)?;
+    match cli.command {
+        Command::Up(args) => up::run(loaded, &args),
+        Command::Config(args) => settings::run(&loaded, &args),
+        Command::Bench(command) => bench::run(loaded.config, &command),
+        command => asynchronous(command, &cli.server, &loaded),
+    }
+}
+
+fn asynchronous(command: Command, server: &Server, loaded: &Loaded) -> Outcome {
+    let config = &loaded.config;
+    let client = || Client::new(server, config);
+    up::current_thread()?.block_on(async {
+        match command {
+            Command::Run(args) => Box::pin(run::run(&client()?, &args)).await,
+            Command::Ps(args) => ps::run(&client()?, &args).await,
+            Command::Events(args) => events::run(&client()?, &args).await,
+            Command::Cancel(args) => ps::cancel(&client()?, &args).await,
+            Command::Doctor(args) => Box::pin(doctor::run(loaded, &args)).await,
+            Command::Images => images::run(config).await,
+            Command::Down => down::run(config).await,
+            Command::Up(_)
+            | Command::Config(_)
+            | Command::Bench(_)
+            | Command::Completions { .. }
+            | Command::Version => Ok(ExitCode::SUCCESS),
+        }
+    })
+}
+
+fn load(cli: &Cli) -> Result<Loaded, Failure> {
+    let flag = |name: &str, key: &str, value: String| (name.to_owned(), key.to_owned(), value);
+    let mut flags = Vec::new();
+    flags.extend(cli.runtime.iter().map(|name| flag("--runtime", "runtime", name.clone())));
+    if let Command::Up(args) = &cli.command {
+        flags.extend(args.listen.iter().map(|listen| flag("--listen", "server.listen", listen.clone())));
+        flags.extend(args.data_dir.iter().map(|dir| flag("--data-dir", "server.data_dir", dir.clone())));
+    }
+    let inputs = Inputs::of_process(cli.config.clone(), flags)
+        .map_err(|error| Failure::new(format!("there is no working directory: {error}")))?;
+    config::load(&inputs).map_err(|problems| {
+        Failure::with(config::EXIT, format!("the configuration is wrong, nothing was started\n{problems}"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

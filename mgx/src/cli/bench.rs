@@ -1,0 +1,177 @@
+//! `mgx bench`: how long a start takes, beside the engine's own floor, measured in turns in one run.
+
+mod floor;
+mod trial;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::out::{self, Failure, Outcome};
+use super::up;
+use crate::config::{Config, RuntimeName};
+use crate::serve::Serving;
+use floor::Floor;
+use trial::Trial;
+
+/// What to measure.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// From POST to the first event of an agent on the stream; and from the agent's end to the end on the stream.
+    Start(Args),
+}
+
+/// How much.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// How many times.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    n: u16,
+    /// One JSON object, nothing else.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Measures.
+pub(crate) fn run(config: Config, command: &Command) -> Outcome {
+    let Command::Start(args) = command;
+    up::serving_runtime()?
+        .block_on(Box::pin(start(config, args)))
+        .map_err(|error| Failure::new(format!("{error:#}")))
+}
+
+async fn start(mut config: Config, args: &Args) -> anyhow::Result<ExitCode> {
+    let dir = scratch()?;
+    config.server.listen = ([127, 0, 0, 1], 0).into();
+    config.server.data_dir = dir.0.join("data");
+    config.store.path = config.server.data_dir.join("mgx.db");
+    config.workspaces.root = config.server.data_dir.join("workspaces");
+    config.workspaces.host_root.clone_from(&config.workspaces.root);
+    let runtime = match config.runtime {
+        RuntimeName::Docker => "docker",
+    };
+    let serving = Serving::start(config.clone()).await?;
+    let address = serving.address();
+    let shutdown = CancellationToken::new();
+    let measuring = async {
+        let measured = measure(&config, address, args).await;
+        shutdown.cancel();
+        measured
+    };
+    let (served, measured) = tokio::join!(serving.until(shutdown.clone()), measuring);
+    let samples = measured?;
+    served?;
+    let report = samples.report(runtime);
+    if args.json {
+        out::line(report);
+    } else {
+        samples.show(runtime);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn measure(config: &Config, address: std::net::SocketAddr, args: &Args) -> anyhow::Result<Samples> {
+    let floor = Floor::new(config).await?;
+    let trial = Trial::new(config, address)?;
+    // The first of each pays for what all others find warm.
+    trial.once(0).await?;
+    floor.once(0).await?;
+    let mut samples = Samples::default();
+    for round in 1..=u32::from(args.n) {
+        let (tti, finish) = trial.once(round).await?;
+        samples.tti.push(tti);
+        samples.finish.push(finish);
+        samples.floor.push(floor.once(round).await?);
+        if !args.json {
+            out::note(format_args!("{round}/{}", args.n));
+        }
+    }
+    Ok(samples)
+}
+
+#[derive(Debug, Default)]
+struct Samples {
+    tti: Vec<Duration>,
+    floor: Vec<Duration>,
+    finish: Vec<Duration>,
+}
+
+impl Samples {
+    /// What each start cost beyond the floor that was measured right after it.
+    fn overhead(&self) -> Vec<f64> {
+        self.tti.iter().zip(&self.floor).map(|(tti, floor)| ms(*tti) - ms(*floor)).collect()
+    }
+
+    fn rows(&self) -> [(&'static str, Vec<f64>); 4] {
+        let all = |samples: &[Duration]| samples.iter().copied().map(ms).collect();
+        [
+            ("tti_ms", all(&self.tti)),
+            ("engine_floor_ms", all(&self.floor)),
+            ("overhead_ms", self.overhead()),
+            ("finish_ms", all(&self.finish)),
+        ]
+    }
+
+    fn report(&self, runtime: &str) -> Value {
+        let mut report = json!({ "runtime": runtime, "n": self.tti.len() });
+        for (name, samples) in self.rows() {
+            report[name] = json!({ "p50": percentile(&samples, 50), "p99": percentile(&samples, 99) });
+        }
+        report
+    }
+
+    fn show(&self, runtime: &str) {
+        out::line(format_args!("{runtime}, {} starts        p50       p99", self.tti.len()));
+        for (name, samples) in self.rows() {
+            out::line(format_args!(
+                "{name:<16} {:>8.1} {:>9.1}",
+                percentile(&samples, 50),
+                percentile(&samples, 99)
+            ));
+        }
+    }
+}
+
+/// The nearest-rank percentile, to a tenth.
+fn percentile(samples: &[f64], percent: usize) -> f64 {
+    let mut sorted = samples.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let rank = (sorted.len() * percent).div_ceil(100).max(1);
+    sorted.get(rank - 1).map_or(0.0, |value| (value * 10.0).round() / 10.0)
+}
+
+fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}
+
+/// A directory for one run, gone when it is over.
+struct Scratch(std::path::PathBuf);
+
+fn scratch() -> anyhow::Result<Scratch> {
+    let dir = std::env::temp_dir().join(format!("mgx-bench-{}", std::process::id()));
+    std::os::unix::fs::DirBuilderExt::mode(&mut std::fs::DirBuilder::new(), 0o700).create(&dir)?;
+    Ok(Scratch(dir))
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            out::note(format_args!("cannot remove {}: {error}", self.0.display()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_samples() {
+        let samples: Vec<f64> = (1..=100).map(f64::from).collect();
+        assert_eq!((percentile(&samples, 50), percentile(&samples, 99)), (50.0, 99.0));
+        assert_eq!((percentile(&[3.0], 50), percentile(&[3.0], 99), percentile(&[], 50)), (3.0, 3.0, 0.0));
+        assert_eq!(percentile(&[1.0, 2.0, 30.0], 99), 30.0);
+    }
+}

@@ -1,0 +1,98 @@
+//! `mgx doctor`: what is wrong with this machine, and the remedy of each finding.
+
+mod engine;
+mod host;
+
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use super::out::{self, Outcome};
+use crate::config::Loaded;
+
+/// How to report.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// One JSON object on each line.
+    #[arg(long)]
+    json: bool,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Finding {
+    check: &'static str,
+    verdict: Verdict,
+    what: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remedy: Option<String>,
+}
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Verdict {
+    /// As it should be.
+    Ok,
+    /// It works, but.
+    Warn,
+    /// Jobs cannot run.
+    Fail,
+}
+
+impl Finding {
+    fn ok(check: &'static str, what: impl Into<String>) -> Self {
+        Self { check, verdict: Verdict::Ok, what: what.into(), remedy: None }
+    }
+
+    fn warn(check: &'static str, what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { check, verdict: Verdict::Warn, what: what.into(), remedy: Some(remedy.into()) }
+    }
+
+    fn fail(check: &'static str, what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { check, verdict: Verdict::Fail, what: what.into(), remedy: Some(remedy.into()) }
+    }
+}
+
+/// Looks at everything.
+pub(crate) async fn run(loaded: &Loaded, args: &Args) -> Outcome {
+    let mut findings = vec![settings(loaded)];
+    findings.extend(loaded.unused.iter().map(|name| {
+        Finding::warn(
+            "settings",
+            format!("{name} is read, not used yet"),
+            "unset it, or leave it: it does no harm",
+        )
+    }));
+    findings.extend(engine::look(&loaded.config).await);
+    findings.extend(host::look(&loaded.config).await);
+    for finding in &findings {
+        if args.json {
+            out::line(serde_json::to_string(finding).unwrap_or_default());
+        } else {
+            show(finding);
+        }
+    }
+    let failed = findings.iter().any(|finding| finding.verdict == Verdict::Fail);
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn settings(loaded: &Loaded) -> Finding {
+    let file = loaded
+        .file
+        .as_ref()
+        .map_or_else(|| "the built-in defaults".to_owned(), |path| path.display().to_string());
+    Finding::ok("settings", file)
+}
+
+fn show(finding: &Finding) {
+    let verdict = match finding.verdict {
+        Verdict::Ok => console::style("ok  ").green(),
+        Verdict::Warn => console::style("warn").yellow(),
+        Verdict::Fail => console::style("FAIL").red().bold(),
+    };
+    out::line(format_args!("{verdict}  {:<9} {}", finding.check, out::harmless(&finding.what)));
+    if let Some(remedy) = &finding.remedy {
+        out::line(format_args!("      {:<9} → {remedy}", ""));
+    }
+}

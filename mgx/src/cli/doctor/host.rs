@@ -1,0 +1,139 @@
+//! The machine: disk, limits, ports, certificates, and who may read what.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use rustix::process::{Resource, getrlimit};
+use tokio::net::TcpListener;
+
+use super::super::client::{Client, url};
+use super::Finding;
+use crate::config::{Config, show_size};
+use crate::data_dir;
+use crate::image::AgentImage;
+
+/// Files and sockets that the platform may need at a time.
+const FILES: u64 = 4096;
+
+/// Free disk below which a warning is due, in bytes; a tenth of it is not enough for anything.
+const FREE: u64 = 5 << 30;
+
+/// Looks at it.
+pub(super) async fn look(config: &Config) -> Vec<Finding> {
+    let mut findings = vec![files(), disk(&config.server.data_dir), port(config).await, ca(config)];
+    findings.extend(private(&config.server.data_dir));
+    findings.push(model(config));
+    findings
+}
+
+fn files() -> Finding {
+    match getrlimit(Resource::Nofile).current {
+        Some(limit) if limit < FILES => Finding::warn(
+            "limits",
+            format!("{limit} open files at most"),
+            format!("raise it to {FILES}: `ulimit -n`, or LimitNOFILE="),
+        ),
+        Some(limit) => Finding::ok("limits", format!("{limit} open files")),
+        None => Finding::ok("limits", "any number of open files"),
+    }
+}
+
+fn disk(data: &Path) -> Finding {
+    let there = data.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
+    match rustix::fs::statvfs(there) {
+        Ok(stat) => {
+            let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+            let what = format!("{} free below {}", show_size(free >> 20 << 20), there.display());
+            let remedy = "free some, or set server.data_dir to a larger disk";
+            match free {
+                free if free < FREE / 10 => Finding::fail("disk", what, remedy),
+                free if free < FREE => Finding::warn("disk", what, remedy),
+                _ => Finding::ok("disk", what),
+            }
+        }
+        Err(error) => Finding::fail(
+            "disk",
+            format!("{}: {error}", there.display()),
+            "set server.data_dir to another place",
+        ),
+    }
+}
+
+async fn port(config: &Config) -> Finding {
+    let listen = config.server.listen;
+    if let Ok(Some(pid)) = data_dir::server(&config.server.data_dir) {
+        let client = Client::of(url(config), String::new().into());
+        let answer = match &client {
+            Ok(client) => client.readiness().await,
+            Err(_) => None,
+        };
+        return match answer {
+            Some((true, _)) => Finding::ok("server", format!("{} is ready (process {pid})", url(config))),
+            Some((false, _)) => Finding::warn(
+                "server",
+                format!("{} is up, but not ready", url(config)),
+                "see the findings above, and its log",
+            ),
+            None => Finding::fail(
+                "server",
+                format!("process {pid} does not answer at {listen}"),
+                "look at its log, then `mgx down`",
+            ),
+        };
+    }
+    match TcpListener::bind(listen).await {
+        Ok(_) => Finding::ok("server", format!("not up; {listen} is free (`mgx up --detach`)")),
+        Err(error) => Finding::fail(
+            "server",
+            format!("{listen}: {error}"),
+            "free it, or set server.listen to another port",
+        ),
+    }
+}
+
+fn ca(config: &Config) -> Finding {
+    match AgentImage::of(config).ca_bundle {
+        Some(path) => Finding::ok("tls", format!("certificate authorities in {}", path.display())),
+        None => Finding::warn("tls", "no certificate authorities found", "`apt-get install ca-certificates`"),
+    }
+}
+
+/// Files that must be nobody else's.
+fn private(data: &Path) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (name, mask) in [("", 0o022), (data_dir::TOKEN, 0o077), ("attempt.key", 0o077), ("mgx.db", 0o077)] {
+        let path = data.join(name);
+        let Ok(found) = path.symlink_metadata() else { continue };
+        let mode = found.mode() & 0o7777;
+        if mode & mask != 0 {
+            let remedy = format!("chmod {} {}", if name.is_empty() { "go-w" } else { "600" }, path.display());
+            findings.push(Finding::fail(
+                "private",
+                format!("{} has mode {mode:04o}", path.display()),
+                remedy,
+            ));
+        }
+    }
+    if findings.is_empty() && data.exists() {
+        findings.push(Finding::ok("private", format!("{} is its owner's alone", data.display())));
+    }
+    findings
+}
+
+fn model(config: &Config) -> Finding {
+    let llm = &config.llm;
+    match (llm.base_url.as_str(), llm.api_key.get()) {
+        ("", None) => Finding::warn(
+            "model",
+            "no provider is set: the built-in demo model answers, from a script",
+            "set OPENAI_API_KEY, and OPENAI_BASE_URL for another provider",
+        ),
+        ("", Some(_)) => {
+            Finding::ok("model", format!("{} at the key's own provider", config.agents.default_model))
+        }
+        (url, key) => {
+            let key = if key.is_some() { "with a key" } else { "without a key" };
+            Finding::ok("model", format!("{} at {url}, {key}", config.agents.default_model))
+        }
+    }
+}

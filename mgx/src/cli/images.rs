@@ -1,0 +1,30 @@
+//! `mgx images`: the agent image, built from the runner unless it is there.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use mgx_runtimes::Engine;
+use mgx_runtimes::image::Made;
+
+use super::out::{self, Failure, Outcome};
+use crate::assemble::docker_host;
+use crate::config::Config;
+use crate::image::AgentImage;
+
+/// Builds it.
+pub(crate) async fn run(config: &Config) -> Outcome {
+    let image = AgentImage::of(config);
+    if image.runner.is_none() {
+        let message = "there is no runner to build the image from; run `just runner`, or set agent.runner";
+        return Err(Failure::new(message));
+    }
+    let began = Instant::now();
+    let made = image.make(&Engine::new(docker_host(config))).await;
+    let made =
+        match made.map_err(|error| Failure::new(format!("{error}; `mgx doctor` says what is missing")))? {
+            Made::Built => "built",
+            Made::Present => "present",
+        };
+    out::line(format_args!("{}  {made}  {} ms", image.tag, began.elapsed().as_millis()));
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,92 @@
+//! What the command line says: results on standard output, everything about them on standard error.
+
+use std::fmt;
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+/// Writes one line of the result. A reader that has gone (`mgx ps | head -1`) ends the program without a word.
+pub(crate) fn line(text: impl fmt::Display) {
+    if writeln!(io::stdout(), "{text}").is_err() {
+        std::process::exit(0);
+    }
+}
+
+/// Writes one line for the person who waits.
+pub(crate) fn note(text: impl fmt::Display) {
+    // If standard error is gone, nobody waits.
+    writeln!(io::stderr(), "{text}").ok();
+}
+
+/// Whether a person looks at standard output.
+pub(crate) fn is_terminal() -> bool {
+    io::stdout().is_terminal()
+}
+
+/// Why a command ends without success: one sentence with its remedy, and the exit code.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct Failure {
+    pub(crate) code: u8,
+    pub(crate) message: String,
+}
+
+impl Failure {
+    /// A failure with exit code 1.
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self::with(1, message)
+    }
+
+    /// A failure with this exit code.
+    pub(crate) fn with(code: u8, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
+/// How a command ended.
+pub(crate) type Outcome = Result<ExitCode, Failure>;
+
+/// Text of an untrusted origin, fit for a terminal: no control characters but line breaks, so that no model can
+/// move the cursor, set the title or write the clipboard.
+pub(crate) fn harmless(text: &str) -> String {
+    text.chars()
+        .filter_map(|c| match c {
+            '\n' => Some('\n'),
+            '\t' => Some(' '),
+            c if c.is_control() || is_direction(c) => None,
+            c => Some(c),
+        })
+        .collect()
+}
+
+/// Invisible characters that reorder the text around them (Unicode's "Trojan source").
+fn is_direction(c: char) -> bool {
+    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}')
+}
+
+/// The first line of `text`, cut to `width` characters.
+pub(crate) fn short(text: &str, width: usize) -> String {
+    let text = harmless(text.trim());
+    let line = text.lines().next().unwrap_or_default();
+    if line.chars().count() <= width && text.lines().nth(1).is_none() {
+        return line.to_owned();
+    }
+    let kept: String = line.chars().take(width.saturating_sub(1)).collect();
+    format!("{kept}…")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_model_can_steer_the_terminal() {
+        assert_eq!(harmless("a\x1b]52;c;x\x07b\r\n\u{202e}c\td"), "a]52;c;xb\nc d");
+    }
+
+    #[test]
+    fn long_text_is_cut_to_one_line() {
+        assert_eq!(short("abc", 5), "abc");
+        assert_eq!(short("abcdef", 5), "abcd…");
+        assert_eq!(short("ab\ncd", 5), "ab…");
+    }
+}

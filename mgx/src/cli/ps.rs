@@ -1,0 +1,150 @@
+//! `mgx ps` and `mgx cancel`: the jobs, and the end of one.
+
+use std::process::ExitCode;
+
+use comfy_table::Table;
+use comfy_table::presets::NOTHING;
+use jiff::Timestamp;
+use mgx_agent_runner::{Attempt, JobId, SessionId, SlotId};
+use serde_json::Value;
+
+use super::client::Client;
+use super::out::{self, Failure, Outcome, harmless};
+
+/// Which jobs.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Those that have ended too.
+    #[arg(long, short)]
+    all: bool,
+    /// Only of this session.
+    #[arg(long, value_name = "ID")]
+    session: Option<SessionId>,
+    /// At most so many, newest first.
+    #[arg(long, default_value_t = 200, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    limit: u16,
+    /// One JSON object on each line.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Which job to end.
+#[derive(Debug, clap::Args)]
+pub(crate) struct CancelArgs {
+    /// The job; `mgx ps` lists them.
+    job: JobId,
+}
+
+/// States in which a job has a container.
+const IN_A_BOX: [&str; 3] = ["starting", "running", "stopping"];
+
+/// States that are final.
+const ENDED: [&str; 4] = ["succeeded", "failed", "cancelled", "timed_out"];
+
+/// Lists jobs.
+pub(crate) async fn run(client: &Client, args: &Args) -> Outcome {
+    let mut rows = Vec::new();
+    let mut cursor: Option<String> = None;
+    loop {
+        let mut query = vec![("limit", "200".to_owned())];
+        query.extend(args.session.iter().map(|session| ("session", session.to_string())));
+        query.extend(cursor.take().map(|cursor| ("cursor", cursor)));
+        let mut page = client.jobs(&query).await?;
+        cursor = page["next"].as_str().map(str::to_owned);
+        let Value::Array(jobs) = page["jobs"].take() else {
+            return Err(Failure::new("the server's answer is no page of jobs"));
+        };
+        let wanted = |job: &Value| args.all || !ENDED.contains(&text(job, "state"));
+        rows.extend(jobs.into_iter().filter(wanted));
+        if cursor.is_none() || rows.len() >= args.limit.into() {
+            break;
+        }
+    }
+    rows.truncate(args.limit.into());
+    if args.json {
+        rows.iter().for_each(out::line);
+    } else {
+        out::line(table(&rows, Timestamp::now()));
+        if rows.is_empty() && !args.all {
+            out::note("no job is waiting or running; `mgx ps --all` lists those that have ended too");
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Ends a job.
+pub(crate) async fn cancel(client: &Client, args: &CancelArgs) -> Outcome {
+    let Some(job) = client.cancel(args.job).await? else {
+        return Err(Failure::new(format!("there is no job {}; `mgx ps` lists them", args.job)));
+    };
+    out::line(format!(
+        "job {} is {}; its end comes as an event of session {}",
+        args.job,
+        text(&job, "state"),
+        text(&job, "session_id")
+    ));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn table(jobs: &[Value], now: Timestamp) -> Table {
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_header(["JOB", "SESSION", "STATE", "KIND", "AGE", "CONTAINER"]);
+    for job in jobs {
+        let state = match (text(job, "state"), text(job, "reason")) {
+            (state, "") => state.to_owned(),
+            (state, reason) => format!("{state} ({reason})"),
+        };
+        let age =
+            text(job, "queued_at").parse::<Timestamp>().ok().map(|at| age(now.duration_since(at).as_secs()));
+        let cells = [
+            text(job, "job_id").to_owned(),
+            text(job, "session_id").to_owned(),
+            state,
+            text(job, "kind").to_owned(),
+            age.unwrap_or_default(),
+            container(job).unwrap_or_default(),
+        ];
+        table.add_row(cells.map(|cell| harmless(&cell)));
+    }
+    table
+}
+
+/// The name of the container that a job is in.
+fn container(job: &Value) -> Option<String> {
+    let attempt = u32::try_from(job["attempt"].as_u64()?).ok()?;
+    let slot = SlotId::of(text(job, "job_id").parse().ok()?, Attempt(attempt));
+    IN_A_BOX.contains(&text(job, "state")).then(|| format!("mgx-{slot}"))
+}
+
+fn age(seconds: i64) -> String {
+    match seconds {
+        ..60 => format!("{}s", seconds.max(0)),
+        60..3600 => format!("{}m", seconds / 60),
+        3600..86_400 => format!("{}h", seconds / 3600),
+        86_400.. => format!("{}d", seconds / 86_400),
+    }
+}
+
+fn text<'a>(job: &'a Value, key: &str) -> &'a str {
+    job[key].as_str().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn jobs_are_a_table() {
+        let job = |state: &str, reason: Option<&str>| {
+            json!({
+                "job_id": "0193a5b0-0000-7000-8000-000000000001", "session_id": "demo", "state": state, "kind": "agent",
+                "reason": reason, "attempt": 1, "queued_at": "2026-11-22T10:00:00Z"
+            })
+        };
+        let now = "2026-11-22T11:30:00Z".parse().unwrap();
+        let table = table(&[job("running", None), job("failed", Some("oom_killed"))], now).to_string();
+        let table = table.lines().map(str::trim_end).collect::<Vec<_>>().join("\n");
+        insta::assert_snapshot!(table, @r"");
+    }
+}

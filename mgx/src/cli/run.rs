@@ -1,0 +1,219 @@
+//! `mgx run`: a prompt becomes a job, and the job is watched to its end.
+
+use std::process::ExitCode;
+
+use mgx_agent_runner::{JobId, SessionId};
+use mgx_apps::Framework;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader};
+
+use super::client::Client;
+use super::feed::{Event, Feed, Item};
+use super::out::{self, Failure, Outcome};
+use super::screen::Screen;
+use super::transcript::{Change, Transcript, show};
+
+/// Shown below the help.
+pub(crate) const EXAMPLES: &str = "\
+Examples:
+  mgx run \"Create a landing page for a bakery\"
+  mgx run \"Add opening hours\" --session bakery
+  mgx run \"A todo list\" --framework fastapi-vite --json | jq .event_type
+
+Ctrl-C asks whether to cancel the job or to leave it running. Exit codes: 0 success, 1 failure, 2 wrong usage,
+124 timed out, 130 cancelled or left.";
+
+/// What to run.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// What the agents are to do.
+    prompt: String,
+    /// What the app is built with.
+    #[arg(long, default_value = "nextjs", value_name = "nextjs|fastapi-vite")]
+    framework: Framework,
+    /// Goes on with this session; makes it if it is not there.
+    #[arg(long, value_name = "ID")]
+    session: Option<SessionId>,
+    /// Writes every event as one line of JSON, then the result as the last line.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What became of a job that was watched.
+enum Watched {
+    Finished(Transcript),
+    /// The person has left; the job goes on.
+    Detached,
+}
+
+/// Submits the job and watches it.
+pub(crate) async fn run(client: &Client, args: &Args) -> Outcome {
+    let (session, job) = submit(client, args).await?;
+    let screen = if args.json { None } else { Some(Screen::open()) };
+    if let Some(screen) = &screen {
+        screen.line(&format!("session {session}  job {job}"));
+    }
+    match watch(client, &session, job, screen.as_ref()).await? {
+        Watched::Detached => {
+            out::note(format!(
+                "the job goes on; see it with `mgx events {session} --follow`, end it with `mgx cancel {job}`"
+            ));
+            Ok(ExitCode::from(130))
+        }
+        Watched::Finished(transcript) => {
+            if screen.is_some() {
+                summary(&transcript);
+            } else {
+                out::line(result(&session, job, &transcript));
+            }
+            Ok(exit_code(transcript.finish().map_or("", |finish| &finish.status)))
+        }
+    }
+}
+
+/// The exit code of a run that ended with this `finish`.
+pub(crate) fn exit_code(status: &str) -> ExitCode {
+    ExitCode::from(match status {
+        "success" => 0,
+        "timeout" => 124,
+        "stopped" => 130,
+        _ => 1,
+    })
+}
+
+async fn submit(client: &Client, args: &Args) -> Result<(SessionId, JobId), Failure> {
+    if let Some(session) = &args.session
+        && let Some(job) = client.submit(session, &args.prompt).await?
+    {
+        return Ok((session.clone(), id(&job)?));
+    }
+    let mut body = json!({ "framework": args.framework.name(), "prompt": args.prompt });
+    if let Some(session) = &args.session {
+        body["session_id"] = json!(session);
+    }
+    let made = client.create_session(body).await?;
+    let session = made["session_id"].as_str().and_then(|id| id.parse().ok());
+    Ok((session.ok_or_else(|| Failure::new("the server's answer names no session"))?, id(&made["job"])?))
+}
+
+fn id(job: &Value) -> Result<JobId, Failure> {
+    let id = job["job_id"].as_str().and_then(|id| id.parse().ok());
+    id.ok_or_else(|| Failure::new("the server's answer names no job"))
+}
+
+async fn watch(
+    client: &Client,
+    session: &SessionId,
+    job: JobId,
+    screen: Option<&Screen>,
+) -> Result<Watched, Failure> {
+    let mut feed = Feed::new(client, session.clone(), 0);
+    let mut transcript = Transcript::default();
+    let ours = job.to_string();
+    let watched = loop {
+        let item = tokio::select! {
+            item = feed.next() => item?,
+            interrupted = tokio::signal::ctrl_c() => {
+                interrupted.map_err(|error| Failure::new(format!("cannot hear Ctrl-C: {error}")))?;
+                match screen {
+                    Some(screen) if out::is_terminal() && ask(screen).await => {
+                        client.cancel(job).await?;
+                        screen.note("cancelling");
+                        continue;
+                    }
+                    Some(_) | None => break Watched::Detached,
+                }
+            }
+        };
+        match item {
+            Item::Event(event) if event.job.as_deref().is_none_or(|job| job == ours) => {
+                tell(&event, &mut transcript, screen);
+                if transcript.finish().is_some() {
+                    break Watched::Finished(transcript);
+                }
+            }
+            Item::Event(_) => {}
+            Item::Lost => note(screen, "the connection is lost; trying again"),
+            Item::Back => note(screen, &format!("connected again, after event {}", feed.position())),
+            Item::Finished => {
+                return Err(Failure::new("the session has no further events, but the job never finished"));
+            }
+        }
+    };
+    if let Some(screen) = screen {
+        screen.close();
+    }
+    Ok(watched)
+}
+
+fn tell(event: &Event, transcript: &mut Transcript, screen: Option<&Screen>) {
+    let lines = transcript.tell(event);
+    match screen {
+        Some(screen) => {
+            lines.iter().for_each(|line| screen.line(line));
+            screen.doing(transcript.doing());
+        }
+        None => out::line(event.to_json()),
+    }
+}
+
+fn note(screen: Option<&Screen>, text: &str) {
+    match screen {
+        Some(screen) => screen.note(text),
+        None => out::note(text),
+    }
+}
+
+/// Whether the job is to be cancelled. A second Ctrl-C, or an empty answer, means no.
+async fn ask(screen: &Screen) -> bool {
+    screen.close();
+    out::note("Cancel the job (c), or leave and let it go on (Enter, or Ctrl-C again)?");
+    let mut answer = String::new();
+    let mut input = BufReader::new(tokio::io::stdin());
+    tokio::select! {
+        read = input.read_line(&mut answer) => read.is_ok() && answer.trim().eq_ignore_ascii_case("c"),
+        _ = tokio::signal::ctrl_c() => false,
+    }
+}
+
+fn summary(transcript: &Transcript) {
+    let files = transcript.files();
+    if !files.is_empty() {
+        out::line("\nfiles");
+        for (path, change) in files {
+            match change {
+                Change::Written => out::line(format!("  {path}")),
+                Change::Deleted => out::line(format!("  {path} (deleted)")),
+            }
+        }
+    }
+    let used = transcript.used();
+    out::line(format!(
+        "\nmodel   {} requests, {} tokens sent, {} tokens received",
+        used.requests, used.sent, used.received
+    ));
+    if let Some(finish) = transcript.finish() {
+        if let Some(elapsed) = finish.elapsed {
+            out::line(format!("elapsed {}", show(elapsed)));
+        }
+        if let Some(error) = &finish.error {
+            out::line(format!("error   {error}"));
+        }
+        out::line(format!("finish {}", finish.status));
+    }
+}
+
+fn result(session: &SessionId, job: JobId, transcript: &Transcript) -> Value {
+    let used = transcript.used();
+    let finish = transcript.finish();
+    let written = transcript.files().iter().filter(|(_, change)| **change == Change::Written);
+    json!({ "result": {
+        "session_id": session,
+        "job_id": job,
+        "status": finish.map(|finish| &finish.status),
+        "error": finish.and_then(|finish| finish.error.as_ref()),
+        "elapsed_seconds": finish.and_then(|finish| finish.elapsed).map(|elapsed| elapsed.as_secs_f64()),
+        "files": written.map(|(path, _)| path).collect::<Vec<_>>(),
+        "usage": { "requests": used.requests, "prompt_tokens": used.sent, "completion_tokens": used.received },
+    }})
+}

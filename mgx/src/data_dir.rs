@@ -1,0 +1,165 @@
+//! The data directory: what the platform keeps beside its store, and who may run on it.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::rand::{SecureRandom, SystemRandom};
+use rustix::fs::{FlockOperation, flock};
+use rustix::process::{Pid, Signal, kill_process};
+use secrecy::SecretString;
+
+/// The admin token's file.
+pub const TOKEN: &str = "admin.token";
+
+/// The log of a server in the background.
+pub const LOG: &str = "mgx.log";
+
+const PID: &str = "mgx.pid";
+
+/// Makes the directory, for its owner alone, unless it is there.
+///
+/// # Errors
+/// It cannot be made.
+pub fn make(dir: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+/// The admin token; a new one at the first start, readable by its owner alone.
+///
+/// # Errors
+/// It cannot be read or made, or others can read it.
+pub fn admin_token(dir: &Path) -> io::Result<SecretString> {
+    let path = dir.join(TOKEN);
+    match fs::read_to_string(&path) {
+        Ok(text) => {
+            let mode = path.metadata()?.mode() & 0o7777;
+            let wrong = if mode & 0o077 != 0 {
+                format!("has mode {mode:04o}; only its owner may read it (chmod 600)")
+            } else if text.trim().len() < 16 {
+                "holds no token; delete it, and the next start makes a new one".to_owned()
+            } else {
+                return Ok(text.trim().to_owned().into());
+            };
+            Err(io::Error::other(format!("{} {wrong}", path.display())))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let mut random = [0; 32];
+            SystemRandom::new().fill(&mut random).map_err(|_| io::Error::other("no randomness"))?;
+            let token = format!("mgx_admin_{}", URL_SAFE_NO_PAD.encode(random));
+            write_private(&path, &format!("{token}\n"))?;
+            Ok(token.into())
+        }
+        Err(error) => Err(io::Error::new(error.kind(), format!("cannot read {}: {error}", path.display()))),
+    }
+}
+
+/// The log of a server in the background, open for more.
+///
+/// # Errors
+/// It cannot be opened.
+pub fn log(dir: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).mode(0o600).open(dir.join(LOG))
+}
+
+/// Says which process serves this directory, for as long as it is held.
+#[derive(Debug)]
+pub struct PidFile(#[expect(dead_code, reason = "held for its lock")] File);
+
+impl PidFile {
+    /// Writes the number of this process down and keeps the file locked.
+    ///
+    /// # Errors
+    /// Another process serves this directory.
+    pub fn hold(dir: &Path) -> io::Result<Self> {
+        let mut file = open_pid_file(dir, true)?;
+        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            let holder = read_pid(&mut file).map_or_else(String::new, |pid| format!(" (process {pid})"));
+            let message = format!("another mgx{holder} serves {}; stop it with `mgx down`", dir.display());
+            return Err(io::Error::new(io::ErrorKind::AddrInUse, message));
+        }
+        file.set_len(0)?;
+        writeln!(file, "{}", std::process::id())?;
+        Ok(Self(file))
+    }
+}
+
+/// The process that serves this directory, if one does.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn server(dir: &Path) -> io::Result<Option<u32>> {
+    let mut file = match open_pid_file(dir, false) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened?,
+    };
+    match flock(&file, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => Ok(None),
+        Err(_) => Ok(read_pid(&mut file)),
+    }
+}
+
+/// Asks process `pid` to end.
+///
+/// # Errors
+/// It is gone, or belongs to somebody else.
+pub fn terminate(pid: u32) -> io::Result<()> {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    let pid = pid.ok_or_else(|| io::Error::other("the number is no process"))?;
+    kill_process(pid, Signal::TERM).map_err(io::Error::from)
+}
+
+fn open_pid_file(dir: &Path, write: bool) -> io::Result<File> {
+    OpenOptions::new().read(true).write(write).create(write).truncate(false).mode(0o600).open(dir.join(PID))
+}
+
+fn read_pid(file: &mut File) -> Option<u32> {
+    let mut text = String::new();
+    file.rewind().ok()?;
+    file.take(32).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}
+
+/// Writes a file that only its owner can read, wholly or not at all, and never over another.
+fn write_private(path: &Path, text: &str) -> io::Result<()> {
+    let staged = PathBuf::from(format!("{}.{}", path.display(), std::process::id()));
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&staged)?;
+    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+    let linked = written.and_then(|()| fs::hard_link(&staged, path));
+    fs::remove_file(&staged)?;
+    linked
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use secrecy::ExposeSecret;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn the_token_stays_and_is_nobody_elses() {
+        let dir = tempfile::tempdir().unwrap();
+        let token = admin_token(dir.path()).unwrap();
+        assert_eq!(admin_token(dir.path()).unwrap().expose_secret(), token.expose_secret());
+        assert!(token.expose_secret().len() > 40);
+        let path = dir.path().join(TOKEN);
+        assert_eq!(path.metadata().unwrap().mode() & 0o777, 0o600);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(admin_token(dir.path()).unwrap_err().to_string().contains("chmod 600"));
+    }
+
+    #[test]
+    fn one_process_serves_a_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(server(dir.path()).unwrap(), None);
+        let held = PidFile::hold(dir.path()).unwrap();
+        assert_eq!(server(dir.path()).unwrap(), Some(std::process::id()));
+        let refused = PidFile::hold(dir.path()).unwrap_err().to_string();
+        assert!(refused.contains(&std::process::id().to_string()), "{refused}");
+        drop(held);
+        assert_eq!(server(dir.path()).unwrap(), None);
+    }
+}

@@ -1,0 +1,149 @@
+//! A runtime whose agent image is always there: made before the first container, and again if it is gone.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use mgx_agent_runner::SlotId;
+use mgx_agent_runner::protocol::Invocation;
+use mgx_runtimes::image::{Made, agent_image};
+use mgx_runtimes::{
+    ContainerSpec, Docker, Engine, EngineInfo, Listed, Placement, Run, Runtime, RuntimeError,
+    RuntimeErrorKind,
+};
+use tokio::sync::OnceCell;
+use tracing::{info, warn};
+
+use crate::config::Config;
+
+/// Where certificate authorities are found, most particular first.
+const CA_BUNDLES: [&str; 3] =
+    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
+
+/// The largest runner that is read, in bytes.
+const MAX_RUNNER: u64 = 256 * 1024 * 1024;
+
+/// What the agent image is made of.
+#[derive(Debug, Clone)]
+pub struct AgentImage {
+    /// Its name.
+    pub tag: String,
+    /// The static runner, if one was found.
+    pub runner: Option<PathBuf>,
+    /// The certificate authorities, if some were found.
+    pub ca_bundle: Option<PathBuf>,
+}
+
+impl AgentImage {
+    /// What the configuration and this machine say.
+    pub fn of(config: &Config) -> Self {
+        let named = (!config.agent.runner.as_os_str().is_empty()).then(|| config.agent.runner.clone());
+        Self { tag: config.agent.image.clone(), runner: named.or_else(runner_nearby), ca_bundle: ca_bundle() }
+    }
+
+    /// Makes the image unless one of this name and content is there. Without a runner, whatever the engine has under
+    /// this name is left as it is.
+    ///
+    /// # Errors
+    /// The runner cannot be read or is no static program, or the engine does not do it.
+    pub async fn make(&self, engine: &Engine) -> Result<Made, RuntimeError> {
+        let Some(runner) = &self.runner else {
+            warn!(image = self.tag, "no runner to build the agent image from; using what the engine has");
+            return Ok(Made::Present);
+        };
+        let runner = read(runner).await?;
+        let ca_bundle = match &self.ca_bundle {
+            Some(path) => Some(read(path).await?),
+            None => None,
+        };
+        let made = agent_image(engine, &self.tag, &runner, ca_bundle.as_deref(), &[]).await?;
+        if made == Made::Built {
+            info!(image = self.tag, "the agent image has been built");
+        }
+        Ok(made)
+    }
+}
+
+/// Docker with its agent image.
+#[derive(Debug)]
+pub struct WithImage {
+    docker: Arc<Docker>,
+    image: AgentImage,
+    made: OnceCell<()>,
+}
+
+impl WithImage {
+    /// A runtime that makes `image` in the engine of `docker`.
+    pub fn new(docker: Arc<Docker>, image: AgentImage) -> Self {
+        Self { docker, image, made: OnceCell::new() }
+    }
+
+    /// Makes the image if that has not happened yet.
+    ///
+    /// # Errors
+    /// As [`AgentImage::make`].
+    pub async fn prepare(&self) -> Result<(), RuntimeError> {
+        let make = async || self.image.make(self.docker.engine()).await.map(drop);
+        self.made.get_or_try_init(make).await.map(|()| ())
+    }
+}
+
+#[async_trait]
+impl Runtime for WithImage {
+    async fn create(&self, spec: &ContainerSpec, placement: &Placement) -> Result<(), RuntimeError> {
+        self.prepare().await?;
+        match self.docker.create(spec, placement).await {
+            Err(error) if error.kind() == RuntimeErrorKind::ImageMissing && self.image.runner.is_some() => {
+                warn!(image = self.image.tag, "the agent image is gone from the engine; building it again");
+                self.image.make(self.docker.engine()).await?;
+                self.docker.create(spec, placement).await
+            }
+            created => created,
+        }
+    }
+
+    async fn invoke(&self, slot: &SlotId, invocation: Invocation) -> Result<Run, RuntimeError> {
+        self.docker.invoke(slot, invocation).await
+    }
+
+    async fn reattach(&self, slot: &SlotId) -> Result<Run, RuntimeError> {
+        self.docker.reattach(slot).await
+    }
+
+    async fn remove(&self, slot: &SlotId) -> Result<(), RuntimeError> {
+        self.docker.remove(slot).await
+    }
+
+    async fn list(&self) -> Result<Vec<Listed>, RuntimeError> {
+        self.docker.list().await
+    }
+
+    async fn info(&self) -> Result<EngineInfo, RuntimeError> {
+        self.docker.info().await
+    }
+}
+
+/// The runner beside this program, or in the build's `images`.
+fn runner_nearby() -> Option<PathBuf> {
+    let program = std::env::current_exe().ok()?;
+    let beside = program.parent()?;
+    [beside.join("agent-runner"), beside.join("../images/agent-runner")]
+        .into_iter()
+        .find(|path| path.is_file())
+}
+
+fn ca_bundle() -> Option<PathBuf> {
+    let named = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
+    named.into_iter().chain(CA_BUNDLES.map(PathBuf::from)).find(|path| path.is_file())
+}
+
+async fn read(path: &Path) -> Result<Vec<u8>, RuntimeError> {
+    let refused = |error: std::io::Error| {
+        RuntimeError::new(RuntimeErrorKind::Refused, format!("cannot read {}", path.display())).because(error)
+    };
+    let found = tokio::fs::metadata(path).await.map_err(refused)?;
+    if found.len() > MAX_RUNNER {
+        return Err(refused(std::io::Error::other("it is too large to be a part of the image")));
+    }
+    tokio::fs::read(path).await.map_err(refused)
+}
