@@ -107,7 +107,7 @@ impl Target {
         // the kernel's own time stamps are some milliseconds coarse; two versions must never share one
         let now = Timestamp::now();
         let mtime = Timespec { tv_sec: now.as_second(), tv_nsec: i64::from(now.subsec_nanosecond()) };
-        let atime = Timespec { tv_sec: 0, tv_nsec: i64::from(UTIME_OMIT) };
+        let atime = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
         let written = {
             let _alone = self.workspace.alone();
             let found = self.replaceable()?;

@@ -1,7 +1,5 @@
 //! Nothing leads out of a workspace, and nothing in it makes the platform wait.
 
-mod common;
-
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
@@ -9,7 +7,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use common::{House, SECRET, path};
+use crate::house::{House, SECRET, path};
 use mgx_apps::{Condition, EntryKind, FileError, ListQuery};
 use rustix::fs::{CWD, FileType, Mode, RenameFlags, mknodat, renameat_with};
 use tokio::time::timeout;
@@ -157,7 +155,7 @@ async fn a_directory_that_turns_into_a_link_meanwhile_leads_nowhere() {
                     let list = ListQuery { dir: Some(path("flip")), depth: 3, ..ListQuery::default() };
                     match house.workspace.list(list).await {
                         Ok(list) => {
-                            assert!(list.entries.iter().all(|entry| entry.size != SECRET.len() as u64))
+                            assert!(list.entries.iter().all(|entry| entry.size != SECRET.len() as u64));
                         }
                         Err(FileError::Escape | FileError::NotFound) => {}
                         Err(error) => panic!("{error:?}"),

@@ -1,12 +1,10 @@
 //! What a container is told, and what it never is.
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
 
-use common::store::MemoryStore;
+use crate::store::MemoryStore;
 use jiff::Timestamp;
 use mgx_agent_runner::{Attempt, JobId};
 use mgx_apps::{AttemptTokens, Framework, JobBlueprint, NewSession, Sessions, TeamConfig, Workspaces};

@@ -1,12 +1,10 @@
 //! A session and its workspace come and go together, whatever comes in between.
 
-mod common;
-
 use std::fs;
 use std::sync::Arc;
 
-use common::store::MemoryStore;
-use common::{House, path};
+use crate::house::{House, path};
+use crate::store::MemoryStore;
 use mgx_apps::{Framework, NewSession, Opened, SessionError, Sessions, Usage, Workspaces};
 use tempfile::TempDir;
 
@@ -178,7 +176,7 @@ async fn of_two_workspaces_for_one_session_at_once_only_one_stays() {
                 async move { sessions.create(request("ann", "s1", Some("w2"))).await }
             }),
         );
-        let won = [a.unwrap(), b.unwrap()].into_iter().filter(Result::is_ok).count();
+        let won = [a.unwrap(), b.unwrap()].into_iter().flatten().count();
         assert_eq!(won, 1);
         let kept = platform.sessions.get(&"s1".parse().unwrap(), None).await.unwrap().workspace;
         assert!(platform.has(kept.as_str()));

@@ -1,13 +1,11 @@
 //! Files are written wholly or not at all, and nobody's change is lost.
 
-mod common;
-
 use std::collections::HashSet;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
+use crate::house::{House, path};
 use bytes::Bytes;
-use common::{House, path};
 use mgx_apps::{Condition, ETag, FileError, Workspaces, WorkspacesConfig};
 
 #[tokio::test]
@@ -141,7 +139,7 @@ async fn a_file_that_is_too_large_is_refused_as_soon_as_it_is() {
     config.max_file_bytes = 10;
     let workspaces = Workspaces::with_config(config).unwrap();
     fs::create_dir(workspaces.root().join("shop")).unwrap();
-    let workspace = workspaces.workspace(&common::id("shop")).await.unwrap();
+    let workspace = workspaces.workspace(&crate::house::id("shop")).await.unwrap();
     let mut upload = workspace.upload(&path("a"), Condition::Always).await.unwrap();
     upload.write(Bytes::from_static(b"0123456789")).await.unwrap();
     let over = upload.write(Bytes::from_static(b"!")).await;
@@ -160,7 +158,7 @@ async fn a_full_disk_keeps_the_old_file() {
     let _mounted = Mounted::tmpfs(dir.path(), c"size=1m");
     let workspaces = Workspaces::open(dir.path().join("w"), None).unwrap();
     fs::create_dir(workspaces.root().join("shop")).unwrap();
-    let workspace = workspaces.workspace(&common::id("shop")).await.unwrap();
+    let workspace = workspaces.workspace(&crate::house::id("shop")).await.unwrap();
     workspace.write(&path("a"), Bytes::from_static(b"old"), Condition::Always).await.unwrap();
     let big = Bytes::from(vec![b'x'; 2 * 1024 * 1024]);
     let full = workspace.write(&path("a"), big, Condition::Always).await;

@@ -1,12 +1,10 @@
 //! Workspaces appear whole and disappear whole, below a root that is safe.
 
-mod common;
-
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use common::{FRAMEWORKS, House, id, path};
+use crate::house::{FRAMEWORKS, House, id, path};
 use mgx_apps::{Condition, Framework, UnsafeRoot, Workspaces};
 
 #[tokio::test]

@@ -1,9 +1,5 @@
 //! A workspace in a directory of its own, with a file outside of it that nobody may touch.
 
-#![expect(dead_code, reason = "every test program uses a part of it")]
-
-pub(crate) mod store;
-
 use std::fs;
 use std::path::PathBuf;
 
