@@ -22,7 +22,7 @@ use crate::tunnel::Tunnel;
 use crate::{events, oom, output};
 
 /// How long an exit waits for a platform to hear it.
-const LINGER: Duration = Duration::from_secs(3600);
+const LINGER: Duration = Duration::from_hours(1);
 
 /// The grace time when an engine or a person sends SIGTERM to us: engines kill after 10 s.
 const TERM_GRACE: Duration = Duration::from_secs(5);
@@ -99,7 +99,8 @@ async fn attempt(invocation: &Invocation, processes: &mut Processes, spool: &Spo
             exit.oom_kills = oom::kills().saturating_sub(killed_before);
             ended.cancel();
             // readers do not panic, and nobody aborts them
-            (stdout.await.ok(), stderr.await.ok());
+            stdout.await.ok();
+            stderr.await.ok();
             exit.claim = events.await.ok().flatten();
             exit.cause = cause;
             exit.code = processes.status().and_then(WaitStatus::exit_status);

@@ -34,7 +34,7 @@ impl Stop {
 
 /// The instant `wait` after `start`; one far away if the clock cannot say it.
 pub(crate) fn after(start: Instant, wait: Duration) -> Instant {
-    const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
+    const FAR: Duration = Duration::from_hours(365 * 24);
     start + wait.min(FAR)
 }
 

@@ -6,7 +6,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Collected, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, RETRY_AFTER};
@@ -21,13 +21,13 @@ use super::report::{Deltas, cut};
 use super::sse::Events;
 
 /// How long the service may say nothing, from the request on.
-const IDLE: Duration = Duration::from_secs(120);
+const IDLE: Duration = Duration::from_mins(2);
 
 /// How long to wait before each further try, unless the service says how long.
 const PAUSES: [Duration; 3] = [Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(8)];
 
 /// The longest wait that a service may ask for.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
 /// How much of an error's body is read.
 const ERROR_BODY: usize = 64 * 1024;
@@ -219,7 +219,7 @@ async fn refusal(response: Response<Incoming>) -> LlmError {
     let retry_after = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     let body =
         timeout_at(Instant::now() + IDLE, Limited::new(response.into_body(), ERROR_BODY).collect()).await;
-    let body = body.ok().and_then(Result::ok).map(|body| body.to_bytes()).unwrap_or_default();
+    let body = body.ok().and_then(Result::ok).map(Collected::to_bytes).unwrap_or_default();
     let said = match serde_json::from_slice::<Value>(&body) {
         Ok(body) => message(["error", "detail"].iter().find_map(|key| body.get(key)).unwrap_or(&body)),
         Err(_) => String::from_utf8_lossy(&body).trim().to_owned(),

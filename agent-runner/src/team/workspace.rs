@@ -1,5 +1,6 @@
 //! The files of the workspace, and nothing beyond them: no path and no symbolic link leads out.
 
+use std::fmt::Write as _;
 use std::io::{self, Read, Write};
 use std::path::{Component, Path, PathBuf};
 
@@ -84,7 +85,8 @@ impl Workspace {
             return Err(format!("{path} has only {total} lines"));
         }
         if skipped + shown < total {
-            part.push_str(&format!("… (lines {first} to {} of {total})", skipped + shown));
+            // a String takes every write
+            write!(part, "… (lines {first} to {} of {total})", skipped + shown).ok();
         }
         Ok(part)
     }

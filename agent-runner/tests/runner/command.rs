@@ -18,7 +18,7 @@ async fn run(script: &str, slow: bool) -> (Vec<String>, Exit) {
         (invocation.timeout_ms, invocation.grace_ms) = (400, 300);
     }
     control.invoke(&invocation).await;
-    let (events, exit) = control.to_the_end().await;
+    let (events, exit) = control.finish().await;
     assert!(events.iter().map(|event| event.seq).eq(1..=exit.last_seq), "numbered without gaps");
     assert!(runner.gone().await);
     (printed(&events), exit)
@@ -65,7 +65,7 @@ async fn a_command_that_cannot_be_executed_says_why() {
     let mut invocation = runner.invocation(None);
     invocation.argv = vec!["no-such-program".into()];
     control.invoke(&invocation).await;
-    let (_, exit) = control.to_the_end().await;
+    let (_, exit) = control.finish().await;
     assert_eq!((exit.cause, exit.code), (ExitCause::NotStarted, None));
     insta::assert_snapshot!(exit.error.unwrap(), @"cannot execute no-such-program: No such file or directory (os error 2)");
 
@@ -74,7 +74,7 @@ async fn a_command_that_cannot_be_executed_says_why() {
     let mut invocation = runner.invocation(Some("true"));
     invocation.workdir = "/no/such/directory".into();
     control.invoke(&invocation).await;
-    let (_, exit) = control.to_the_end().await;
+    let (_, exit) = control.finish().await;
     assert_eq!((exit.cause, exit.code), (ExitCause::NotStarted, None));
     insta::assert_snapshot!(exit.error.unwrap(), @"cannot enter /no/such/directory: No such file or directory (os error 2)");
 }
@@ -91,9 +91,9 @@ async fn a_stop_lets_a_command_finish_within_its_grace_and_a_second_one_is_harde
         if trap.is_empty() {
             control.send(ToRunner::Stop { grace_ms: 0 }).await;
         }
-        let (events, exit) = control.to_the_end().await;
+        let (events, exit) = control.finish().await;
         assert_eq!(((exit.code, exit.signal), exit.cause), (expected, ExitCause::Stopped));
-let said_goodbye = printed(&events).contains(&"stdout: bye".to_owned());
+        let said_goodbye = printed(&events).contains(&"stdout: bye".to_owned());
         assert_eq!(said_goodbye, !trap.is_empty(), "its last words arrive");
     }
 }
@@ -105,7 +105,7 @@ async fn sigterm_to_the_runner_stops_the_command_and_an_idle_runner_just_goes() 
     control.invoke(&runner.invocation(Some("echo ready; exec sleep 1000"))).await;
     control.event().await;
     runner.signal(Signal::TERM);
-    let (_, exit) = control.to_the_end().await;
+    let (_, exit) = control.finish().await;
     assert_eq!((exit.signal, exit.cause), (Some(15), ExitCause::Stopped));
 
     let runner = Box::start(&[]);
@@ -129,7 +129,7 @@ async fn any_process_of_the_box_can_report_events_and_the_outcome() {
     let finish = b"{\"type\":\"finish\",\"data\":{\"status\":\"error\",\"error\":\"gave up\"}}";
     UnixStream::connect(&socket).unwrap().write_all(finish).unwrap();
     std::fs::write(runner.workspace().join("done"), "").unwrap();
-    let (events, exit) = control.to_the_end().await;
+    let (events, exit) = control.finish().await;
     let mut numbers: Vec<_> = events.iter().map(|event| event.data["number"].as_u64().unwrap()).collect();
     numbers.sort_unstable();
     assert_eq!(
@@ -150,7 +150,7 @@ async fn pid_1_leaves_no_orphan_behind() {
     let script = "setsid sh -c 'trap \"\" TERM; touch escaped; while :; do sleep 1; done' & \
                   until [ -e escaped ]; do sleep 0.01; done; cat /proc/1/cmdline | tr '\\0' ' '; exit 4";
     control.invoke(&runner.invocation(Some(script))).await;
-    let (events, exit) = control.to_the_end().await;
+    let (events, exit) = control.finish().await;
     assert!(printed(&events)[0].ends_with("mgx-agent-runner "), "{:?}", printed(&events));
     assert_eq!((exit.code, exit.cause, exit.error), (Some(4), ExitCause::Ended, None));
     assert!(runner.gone().await);

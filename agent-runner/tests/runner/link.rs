@@ -37,7 +37,7 @@ async fn a_platform_that_dies_again_and_again_hears_every_event_once_and_in_orde
         stored.truncate(resumed);
         stored.push(first);
     }
-    let (rest, exit) = control.to_the_end().await;
+    let (rest, exit) = control.finish().await;
     stored.extend(rest);
     assert!(stored.iter().map(|event| event.seq).eq(1..=LINES));
     let expected: Vec<_> = (1..=LINES).map(|line| format!("stdout: {line}")).collect();
@@ -82,7 +82,7 @@ async fn a_command_waits_when_nobody_takes_its_output_and_goes_on_when_somebody_
     }
     assert!(!runner.workspace().join("done").exists());
     control.send(ToRunner::Ack { seq: 1000 }).await;
-    let (events, exit) = control.to_the_end().await;
+    let (events, exit) = control.finish().await;
     assert!(events.iter().map(|event| event.seq).eq(1001..=LINES));
     assert_eq!(exit.last_seq, LINES);
     assert!(runner.workspace().join("done").exists());
@@ -95,7 +95,7 @@ async fn a_stop_before_there_is_anything_to_stop_means_nothing() {
     control.send(ToRunner::Stop { grace_ms: 0 }).await;
     control.send(ToRunner::Dismiss).await;
     control.invoke(&runner.invocation(Some("echo here"))).await;
-    let (events, exit) = control.to_the_end().await;
+    let (events, exit) = control.finish().await;
     assert_eq!(printed(&events), ["stdout: here"]);
     assert_eq!(exit.code, Some(0));
 }

@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, Response, StatusCode};
 use axum::routing::post;
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -84,19 +84,21 @@ async fn answer(State(script): State<Script>, headers: HeaderMap, body: String) 
         Scripted::Stream(chunks) => (chunks, true),
         Scripted::Cut(chunks) => (chunks, false),
     };
-    let mut text: String = chunks.iter().map(|chunk| format!(": keep-alive\n\ndata: {chunk}\n\n")).collect();
-    if whole {
-        text.push_str("data: [DONE]\n\n");
-    }
-    let mut pieces: Vec<Result<Vec<u8>, std::io::Error>> =
-        text.as_bytes().chunks(7).map(|piece| Ok(piece.to_vec())).collect();
-    if !whole {
-        pieces.push(Err(std::io::Error::other("cut")));
-    }
-    Response::builder()
-        .header("content-type", "text/event-stream")
-        .body(Body::from_stream(stream::iter(pieces)))
-        .unwrap()
+    let last = whole.then(|| "[DONE]".to_owned());
+    let data = chunks.iter().map(Value::to_string).chain(last);
+    let events: Vec<_> = data.map(|data| format!(": keep-alive\n\ndata: {data}\n\n")).collect();
+    let bytes = events.concat().into_bytes();
+    let pieces: Vec<_> = bytes.chunks(7).map(|piece| Ok(piece.to_vec())).collect();
+    let cut = stream::once(async {
+        // a body that has to wait is flushed first, so the pieces are on their way
+        tokio::task::yield_now().await;
+        Err(std::io::Error::other("cut"))
+    });
+    let body = match whole {
+        true => Body::from_stream(stream::iter(pieces)),
+        false => Body::from_stream(stream::iter(pieces).chain(cut)),
+    };
+    Response::builder().header("content-type", "text/event-stream").body(body).unwrap()
 }
 
 /// A chunk with text.

@@ -175,7 +175,7 @@ impl Control {
     }
 
     /// Every event, acknowledged, and the exit, dismissed.
-    pub(crate) async fn to_the_end(&mut self) -> (Vec<AgentEvent>, Exit) {
+    pub(crate) async fn finish(&mut self) -> (Vec<AgentEvent>, Exit) {
         let mut events = Vec::new();
         loop {
             match self.next().await {

@@ -30,7 +30,7 @@ async fn run(roles: Vec<Role>, script: Vec<Scripted>) -> (Box, Vec<AgentEvent>, 
     invocation.team = Team { roles, max_turns: 4 };
     invocation.env.insert("MGX_WORKSPACE_DIR".into(), runner.workspace().display().to_string());
     control.invoke(&invocation).await;
-    let (events, exit) = control.to_the_end().await;
+    let (events, exit) = control.finish().await;
     (runner, events, exit, model.asked())
 }
 
@@ -72,14 +72,14 @@ async fn a_team_builds_a_page_through_its_tools_although_the_service_stumbles() 
             ],
             "tool_calls",
         ),
-        Scripted::Cut(vec![text("It is "), text("a lie")]),
+        Scripted::Cut(vec![text(&"It is a lie. ".repeat(100))]),
         reply(&[text("It is done.")], "stop"),
     ];
     let (runner, events, exit, asked) = run(roles, script).await;
 
     insta::assert_snapshot!("the_events_of_a_team", told(&events));
     assert_eq!(streamed(&events, "architect"), "One page will do.");
-    assert!(streamed(&events, "engineer").ends_with("It is done."));
+    assert!(streamed(&events, "engineer").ends_with("It is a lie. It is done."), "and a reset between");
     assert_eq!(streamed(&events, "router"), "", "the router speaks to no person");
     let page = std::fs::read_to_string(runner.workspace().join("index.html")).unwrap();
     assert_eq!(page, "<h1>Hi</h1>");
