@@ -61,9 +61,10 @@ pub async fn conformance(runtime: &dyn Runtime, kit: &Kit) {
     a_command_is_stopped_gently(runtime, kit).await;
     a_stubborn_command_is_killed_after_the_grace_time(runtime, kit).await;
     a_command_ends_at_its_deadline(runtime, kit).await;
-    a_run_survives_the_platform(runtime, kit).await;
+    a_run_survives_the_platform(kit).await;
     a_death_without_a_word_is_told(runtime, kit).await;
-    the_dead_can_be_taken_up(runtime, kit).await;
+    the_dead_can_be_taken_up(kit).await;
+    whoever_was_not_invoked_says_so_and_can_be(kit).await;
     memory_is_limited(runtime, kit).await;
     let left = runtime.list().await.expect("the engine answers");
     assert_eq!(left, [], "nothing is left over");
@@ -148,28 +149,27 @@ async fn a_command_ends_at_its_deadline(runtime: &dyn Runtime, kit: &Kit) {
     remove(runtime, &slot).await;
 }
 
-async fn a_run_survives_the_platform(runtime: &dyn Runtime, kit: &Kit) {
-    let slot = create(runtime, kit).await;
-    let mut run = invoke(runtime, kit, &slot, Task::Count).await;
-    let first = until_said(&mut run, "3").await;
-    let stored = numbered(&first);
+async fn a_run_survives_the_platform(kit: &Kit) {
+    let first = (kit.again)();
+    let slot = create(&*first, kit).await;
+    let mut run = invoke(&*first, kit, &slot, Task::Count).await;
+    let heard = until_said(&mut run, "3").await;
+    let stored = numbered(&heard);
     run.tell(Command::Ack(stored)).await;
-    drop(run);
+    drop((first, run));
 
     let heir = (kit.again)();
     let mut run = heir.reattach(&slot).await.expect("it still runs");
     let (rest, ended) = finish(&mut run).await;
     let resumed = rest.first().expect("there is more to come").seq;
     assert!(resumed <= stored + 1, "no event is lost: {resumed} after {stored}");
-    let all: Vec<_> = first.into_iter().chain(rest.into_iter().filter(|event| event.seq > stored)).collect();
+    let all: Vec<_> = heard.into_iter().chain(rest.into_iter().filter(|event| event.seq > stored)).collect();
     let exit = reported(ended);
     assert_eq!(exit.last_seq, numbered(&all));
     assert_eq!(exit.code, Some(0));
     assert!(said(&all, "20"), "{all:?}");
     run.tell(Command::Dismiss).await;
     remove(&*heir, &slot).await;
-    // what this handle still holds of the slot
-    runtime.remove(&slot).await.expect("removing again is no error");
 }
 
 async fn a_death_without_a_word_is_told(runtime: &dyn Runtime, kit: &Kit) {
@@ -182,16 +182,31 @@ async fn a_death_without_a_word_is_told(runtime: &dyn Runtime, kit: &Kit) {
     remove(runtime, &slot).await;
 }
 
-async fn the_dead_can_be_taken_up(runtime: &dyn Runtime, kit: &Kit) {
-    let slot = create(runtime, kit).await;
-    let mut run = invoke(runtime, kit, &slot, Task::Sleep).await;
+async fn the_dead_can_be_taken_up(kit: &Kit) {
+    let first = (kit.again)();
+    let slot = create(&*first, kit).await;
+    let mut run = invoke(&*first, kit, &slot, Task::Sleep).await;
     until_said(&mut run, "ready").await;
-    drop(run);
+    drop((first, run));
     (kit.kill)(slot.clone()).await;
     let heir = (kit.again)();
     let mut run = heir.reattach(&slot).await.expect("its remains are there");
     assert_eq!(finish(&mut run).await.1, Ended::Died { code: 137 });
-    remove(runtime, &slot).await;
+    remove(&*heir, &slot).await;
+}
+
+async fn whoever_was_not_invoked_says_so_and_can_be(kit: &Kit) {
+    let first = (kit.again)();
+    let slot = create(&*first, kit).await;
+    drop(first);
+    let heir = (kit.again)();
+    let reattached = heir.reattach(&slot).await;
+    assert_eq!(reattached.expect_err("it has no run").kind(), RuntimeErrorKind::NotInvoked);
+    let mut run = invoke(&*heir, kit, &slot, Task::Hello).await;
+    assert_eq!(reported(finish(&mut run).await.1).code, Some(3));
+    let again = heir.invoke(&slot, invocation((kit.argv)(Task::Hello))).await;
+    assert_eq!(again.expect_err("it serves once").kind(), RuntimeErrorKind::Conflict);
+    remove(&*heir, &slot).await;
 }
 
 async fn memory_is_limited(runtime: &dyn Runtime, kit: &Kit) {

@@ -53,9 +53,12 @@ async fn nothing_but_the_workspace_is_reached_from_inside() {
         for output in run.next(64).await {
             match output {
                 Output::Event(event) => {
-                    text.extend(
-                        event.data.values().filter_map(|value| value.as_str()).filter(|it| it.contains('\t')),
-                    );
+                    for line in
+                        event.data.values().filter_map(|value| value.as_str()).filter(|it| it.contains('\t'))
+                    {
+                        text.push_str(line);
+                        text.push('\n');
+                    }
                 }
                 Output::Ended(ended) => break 'run ended,
             }

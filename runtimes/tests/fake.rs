@@ -1,0 +1,59 @@
+//! The fake does what every runtime must, so what is proved on it holds elsewhere.
+
+use std::time::Duration;
+
+use mgx_agent_runner::protocol::Invocation;
+use mgx_runtimes::conformance::{Kit, Task, conformance};
+use mgx_runtimes::fake::{Act, Birth, OnStop, Script, World};
+use mgx_runtimes::{ContainerSpec, Limits, Network, RuntimeErrorKind};
+
+const MISSING: &str = "missing";
+
+#[tokio::test(start_paused = true)]
+async fn the_fake_does_what_every_runtime_must() {
+    let world = World::new(born, played);
+    let (others, killer) = (world.clone(), world.clone());
+    let kit = Kit {
+        spec: spec("fake"),
+        missing: spec(MISSING),
+        workspace: None,
+        argv: |task| vec![format!("{task:?}")],
+        kill: Box::new(move |slot| {
+            let killer = killer.clone();
+            Box::pin(async move { killer.kill(&slot) })
+        }),
+        again: Box::new(move || Box::new(others.runtime())),
+    };
+    conformance(&world.runtime(), &kit).await;
+    assert_eq!(world.population(), 0);
+}
+
+fn born(spec: &ContainerSpec, _: &mgx_agent_runner::SlotId) -> Birth {
+    match spec.image.as_str() {
+        MISSING => Birth::Fails(Duration::from_millis(1), RuntimeErrorKind::ImageMissing),
+        _ => Birth::Ready(Duration::from_millis(200)),
+    }
+}
+
+fn played(invocation: &Invocation) -> Script {
+    let soon = Duration::from_millis(100);
+    let say = |text: &str| (soon, Act::Say(text.to_owned()));
+    let exit = |code, oom_kills| (soon, Act::Exit { code, oom_kills, claim: None });
+    let task = [Task::Hello, Task::Count, Task::Sleep, Task::Ignore, Task::Devour]
+        .into_iter()
+        .find(|task| format!("{task:?}") == invocation.argv[0])
+        .unwrap();
+    let acts = match task {
+        Task::Hello => vec![say("hello"), exit(3, 0)],
+        Task::Count => (1..=20).map(|number: u32| say(&number.to_string())).chain([exit(0, 0)]).collect(),
+        Task::Sleep | Task::Ignore => vec![say("ready")],
+        Task::Devour => vec![exit(137, 1)],
+    };
+    let on_stop = if task == Task::Ignore { OnStop::Ignores } else { OnStop::Ends(soon) };
+    Script { acts, on_stop }
+}
+
+fn spec(image: &str) -> ContainerSpec {
+    let limits = Limits { memory_bytes: 64 << 20, cpu_quota: 100_000, pids: 64 };
+    ContainerSpec { image: image.to_owned(), limits, network: Network::None }
+}

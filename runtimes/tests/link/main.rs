@@ -1,0 +1,332 @@
+//! The runner link under every kind of weather: reconnections, gaps, floods, strangers and deaths.
+
+mod runner;
+
+use std::future::{pending, ready};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use mgx_agent_runner::protocol::{Exit, FromRunner, MAX_EVENT, SOCKET, ToRunner};
+use mgx_agent_runner::{Attempt, SlotId};
+use mgx_runtimes::conformance::invocation;
+use mgx_runtimes::{Command, Ended, Links, Output, Run, RuntimeErrorKind, Tunnel};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use crate::runner::{Runner, event, exit};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A link of one slot, opened in a directory of its own.
+struct Weather {
+    root: TempDir,
+    links: Links,
+    tunnels: mpsc::Receiver<Tunnel>,
+    slot: SlotId,
+}
+
+impl Weather {
+    fn new() -> Self {
+        let root = TempDir::new().unwrap();
+        let (sender, tunnels) = mpsc::channel(1);
+        let links = Links::new(root.path().join("links"), sender).unwrap();
+        let slot: SlotId = "slot-1".parse().unwrap();
+        links.open(&slot).unwrap();
+        Self { root, links, tunnels, slot }
+    }
+
+    fn socket(&self) -> std::path::PathBuf {
+        self.root.path().join("links").join(self.slot.as_str()).join(SOCKET)
+    }
+
+    /// A runner that has heard its invocation, and the run of it.
+    async fn started(&self) -> (Runner, Run) {
+        let mut runner = Runner::call(&self.socket(), &self.slot, None).await;
+        self.links.ready(&self.slot, PATIENCE).await.unwrap();
+        let run = self.links.start(&self.slot, invocation(Vec::new()), pending()).unwrap();
+        assert!(runner.hears_invocation().await);
+        (runner, run)
+    }
+}
+
+async fn outputs(run: &mut Run, count: usize) -> Vec<Output> {
+    let mut outputs = Vec::new();
+    while outputs.len() < count {
+        outputs.extend(timeout(PATIENCE, run.next(count - outputs.len())).await.expect("it comes in time"));
+    }
+    outputs
+}
+
+fn numbers(outputs: &[Output]) -> Vec<u64> {
+    outputs
+        .iter()
+        .map(|output| match output {
+            Output::Event(event) => event.seq,
+            Output::Ended(Ended::Reported(exit)) => 1000 + exit.last_seq,
+            Output::Ended(Ended::Died { .. } | Ended::Lost) => 0,
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn what_is_sent_again_after_a_reconnection_is_told_once() {
+    let weather = Weather::new();
+    let (mut runner, mut run) = weather.started().await;
+    for seq in 1..=3 {
+        runner.says(event(seq)).await;
+    }
+    assert_eq!(numbers(&outputs(&mut run, 3).await), [1, 2, 3]);
+    let mut runner = runner.calls_again(&weather.socket()).await;
+    for seq in 2..=5 {
+        runner.says(event(seq)).await;
+    }
+    runner.says(exit(5)).await;
+    assert_eq!(numbers(&outputs(&mut run, 3).await), [4, 5, 1005]);
+    let mut runner = runner.calls_again(&weather.socket()).await;
+    runner.says(exit(5)).await;
+    run.tell(Command::Dismiss).await;
+    assert_eq!(runner.hears().await, Some(ToRunner::Dismiss));
+    assert_eq!(runner.hears().await, None, "and then the line is closed");
+}
+
+#[tokio::test]
+async fn a_gap_ends_the_connection_until_it_is_filled() {
+    let weather = Weather::new();
+    let (mut runner, mut run) = weather.started().await;
+    runner.says(event(1)).await;
+    runner.says(event(3)).await;
+    assert_eq!(runner.hears().await, None, "cut off");
+    let mut runner = runner.calls_again(&weather.socket()).await;
+    runner.says(exit(3)).await;
+    assert_eq!(runner.hears().await, None, "an exit may not hide a gap either");
+    let mut runner = runner.calls_again(&weather.socket()).await;
+    for seq in 1..=3 {
+        runner.says(event(seq)).await;
+    }
+    runner.says(exit(3)).await;
+    assert_eq!(numbers(&outputs(&mut run, 4).await), [1, 2, 3, 1003]);
+}
+
+#[tokio::test]
+async fn an_invocation_that_was_not_heard_is_said_again() {
+    let weather = Weather::new();
+    let runner = Runner::call(&weather.socket(), &weather.slot, None).await;
+    weather.links.ready(&weather.slot, PATIENCE).await.unwrap();
+    drop(runner);
+    let mut run = weather.links.start(&weather.slot, invocation(Vec::new()), pending()).unwrap();
+    let mut runner = Runner::call(&weather.socket(), &weather.slot, None).await;
+    assert!(runner.hears_invocation().await);
+    runner.says(event(1)).await;
+    assert_eq!(numbers(&outputs(&mut run, 1).await), [1]);
+}
+
+#[tokio::test]
+async fn what_the_platform_said_is_said_again_after_a_reconnection() {
+    let weather = Weather::new();
+    let (mut runner, mut run) = weather.started().await;
+    runner.says(event(1)).await;
+    outputs(&mut run, 1).await;
+    run.tell(Command::Ack(1)).await;
+    assert_eq!(runner.hears().await, Some(ToRunner::Ack { seq: 1 }));
+    run.tell(Command::Stop(Duration::from_secs(60))).await;
+    assert_eq!(runner.hears().await, Some(ToRunner::Stop { grace_ms: 60_000 }));
+    let mut runner = runner.calls_again(&weather.socket()).await;
+    assert_eq!(runner.hears().await, Some(ToRunner::Ack { seq: 1 }));
+    let Some(ToRunner::Stop { grace_ms }) = runner.hears().await else { panic!("no stop") };
+    assert!((50_000..60_000).contains(&grace_ms), "what is left of the grace time: {grace_ms}");
+}
+
+#[tokio::test]
+async fn a_new_platform_takes_up_where_the_runner_resumes() {
+    let weather = Weather::new();
+    let (mut runner, mut run) = weather.started().await;
+    runner.says(event(1)).await;
+    outputs(&mut run, 1).await;
+    let invoked = runner.invoked;
+    let Weather { root, links, tunnels, slot } = weather;
+    drop((links, tunnels, run));
+    assert_eq!(runner.hears().await, None, "the old platform is gone");
+
+    let (sender, tunnels) = mpsc::channel(1);
+    let links = Links::new(root.path().join("links"), sender).unwrap();
+    links.open(&slot).unwrap();
+    let weather = Weather { root, links, tunnels, slot };
+    let mut runner = Runner::call(&weather.socket(), &weather.slot, invoked).await;
+    assert!(weather.links.ready(&weather.slot, PATIENCE).await.unwrap(), "it has its invocation");
+    let mut run = weather.links.resume(&weather.slot, pending()).unwrap();
+    for seq in 7..=8 {
+        runner.says(event(seq)).await;
+    }
+    runner.says(exit(8)).await;
+    assert_eq!(numbers(&outputs(&mut run, 3).await), [7, 8, 1008]);
+}
+
+#[tokio::test]
+async fn strangers_are_turned_away() {
+    let weather = Weather::new();
+    let socket = weather.socket();
+    let other: SlotId = "slot-2".parse().unwrap();
+    let mut wrong_slot = Runner::call(&socket, &other, None).await;
+    assert_eq!(wrong_slot.hears().await, None);
+    let mut wrong_version = Runner::call_as(&socket, &weather.slot, None, 99).await;
+    assert_eq!(wrong_version.hears().await, None);
+    let mut no_greeting = Runner::call_silently(&socket).await;
+    no_greeting.says(event(1)).await;
+    assert_eq!(no_greeting.hears().await, None);
+    let mut endless = Runner::call_silently(&socket).await;
+    endless.says_bytes(&u32::MAX.to_be_bytes()).await;
+    assert_eq!(endless.hears().await, None);
+    let nobody = weather.links.ready(&weather.slot, Duration::from_millis(1)).await;
+    assert_eq!(nobody.unwrap_err().kind(), RuntimeErrorKind::NotReady);
+}
+
+#[tokio::test]
+async fn an_event_against_the_rules_ends_the_connection() {
+    let weather = Weather::new();
+    let (mut runner, mut run) = weather.started().await;
+    let mut huge = event(1);
+    if let FromRunner::Event(event) = &mut huge {
+        event.data.insert("x".to_owned(), "x".repeat(MAX_EVENT).into());
+    }
+    let mut badly_named = event(1);
+    if let FromRunner::Event(event) = &mut badly_named {
+        event.kind = "Not A Name".to_owned();
+    }
+    for wrong in [huge, badly_named] {
+        runner.says(wrong).await;
+        assert_eq!(runner.hears().await, None);
+        runner = runner.calls_again(&weather.socket()).await;
+    }
+    runner.says_bytes(&(2u32 << 20).to_be_bytes()).await;
+    assert_eq!(runner.hears().await, None, "a frame beyond all bounds");
+    let mut runner = runner.calls_again(&weather.socket()).await;
+    runner.says(event(1)).await;
+    assert_eq!(numbers(&outputs(&mut run, 1).await), [1], "nothing of it has come through");
+}
+
+#[tokio::test]
+async fn a_flood_waits_at_the_gate() {
+    const FLOOD: u64 = 20_000;
+    let weather = Weather::new();
+    let (mut runner, mut run) = weather.started().await;
+    let flood = tokio::spawn(async move {
+        for seq in 1..=FLOOD {
+            runner.says(event(seq)).await;
+        }
+        runner
+    });
+    // the reader hears Stop while the flood waits, although nobody takes its events
+    run.tell(Command::Stop(Duration::ZERO)).await;
+    let first = outputs(&mut run, 1).await;
+    assert_eq!(numbers(&first), [1]);
+    assert!(!flood.is_finished(), "it cannot have said everything");
+    let rest = outputs(&mut run, FLOOD as usize - 1).await;
+    assert_eq!(numbers(&rest), (2..=FLOOD).collect::<Vec<_>>());
+    let mut runner = flood.await.unwrap();
+    assert_eq!(runner.hears().await, Some(ToRunner::Stop { grace_ms: 0 }));
+}
+
+#[tokio::test]
+async fn last_words_come_before_the_news_of_a_death() {
+    let weather = Weather::new();
+    let mut runner = Runner::call(&weather.socket(), &weather.slot, None).await;
+    weather.links.ready(&weather.slot, PATIENCE).await.unwrap();
+    let died = Ended::Died { code: 137 };
+    let mut run = weather.links.start(&weather.slot, invocation(Vec::new()), ready(died.clone())).unwrap();
+    assert!(runner.hears_invocation().await);
+    for seq in 1..=100 {
+        runner.says(event(seq)).await;
+    }
+    drop(runner);
+    let told = outputs(&mut run, 101).await;
+    assert_eq!(numbers(&told[..100]), (1..=100).collect::<Vec<_>>());
+    assert_eq!(told[100], Output::Ended(died));
+}
+
+#[tokio::test]
+async fn a_report_counts_more_than_the_news_of_a_death() {
+    let weather = Weather::new();
+    let mut runner = Runner::call(&weather.socket(), &weather.slot, None).await;
+    weather.links.ready(&weather.slot, PATIENCE).await.unwrap();
+    let mut run = weather.links.start(&weather.slot, invocation(Vec::new()), ready(Ended::Lost)).unwrap();
+    assert!(runner.hears_invocation().await);
+    runner.says(exit(0)).await;
+    drop(runner);
+    assert!(matches!(
+        outputs(&mut run, 1).await[..],
+        [Output::Ended(Ended::Reported(Exit { last_seq: 0, .. }))]
+    ));
+}
+
+#[tokio::test]
+async fn a_tunnel_is_handed_on_to_the_byte_and_refused_when_there_is_no_room() {
+    let mut weather = Weather::new();
+    let mut first = Runner::call_silently(&weather.socket()).await.stream();
+    first.write_all(b"\0\0\0\x12{\"frame\":\"tunnel\"}GET / HTTP/1.1\r\n").await.unwrap();
+    let mut tunnel = timeout(PATIENCE, weather.tunnels.recv()).await.unwrap().unwrap();
+    assert_eq!(tunnel.slot, weather.slot);
+    let mut bytes = [0; 16];
+    tunnel.stream.read_exact(&mut bytes).await.unwrap();
+    assert_eq!(&bytes, b"GET / HTTP/1.1\r\n");
+
+    let mut streams = Vec::new();
+    for _ in 0..2 {
+        let mut stream = Runner::call_silently(&weather.socket()).await.stream();
+        stream.write_all(b"\0\0\0\x12{\"frame\":\"tunnel\"}").await.unwrap();
+        streams.push(stream);
+    }
+    // one of the two has found room; the other one is closed
+    let [one, other] = &mut streams[..] else { unreachable!() };
+    let (mut left, mut right) = ([0], [0]);
+    let closed = timeout(PATIENCE, async {
+        tokio::select! { read = one.read(&mut left) => read, read = other.read(&mut right) => read }
+    });
+    assert_eq!(closed.await.unwrap().unwrap(), 0);
+    assert!(weather.tunnels.try_recv().is_ok());
+}
+
+#[tokio::test]
+async fn a_slot_is_invoked_once_and_listened_for_until_it_is_closed() {
+    let weather = Weather::new();
+    let (_runner, _run) = weather.started().await;
+    let again = weather.links.start(&weather.slot, invocation(Vec::new()), pending());
+    assert_eq!(again.unwrap_err().kind(), RuntimeErrorKind::Conflict);
+    assert_eq!(weather.links.open(&weather.slot).unwrap_err().kind(), RuntimeErrorKind::Conflict);
+    let directory = weather.socket().parent().unwrap().to_owned();
+    assert!(directory.exists());
+    weather.links.close(&weather.slot);
+    assert!(!directory.exists());
+    let closed = weather.links.start(&weather.slot, invocation(Vec::new()), pending());
+    assert_eq!(closed.unwrap_err().kind(), RuntimeErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn a_runner_of_another_attempt_is_not_listened_to() {
+    let weather = Weather::new();
+    let (runner, mut run) = weather.started().await;
+    let (job, attempt) = runner.invoked.unwrap();
+    let mut liar = Runner::call(&weather.socket(), &weather.slot, Some((job, Attempt(attempt.0 + 1)))).await;
+    assert_eq!(liar.hears().await, None);
+    let mut runner = runner.calls_again(&weather.socket()).await;
+    runner.says(event(1)).await;
+    assert_eq!(numbers(&outputs(&mut run, 1).await), [1]);
+}
+
+#[test]
+fn nobody_else_gets_in() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let _guard = runtime.enter();
+    let weather = Weather::new();
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    let socket = weather.socket();
+    let slot = socket.parent().unwrap();
+    assert_eq!(mode(slot.parent().unwrap()), 0o700, "the host's other users");
+    assert_eq!(mode(slot), 0o711, "a container connects, and writes nothing beside");
+    assert_eq!(mode(&socket), 0o666);
+    let (tunnels, _) = mpsc::channel(1);
+    let long = Links::new(format!("/tmp/{}", "x".repeat(60)), tunnels).unwrap_err().to_string();
+    assert!(long.contains("at most 32 bytes"), "{long}");
+}

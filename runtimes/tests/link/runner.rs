@@ -1,0 +1,97 @@
+//! A runner that says what it is told to, and nothing else.
+
+use std::path::Path;
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use jiff::Timestamp;
+use mgx_agent_runner::codec::JsonFrames;
+use mgx_agent_runner::protocol::{AgentEvent, Exit, ExitCause, FromRunner, Ready, ToRunner, VERSION};
+use mgx_agent_runner::{Attempt, JobId, SlotId};
+use tokio::io::AsyncWriteExt;
+use tokio::net::UnixStream;
+use tokio_util::codec::Framed;
+
+pub(crate) struct Runner {
+    frames: Framed<UnixStream, JsonFrames<ToRunner, FromRunner>>,
+    slot: Option<SlotId>,
+    pub(crate) invoked: Option<(JobId, Attempt)>,
+}
+
+impl Runner {
+    pub(crate) async fn call(socket: &Path, slot: &SlotId, invoked: Option<(JobId, Attempt)>) -> Self {
+        Self::call_as(socket, slot, invoked, VERSION).await
+    }
+
+    pub(crate) async fn call_as(
+        socket: &Path,
+        slot: &SlotId,
+        invoked: Option<(JobId, Attempt)>,
+        version: u32,
+    ) -> Self {
+        let mut runner = Self::call_silently(socket).await;
+        runner.says(FromRunner::Ready(Ready { version, slot: slot.clone(), invoked })).await;
+        Self { slot: Some(slot.clone()), invoked, ..runner }
+    }
+
+    /// Connects without a greeting.
+    pub(crate) async fn call_silently(socket: &Path) -> Self {
+        let stream = UnixStream::connect(socket).await.unwrap();
+        Self { frames: Framed::new(stream, JsonFrames::default()), slot: None, invoked: None }
+    }
+
+    /// Hangs up, and calls again with the invocation it has heard.
+    pub(crate) async fn calls_again(self, socket: &Path) -> Self {
+        let Self { frames, slot, invoked } = self;
+        drop(frames);
+        Self::call(socket, &slot.unwrap(), invoked).await
+    }
+
+    /// Says a frame. To a line that is closed already, that is no error: what matters is what it hears next.
+    pub(crate) async fn says(&mut self, frame: FromRunner) {
+        self.frames.send(&frame).await.ok();
+    }
+
+    pub(crate) async fn says_bytes(&mut self, bytes: &[u8]) {
+        self.frames.get_mut().write_all(bytes).await.ok();
+    }
+
+    /// The next frame; `None` when the line is closed.
+    pub(crate) async fn hears(&mut self) -> Option<ToRunner> {
+        tokio::time::timeout(Duration::from_secs(10), self.frames.next()).await.unwrap()?.ok()
+    }
+
+    pub(crate) async fn hears_invocation(&mut self) -> bool {
+        let Some(ToRunner::Invocation(invocation)) = self.hears().await else { return false };
+        self.invoked = Some((invocation.job, invocation.attempt));
+        true
+    }
+
+    pub(crate) fn stream(self) -> UnixStream {
+        self.frames.into_inner()
+    }
+}
+
+pub(crate) fn event(seq: u64) -> FromRunner {
+    let data = serde_json::Map::new();
+    FromRunner::Event(AgentEvent {
+        seq,
+        at: Timestamp::UNIX_EPOCH,
+        kind: "log".to_owned(),
+        agent: None,
+        data,
+    })
+}
+
+pub(crate) fn exit(last_seq: u64) -> FromRunner {
+    FromRunner::Exit(Exit {
+        last_seq,
+        at: Timestamp::UNIX_EPOCH,
+        code: Some(0),
+        signal: None,
+        oom_kills: 0,
+        cause: ExitCause::Ended,
+        claim: None,
+        error: None,
+    })
+}
