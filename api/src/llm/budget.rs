@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::caller::Caller;
 use super::{LlmError, LlmLimits};
 
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 
 /// Attempts whose rate is remembered; live ones are far fewer.
 const MAX_WINDOWS: usize = 4096;

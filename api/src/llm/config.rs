@@ -82,7 +82,7 @@ impl Default for RetryConfig {
             // Before the agent's own patience ends, which is 120 s.
             first_byte: Duration::from_secs(100),
             silence: Duration::from_secs(90),
-            whole: Duration::from_secs(600),
+            whole: Duration::from_mins(10),
         }
     }
 }

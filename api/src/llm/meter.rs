@@ -270,7 +270,9 @@ mod tests {
 
     fn read(pieces: &[&[u8]], is_stream: bool) -> (Option<Used>, u64) {
         let mut meter = Meter::new(is_stream);
-        pieces.iter().for_each(|piece| meter.feed(piece));
+        for piece in pieces {
+            meter.feed(piece);
+        }
         (meter.finish(), meter.chars)
     }
 

@@ -67,8 +67,7 @@ impl ChatRequest {
 
     /// Tokens of the prompt by rule of thumb: a quarter of its characters.
     pub(super) fn estimated_tokens(&self) -> u64 {
-        let chars =
-            |name| self.fields.get(name).map_or(0, |value: &Box<RawValue>| value.get().chars().count());
+        let chars = |name| self.fields.get(name).map_or(0, |value| value.get().chars().count());
         (chars("messages") + chars("tools")).div_ceil(4) as u64
     }
 

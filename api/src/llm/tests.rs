@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -28,8 +29,7 @@ async fn the_provider_sees_our_key_and_no_header_of_the_agents() {
     let house =
         House::with(vec![Says::json(r#"{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2}}"#)])
             .await;
-    let request = house
-        .request(&hello())
+    let request = House::request()
         .header("x-mgx-agent", "engineer")
         .header("cookie", "a=b")
         .header("openai-organization", "org-evil")
@@ -139,7 +139,7 @@ async fn every_failure_says_who_can_act_and_never_the_key() {
         let text = support::text(response).await.unwrap();
         assert!(!text.contains("sk-real-key") && !headers.contains("sk-real-key"), "{text} {headers}");
         let tries = house.provider.seen().len();
-        report.push_str(&format!("provider {status}, {tries} tries -> {answered}\n  {text}\n"));
+        writeln!(report, "provider {status}, {tries} tries -> {answered}\n  {text}").unwrap();
         assert_eq!(house.used(), (0, 0, 0));
         assert!(!format!("{:?}", house.proxy).contains("sk-real-key"));
     }

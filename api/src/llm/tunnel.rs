@@ -35,7 +35,7 @@ impl Default for TunnelLimits {
         Self {
             per_slot: 16,
             total: 1024,
-            header_deadline: Duration::from_secs(60),
+            header_deadline: Duration::from_mins(1),
             drain: Duration::from_secs(5),
         }
     }

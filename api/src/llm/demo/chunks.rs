@@ -25,9 +25,9 @@ pub(super) struct Usage {
 /// The reply as server-sent events.
 pub(super) fn stream(reply: Reply, usage: Usage, pace: Duration) -> AnswerBytes {
     let (deltas, reason) = deltas(reply);
-    let mut chunks: Vec<Value> = deltas.into_iter().map(|delta| chunk(&delta, Value::Null)).collect();
-    chunks.push(chunk(&json!({}), reason.into()));
-    let mut last = chunk(&Value::Null, Value::Null);
+    let mut chunks: Vec<Value> = deltas.into_iter().map(|delta| chunk(&delta, &Value::Null)).collect();
+    chunks.push(chunk(&json!({}), &reason.into()));
+    let mut last = chunk(&Value::Null, &Value::Null);
     last["choices"] = json!([]);
     last["usage"] = usage.to_json();
     chunks.push(last);
@@ -90,7 +90,7 @@ fn reason(reply: &Reply) -> &'static str {
     }
 }
 
-fn chunk(delta: &Value, finish_reason: Value) -> Value {
+fn chunk(delta: &Value, finish_reason: &Value) -> Value {
     json!({
         "id": "chatcmpl-mgx-demo", "object": "chat.completion.chunk", "created": 0, "model": DEMO_MODEL,
         "system_fingerprint": DEMO_MODEL,

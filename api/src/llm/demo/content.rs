@@ -13,7 +13,7 @@ pub(super) fn page(wish: &Wish) -> Page {
         (false, None) => english(wish),
     };
     page.hue = hue(wish, wish.topic);
-    page.scheme = scheme(wish.tone.dark).to_owned();
+    scheme(wish.tone.dark).clone_into(&mut page.scheme);
     page.request.clone_from(&wish.request);
     page.wishes = wishes(wish);
     if let Some(name) = &wish.name {
@@ -50,7 +50,7 @@ pub(super) fn changed(page: &Page, wish: &Wish) -> Option<(Page, String)> {
         done.push("the colours follow the one you named".to_owned());
     }
     if let Some(dark) = wish.tone.dark {
-        new.scheme = scheme(Some(dark)).to_owned();
+        scheme(Some(dark)).clone_into(&mut new.scheme);
         done.push(format!("the page is {}", if dark { "dark" } else { "light" }));
     }
     new.request.clone_from(&wish.request);
@@ -150,7 +150,8 @@ fn chinese(wish: &Wish, topic: Option<&'static Topic>) -> Page {
         Kind::Dashboard => {
             let mut features = figures(|page| &page.features);
             let mut offers = figures(|page| &page.offers);
-            ("关键指标".clone_into(&mut features.title), "每月收入（千）".clone_into(&mut offers.title));
+            "关键指标".clone_into(&mut features.title);
+            "每月收入（千）".clone_into(&mut offers.title);
             for (card, (title, text)) in features.cards.iter_mut().zip([
                 ("收入", "比上月增长 8 %"),
                 ("活跃用户", "其中新用户 312"),

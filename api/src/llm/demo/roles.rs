@@ -73,17 +73,18 @@ impl Script<'_> {
     fn engineer(&self) -> Result<String, Call> {
         let site = self.site()?;
         let before = self.talk.tried(read(site.page))?.text().and_then(Page::of_source);
-        let change = before.filter(|_| self.wish.is_change);
-        let change = change.map(|page| content::changed(&page, &self.wish).ok_or(page)).transpose();
-        let (page, done) = match change {
-            Ok(None) => (self.page.clone(), None),
-            Ok(Some((page, done))) => (page, Some(done)),
-            Err(_) => {
-                return Ok(format!(
-                    "{LABEL} I left the page as it is: I am a script, and of changes I only understand colours, \
-                     dark or light, and new texts in quotation marks. A real model understands the rest."
-                ));
-            }
+        let (page, done) = match before.filter(|_| self.wish.is_change) {
+            None => (self.page.clone(), None),
+            Some(before) => match content::changed(&before, &self.wish) {
+                Some((page, done)) => (page, Some(done)),
+                None => {
+                    return Ok(format!(
+                        "{LABEL} I left the page as it is: I am a script, and of changes I only understand \
+                         colours, dark or light, and new texts in quotation marks. A real model understands the \
+                         rest."
+                    ));
+                }
+            },
         };
         // Styles first: a page that imports a file that is not there yet shows an error to whoever watches.
         for (path, text) in [(site.css, page.css()), (site.page, page.tsx(site.is_next))] {
@@ -173,7 +174,7 @@ impl Script<'_> {
 
     fn prd(&self) -> String {
         let page = &self.page;
-        let list = |lines: Vec<String>| lines.iter().map(|line| format!("- {line}\n")).collect::<String>();
+        let list = |lines: Vec<String>| format!("- {}\n", lines.join("\n- "));
         let needs =
             self.sections().into_iter().map(|title| format!("**{title}**: found from the top of the page"));
         let wishes = page.wishes.cards.iter().map(|card| format!("**{}**: named in the request", card.title));
@@ -219,12 +220,15 @@ fn write(path: &str, text: &str) -> Call {
 }
 
 fn report(checks: &[(&str, bool)], site: Site) -> String {
-    let rows: String = checks
-        .iter()
-        .map(|(check, passed)| format!("| {check} | {} |\n", if *passed { "pass" } else { "**fail**" }))
-        .collect();
+    let row = |(check, passed): &(&str, bool)| {
+        format!("| {check} | {} |", if *passed { "pass" } else { "**fail**" })
+    };
+    let rows = checks.iter().map(row).collect::<Vec<_>>().join(
+        "
+",
+    );
     format!(
-        "# Test report\n\nWritten by the demo model after reading `{}`; nothing was run.\n\n| check | result |\n|---|---|\n{rows}",
+        "# Test report\n\nWritten by the demo model after reading `{}`; nothing was run.\n\n| check | result |\n|---|---|\n{rows}\n",
         site.page
     )
 }

@@ -54,7 +54,7 @@ impl Site {
             let at = shell.find("title:")?;
             let value = shell[at + 6..].trim_start();
             let quote = value.chars().next().filter(|c| matches!(c, '"' | '\'' | '`'))?;
-            let inside = &value[1..1 + value[1..].find(quote)?];
+            let inside = value[1..].split_once(quote)?.0;
             // An escaped quote would end the text too early: such a title is left alone.
             if inside.contains(['\\', '$', '\n']) {
                 return None;

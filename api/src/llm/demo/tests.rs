@@ -34,7 +34,10 @@ fn execute(files: &mut Files, tool: &str, arguments: &Value) -> String {
     let path = arguments["path"].as_str().unwrap_or_default();
     let text = |name: &str| arguments[name].as_str().unwrap_or_default().to_owned();
     match tool {
-        "list_files" => files.iter().map(|(path, file)| format!("{path} ({} bytes)\n", file.len())).collect(),
+        "list_files" => files.iter().fold(String::new(), |mut list, (path, file)| {
+            writeln!(list, "{path} ({} bytes)", file.len()).unwrap();
+            list
+        }),
         "read_file" => files.get(path).cloned().unwrap_or_else(|| format!("error: {path} does not exist")),
         "write_file" => {
             files.insert(path.to_owned(), text("content"));

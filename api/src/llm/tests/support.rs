@@ -271,12 +271,12 @@ impl House {
         Self { proxy, attempts, provider, session }
     }
 
-    pub(super) fn request(&self, _body: &Value) -> http::request::Builder {
+    pub(super) fn request() -> http::request::Builder {
         Request::post("/v1/chat/completions").header("authorization", "Bearer good")
     }
 
     pub(super) async fn send(&self, body: &Value) -> Response {
-        let request = self.request(body).body(Body::from(body.to_string())).unwrap();
+        let request = Self::request().body(Body::from(body.to_string())).unwrap();
         self.proxy.router().oneshot(request).await.unwrap()
     }
 
