@@ -168,7 +168,7 @@ impl Runtime for Docker {
         let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
         let listing = client.list_containers(Some(options));
         let containers = within(deadline::LOOK, "cannot list the containers", listing).await?;
-        Ok(containers.into_iter().filter_map(listed).collect())
+        Ok(containers.iter().filter_map(listed).collect())
     }
 
     async fn info(&self) -> Result<EngineInfo, RuntimeError> {
@@ -186,7 +186,7 @@ fn name(slot: &SlotId) -> String {
     format!("mgx-{slot}")
 }
 
-fn listed(container: ContainerSummary) -> Option<Listed> {
+fn listed(container: &ContainerSummary) -> Option<Listed> {
     let slot = container.labels.as_ref()?.get(SLOT_LABEL)?.parse().ok()?;
     let running = matches!(
         container.state,

@@ -123,17 +123,16 @@ impl Driver {
 
     /// A runner has called: tells it all that it must know, and listens to it from now on.
     async fn greet(&mut self, control: Control) {
-        self.connection = None;
-        let frames = match (&self.invocation, control.ready.invoked) {
-            (Some(invocation), None) => vec![ToRunner::Invocation(Box::new(invocation.clone()))],
+        let unheard = match (&self.invocation, control.ready.invoked) {
+            (Some(invocation), None) => Some(ToRunner::Invocation(Box::new(invocation.clone()))),
             (Some(invocation), Some(busy)) if busy != (invocation.job, invocation.attempt) => {
-                return self.punish("it is busy with another invocation").await;
+                return punish("it is busy with another invocation").await;
             }
-            (None, None) => return self.punish("it has lost its invocation").await,
-            (Some(_) | None, Some(_)) => Vec::new(),
+            (None, None) => return punish("it has lost its invocation").await,
+            (Some(_) | None, Some(_)) => None,
         };
         self.connection = Some(Framed::new(control.stream, JsonFrames::default()));
-        for frame in frames.into_iter().chain(self.remembered()) {
+        for frame in unheard.into_iter().chain(self.remembered()) {
             self.say(frame).await;
         }
     }
@@ -180,10 +179,10 @@ impl Driver {
             Some(Ok(FromRunner::Event(event))) => self.event(event).await,
             Some(Ok(FromRunner::Exit(exit))) => self.exit(exit).await,
             Some(Ok(FromRunner::Ready(_) | FromRunner::Tunnel)) => {
-                self.punish("it introduced itself twice").await;
+                self.hang_up("it introduced itself twice").await;
             }
             Some(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
-                self.punish(&error.to_string()).await;
+                self.hang_up(&error.to_string()).await;
             }
             Some(Err(_)) | None => self.connection = None,
         }
@@ -195,10 +194,10 @@ impl Driver {
             return;
         }
         if let Err(wrong) = check(&event) {
-            return self.punish(wrong).await;
+            return self.hang_up(wrong).await;
         }
         if self.seen.is_some_and(|seen| seq != seen + 1) {
-            return self.punish("an event is missing").await;
+            return self.hang_up("an event is missing").await;
         }
         self.seen = Some(seq);
         self.pending = Some(Output::Event(event));
@@ -209,7 +208,7 @@ impl Driver {
             return;
         }
         if self.seen.is_some_and(|seen| exit.last_seq > seen) {
-            return self.punish("events before its exit are missing").await;
+            return self.hang_up("events before its exit are missing").await;
         }
         let claimed = exit.claim.as_mut().and_then(|claim| claim.error.as_mut());
         for text in claimed.into_iter().chain(exit.error.as_mut()) {
@@ -220,11 +219,16 @@ impl Driver {
     }
 
     /// Ends a connection on which the protocol was broken. The runner may call again, and send again.
-    async fn punish(&mut self, wrong: &str) {
-        warn!(wrong, "a runner broke the protocol");
+    async fn hang_up(&mut self, wrong: &str) {
         self.connection = None;
-        tokio::time::sleep(PENALTY).await;
+        punish(wrong).await;
     }
+}
+
+/// Says what was wrong, and lets the one who did it wait.
+async fn punish(wrong: &str) {
+    warn!(wrong, "a runner broke the protocol");
+    tokio::time::sleep(PENALTY).await;
 }
 
 /// Waits for room, and fills it with what is pending. Cancel-safe. False: nobody listens any more.

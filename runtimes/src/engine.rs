@@ -17,7 +17,7 @@ pub(crate) mod deadline {
     pub(crate) const LOOK: Duration = Duration::from_secs(5);
     pub(crate) const CREATE: Duration = Duration::from_secs(30);
     pub(crate) const KILL: Duration = Duration::from_secs(10);
-    pub(crate) const IMPORT: Duration = Duration::from_secs(120);
+    pub(crate) const IMPORT: Duration = Duration::from_mins(2);
 }
 
 /// A container engine that speaks the Docker API, there or not.
@@ -70,13 +70,11 @@ pub(crate) async fn within<T>(
     what: &str,
     call: impl Future<Output = Result<T, EngineError>>,
 ) -> Result<T, RuntimeError> {
-    match tokio::time::timeout(limit, call).await {
-        Ok(answer) => answer.map_err(|error| explained(what, error)),
-        Err(_) => {
-            let message = format!("{what}: no answer from the engine within {} s", limit.as_secs());
-            Err(RuntimeError::new(RuntimeErrorKind::Deadline, message))
-        }
-    }
+    let answer = tokio::time::timeout(limit, call).await.map_err(|_| {
+        let message = format!("{what}: no answer from the engine within {} s", limit.as_secs());
+        RuntimeError::new(RuntimeErrorKind::Deadline, message)
+    })?;
+    answer.map_err(|error| explained(what, error))
 }
 
 /// The HTTP status with which the engine refused, if that is what happened.

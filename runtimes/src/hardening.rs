@@ -1,7 +1,7 @@
 //! What every container looks like to the engine: untrusted, and held on a short leash.
 //!
 //! `seccomp.json` is a profile in the engine's format, written for this platform: an allow-list of what a process
-//! without privileges needs. Beyond what engines refuse by themselves it refuses io_uring, keyrings, new
+//! without privileges needs. Beyond what engines refuse by themselves it refuses `io_uring`, keyrings, new
 //! namespaces, the mount family, debugging of other processes, 32-bit system calls, and every socket family but
 //! unix, inet, inet6 and netlink.
 

@@ -1,5 +1,6 @@
 //! The agent image: a static runner and next to nothing else, handed to the engine as one deterministic tar.
 
+use std::fmt::Write as _;
 use std::io;
 
 use bollard::query_parameters::CreateImageOptionsBuilder;
@@ -141,7 +142,7 @@ async fn rootfs(runner: &[u8], ca_bundle: Option<&[u8]>, extras: &[Extra]) -> io
     for extra in extras {
         match extra {
             Extra::Program(path, content) => {
-                append(&mut tar, path, EntryType::Regular, 0o755, content).await?
+                append(&mut tar, path, EntryType::Regular, 0o755, content).await?;
             }
             Extra::Symlink(path, target) => {
                 let mut header = header(EntryType::Symlink, 0o777, 0);
@@ -181,7 +182,11 @@ fn header(kind: EntryType, mode: u32, size: u64) -> Header {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // writing into a string cannot fail
+        write!(text, "{byte:02x}").ok();
+        text
+    })
 }
 
 #[cfg(test)]

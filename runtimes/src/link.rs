@@ -218,7 +218,7 @@ async fn greet(
             }
         }
         Ok(Ok(FromRunner::Event(_) | FromRunner::Exit(_))) => {
-            debug!("a connection did not say what it is for")
+            debug!("a connection did not say what it is for");
         }
         Ok(Err(error)) => debug!(%error, "a connection did not say what it is for"),
         Err(_) => debug!("a connection said nothing"),

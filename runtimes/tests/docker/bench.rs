@@ -22,7 +22,7 @@ async fn create_to_ready_beside_the_engine_alone() {
     for round in 0..ROUNDS {
         let placement = world.placement(&format!("bench-{round}"));
         let start = Instant::now();
-        runtime.create(&world.spec(), &placement).await.unwrap();
+        runtime.create(&World::spec(), &placement).await.unwrap();
         ours.push(start.elapsed());
         runtime.remove(&placement.slot).await.unwrap();
 
@@ -30,11 +30,11 @@ async fn create_to_ready_beside_the_engine_alone() {
             Hardening { instance: "bench".to_owned(), user: "10001:10001".to_owned(), swappiness: true };
         let link = world.link_directory(&placement.slot);
         std::fs::create_dir_all(&link).unwrap();
-        let body = hardening.container(&world.spec(), &placement, &link);
+        let body = hardening.container(&World::spec(), &placement, &link);
         floor.push(create_and_start(&format!("mgx-{}", placement.slot), body).await);
 
         let plain = bollard::models::ContainerCreateBody {
-            image: Some(world.spec().image),
+            image: Some(World::spec().image),
             env: Some(vec!["MGX_SLOT=bench".to_owned()]),
             host_config: Some(bollard::models::HostConfig {
                 network_mode: Some("none".to_owned()),

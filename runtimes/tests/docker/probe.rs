@@ -43,7 +43,7 @@ async fn nothing_but_the_workspace_is_reached_from_inside() {
     let world = World::new("inside").await;
     let runtime = world.runtime();
     let placement = world.placement("inside-1");
-    runtime.create(&world.spec(), &placement).await.unwrap();
+    runtime.create(&World::spec(), &placement).await.unwrap();
     let probe =
         PROBE.replace("tr ", "busybox tr ").replace("cut ", "busybox cut ").replace("dmesg", "busybox dmesg");
     let probe = probe.replace("try setuid_root chroot", "try setuid_root busybox chroot");
@@ -76,7 +76,7 @@ async fn the_engine_has_kept_every_line_of_the_hardening() {
     let world = World::new("outside").await;
     let runtime = world.runtime();
     let placement = world.placement("outside-1");
-    runtime.create(&world.spec(), &placement).await.unwrap();
+    runtime.create(&World::spec(), &placement).await.unwrap();
     let container = client().await.inspect_container(&format!("mgx-{}", placement.slot), None).await.unwrap();
     runtime.remove(&placement.slot).await.unwrap();
 
@@ -86,6 +86,9 @@ async fn the_engine_has_kept_every_line_of_the_hardening() {
     assert_eq!(config.labels.unwrap()["mgx.slot"], placement.slot.as_str());
 
     let mut host = container.host_config.unwrap();
+    let info = client().await.info().await.unwrap();
+    let cgroup_v1 = info.cgroup_version == Some(bollard::models::SystemInfoCgroupVersionEnum::_1);
+    assert_eq!(host.memory_swappiness == Some(0), cgroup_v1, "0 wherever the engine knows it");
     let options = host.security_opt.take().unwrap();
     assert!(options.iter().any(|option| option == "no-new-privileges"), "{options:?}");
     assert!(options.iter().any(|option| *option == format!("seccomp={SECCOMP}")), "the profile is ours");

@@ -45,7 +45,7 @@ impl World {
     pub(crate) async fn without_runner(&self) -> ContainerSpec {
         let image = "mgx-runtimes-test:no-runner";
         make_image(image, &busybox()).await;
-        ContainerSpec { image: image.to_owned(), ..self.spec() }
+        ContainerSpec { image: image.to_owned(), ..Self::spec() }
     }
 
     pub(crate) fn runtime(&self) -> Docker {
@@ -64,7 +64,7 @@ impl World {
         Docker::connect(config, links)
     }
 
-    pub(crate) fn spec(&self) -> ContainerSpec {
+    pub(crate) fn spec() -> ContainerSpec {
         ContainerSpec {
             image: IMAGE.to_owned(),
             limits: Limits { memory_bytes: 64 << 20, cpu_quota: 50_000, pids: 64 },
@@ -84,8 +84,8 @@ impl World {
     pub(crate) fn kit(&self) -> Kit {
         let (instance, directory) = (self.instance.clone(), self.directory.path().to_owned());
         Kit {
-            spec: self.spec(),
-            missing: ContainerSpec { image: "mgx-runtimes-test:missing".to_owned(), ..self.spec() },
+            spec: Self::spec(),
+            missing: ContainerSpec { image: "mgx-runtimes-test:missing".to_owned(), ..Self::spec() },
             workspace: Some(self.workspace()),
             argv: |task| shell(script(task)),
             kill: Box::new(|slot| Box::pin(kill(slot))),
