@@ -21,7 +21,7 @@ use crate::team::TEAM;
 use crate::tunnel::Tunnel;
 use crate::{events, oom, output};
 
-/// How long an exit waits for a platform to hear it.
+/// How long the last events, and then the exit, wait for a platform to hear them.
 const LINGER: Duration = Duration::from_hours(1);
 
 /// The grace time when an engine or a person sends SIGTERM to us: engines kill after 10 s.
@@ -98,10 +98,9 @@ async fn attempt(invocation: &Invocation, processes: &mut Processes, spool: &Spo
             exit.at = Timestamp::now();
             exit.oom_kills = oom::kills().saturating_sub(killed_before);
             ended.cancel();
-            // readers do not panic, and nobody aborts them
-            stdout.await.ok();
-            stderr.await.ok();
-            exit.claim = events.await.ok().flatten();
+            // readers do not panic, and nobody aborts them; a full spool holds them up while the platform is away
+            let last_words = timeout(LINGER, async { tokio::join!(stdout, stderr, events) }).await;
+            exit.claim = last_words.ok().and_then(|(_, _, claim)| claim.ok().flatten());
             exit.cause = cause;
             exit.code = processes.status().and_then(WaitStatus::exit_status);
             exit.signal = processes.status().and_then(WaitStatus::terminating_signal);

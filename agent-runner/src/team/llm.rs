@@ -226,3 +226,32 @@ async fn refusal(response: Response<Incoming>) -> LlmError {
     };
     LlmError::Status { status, message: cut(&said, ERROR_TEXT), retry_after }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_pass_is_tried_again_and_what_will_not_is_told_at_once() {
+        let status = |status| LlmError::Status { status, message: "no".into(), retry_after: None };
+        for passing in [408, 409, 429, 500, 502, 503, 529].map(status) {
+            assert!(passing.is_passing(), "{passing}");
+        }
+        for final_word in [400, 401, 402, 403, 404, 413, 422].map(status) {
+            assert!(!final_word.is_passing(), "{final_word}");
+        }
+        assert!(
+            [LlmError::Cut, LlmError::Idle, LlmError::Connection(String::new())]
+                .iter()
+                .all(LlmError::is_passing)
+        );
+    }
+
+    #[test]
+    fn a_client_wants_a_url_with_a_host_and_hides_its_token() {
+        let client = Client::new("http://127.0.0.1:9000/v1/", "secret".into()).unwrap();
+        assert_eq!((&*client.authority, &*client.path), ("127.0.0.1:9000", "/v1/chat/completions"));
+        assert!(!format!("{client:?}").contains("secret"));
+        assert!(Client::new("/v1", String::new()).is_err() && Client::new("a b", String::new()).is_err());
+    }
+}

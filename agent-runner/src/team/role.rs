@@ -141,7 +141,9 @@ pub(crate) fn request(role: &Role, messages: &[Value], tools: &[Tool]) -> Value 
         request["tools"] = tools.iter().map(|tool| tool.definition()).collect();
     }
     if let Some(temperature) = role.temperature {
-        request["temperature"] = json!(temperature);
+        // as it was written: 0.7, not the nearest 32-bit number in 64 bits
+        request["temperature"] =
+            json!(temperature.to_string().parse::<f64>().unwrap_or(f64::from(temperature)));
     }
     request
 }
@@ -229,7 +231,7 @@ mod tests {
         let role = Role {
             name: "engineer".into(),
             model: "m".into(),
-            temperature: Some(0.5),
+            temperature: Some(0.7),
             prompt: "You build.".into(),
             tools: Vec::new(),
         };

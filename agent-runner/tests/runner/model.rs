@@ -94,9 +94,10 @@ async fn answer(State(script): State<Script>, headers: HeaderMap, body: String) 
         tokio::task::yield_now().await;
         Err(std::io::Error::other("cut"))
     });
-    let body = match whole {
-        true => Body::from_stream(stream::iter(pieces)),
-        false => Body::from_stream(stream::iter(pieces).chain(cut)),
+    let body = if whole {
+        Body::from_stream(stream::iter(pieces))
+    } else {
+        Body::from_stream(stream::iter(pieces).chain(cut))
     };
     Response::builder().header("content-type", "text/event-stream").body(body).unwrap()
 }
