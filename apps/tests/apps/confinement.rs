@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::house::{House, SECRET, path};
 use mgx_apps::{Condition, EntryKind, FileError, ListQuery};
@@ -115,16 +115,17 @@ async fn what_is_no_regular_file_is_refused_at_once() {
 /// Two names change places all the time: one is a harmless directory, the other a link to the neighbour.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_directory_that_turns_into_a_link_meanwhile_leads_nowhere() {
-    const FLIPS: usize = 10_000;
+    const FLIPS: usize = 100_000;
     let house = House::new().await;
     house.write("flip/secret", "inside", Condition::Always).await.unwrap();
     symlink("../other", house.at("link")).unwrap();
     let (flip, link) = (house.at("flip"), house.at("link"));
     let (done, flips) = (AtomicBool::new(false), AtomicUsize::new(0));
     let (mut inside, mut refused) = (0, 0);
+    let deadline = Instant::now() + Duration::from_mins(1);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            while !done.load(Ordering::Relaxed) || flips.load(Ordering::Relaxed) < FLIPS {
+            while !done.load(Ordering::Relaxed) && Instant::now() < deadline {
                 renameat_with(CWD, &flip, CWD, &link, RenameFlags::EXCHANGE).unwrap();
                 flips.fetch_add(1, Ordering::Relaxed);
             }
@@ -132,6 +133,7 @@ async fn a_directory_that_turns_into_a_link_meanwhile_leads_nowhere() {
         tokio::task::block_in_place(|| {
             tokio::runtime::Handle::current().block_on(async {
                 while flips.load(Ordering::Relaxed) < FLIPS || inside == 0 || refused == 0 {
+                    assert!(Instant::now() < deadline, "{inside} times inside, {refused} times refused");
                     match house.read("flip/secret").await {
                         Ok(text) => {
                             assert_ne!(text, SECRET);
