@@ -101,6 +101,11 @@ impl World {
         }
     }
 
+    /// A path in the directory of this world.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
     fn links(&self) -> PathBuf {
         self.directory.path().join("l")
     }
@@ -130,7 +135,7 @@ fn script(task: Task) -> &'static str {
     }
 }
 
-async fn kill(slot: SlotId) {
+pub(crate) async fn kill(slot: SlotId) {
     let client = client().await;
     let name = format!("mgx-{slot}");
     let options = bollard::query_parameters::KillContainerOptionsBuilder::new().signal("SIGKILL").build();
@@ -157,7 +162,7 @@ fn busybox() -> Vec<u8> {
     std::fs::read(BUSYBOX).expect("/bin/busybox is there: install the package busybox-static")
 }
 
-fn host() -> String {
+pub(crate) fn host() -> String {
     let host = std::env::var("DOCKER_HOST").unwrap_or_else(|_| "unix:///var/run/docker.sock".to_owned());
     let socket = host.strip_prefix("unix://").unwrap_or(&host);
     assert!(

@@ -1,0 +1,87 @@
+//! An engine that goes away and comes back, or falls silent: seen through a socket of our own before it.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use mgx_runtimes::conformance::invocation;
+use mgx_runtimes::{Command, Ended, Output, Run, Runtime, RuntimeErrorKind};
+use tokio::io::copy_bidirectional;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{Instant, timeout};
+
+use crate::world::{World, host, kill, shell};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_goes_on_without_its_engine_and_its_death_is_told_afterwards() {
+    let world = World::new("outage").await;
+    let socket = world.path("engine.sock");
+    let engine = forward(&socket);
+    let runtime = world.runtime_at(&format!("unix://{}", socket.display()));
+    let placement = world.placement("outage-1");
+    runtime.create(&World::spec(), &placement).await.unwrap();
+    let script = "echo one; while [ ! -e /workspace/go ]; do sleep 0.1; done; echo two; exec sleep 60";
+    let mut run = runtime.invoke(&placement.slot, invocation(shell(script))).await.unwrap();
+    hear(&mut run, "one").await;
+
+    engine.abort();
+    std::fs::remove_file(&socket).unwrap();
+    let error = runtime.list().await.unwrap_err();
+    assert_eq!(error.kind(), RuntimeErrorKind::Unavailable, "{error}");
+    std::fs::write(world.path("workspace/go"), "").unwrap();
+    hear(&mut run, "two").await;
+
+    kill(placement.slot.clone()).await;
+    let early = timeout(Duration::from_secs(1), run.next(1)).await;
+    assert!(early.is_err(), "nobody can know how it died yet: {early:?}");
+    let _engine = forward(&socket);
+    let told = timeout(PATIENCE, run.next(1)).await.unwrap();
+    assert_eq!(told, [Output::Ended(Ended::Died { code: 137 })]);
+    run.tell(Command::Dismiss).await;
+    runtime.remove(&placement.slot).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_falls_silent_costs_no_more_than_the_deadline() {
+    let world = World::new("silence").await;
+    let socket = world.path("engine.sock");
+    let engine = forward(&socket);
+    let runtime = world.runtime_at(&format!("unix://{}", socket.display()));
+    runtime.info().await.unwrap();
+    engine.abort();
+    std::fs::remove_file(&socket).unwrap();
+    let _deaf = UnixListener::bind(&socket).unwrap();
+    let start = Instant::now();
+    let error = runtime.info().await.unwrap_err();
+    assert_eq!(error.kind(), RuntimeErrorKind::Deadline, "{error}");
+    assert!((1..4).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+}
+
+/// Listens at `socket` for the engine, until it is aborted: then every connection breaks.
+fn forward(socket: &Path) -> JoinHandle<()> {
+    let listener = UnixListener::bind(socket).unwrap();
+    let engine = PathBuf::from(host().trim_start_matches("unix://"));
+    tokio::spawn(async move {
+        let mut connections = JoinSet::new();
+        while let Ok((mut near, _)) = listener.accept().await {
+            let engine = engine.clone();
+            connections.spawn(async move {
+                let mut far = UnixStream::connect(engine).await.unwrap();
+                copy_bidirectional(&mut near, &mut far).await.ok();
+            });
+        }
+    })
+}
+
+async fn hear(run: &mut Run, text: &str) {
+    loop {
+        for output in timeout(PATIENCE, run.next(1)).await.unwrap() {
+            let Output::Event(event) = output else { panic!("it ended: {output:?}") };
+            if event.data.values().any(|value| value.as_str().is_some_and(|it| it.contains(text))) {
+                return;
+            }
+        }
+    }
+}
