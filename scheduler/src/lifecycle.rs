@@ -27,8 +27,8 @@ use crate::verdict::{self, Verdict};
 
 /// How many events are stored at a time.
 const BATCH: usize = 256;
-/// How long after SIGKILL a runner may take to report before its container is removed under it.
-const REPORT: Duration = Duration::from_secs(1);
+/// How long a runner may take to report what is due: the deadline, or the end after SIGKILL.
+const REPORT: Duration = Duration::from_millis(500);
 
 /// One job's life.
 #[derive(Debug)]
@@ -154,7 +154,9 @@ impl Lifecycle {
 
     /// Stores what the agents do, until they are done or have to be.
     async fn follow(&mut self, seat: Seat, mut run: Run) -> Result<(), Handed> {
-        let deadline = self.job.deadline_at.map_or_else(Instant::now, |at| self.core.clock.instant(at));
+        // the runner keeps the deadline by itself, and gets the time to say that it has, or that it ended in time
+        let deadline =
+            self.job.deadline_at.map_or_else(Instant::now, |at| self.core.clock.instant(at)) + REPORT;
         let mut kill_at = match self.job.state {
             State::Stopping(outcome) => Some(self.stop(outcome, &run).await?),
             State::Queued | State::Admitted | State::Starting | State::Running | State::Ended(_) => None,
@@ -426,7 +428,7 @@ impl Lifecycle {
             argv: self.job.spec.command.clone(),
             env: plan.env,
             workdir: if workdir.is_empty() { WORKSPACE_DIR.to_owned() } else { workdir.clone() },
-            timeout_ms: millis(self.timeout()),
+            timeout_ms: self.job.deadline_at.map_or(0, |at| millis(self.core.clock.until(at))),
             grace_ms: millis(self.core.config.grace),
             team: plan.team,
         }

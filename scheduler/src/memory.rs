@@ -21,9 +21,28 @@ struct Inner {
     events: HashMap<SessionId, Vec<Event>>,
     sources: HashSet<(JobId, Attempt, u64)>,
     failures: u32,
+    repeats_allowed: bool,
+    ended_allowed: bool,
+    hidden: HashSet<JobId>,
 }
 
 impl MemoryJournal {
+    /// Stores an agent's event again when it is sent again: a red control.
+    pub fn allow_repeats(&self, allow: bool) {
+        self.lock().repeats_allowed = allow;
+    }
+
+    /// Accepts writes for jobs that have ended or moved on: a red control.
+    pub fn allow_ended(&self, allow: bool) {
+        self.lock().ended_allowed = allow;
+    }
+
+    /// No longer tells of the jobs that are unfinished now: a red control.
+    pub fn hide_unfinished(&self) {
+        let mut inner = self.lock();
+        inner.hidden = inner.jobs.keys().copied().collect();
+    }
+
     /// Makes the next `writes` fail, as a store does that is away.
     pub fn fail(&self, writes: u32) {
         self.lock().failures = writes;
@@ -46,13 +65,15 @@ impl MemoryJournal {
 
 impl Inner {
     fn is_out_of_date(&self, job: JobId, attempt: Attempt) -> bool {
-        self.jobs.get(&job).is_some_and(|stored| stored.state.has_ended() || stored.attempt > attempt)
+        !self.ended_allowed
+            && self.jobs.get(&job).is_some_and(|stored| stored.state.has_ended() || stored.attempt > attempt)
     }
 
     fn append(&mut self, session: &SessionId, event: NewEvent) -> Option<Event> {
         let NewEvent { at, job, attempt, source, kind, agent, data } = event;
         if let Some(source) = source
             && !self.sources.insert((job, attempt, source))
+            && !self.repeats_allowed
         {
             return None;
         }
@@ -108,7 +129,10 @@ impl Journal for MemoryJournal {
     }
 
     async fn unfinished(&self) -> Result<Vec<Job>, JournalError> {
-        Ok(self.lock().jobs.values().filter(|job| !job.state.has_ended()).cloned().collect())
+        let inner = self.lock();
+        let unfinished =
+            inner.jobs.values().filter(|job| !job.state.has_ended() && !inner.hidden.contains(&job.id));
+        Ok(unfinished.cloned().collect())
     }
 
     async fn events(

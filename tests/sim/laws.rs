@@ -1,0 +1,111 @@
+//! What must hold at the end of every scenario, whatever happened in it.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use mgx_agent_runner::JobId;
+use mgx_runtimes::fake::{Act, World};
+use mgx_scheduler::memory::MemoryJournal;
+use mgx_scheduler::{Event, Job, Load};
+
+use crate::scenario::{Fate, Scenario};
+
+macro_rules! law {
+    ($holds:expr, $($said:tt)+) => { if !$holds { return Err(format!($($said)+)); } };
+}
+
+/// Holds everything that was seen against the laws.
+pub(crate) fn check(
+    scenario: &Scenario,
+    journal: &MemoryJournal,
+    world: &World,
+    load: Load,
+    refused: &[JobId],
+    in_time: bool,
+) -> Result<(), String> {
+    let jobs = journal.all_jobs();
+    let logs = journal.all_events();
+    let unfinished: Vec<_> =
+        jobs.iter().filter(|job| !job.state.has_ended()).map(|job| (job.id, job.state)).collect();
+    law!(in_time && unfinished.is_empty(), "not everything has come to an end: {unfinished:?} {load:?}");
+
+    law!(world.population() == 0, "{} containers are left", world.population());
+    let slots = i64::try_from(scenario.config.max_running).expect("a small number");
+    law!(load == Load { waiting: 0, live: 0, free_slots: slots }, "something was not given back: {load:?}");
+
+    for (session, log) in &logs {
+        let numbers: Vec<_> = log.iter().map(|event| event.seq).collect();
+        law!(
+            numbers == (1..=log.len() as u64).collect::<Vec<_>>(),
+            "{session}: numbers with gaps: {numbers:?}"
+        );
+    }
+    let mut invoked: HashMap<JobId, u32> = HashMap::new();
+    for (job, _) in world.counts().invoked {
+        *invoked.entry(job).or_default() += 1;
+    }
+    for fate in &scenario.fates {
+        let job = jobs.iter().find(|job| job.id == fate.id);
+        law!(job.is_none() || !refused.contains(&fate.id), "{}: refused, and kept all the same", fate.id);
+        let Some(job) = job else { continue };
+        let log: Vec<_> = logs[&job.session].iter().filter(|event| event.job == job.id).collect();
+        story(job, &log)?;
+        let times = invoked.get(&job.id).copied().unwrap_or(0);
+        law!(times <= 1, "{}: invoked {times} times", job.id);
+        destiny(fate, scenario.slack(), job, &log)?;
+    }
+    Ok(())
+}
+
+/// The events of one job tell one story, with one end.
+fn story(job: &Job, log: &[&Event]) -> Result<(), String> {
+    let finishes = log.iter().filter(|event| event.kind == "finish").count();
+    law!(finishes == 1, "{}: {finishes} times finish", job.id);
+    law!(
+        log.last().is_some_and(|event| event.kind == "finish"),
+        "{}: something comes after its finish",
+        job.id
+    );
+    let mut before = "";
+    for event in log {
+        let kind = event.kind.as_str();
+        let fits = match kind {
+            "job_queued" => matches!(before, "" | "job_admitted" | "job_starting" | "job_running"),
+            "job_admitted" => before == "job_queued",
+            "job_starting" => before == "job_admitted",
+            "job_running" => before == "job_starting",
+            "job_stopping" => before == "job_running",
+            "message_delta" | "llm_usage" | "job_reattached" => {
+                matches!(before, "job_running" | "job_stopping")
+            }
+            "finish" => !before.is_empty(),
+            _ => false,
+        };
+        law!(fits, "{}: {kind} after {before}", job.id);
+        if kind.starts_with("job_") && kind != "job_reattached" {
+            before = kind;
+        }
+    }
+    law!(
+        log.windows(2).all(|pair| pair[0].attempt <= pair[1].attempt),
+        "{}: an earlier attempt speaks",
+        job.id
+    );
+    Ok(())
+}
+
+/// What nobody disturbed has ended as it was going to, and every word of it was kept, once, in order.
+fn destiny(fate: &Fate, slack: Duration, job: &Job, log: &[&Event]) -> Result<(), String> {
+    let words: Vec<_> = log.iter().filter_map(|event| event.data.get("delta")?.as_str()).collect();
+    let said = fate.script.acts.iter().filter_map(|(_, act)| match act {
+        Act::Say(word) => Some(word.as_str()),
+        Act::Exit { .. } | Act::Die(_) => None,
+    });
+    let said: Vec<_> = said.collect();
+    law!(said.starts_with(&words), "{}: heard {words:?} of {said:?}", job.id);
+    if let Some(end) = fate.destiny(slack) {
+        law!(job.state.name() == end, "{}: {} instead of {end}", job.id, job.state.name());
+        law!(end != "succeeded" || words == said, "{}: heard only {words:?} of {said:?}", job.id);
+    }
+    Ok(())
+}

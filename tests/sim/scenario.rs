@@ -1,0 +1,391 @@
+//! One scenario: everything in it is drawn from its seed before it begins.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use mgx_agent_runner::protocol::{Claim, Team};
+use mgx_agent_runner::{Attempt, JobId, SessionId};
+use mgx_runtimes::fake::{Act, Birth, OnStop, Script, World};
+use mgx_runtimes::{ContainerSpec, Limits, Network, RuntimeErrorKind};
+use mgx_scheduler::memory::MemoryJournal;
+use mgx_scheduler::{Blueprint, Clock, Config, Job, JobSpec, Kind, Plan, Scheduler, Submission};
+use serde_json::Map;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use uuid::Uuid;
+
+use crate::laws;
+use crate::power::{PoweredJournal, PoweredRuntime, Supply};
+use crate::rng::Rng;
+
+/// By when everything must have ended, faults included.
+const END: Duration = Duration::from_secs(4 * 3600);
+
+/// What protects the laws; one can be switched off to see whether the laws notice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Guard {
+    On,
+    EventsAreStoredOnce,
+    EndedJobsAreFenced,
+    OrphansAreReaped,
+    JobsAreTakenUp,
+}
+
+/// One job, and what is going to happen to it.
+#[derive(Clone, Debug)]
+pub(crate) struct Fate {
+    pub(crate) id: JobId,
+    pub(crate) session: SessionId,
+    pub(crate) user: String,
+    pub(crate) submitted: Duration,
+    pub(crate) cancelled: Option<Duration>,
+    /// When the platform notes something of its own for it, if it runs.
+    pub(crate) noted: Vec<Duration>,
+    pub(crate) timeout_s: u32,
+    pub(crate) births: Vec<Birth>,
+    pub(crate) script: Script,
+}
+
+/// What happens, and when.
+#[derive(Clone, Debug)]
+pub(crate) struct Scenario {
+    pub(crate) guard: Guard,
+    pub(crate) config: Config,
+    pub(crate) fates: Vec<Fate>,
+    crashes: Vec<Duration>,
+    journal_slowness: Duration,
+    journal_failures: Vec<(Duration, u32)>,
+}
+
+/// What was seen over many scenarios.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    pub(crate) outcomes: BTreeMap<String, u64>,
+    pub(crate) crashes: u64,
+    pub(crate) reattached: u64,
+    pub(crate) started_again: u64,
+    pub(crate) events: u64,
+}
+
+impl Tally {
+    pub(crate) fn add(&mut self, other: &Self) {
+        for (outcome, count) in &other.outcomes {
+            *self.outcomes.entry(outcome.clone()).or_default() += count;
+        }
+        self.crashes += other.crashes;
+        self.reattached += other.reattached;
+        self.started_again += other.started_again;
+        self.events += other.events;
+    }
+
+    pub(crate) fn saw_everything(&self) -> bool {
+        let outcomes = [
+            "succeeded",
+            "cancelled",
+            "timed_out",
+            "finish_event_error",
+            "nonzero_exit",
+            "oom_killed",
+            "image_missing",
+            "start_failed",
+            "runtime_lost",
+            "refused",
+        ];
+        outcomes.iter().all(|outcome| self.outcomes.contains_key(*outcome))
+            && self.crashes > 0
+            && self.reattached > 0
+            && self.started_again > 0
+    }
+}
+
+impl Scenario {
+    pub(crate) fn of(seed: u64, guard: Guard) -> Self {
+        let mut rng = Rng::of(seed, 0);
+        let config = Config {
+            max_running: 1 + rng.below(4) as usize,
+            max_queued: 2 + rng.below(20) as usize,
+            grace: Duration::from_secs(rng.below(5)),
+            start_tries: 1 + rng.below(3) as u32,
+            reap_every: Duration::from_secs(15),
+        };
+        let jobs = 1 + rng.below(25);
+        let fates = (1..=jobs).map(|n| Fate::of(&mut Rng::of(seed, u128::from(n)), n)).collect();
+        let crashes = if rng.chance(60) { rng.below(4) } else { 0 };
+        let mut crashes: Vec<_> = (0..crashes).map(|_| rng.millis(90_000)).collect();
+        crashes.sort();
+        let journal_failures =
+            (0..rng.below(4)).map(|_| (rng.millis(90_000), 1 + rng.below(8) as u32)).collect();
+        let journal_slowness = if rng.chance(50) { Duration::ZERO } else { rng.millis(300) };
+        Self { guard, config, fates, crashes, journal_slowness, journal_failures }
+    }
+
+    /// How long the journal may have kept a job from beginning when its deadline was set already.
+    pub(crate) fn slack(&self) -> Duration {
+        Duration::from_millis(if self.journal_failures.is_empty() { 50 } else { 10_000 })
+            + self.journal_slowness
+    }
+
+    /// Plays it to its end and holds it against the laws.
+    pub(crate) async fn play(self) -> Result<Tally, String> {
+        let begin = Instant::now();
+        let journal = Arc::new(MemoryJournal::default());
+        journal.allow_repeats(self.guard == Guard::EventsAreStoredOnce);
+        journal.allow_ended(self.guard == Guard::EndedJobsAreFenced);
+        let world = self.world();
+        let refused = Arc::new(Mutex::new(Vec::new()));
+        let now = Arc::new(Mutex::new(None::<(Scheduler, Supply)>));
+
+        let mut playing = tokio::task::JoinSet::new();
+        for (at, count) in self.journal_failures.clone() {
+            let journal = journal.clone();
+            playing.spawn(async move {
+                sleep_until(begin + at).await;
+                journal.fail(count);
+            });
+        }
+        for fate in self.fates.clone() {
+            playing.spawn(play_fate(fate, begin, now.clone(), refused.clone()));
+        }
+        let mut scheduler = self.boot(begin, &journal, &world, &now).await;
+        for at in &self.crashes {
+            sleep_until(begin + *at).await;
+            if let Some((_, supply)) = now.lock().expect("unpoisoned").take() {
+                supply.cancel();
+            }
+            sleep(Duration::from_millis(700)).await;
+            scheduler = self.boot(begin, &journal, &world, &now).await;
+        }
+        let rest = async {
+            while playing.join_next().await.is_some() {}
+            while journal.all_jobs().iter().any(|job| !job.state.has_ended()) || scheduler.load().live > 0 {
+                sleep(Duration::from_secs(1)).await;
+            }
+            // two sweeps of the reaper, and the one that may be under way
+            sleep(self.config.reap_every * 3).await;
+        };
+        let in_time = timeout(END, rest).await.is_ok();
+        let refused = refused.lock().expect("unpoisoned").clone();
+        laws::check(&self, &journal, &world, scheduler.load(), &refused, in_time)?;
+        Ok(self.tally(&journal, refused.len() as u64))
+    }
+
+    async fn boot(
+        &self,
+        begin: Instant,
+        journal: &Arc<MemoryJournal>,
+        world: &World,
+        now: &Mutex<Option<(Scheduler, Supply)>>,
+    ) -> Scheduler {
+        let supply = Supply::new();
+        if self.guard == Guard::JobsAreTakenUp {
+            journal.hide_unfinished();
+        }
+        let runtime = PoweredRuntime {
+            inner: world.runtime(),
+            supply: supply.clone(),
+            lists: self.guard != Guard::OrphansAreReaped,
+        };
+        let journal = Arc::new(PoweredJournal {
+            inner: journal.clone(),
+            supply: supply.clone(),
+            slowness: self.journal_slowness,
+            writes: AtomicU32::new(0),
+        });
+        let clock = Clock::starting_at(wall(begin));
+        let scheduler =
+            Scheduler::start(self.config, clock, journal, Arc::new(runtime), Arc::new(Boxes)).await;
+        let scheduler = scheduler.expect("the journal can be read");
+        *now.lock().expect("unpoisoned") = Some((scheduler.clone(), supply));
+        scheduler
+    }
+
+    fn world(&self) -> World {
+        let fates: Arc<HashMap<JobId, Fate>> =
+            Arc::new(self.fates.iter().map(|fate| (fate.id, fate.clone())).collect());
+        let scripts = fates.clone();
+        World::new(
+            move |_, slot| {
+                let (job, attempt) = slot.as_str().rsplit_once('-').expect("a slot of a job");
+                let job = JobId(Uuid::parse_str(job).expect("a job's id"));
+                let births = &fates[&job].births;
+                births[(attempt.parse::<usize>().expect("a number") - 1).min(births.len() - 1)]
+            },
+            move |invocation| scripts[&invocation.job].script.clone(),
+        )
+    }
+
+    fn tally(&self, journal: &MemoryJournal, refused: u64) -> Tally {
+        let mut tally = Tally { crashes: self.crashes.len() as u64, ..Tally::default() };
+        for job in journal.all_jobs() {
+            let outcome = job.state.outcome().map_or("live", |outcome| match outcome {
+                mgx_scheduler::Outcome::Failed(failure) => failure.name(),
+                other => other.name(),
+            });
+            *tally.outcomes.entry(outcome.to_owned()).or_default() += 1;
+            tally.started_again += u64::from(job.attempt.0 - 1);
+        }
+        if refused > 0 {
+            tally.outcomes.insert("refused".to_owned(), refused);
+        }
+        for events in journal.all_events().values() {
+            tally.events += events.len() as u64;
+            tally.reattached += events.iter().filter(|event| event.kind == "job_reattached").count() as u64;
+        }
+        tally
+    }
+}
+
+impl Fate {
+    fn of(rng: &mut Rng, n: u64) -> Self {
+        let births = match rng.below(10) {
+            0 => vec![Birth::Fails(rng.millis(500), RuntimeErrorKind::ImageMissing)],
+            1 => vec![Birth::Fails(rng.millis(500), RuntimeErrorKind::NotReady)],
+            2 => vec![
+                Birth::Fails(rng.millis(500), RuntimeErrorKind::Unavailable),
+                Birth::FailsButIsThere(rng.millis(30_000), RuntimeErrorKind::Deadline),
+                Birth::Ready(rng.millis(500)),
+            ],
+            _ => vec![Birth::Ready(rng.millis(800))],
+        };
+        Self {
+            id: JobId(Uuid::from_u128(u128::from(n))),
+            session: format!("session-{}", rng.below(4)).parse().expect("a session id"),
+            user: format!("user-{}", rng.below(3)),
+            submitted: rng.millis(60_000),
+            cancelled: rng.chance(20).then(|| rng.millis(90_000)),
+            noted: (0..rng.below(8)).map(|_| rng.millis(90_000)).collect(),
+            timeout_s: 5 + rng.below(60) as u32,
+            births,
+            script: script(rng),
+        }
+    }
+
+    /// How it ends if nobody interferes, or `None` if that depends on more than its script.
+    pub(crate) fn destiny(&self, slack: Duration) -> Option<&'static str> {
+        let undisturbed = self.cancelled.is_none() && matches!(self.births[..], [Birth::Ready(_)]);
+        let time: Duration = self.script.acts.iter().map(|(pause, _)| *pause).sum();
+        let in_time = time + slack < Duration::from_secs(self.timeout_s.into());
+        let (_, last) = self.script.acts.last()?;
+        if !undisturbed || !in_time {
+            return None;
+        }
+        Some(match last {
+            Act::Exit { claim: Some(claim), .. } => {
+                if claim.success {
+                    "succeeded"
+                } else {
+                    "failed"
+                }
+            }
+            Act::Exit { code: 0, .. } => "succeeded",
+            Act::Exit { .. } | Act::Die(_) => "failed",
+            Act::Say(_) => "timed_out",
+        })
+    }
+}
+
+fn script(rng: &mut Rng) -> Script {
+    let mut acts: Vec<_> =
+        (0..rng.below(12)).map(|n| (rng.millis(3_000), Act::Say(format!("word {n}")))).collect();
+    if rng.chance(80) {
+        let claim = match rng.below(4) {
+            0 => Some(Claim { success: true, error: None }),
+            1 => Some(Claim { success: false, error: Some("the model said no".to_owned()) }),
+            _ => None,
+        };
+        let act = match rng.below(8) {
+            0 => Act::Die(137),
+            1 => Act::Exit { code: 3, oom_kills: 0, claim },
+            2 => Act::Exit { code: 137, oom_kills: 1, claim: None },
+            3 => Act::Exit { code: 0, oom_kills: 1, claim },
+            _ => Act::Exit { code: 0, oom_kills: 0, claim },
+        };
+        acts.push((rng.millis(2_000), act));
+    }
+    let on_stop = match rng.below(4) {
+        0 => OnStop::Ignores,
+        1 => OnStop::Hangs,
+        _ => OnStop::Ends(rng.millis(6_000)),
+    };
+    Script { acts, on_stop }
+}
+
+/// Submits a job to whichever process is there, and cancels it if that is its fate.
+async fn play_fate(
+    fate: Fate,
+    begin: Instant,
+    now: Arc<Mutex<Option<(Scheduler, Supply)>>>,
+    refused: Arc<Mutex<Vec<JobId>>>,
+) {
+    sleep_until(begin + fate.submitted).await;
+    let (scheduler, supply) = current(&now).await;
+    let spec = JobSpec {
+        kind: Kind::Agent,
+        prompt: "a page".to_owned(),
+        command: Vec::new(),
+        env: BTreeMap::new(),
+        workdir: String::new(),
+        limits: Limits { memory_bytes: 1 << 30, cpu_quota: 100_000, pids: 64 },
+        timeout_s: fate.timeout_s,
+    };
+    let submission = Submission { id: fate.id, session: fate.session, user: fate.user, spec };
+    tokio::select! {
+        answer = scheduler.submit(submission) => if answer.is_err() {
+            refused.lock().expect("unpoisoned").push(fate.id);
+            return;
+        },
+        // no answer: it may be stored or not, and its author does not ask again
+        () = supply.cancelled() => {}
+    }
+    for at in fate.noted {
+        let now = now.clone();
+        tokio::spawn(async move {
+            sleep_until(begin + at).await;
+            let (scheduler, _) = current(&now).await;
+            scheduler.record(fate.id, Attempt(1), "llm_usage", Map::new()).await.ok();
+        });
+    }
+    if let Some(at) = fate.cancelled {
+        sleep_until(begin + at).await;
+        let (scheduler, supply) = current(&now).await;
+        tokio::select! {
+            _ = scheduler.cancel(fate.id) => {}
+            () = supply.cancelled() => {}
+        }
+    }
+}
+
+async fn current(now: &Mutex<Option<(Scheduler, Supply)>>) -> (Scheduler, Supply) {
+    loop {
+        if let Some(current) = now.lock().expect("unpoisoned").clone() {
+            return current;
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// The wall clock: it goes on while the platform is down.
+fn wall(begin: Instant) -> Timestamp {
+    Timestamp::UNIX_EPOCH + jiff::SignedDuration::try_from(begin.elapsed()).expect("a short time")
+}
+
+/// Every job in the same box.
+#[derive(Debug)]
+struct Boxes;
+
+#[async_trait]
+impl Blueprint for Boxes {
+    async fn plan(&self, job: &Job) -> Result<Plan, String> {
+        Ok(Plan {
+            spec: ContainerSpec { image: "fake".to_owned(), limits: job.spec.limits, network: Network::None },
+            workspace: "workspace".parse().map_err(|_| "no workspace".to_owned())?,
+            workspace_dir: "/workspaces/workspace".into(),
+            labels: BTreeMap::new(),
+            env: BTreeMap::new(),
+            team: Team::default(),
+        })
+    }
+}
