@@ -7,8 +7,9 @@ use std::time::Duration;
 use anyhow::Context;
 use axum::Router;
 use jiff::Timestamp;
+use mgx_agent_runner::protocol::Team;
 use mgx_api::llm::{
-    LlmConfig, LlmLimits, LlmProxy, PlatformAttempts, ProviderConfig, RetryConfig, TunnelLimits,
+    DEMO_MODEL, LlmConfig, LlmLimits, LlmProxy, PlatformAttempts, ProviderConfig, RetryConfig, TunnelLimits,
     serve_tunnels,
 };
 use mgx_api::{AdminToken, App, EngineProbe, JobRules, ServeConfig, Streams};
@@ -75,7 +76,7 @@ impl Platform {
             sessions: sessions.clone(),
             tokens: tokens.clone(),
             image: config.agent.image.clone(),
-            team: config.agents.team()?,
+            team: team(config)?,
         };
         let scheduler = Scheduler::start(
             scheduler_config(config),
@@ -222,6 +223,15 @@ fn workspaces(config: &Config) -> anyhow::Result<Workspaces> {
     let host_root = Some(config.workspaces.host_root.clone()).filter(|host| *host != root);
     let max_file_bytes = config.workspaces.max_file.bytes();
     Ok(Workspaces::with_config(WorkspacesConfig { root, host_root, owner: owner(), max_file_bytes })?)
+}
+
+/// The team; with the demo model, its roles say so.
+fn team(config: &Config) -> anyhow::Result<Team> {
+    let mut team = config.agents.clone();
+    if llm_config(config).provider.is_none() {
+        DEMO_MODEL.clone_into(&mut team.default_model);
+    }
+    Ok(team.team()?)
 }
 
 fn scheduler_config(config: &Config) -> mgx_scheduler::config::Config {

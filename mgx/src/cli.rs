@@ -34,14 +34,14 @@ Examples:
   mgx doctor                                         what is wrong with this machine, and the remedy
   mgx config --default > mgx.toml                    settings of one's own, from the defaults
 
-Exit codes: 0 success, 1 failure, 2 wrong usage, 78 wrong configuration; of `run` also 124 timed out and
-130 cancelled or left.";
+Exit codes: 0 success, 1 failure, 2 wrong usage, 78 wrong configuration;
+`run` also has 124 timed out and 130 cancelled or left.";
 
 /// Teams of LLM agents build web apps in containers of your own.
 #[derive(Debug, Parser)]
 #[command(name = "mgx", version, after_help = EXAMPLES, max_term_width = 110, propagate_version = false)]
 struct Cli {
-    /// The configuration; by default MGX_CONFIG, ./mgx.toml or /etc/mgx/mgx.toml.
+    /// The configuration; by default `MGX_CONFIG`, `./mgx.toml` or `/etc/mgx/mgx.toml`.
     #[arg(long, global = true, value_name = "PATH")]
     config: Option<PathBuf>,
     /// What containers run in, instead of what the configuration says.
@@ -130,7 +130,7 @@ fn dispatch(cli: Cli) -> Outcome {
     let loaded = load(&cli)?;
     match cli.command {
         Command::Up(args) => up::run(loaded, &args),
-        Command::Config(args) => settings::run(&loaded, &args),
+        Command::Config(args) => Ok(settings::run(&loaded, &args)),
         Command::Bench(command) => bench::run(loaded.config, &command),
         command => asynchronous(command, &cli.server, &loaded),
     }

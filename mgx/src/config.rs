@@ -207,7 +207,7 @@ impl Inputs {
 /// Everything that is wrong, not only the first.
 pub fn load(inputs: &Inputs) -> Result<Loaded, Problems> {
     let alone = |problem| Problems(vec![problem]);
-    let built_in = TomlFile::parse(Path::new("mgx.toml"), EMBEDDED.to_owned()).map_err(alone)?;
+    let built_in = TomlFile::parse(Path::new("mgx.toml"), EMBEDDED).map_err(alone)?;
     let defaults = Layer { origin: Origin::Default, ..built_in.layer().map_err(alone)? };
     let file = inputs.operators_file().map(|path| TomlFile::open(&path)).transpose().map_err(alone)?;
     let environment = Environment::read(&inputs.env, &defaults.values);

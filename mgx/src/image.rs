@@ -84,7 +84,7 @@ impl WithImage {
     /// As [`AgentImage::make`].
     pub async fn prepare(&self) -> Result<(), RuntimeError> {
         let make = async || self.image.make(self.docker.engine()).await.map(drop);
-        self.made.get_or_try_init(make).await.map(|()| ())
+        self.made.get_or_try_init(make).await.copied()
     }
 }
 

@@ -1,5 +1,7 @@
 //! Every bad configuration is refused with one line for each mistake, and the good ones say where they come from.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot set itself up fails")]
+
 use std::ffi::OsString;
 use std::fs::{self, Permissions};
 use std::os::unix::ffi::OsStringExt;

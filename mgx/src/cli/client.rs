@@ -163,7 +163,7 @@ pub(crate) fn refusal(status: StatusCode, body: &Value) -> Failure {
     for error in body.get("errors").and_then(Value::as_array).into_iter().flatten().take(20) {
         let text = |key: &str| error.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
         let place = text("pointer") + &text("parameter");
-        message.push_str(&format!("\n  {place} {}", text("detail") + &text("message")));
+        message.extend(["\n  ", &place, " ", &text("detail"), &text("message")]);
     }
     if status == StatusCode::UNAUTHORIZED {
         message.push_str("; is MGX_TOKEN, or the data directory, that of this server?");
@@ -211,7 +211,10 @@ mod tests {
             "errors": [{ "pointer": "/framework", "detail": "a framework is nextjs or fastapi-vite\u{1b}[2J" }]
         });
         let failure = refusal(StatusCode::UNPROCESSABLE_ENTITY, &body);
-        insta::assert_snapshot!(failure, @r"");
+        insta::assert_snapshot!(failure, @r"
+        The request is not valid: 1 field is not acceptable
+          /framework a framework is nextjs or fastapi-vite[2J
+        ");
         assert_eq!(failure.code, 2);
         let failure = refusal(StatusCode::TOO_MANY_REQUESTS, &json!({ "title": "The queue is full" }));
         assert_eq!((failure.code, failure.message.as_str()), (1, "The queue is full"));

@@ -50,7 +50,9 @@ async fn replay(client: &Client, args: &Args) -> Outcome {
             Some(last) if last.seq > after => after = last.seq,
             Some(_) | None => return Ok(ExitCode::SUCCESS),
         }
-        events.iter().for_each(|event| teller.tell(event));
+        for event in &events {
+            teller.tell(event);
+        }
     }
 }
 

@@ -13,10 +13,10 @@ use super::out::Failure;
 use super::sse::{Frame, Parser};
 
 /// The server pings more often than this; a longer silence is a dead connection.
-const SILENCE: Duration = Duration::from_secs(60);
+const SILENCE: Duration = Duration::from_mins(1);
 
 /// How long a server that is gone may be gone.
-const GIVE_UP: Duration = Duration::from_secs(300);
+const GIVE_UP: Duration = Duration::from_mins(5);
 
 /// One event, as the server sends it.
 #[derive(Clone, Debug, PartialEq)]

@@ -145,6 +145,10 @@ mod tests {
         let now = "2026-11-22T11:30:00Z".parse().unwrap();
         let table = table(&[job("running", None), job("failed", Some("oom_killed"))], now).to_string();
         let table = table.lines().map(str::trim_end).collect::<Vec<_>>().join("\n");
-        insta::assert_snapshot!(table, @r"");
+        insta::assert_snapshot!(table, @r"
+        JOB                                   SESSION  STATE                KIND   AGE  CONTAINER
+        0193a5b0-0000-7000-8000-000000000001  demo     running              agent  1h   mgx-0193a5b0000070008000000000000001-1
+        0193a5b0-0000-7000-8000-000000000001  demo     failed (oom_killed)  agent  1h
+        ");
     }
 }

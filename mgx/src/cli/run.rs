@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use mgx_agent_runner::{JobId, SessionId};
+use mgx_api::llm::DEMO_MODEL;
 use mgx_apps::Framework;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -41,7 +42,7 @@ pub(crate) struct Args {
 
 /// What became of a job that was watched.
 enum Watched {
-    Finished(Transcript),
+    Finished(Box<Transcript>),
     /// The person has left; the job goes on.
     Detached,
 }
@@ -129,7 +130,7 @@ async fn watch(
             Item::Event(event) if event.job.as_deref().is_none_or(|job| job == ours) => {
                 tell(&event, &mut transcript, screen);
                 if transcript.finish().is_some() {
-                    break Watched::Finished(transcript);
+                    break Watched::Finished(Box::new(transcript));
                 }
             }
             Item::Event(_) => {}
@@ -150,7 +151,9 @@ fn tell(event: &Event, transcript: &mut Transcript, screen: Option<&Screen>) {
     let lines = transcript.tell(event);
     match screen {
         Some(screen) => {
-            lines.iter().for_each(|line| screen.line(line));
+            for line in &lines {
+                screen.line(line);
+            }
             screen.doing(transcript.doing());
         }
         None => out::line(event.to_json()),
@@ -188,10 +191,19 @@ fn summary(transcript: &Transcript) {
         }
     }
     let used = transcript.used();
+    let models: Vec<&str> = transcript.models().iter().map(String::as_str).collect();
     out::line(format!(
-        "\nmodel   {} requests, {} tokens sent, {} tokens received",
-        used.requests, used.sent, used.received
+        "\nmodel   {}: {} requests, {} tokens sent, {} tokens received",
+        models.join(", "),
+        used.requests,
+        used.sent,
+        used.received
     ));
+    if models.contains(&DEMO_MODEL) {
+        out::note(
+            "        mgx-demo is built in and only follows a script; for a real model set OPENAI_API_KEY",
+        );
+    }
     if let Some(finish) = transcript.finish() {
         if let Some(elapsed) = finish.elapsed {
             out::line(format!("elapsed {}", show(elapsed)));
@@ -213,6 +225,7 @@ fn result(session: &SessionId, job: JobId, transcript: &Transcript) -> Value {
         "status": finish.map(|finish| &finish.status),
         "error": finish.and_then(|finish| finish.error.as_ref()),
         "elapsed_seconds": finish.and_then(|finish| finish.elapsed).map(|elapsed| elapsed.as_secs_f64()),
+        "models": transcript.models(),
         "files": written.map(|(path, _)| path).collect::<Vec<_>>(),
         "usage": { "requests": used.requests, "prompt_tokens": used.sent, "completion_tokens": used.received },
     }})

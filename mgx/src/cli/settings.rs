@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::out::{self, Outcome};
+use super::out;
 use crate::config::{self, Loaded};
 
 /// How to show them.
@@ -31,12 +31,12 @@ impl Args {
 }
 
 /// Shows them.
-pub(crate) fn run(loaded: &Loaded, args: &Args) -> Outcome {
+pub(crate) fn run(loaded: &Loaded, args: &Args) -> ExitCode {
     if args.json {
         for setting in loaded.settings() {
             out::line(serde_json::to_string(setting).unwrap_or_default());
         }
-        return Ok(ExitCode::SUCCESS);
+        return ExitCode::SUCCESS;
     }
     let lines = loaded.settings().iter().map(|setting| format!("{} = {}", setting.key, setting.value));
     let lines: Vec<String> = lines.collect();
@@ -47,5 +47,5 @@ pub(crate) fn run(loaded: &Loaded, args: &Args) -> Outcome {
     for name in &loaded.unused {
         out::line(format!("# {name} is read, not used yet"));
     }
-    Ok(ExitCode::SUCCESS)
+    ExitCode::SUCCESS
 }

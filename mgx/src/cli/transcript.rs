@@ -1,6 +1,6 @@
 //! What a person is told of a run: each event as lines of text, and one line for what is under way.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -26,6 +26,7 @@ pub(crate) struct Transcript {
     doing: String,
     files: BTreeMap<String, Change>,
     used: Used,
+    models: BTreeSet<String>,
     finish: Option<Finish>,
 }
 
@@ -137,6 +138,11 @@ impl Transcript {
         self.used
     }
 
+    /// The models that answered.
+    pub(crate) fn models(&self) -> &BTreeSet<String> {
+        &self.models
+    }
+
     /// How it ended, once it has.
     pub(crate) fn finish(&self) -> Option<&Finish> {
         self.finish.as_ref()
@@ -189,11 +195,11 @@ impl Transcript {
         self.hush(lines);
         let arguments = arguments(event);
         let path = ["path", "file_path", "filename"].iter().find_map(|key| arguments.get(*key)?.as_str());
-        let about = path.map(str::to_owned).unwrap_or_else(|| match &arguments {
-            Value::Object(map) if map.is_empty() => String::new(),
-            Value::Null => String::new(),
-            other => other.to_string(),
-        });
+        let about = match (path, &arguments) {
+            (Some(path), _) => path.to_owned(),
+            (None, Value::Object(map)) if !map.is_empty() => arguments.to_string(),
+            (None, _) => String::new(),
+        };
         let call = Call {
             tool: short(event.text("tool_name"), 40),
             path: path.map(|path| short(path, 200)),
@@ -210,9 +216,9 @@ impl Transcript {
         let call = self.calls.remove(event.text("tool_call_id"));
         let tool = call.as_ref().map_or_else(|| short(event.text("tool_name"), 40), |call| call.tool.clone());
         let failed = event.data.get("success") == Some(&Value::Bool(false));
-        let took = event.data.get("duration_ms").and_then(Value::as_u64).map(Duration::from_millis);
-        let took = took.or_else(|| between(call.as_ref()?.at?, event.at?));
-        let took = took.map(|took| format!(" ({})", show(took))).unwrap_or_default();
+        let time = event.data.get("duration_ms").and_then(Value::as_u64).map(Duration::from_millis);
+        let time = time.or_else(|| between(call.as_ref()?.at?, event.at?));
+        let time = time.map(|time| format!(" ({})", show(time))).unwrap_or_default();
         let about = call.as_ref().map(|call| format!(" {}", call.about)).unwrap_or_default();
         let result = if failed {
             let error =
@@ -223,7 +229,7 @@ impl Transcript {
         };
         let mark = if failed { '✗' } else { '✓' };
         lines.push(format!(
-            "{} {} {mark} {tool}{}{took}{result}",
+            "{} {} {mark} {tool}{}{time}{result}",
             self.time(event),
             name(event),
             about.trim_end()
@@ -243,6 +249,9 @@ impl Transcript {
         self.used.requests += number("requests").max(1);
         self.used.sent += number("prompt_tokens");
         self.used.received += number("completion_tokens");
+        if self.models.len() < 8 {
+            self.models.insert(short(event.text("model"), 60));
+        }
     }
 
     fn end(&mut self, event: &Event) {
@@ -360,7 +369,18 @@ mod tests {
             ("job_stopping", None, json!({"reason": "run_timeout"})),
             ("finish", None, json!({"status": "timeout", "error": "too long"})),
         ]);
-        insta::assert_snapshot!(text, @r"");
+        insta::assert_snapshot!(text, @r"
+         0.0s queued
+         1.0s running
+         2.0s engineer begins (demo)
+              engineer: I will write a page.
+              engineer: Then[2J
+         7.0s engineer ✓ write_file app/page.tsx (1.0 s)
+         9.0s engineer ✗ read_file x (3 ms) failed: no such file
+              engineer: Done.
+        12.0s engineer is done
+        13.0s stopping: run_timeout
+        ");
         assert_eq!(transcript.used(), Used { requests: 1, sent: 10, received: 5 });
         assert_eq!(transcript.files(), &BTreeMap::from([("app/page.tsx".to_owned(), Change::Written)]));
         let finish = transcript.finish().expect("it has ended");

@@ -26,10 +26,10 @@ pub(crate) struct Args {
     /// Goes on in the background, logging into the data directory; returns when it is ready.
     #[arg(long, short)]
     detach: bool,
-    /// Address and port to listen on, instead of server.listen.
+    /// Address and port to listen on, instead of `server.listen`.
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) listen: Option<String>,
-    /// The data directory, instead of server.data_dir.
+    /// The data directory, instead of `server.data_dir`.
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<String>,
     /// Leaves the terminal: what `--detach` starts.

@@ -93,14 +93,14 @@ fn directory(path: &Path) -> Result<(), What> {
     if path.components().count() < 2 {
         return refuse("is the root of the file system; name a directory of its own");
     }
-    match path.symlink_metadata() {
-        Err(_) => Ok(()),
-        Ok(found) if found.is_symlink() => refuse("is a symbolic link; name the directory itself"),
-        Ok(found) if !found.is_dir() => refuse("is not a directory"),
-        Ok(found) if found.mode() & 0o002 != 0 => {
+    let Ok(found) = path.symlink_metadata() else { return Ok(()) };
+    match found {
+        found if found.is_symlink() => refuse("is a symbolic link; name the directory itself"),
+        found if !found.is_dir() => refuse("is not a directory"),
+        found if found.mode() & 0o002 != 0 => {
             refuse("can be written to by everybody; take that away (chmod o-w)")
         }
-        Ok(_) => Ok(()),
+        _ => Ok(()),
     }
 }
 

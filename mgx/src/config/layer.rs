@@ -89,18 +89,18 @@ impl TomlFile {
     /// Reads the operator's file.
     pub(super) fn open(path: &Path) -> Result<Self, Problem> {
         match std::fs::read(path).map(String::from_utf8) {
-            Ok(Ok(text)) => Self::parse(path, text),
+            Ok(Ok(text)) => Self::parse(path, &text),
             Ok(Err(_)) => Err(unreadable(path, None, "not UTF-8 text".to_owned())),
             Err(error) => Err(unreadable(path, None, format!("cannot read the file: {error}"))),
         }
     }
 
     /// Takes `text` for the content of `path`.
-    pub(super) fn parse(path: &Path, text: String) -> Result<Self, Problem> {
-        match ImDocument::parse(text.clone()) {
+    pub(super) fn parse(path: &Path, text: &str) -> Result<Self, Problem> {
+        match ImDocument::parse(text.to_owned()) {
             Ok(document) => Ok(Self { path: path.to_owned(), document }),
             Err(error) => {
-                let at = error.span().map(|span| line_and_column(&text, span.start));
+                let at = error.span().map(|span| line_and_column(text, span.start));
                 let why = error.message().lines().collect::<Vec<_>>().join(", ");
                 Err(unreadable(path, at, format!("not TOML: {why}")))
             }
@@ -156,7 +156,7 @@ impl Environment {
         }
         for (name, value) in variables {
             let name = name.to_string_lossy();
-            if NOT_SETTINGS.contains(&&*name) || name.starts_with("MGX_TEST_") {
+            if NOT_SETTINGS.contains(&&*name) || name.starts_with("MGX_SIM_") {
                 continue;
             }
             if let Some(key) = name.strip_prefix("MGX_") {

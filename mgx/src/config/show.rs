@@ -114,7 +114,7 @@ pub fn markdown() -> String {
             }
         }
     }
-    page.push_str(&format!("\n{HEAD}{}{sections}", top.concat()));
+    page.extend(["\n", HEAD, &top.concat(), &sections]);
     page.push_str(
         "\n## Older names\n\nThese variables are read too; an `MGX_…` variable wins over them.\n\n",
     );

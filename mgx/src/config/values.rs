@@ -62,6 +62,11 @@ impl<const MIN: u64, const MAX: u64> Time<MIN, MAX> {
         Duration::from_millis(self.0)
     }
 
+    /// The shortest that is allowed.
+    pub fn shortest() -> Self {
+        Self(MIN)
+    }
+
     /// Whole seconds, rounded up.
     pub fn seconds(self) -> u32 {
         u32::try_from(self.0.div_ceil(1000)).unwrap_or(u32::MAX)

@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::data_dir;
 
 /// How long one trial may take.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Starts jobs.
 #[derive(Debug)]

@@ -43,7 +43,7 @@ fn disk(data: &Path) -> Finding {
     match rustix::fs::statvfs(there) {
         Ok(stat) => {
             let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-            let what = format!("{} free below {}", show_size(free >> 20 << 20), there.display());
+            let what = format!("{} free below {}", show_size(free >> 30 << 30), there.display());
             let remedy = "free some, or set server.data_dir to a larger disk";
             match free {
                 free if free < FREE / 10 => Finding::fail("disk", what, remedy),

@@ -1,0 +1,254 @@
+#!/bin/sh
+# Makes a Debian or Ubuntu machine ready, then does what was asked:
+#
+#   ./bootstrap.sh run "Create a landing page for a bakery"    build, start, and let the agents work
+#   ./bootstrap.sh up                                          build, and start in the background
+#   ./bootstrap.sh test                                        every test, against a real engine
+#   ./bootstrap.sh lint                                        rustfmt and clippy
+#
+# Installs only what is missing, says what it does and how long it took, and may be repeated at will. An engine
+# that is there is used, never restarted. Needs root, or sudo for what has to be installed.
+set -eu
+cd "$(dirname "$0")"
+
+TOOLS="$PWD/target/tools"
+PATH="$HOME/.cargo/bin:$TOOLS/bin:$PATH"
+export PATH
+SOCKET=/var/run/docker.sock
+RUST=$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
+
+main() {
+    case "${1:-}" in
+    run)
+        [ $# -ge 2 ] || fail 'say what the agents are to do: ./bootstrap.sh run "Create a simple homepage"'
+        start_platform
+        shift
+        mgx run "$@"
+        ;;
+    up) start_platform ;;
+    test)
+        build_tools
+        step 'container engine' need_engine
+        step 'busybox' need_busybox
+        may_use_engine || fail "the tests need the engine: run this as root, or as a member of the group docker"
+        step 'tests' just test
+        ;;
+    lint)
+        build_tools
+        step 'lint' just lint
+        ;;
+    *)
+        sed -n '2,/^set/{s/^# \{0,1\}//p}' "$0"
+        [ -z "${1:-}" ] || fail "unknown command: $1"
+        exit 2
+        ;;
+    esac
+}
+
+start_platform() {
+    build_tools
+    step 'build' just build
+    step 'container engine' need_engine
+    step 'platform' mgx up --detach
+}
+
+build_tools() {
+    step 'Rust' need_rust
+    step 'C compiler' need_cc
+    step 'just' need_just
+}
+
+need_rust() {
+    if have rustup; then
+        # The pinned toolchain; quick when it is there.
+        rustup which rustc --toolchain "$RUST" >/dev/null 2>&1 || rustup toolchain install "$RUST" --profile minimal \
+            --component rustfmt,clippy
+    elif have cargo && at_least "$(rustc --version | cut -d' ' -f2)" "$RUST"; then
+        :
+    elif candidate rustup; then
+        apt_install rustup
+        need_rust
+    else
+        fail "Rust $RUST is missing and cannot be installed from here: install rustup (rust-lang.org/tools/install), then run this again"
+    fi
+}
+
+need_cc() {
+    # The static runner needs the C library as an archive too.
+    if have cc && [ -f "$(cc -print-file-name=libc.a)" ]; then return; fi
+    apt_install build-essential
+}
+
+need_just() {
+    if have just; then return; fi
+    if candidate just; then
+        apt_install just
+    elif just_from_wheel; then
+        :
+    else
+        cargo install --quiet --locked --root "$TOOLS" just
+    fi
+    have just || fail "just is missing and cannot be installed from here: install it, then run this again"
+}
+
+just_from_wheel() {
+    have python3 || return 1
+    mkdir -p "$TOOLS/bin"
+    { python3 -m venv "$TOOLS/venv" && "$TOOLS/venv/bin/pip" install --quiet rust-just; } >"$TOOLS/just.log" 2>&1 || return 1
+    ln -sf "$TOOLS/venv/bin/just" "$TOOLS/bin/just"
+}
+
+need_busybox() {
+    if have busybox && ! ldd "$(command -v busybox)" >/dev/null 2>&1; then return; fi
+    apt_install busybox-static
+}
+
+# An engine that answers: the one that is named, the usual one, Podman's, or one that is installed now.
+need_engine() {
+    if [ -n "${DOCKER_HOST:-}" ]; then
+        case "$DOCKER_HOST" in
+        unix://*) answers "${DOCKER_HOST#unix://}" || fail "DOCKER_HOST is $DOCKER_HOST, but nothing answers there" ;;
+        esac
+        echo "using DOCKER_HOST=$DOCKER_HOST"
+        return
+    fi
+    if answers "$SOCKET" || root_answers; then
+        echo "using $SOCKET"
+        return
+    fi
+    for socket in "${XDG_RUNTIME_DIR:-/nonexistent}/podman/podman.sock" /run/podman/podman.sock; do
+        if answers "$socket" && ! have dockerd; then
+            echo "using Podman at $socket"
+            export DOCKER_HOST="unix://$socket"
+            return
+        fi
+    done
+    have dockerd || apt_install docker.io
+    # The package may have started it.
+    wait_for_engine 5 || start_engine
+}
+
+start_engine() {
+    if [ -d /run/systemd/system ]; then
+        as_root systemctl start docker
+        wait_for_engine 60 || fail "docker does not answer: see 'journalctl -u docker'"
+        return
+    fi
+    forget_dead /var/run/docker.pid dockerd
+    forget_dead /var/run/docker/containerd/containerd.pid containerd
+    mtu=$(default_mtu)
+    log=/var/log/dockerd.log
+    echo "starting dockerd, logging to $log"
+    as_root sh -c "setsid dockerd --live-restore ${mtu:+--mtu $mtu} >>$log 2>&1 </dev/null &"
+    wait_for_engine 60 || {
+        as_root tail -n 20 "$log" >&2
+        fail "dockerd does not answer: the lines above are the end of $log"
+    }
+}
+
+wait_for_engine() {
+    tries=$(($1 * 5))
+    while ! answers "$SOCKET" && ! root_answers; do
+        tries=$((tries - 1))
+        [ "$tries" -gt 0 ] || return 1
+        sleep 0.2
+    done
+}
+
+# Removes the pid file of a daemon that is dead, a zombie, or something else by now.
+forget_dead() {
+    [ -f "$1" ] || return 0
+    pid=$(cat "$1")
+    name=$(sed -n 's/^Name:[[:space:]]*//p' "/proc/$pid/status" 2>/dev/null || true)
+    state=$(sed -n 's/^State:[[:space:]]*\(.\).*/\1/p' "/proc/$pid/status" 2>/dev/null || true)
+    if [ "$name" != "$2" ] || [ "$state" = Z ]; then
+        echo "removing $1 of a $2 that is gone"
+        as_root rm -f "$1"
+    fi
+}
+
+# The MTU of the default route, if containers have to be told: a smaller one than theirs.
+default_mtu() {
+    interface=$(awk '$2 == "00000000" { print $1; exit }' /proc/net/route)
+    mtu=$(cat "/sys/class/net/${interface:-none}/mtu" 2>/dev/null || echo 1500)
+    if [ "$mtu" -lt 1500 ]; then echo "$mtu"; fi
+}
+
+# Whether an engine answers on a socket. Perl is part of every Debian; curl is not.
+PING='alarm 3;
+my $s = IO::Socket::UNIX->new(Peer => $ARGV[0]) or exit 1;
+print $s "GET /_ping HTTP/1.0\r\n\r\n";
+my $line = <$s>;
+exit(defined $line && $line =~ m{^HTTP/1.. 200} ? 0 : 1);'
+
+answers() {
+    [ -S "$1" ] && perl -MIO::Socket::UNIX -e "$PING" "$1" 2>/dev/null
+}
+
+root_answers() {
+    [ "$(id -u)" != 0 ] && have sudo && [ -S "$SOCKET" ] &&
+        sudo perl -MIO::Socket::UNIX -e "$PING" "$SOCKET" 2>/dev/null
+}
+
+may_use_engine() {
+    [ -n "${DOCKER_HOST:-}" ] || answers "$SOCKET"
+}
+
+# The program, as root only if the engine's socket is root's alone.
+mgx() {
+    if may_use_engine; then
+        target/release/mgx "$@"
+    else
+        as_root target/release/mgx "$@"
+    fi
+}
+
+have() {
+    command -v "$1" >/dev/null 2>&1
+}
+
+candidate() {
+    have apt-cache && apt-cache policy "$1" | grep -q 'Candidate: [^(]'
+}
+
+at_least() {
+    [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]
+}
+
+apt_install() {
+    have apt-get || fail "$* is missing and there is no apt-get here: install it, then run this again"
+    echo "installing $*"
+    mkdir -p target
+    as_root env DEBIAN_FRONTEND=noninteractive sh -c '
+        install() { apt-get install -y --no-install-recommends "$@"; }
+        install "$@" || { apt-get update && install "$@"; }' install "$@" >target/apt.log 2>&1 </dev/null || {
+        tail -n 20 target/apt.log >&2
+        fail "cannot install $*: the lines above are the end of target/apt.log"
+    }
+}
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    elif have sudo; then
+        sudo "$@"
+    else
+        fail "root is needed for: $*; run this as root"
+    fi
+}
+
+step() {
+    name=$1
+    shift
+    began=$(date +%s)
+    echo "== $name" >&2
+    "$@"
+    echo "== $name: $(($(date +%s) - began)) s" >&2
+}
+
+fail() {
+    echo "bootstrap: $1" >&2
+    exit 1
+}
+
+main "$@"
