@@ -90,16 +90,16 @@ async fn events(
         }
         Form::Stream if method == Method::HEAD => Ok(stream_head(Body::empty())),
         Form::Stream => {
+            let ticket = app.streams.open(&session)?;
             let follower = Follower {
                 log: app.scheduler.log().clone(),
                 after,
                 limit: wanted.limit.map(|given| limit(Some(given), 0, 1000)).transpose()?,
                 forever: wanted.follow,
                 closing: app.closing.clone(),
-                ticket: app.streams.open(&session)?,
                 session,
             };
-            Ok(stream_head(Body::from_stream(follower.stream())))
+            Ok(stream_head(Body::from_stream(follower.stream(ticket))))
         }
     }
 }

@@ -14,7 +14,7 @@ use tokio_util::io::ReaderStream;
 
 use crate::byte_range;
 use crate::extract::BODY_TIMEOUT;
-use crate::file_request::{is_unchanged, range_applies};
+use crate::file_request::{etag_header, is_unchanged, range_applies};
 use crate::problem::{Problem, Slug};
 
 /// Bytes read from a file at a time.
@@ -26,7 +26,7 @@ pub(crate) async fn response(
     view: FileView,
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
-    let etag = HeaderValue::from_str(view.etag.as_str()).expect("an entity tag is visible ASCII");
+    let etag = etag_header(&view.etag);
     if is_unchanged(headers, &view.etag) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
     }
@@ -73,7 +73,7 @@ fn wanted(headers: &HeaderMap, view: &FileView) -> Result<Option<Range<u64>>, Pr
         return Ok(None);
     };
     byte_range::parse(range.to_str().unwrap_or(""), view.size).map_err(|byte_range::Unsatisfiable| {
-        Problem::new(Slug::RangeNotSatisfiable, "one range of the file's bytes can be met")
+        Problem::new(Slug::RangeNotSatisfiable, "the file has none of these bytes")
             .header(header::CONTENT_RANGE, ascii(&format!("bytes */{}", view.size)))
     })
 }
@@ -89,12 +89,17 @@ fn as_download(path: &WorkspacePath, headers: &mut HeaderMap) {
 
 /// RFC 8187 section 3.2.1: everything but letters, digits and a few marks is encoded.
 fn percent_encoded(name: &str) -> String {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
     let mut text = String::with_capacity(name.len());
     for byte in name.bytes() {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
             text.push(char::from(byte));
         } else {
-            text.push_str(&format!("%{byte:02X}"));
+            text.extend([
+                '%',
+                char::from(HEX[usize::from(byte >> 4)]),
+                char::from(HEX[usize::from(byte & 15)]),
+            ]);
         }
     }
     text

@@ -2,7 +2,7 @@
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use mgx_agent_runner::WorkspaceId;
 use mgx_apps::{Condition, ETag, WorkspacePath};
 
@@ -56,6 +56,11 @@ pub(crate) fn is_unchanged(headers: &HeaderMap, current: &ETag) -> bool {
 /// Whether a range may be sent: `If-Range` is absent, or names the version `current`.
 pub(crate) fn range_applies(headers: &HeaderMap, current: &ETag) -> bool {
     headers.get(header::IF_RANGE).is_none_or(|tag| tag.as_bytes() == current.as_str().as_bytes())
+}
+
+/// A file's version as the value of a header.
+pub(crate) fn etag_header(etag: &ETag) -> HeaderValue {
+    HeaderValue::from_str(etag.as_str()).expect("an entity tag is visible ASCII")
 }
 
 /// All values of a list header as one; bytes beyond ASCII become a text that is no entity tag.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use mgx_agent_runner::WorkspaceId;
 use mgx_apps::{Entry, FileError, InvalidPath, ListQuery, Workspace, WorkspacePath, Written};
@@ -17,7 +17,7 @@ use crate::App;
 use crate::auth::User;
 use crate::extract::{Json, MAX_BODY, Path, Query, limit, too_large};
 use crate::file_body;
-use crate::file_request::{FilePath, condition};
+use crate::file_request::{FilePath, condition, etag_header};
 use crate::problem::{FieldError, Problem, Slug};
 
 /// What to list, or which file to read as text.
@@ -174,12 +174,12 @@ async fn write_text(
     let workspace = app.sessions.workspaces().workspace(&id).await?;
     let size = text.content.len() as u64;
     let done = workspace.write(&path, text.content.into(), condition(&headers)?).await?;
-    Ok(written(&path, size, done))
+    Ok(written(&path, size, &done))
 }
 
 /// A file's bytes. Always a download: nothing of it is ever run or shown as a page of this site.
 #[utoipa::path(
-    get, path = "/api/workspaces/{id}/files/{path}", tag = "files",
+    get, path = "/api/workspaces/{id}/files/{*path}", tag = "files",
     params(("id" = String, Path, description = "the workspace"),
         ("path" = String, Path, description = "the file's path; its slashes are not encoded"),
         ("Range" = Option<String>, Header, description = "one range of bytes"),
@@ -202,13 +202,13 @@ async fn read(
 
 /// Write a file: all of it, or nothing.
 #[utoipa::path(
-    put, path = "/api/workspaces/{id}/files/{path}", tag = "files",
+    put, path = "/api/workspaces/{id}/files/{*path}", tag = "files",
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
     params(("id" = String, Path, description = "the workspace"),
         ("path" = String, Path, description = "the file's path; its slashes are not encoded"),
         ("If-Match" = Option<String>, Header, description = "the version that must be there"),
         ("If-None-Match" = Option<String>, Header, description = "`*`: nothing must be there")),
-    responses((status = 200, description = "replaced", body = WrittenView),
+    responses((status = 204, description = "replaced; the `ETag` header has its version"),
         (status = 201, description = "made", body = WrittenView))
 )]
 async fn write(
@@ -221,12 +221,16 @@ async fn write(
     let workspace = app.sessions.workspaces().workspace(&target.workspace).await?;
     let mut upload = workspace.upload(&target.path, condition).await?;
     let size = file_body::receive(request.into_body(), &mut upload).await?;
-    Ok(written(&target.path, size, upload.commit().await?))
+    let done = upload.commit().await?;
+    if done.created {
+        return Ok(written(&target.path, size, &done));
+    }
+    Ok((StatusCode::NO_CONTENT, [(header::ETAG, etag_header(&done.etag))]).into_response())
 }
 
 /// Delete a file, a link, or a directory with all that lies in it.
 #[utoipa::path(
-    delete, path = "/api/workspaces/{id}/files/{path}", tag = "files",
+    delete, path = "/api/workspaces/{id}/files/{*path}", tag = "files",
     params(("id" = String, Path, description = "the workspace"),
         ("path" = String, Path, description = "the path; its slashes are not encoded"),
         ("If-Match" = Option<String>, Header, description = "the version that must be there")),
@@ -256,11 +260,10 @@ async fn read_text(workspace: &Workspace, path: &WorkspacePath) -> Result<TextFi
     Ok(TextFile { path: path.to_string(), size: content.len() as u64, content, etag: view.etag.to_string() })
 }
 
-fn written(path: &WorkspacePath, size: u64, done: Written) -> Response {
+fn written(path: &WorkspacePath, size: u64, done: &Written) -> Response {
     let status = if done.created { StatusCode::CREATED } else { StatusCode::OK };
-    let etag = done.etag.to_string();
-    let tag = HeaderValue::from_str(&etag).expect("an entity tag is visible ASCII");
-    let view = WrittenView { path: path.to_string(), size, etag };
+    let tag = etag_header(&done.etag);
+    let view = WrittenView { path: path.to_string(), size, etag: done.etag.to_string() };
     (status, [(header::ETAG, tag)], axum::Json(view)).into_response()
 }
 
@@ -301,8 +304,8 @@ impl From<FileError> for Problem {
             }
             FileError::EtagMismatch { current } => {
                 let problem = Self::new(Slug::EtagMismatch, "the file is not at the expected version");
-                match current.and_then(|etag| HeaderValue::from_str(etag.as_str()).ok()) {
-                    Some(etag) => problem.header(header::ETAG, etag),
+                match current {
+                    Some(etag) => problem.header(header::ETAG, etag_header(&etag)),
                     None => problem,
                 }
             }

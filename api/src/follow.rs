@@ -35,8 +35,6 @@ pub(crate) struct Follower {
     pub(crate) forever: bool,
     /// Ends the stream when the server shuts down; the reader comes back to the next one.
     pub(crate) closing: CancellationToken,
-    /// Its place among the open streams.
-    pub(crate) ticket: Ticket,
 }
 
 /// What comes next on a stream.
@@ -47,14 +45,15 @@ enum Next {
 }
 
 impl Follower {
-    /// The bytes of the stream. Each chunk holds whole frames.
-    pub(crate) fn stream(self) -> impl Stream<Item = Result<Bytes, JournalError>> + Send {
+    /// The bytes of the stream. Each chunk holds whole frames; `ticket` is kept until the stream is dropped.
+    pub(crate) fn stream(self, ticket: Ticket) -> impl Stream<Item = Result<Bytes, JournalError>> + Send {
         // the bell before the first page: what is stored between the two is not missed
         let bell = self.log.bell(&self.session);
         let ping_at = Instant::now() + PING_EVERY;
         let opening = stream::iter([Ok(Bytes::from_static(OPENING.as_bytes()))]);
-        let frames =
-            stream::try_unfold((self, bell, ping_at), |(mut reader, mut bell, mut ping_at)| async move {
+        let frames = stream::try_unfold(
+            (self, bell, ping_at, ticket),
+            |(mut reader, mut bell, mut ping_at, ticket)| async move {
                 let chunk = match reader.next(&mut bell, ping_at).await? {
                     Next::End => return Ok(None),
                     Next::Events(events) => reader.frames(&events),
@@ -63,8 +62,9 @@ impl Follower {
                         Bytes::from_static(PING.as_bytes())
                     }
                 };
-                Ok(Some((chunk, (reader, bell, ping_at))))
-            });
+                Ok(Some((chunk, (reader, bell, ping_at, ticket))))
+            },
+        );
         stream::StreamExt::chain(opening, frames)
     }
 

@@ -26,7 +26,14 @@ const FRESH: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub struct EngineProbe {
     runtime: Arc<dyn Runtime>,
-    last: Arc<Mutex<Option<(Instant, Option<EngineInfo>)>>>,
+    last: Arc<Mutex<Option<Answer>>>,
+}
+
+/// What the engine said, and when.
+#[derive(Debug)]
+struct Answer {
+    at: Instant,
+    info: Option<EngineInfo>,
 }
 
 impl EngineProbe {
@@ -38,12 +45,10 @@ impl EngineProbe {
     /// What the engine is; `None` if it does not answer.
     async fn ask(&self) -> Option<EngineInfo> {
         let mut last = self.last.lock().await;
-        if let Some((at, answer)) = &*last
-            && at.elapsed() < FRESH
-        {
-            return answer.clone();
+        if let Some(answer) = last.as_ref().filter(|answer| answer.at.elapsed() < FRESH) {
+            return answer.info.clone();
         }
-        let answer = match timeout(PATIENCE, self.runtime.info()).await {
+        let info = match timeout(PATIENCE, self.runtime.info()).await {
             Ok(Ok(info)) => Some(info),
             Ok(Err(cause)) => {
                 tracing::warn!(%cause, "the container engine does not answer");
@@ -51,8 +56,7 @@ impl EngineProbe {
             }
             Err(_) => None,
         };
-        *last = Some((Instant::now(), answer.clone()));
-        answer
+        last.insert(Answer { at: Instant::now(), info }).info.clone()
     }
 }
 

@@ -43,7 +43,7 @@ pub(crate) struct JobView {
     exit: Option<ExitView>,
     /// What went wrong, for people.
     error: Option<String>,
-    /// How many jobs go before it, while it is queued.
+    /// Its place in line while it is queued; 1: it is next.
     #[serde(skip_serializing_if = "Option::is_none")]
     position: Option<u64>,
     /// Milliseconds until its turn, as far as one can tell.
@@ -100,7 +100,7 @@ impl JobView {
                 signal: exit.signal,
                 oom_kills: exit.oom_kills,
             }),
-            position: place.map(|place| place.ahead as u64),
+            position: place.map(|place| place.ahead as u64 + 1),
             eta_ms: place.and_then(|place| place.eta_ms),
             result: ended(job.state).map(|outcome| ResultView {
                 session_id: job.session.clone(),

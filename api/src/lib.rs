@@ -31,6 +31,8 @@ mod jobs;
 mod openapi;
 mod sessions;
 #[cfg(test)]
+mod routes_tests;
+#[cfg(test)]
 mod testing;
 
 pub use app::{App, description, router};

@@ -28,6 +28,9 @@ pub(crate) fn complete(mut api: OpenApi) -> OpenApi {
     components.schemas.insert("Problem".into(), Body::schema());
     components.schemas.insert("FieldError".into(), FieldError::schema());
     components.schemas.insert("LimitHit".into(), LimitHit::schema());
+    // the router's way to write "the rest of the path" is no template (OpenAPI 3.1 section 4.8.8)
+    let routes = std::mem::take(&mut api.paths.paths);
+    api.paths.paths = routes.into_iter().map(|(path, item)| (path.replace("{*", "{"), item)).collect();
     for (path, item) in &mut api.paths.paths {
         for operation in operations(item) {
             if path.starts_with("/api/") {

@@ -241,9 +241,12 @@ impl Problem {
         Self::new(Slug::NotFound, format!("no such {what}"))
     }
 
-    /// Fields that are not valid. There is at least one.
+    /// Fields that are not valid.
     pub fn validation(errors: Vec<FieldError>) -> Self {
-        let detail = errors.first().map_or("not valid".into(), FieldError::summary);
+        let detail = match errors.len() {
+            1 => "1 field is not acceptable".into(),
+            count => format!("{count} fields are not acceptable"),
+        };
         let mut problem = Self::new(Slug::Validation, detail);
         problem.more().errors = errors;
         problem
@@ -257,6 +260,11 @@ impl Problem {
     /// The word to branch on.
     pub fn slug(&self) -> Slug {
         self.slug
+    }
+
+    /// Everything that is wrong with the request, if that is the problem.
+    pub fn errors(&self) -> &[FieldError] {
+        self.more.as_ref().map_or(&[], |more| &more.errors)
     }
 
     /// Says when to try again.
@@ -302,13 +310,6 @@ impl FieldError {
     /// A parameter of the query.
     pub fn parameter(name: impl Into<String>, detail: impl Into<String>) -> Self {
         Self { pointer: None, parameter: Some(name.into()), detail: detail.into() }
-    }
-
-    fn summary(&self) -> Cow<'static, str> {
-        match self.pointer.as_ref().or(self.parameter.as_ref()).filter(|place| !place.is_empty()) {
-            Some(place) => format!("{place}: {}", self.detail).into(),
-            None => self.detail.clone().into(),
-        }
     }
 }
 

@@ -11,12 +11,16 @@ use crate::problem::{Problem, Slug};
 /// How deep arrays and objects may be nested.
 pub const MAX_DEPTH: u8 = 64;
 
-/// Reads `bytes` as one JSON value of type `T`.
+/// Reads `bytes` as one JSON object of type `T`.
 ///
 /// # Errors
 /// `malformed-json` if it is not JSON; `validation`, with a pointer to the place, if it is other JSON than `T`.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     check(bytes).map_err(|error| Problem::new(Slug::MalformedJson, error.to_string()))?;
+    if bytes.trim_ascii_start().first() != Some(&b'{') {
+        // without this, an array of the right length would pass for an object
+        return Err(Problem::invalid("", "an object is expected"));
+    }
     let mut json = serde_json::Deserializer::from_slice(bytes);
     serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let pointer = pointer(error.path());
@@ -138,7 +142,7 @@ mod tests {
 
     fn refusal(text: impl AsRef<[u8]>) -> String {
         let problem = parse::<Order>(text.as_ref()).unwrap_err();
-        format!("{}: {problem:?}", problem.slug().as_str())
+        format!("{} {:?}", problem.slug().as_str(), problem.errors())
     }
 
     #[test]
@@ -179,7 +183,7 @@ mod tests {
             r#"{"name":"a","env":{"A/B~C":1}}"#,
             r#"{"name":"a","nmae":"b"}"#,
             "{}",
-            "[]",
+            r#"["a",{},[]]"#,
             "null",
         ];
         let lines: Vec<String> = cases.iter().map(|case| format!("{case}\n  {}", refusal(case))).collect();
