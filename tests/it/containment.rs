@@ -20,9 +20,9 @@ echo "interfaces=$($b ls /sys/class/net | $b tr '\n' ' ')"
 echo "sockets=$($b find / -xdev -name '*.sock' -not -path '/proc/*' 2>/dev/null | $b grep -c -E 'docker|podman|containerd')"
 echo "memory=$($b cat /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null || $b cat /sys/fs/cgroup/memory.max)"
 echo "swap=$($b cat /sys/fs/cgroup/memory/memory.memsw.limit_in_bytes 2>/dev/null || $b cat /sys/fs/cgroup/memory.swap.max)"
-echo "cpu=$($b cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us 2>/dev/null || $b cat /sys/fs/cgroup/cpu.max)"
+echo "cpu=$($b cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us 2>/dev/null || $b cut -d ' ' -f 1 /sys/fs/cgroup/cpu.max)"
 echo "pids=$($b cat /sys/fs/cgroup/pids/pids.max 2>/dev/null || $b cat /sys/fs/cgroup/pids.max)"
-$b unshare -U true 2>/dev/null && echo userns=made || echo userns=refused
+$b unshare -U $b true 2>/dev/null && echo userns=made || echo userns=refused
 $b mount -t tmpfs none /tmp 2>/dev/null && echo mount=made || echo mount=refused
 $b wget -q -T 2 -O /dev/null http://1.1.1.1/ 2>/dev/null && echo network=reached || echo network=unreachable
 "#;
@@ -40,7 +40,27 @@ async fn the_box_is_closed() -> Result<()> {
     if seen.get("swap").is_some_and(|swap| *swap == "268435456" || *swap == "0") {
         seen.insert("swap", "no more than memory");
     }
-    insta::assert_debug_snapshot!(seen, @"");
+    insta::assert_debug_snapshot!(seen, @r#"
+    {
+        "CapBnd": "0000000000000000",
+        "CapEff": "0000000000000000",
+        "NoNewPrivs": "1",
+        "Seccomp": "2",
+        "cpu": "50000",
+        "interfaces": "lo ",
+        "memory": "268435456",
+        "mount": "refused",
+        "network": "unreachable",
+        "pids": "64",
+        "root": "read-only",
+        "sockets": "0",
+        "swap": "no more than memory",
+        "tmp": "writable",
+        "uid": "10001",
+        "userns": "refused",
+        "workspace": "writable",
+    }
+    "#);
     Ok(())
 }
 

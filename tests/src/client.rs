@@ -33,8 +33,7 @@ impl Client {
     /// A client of the server at `url`.
     #[must_use]
     pub fn new(url: &str, token: &str) -> Self {
-        drop(rustls::crypto::ring::default_provider().install_default());
-        Self { http: reqwest::Client::new(), url: url.to_owned(), token: token.to_owned() }
+        Self { http: http(), url: url.to_owned(), token: token.to_owned() }
     }
 
     /// A request with the token.
@@ -146,6 +145,13 @@ impl Client {
     pub async fn until_finish(&self, session: &str) -> Result<Vec<Frame>> {
         self.follow(session, 0, |frame| frame.event == "finish").await
     }
+}
+
+/// A plain HTTP client.
+#[must_use]
+pub fn http() -> reqwest::Client {
+    drop(rustls::crypto::ring::default_provider().install_default());
+    reqwest::Client::new()
 }
 
 /// One frame, unless it has no id: a ping, or the retry time.

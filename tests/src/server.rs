@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 
+use crate::client::http;
 use crate::{Client, Engine};
 
 /// How long a server may take to become ready: generous, for the machine may be busy with other tests.
@@ -51,12 +52,18 @@ impl Server {
         let mut command = self.command(&["up"]);
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         self.child = Some(command.spawn().context("cannot start the server")?);
+        let http = http();
         let end = Instant::now() + READY;
         while Instant::now() < end {
             if let Some(status) = self.child.as_mut().map(Child::try_wait).transpose()?.flatten() {
                 bail!("the server ended with {status}:\n{}", self.logged());
             }
-            if reqwest::get(format!("{}/readyz", self.url)).await.is_ok_and(|answer| answer.status() == 200) {
+            if http
+                .get(format!("{}/readyz", self.url))
+                .send()
+                .await
+                .is_ok_and(|answer| answer.status() == 200)
+            {
                 return Ok(());
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
