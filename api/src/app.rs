@@ -109,3 +109,25 @@ fn panicked(panic: Box<dyn Any + Send>) -> Response<Body> {
     tracing::error!(panic = text.unwrap_or("without a text"), "a request panicked");
     Problem::new(Slug::Internal, "the request failed here; the log says why").into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::Request;
+    use tower::ServiceExt;
+
+    #[tokio::test]
+    async fn a_panic_is_one_failed_request_and_no_more() {
+        let routes = Router::new()
+            .route("/bug", get(async || -> &'static str { panic!("secret detail") }))
+            .route("/fine", get(async || "fine"));
+        let router = with_common_layers(routes);
+        let answer = router.clone().oneshot(Request::get("/bug").body(Body::empty()).unwrap()).await.unwrap();
+        assert!(answer.headers().contains_key("x-request-id"));
+        let text = crate::testing::show(answer).await;
+        assert!(text.starts_with("500") && text.contains("\"internal\""), "{text}");
+        assert!(!text.contains("secret"), "{text}");
+        let answer = router.oneshot(Request::get("/fine").body(Body::empty()).unwrap()).await.unwrap();
+        assert_eq!(answer.status(), 200);
+    }
+}

@@ -30,6 +30,7 @@ mod job_view;
 mod jobs;
 mod openapi;
 mod sessions;
+mod slug;
 #[cfg(test)]
 mod routes_tests;
 #[cfg(test)]

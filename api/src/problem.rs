@@ -1,162 +1,18 @@
-//! Every answer that is not a success: RFC 9457 `application/problem+json`, and the one table of statuses.
+//! Every answer that is not a success: RFC 9457 `application/problem+json`.
 
 use std::borrow::Cow;
 use std::time::Duration;
 
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use mgx_scheduler::{JournalError, Rejection};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+pub use crate::slug::Slug;
+
 /// The media type of a problem.
 pub const MEDIA_TYPE: &str = "application/problem+json";
-
-/// What went wrong, as a word that programs branch on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Slug {
-    /// The body is not JSON, or not JSON we accept.
-    MalformedJson,
-    /// `Last-Event-ID` or `after` is not an event number.
-    InvalidLastEventId,
-    /// A path that cannot be inside a workspace.
-    InvalidPath,
-    /// No credentials, or wrong ones.
-    Unauthorized,
-    /// A link leads out of the workspace.
-    PathEscape,
-    /// There is no such thing, or it is somebody else's.
-    NotFound,
-    /// The thing is there; the method is not.
-    MethodNotAllowed,
-    /// Nothing we make is accepted.
-    NotAcceptable,
-    /// The body did not arrive in time.
-    RequestTimeout,
-    /// It exists already, or stands in the way.
-    Conflict,
-    /// The job has ended.
-    AlreadyFinished,
-    /// An event number that has not been given yet.
-    EventIdAhead,
-    /// A directory, a pipe, a device.
-    NotRegularFile,
-    /// The file has changed since.
-    EtagMismatch,
-    /// The body is larger than allowed.
-    BodyTooLarge,
-    /// The body's content type is not one we read.
-    UnsupportedMediaType,
-    /// No byte of the file is in the range.
-    RangeNotSatisfiable,
-    /// JSON, but not what is asked for here.
-    Validation,
-    /// More than one request may ask for.
-    QuotaExceeded,
-    /// The line is full.
-    QueueFull,
-    /// Too many event streams are open.
-    TooManyStreams,
-    /// Our fault.
-    Internal,
-    /// The platform is shutting down.
-    Draining,
-    /// The store does not answer.
-    StoreUnavailable,
-    /// The store's disk is full.
-    StoreFull,
-    /// The container engine does not answer.
-    RuntimeUnavailable,
-    /// The workspace's disk is full.
-    WorkspaceFull,
-}
-
-/// One row of the table.
-struct Row {
-    slug: &'static str,
-    status: StatusCode,
-    title: &'static str,
-    retryable: bool,
-}
-
-impl Slug {
-    /// Every slug, in the order of the table.
-    pub const ALL: [Self; 27] = [
-        Self::MalformedJson,
-        Self::InvalidLastEventId,
-        Self::InvalidPath,
-        Self::Unauthorized,
-        Self::PathEscape,
-        Self::NotFound,
-        Self::MethodNotAllowed,
-        Self::NotAcceptable,
-        Self::RequestTimeout,
-        Self::Conflict,
-        Self::AlreadyFinished,
-        Self::EventIdAhead,
-        Self::NotRegularFile,
-        Self::EtagMismatch,
-        Self::BodyTooLarge,
-        Self::UnsupportedMediaType,
-        Self::RangeNotSatisfiable,
-        Self::Validation,
-        Self::QuotaExceeded,
-        Self::QueueFull,
-        Self::TooManyStreams,
-        Self::Internal,
-        Self::Draining,
-        Self::StoreUnavailable,
-        Self::StoreFull,
-        Self::RuntimeUnavailable,
-        Self::WorkspaceFull,
-    ];
-
-    /// As it is written: the `code`, and the last part of the `type`.
-    pub fn as_str(self) -> &'static str {
-        self.row().slug
-    }
-
-    /// The status it is answered with.
-    pub fn status(self) -> StatusCode {
-        self.row().status
-    }
-
-    /// The table of statuses.
-    #[rustfmt::skip]
-    fn row(self) -> Row {
-        use StatusCode as S;
-        let row = |slug, status, title, retryable| Row { slug, status, title, retryable };
-        match self {
-            Self::MalformedJson => row("malformed-json", S::BAD_REQUEST, "The body is not acceptable JSON", false),
-            Self::InvalidLastEventId => row("invalid-last-event-id", S::BAD_REQUEST, "Not an event number", false),
-            Self::InvalidPath => row("invalid-path", S::BAD_REQUEST, "Not a path in a workspace", false),
-            Self::Unauthorized => row("unauthorized", S::UNAUTHORIZED, "A valid token is needed", false),
-            Self::PathEscape => row("path-escape", S::FORBIDDEN, "The path leads out of the workspace", false),
-            Self::NotFound => row("not-found", S::NOT_FOUND, "Not found", false),
-            Self::MethodNotAllowed => row("method-not-allowed", S::METHOD_NOT_ALLOWED, "Method not allowed", false),
-            Self::NotAcceptable => row("not-acceptable", S::NOT_ACCEPTABLE, "Nothing made here is accepted", false),
-            Self::RequestTimeout => row("request-timeout", S::REQUEST_TIMEOUT, "The body did not arrive in time", true),
-            Self::Conflict => row("conflict", S::CONFLICT, "Conflict", false),
-            Self::AlreadyFinished => row("already-finished", S::CONFLICT, "The job has ended", false),
-            Self::EventIdAhead => row("event-id-ahead", S::CONFLICT, "No such event yet", false),
-            Self::NotRegularFile => row("not-regular-file", S::CONFLICT, "Not a regular file", false),
-            Self::EtagMismatch => row("etag-mismatch", S::PRECONDITION_FAILED, "The file has changed", false),
-            Self::BodyTooLarge => row("body-too-large", S::PAYLOAD_TOO_LARGE, "The body is too large", false),
-            Self::UnsupportedMediaType => row("unsupported-media-type", S::UNSUPPORTED_MEDIA_TYPE, "Unsupported content type", false),
-            Self::RangeNotSatisfiable => row("range-not-satisfiable", S::RANGE_NOT_SATISFIABLE, "No byte in this range", false),
-            Self::Validation => row("validation", S::UNPROCESSABLE_ENTITY, "The request is not valid", false),
-            Self::QuotaExceeded => row("quota-exceeded", S::UNPROCESSABLE_ENTITY, "More than allowed", false),
-            Self::QueueFull => row("queue-full", S::TOO_MANY_REQUESTS, "The queue is full", true),
-            Self::TooManyStreams => row("too-many-streams", S::TOO_MANY_REQUESTS, "Too many event streams", true),
-            Self::Internal => row("internal", S::INTERNAL_SERVER_ERROR, "Internal error", true),
-            Self::Draining => row("draining", S::SERVICE_UNAVAILABLE, "Shutting down", true),
-            Self::StoreUnavailable => row("store-unavailable", S::SERVICE_UNAVAILABLE, "The store does not answer", true),
-            Self::StoreFull => row("store-full", S::SERVICE_UNAVAILABLE, "The store is full", true),
-            Self::RuntimeUnavailable => row("runtime-unavailable", S::SERVICE_UNAVAILABLE, "The container engine does not answer", true),
-            Self::WorkspaceFull => row("workspace-full", S::INSUFFICIENT_STORAGE, "The workspace is full", false),
-        }
-    }
-}
 
 /// An answer that is not a success.
 #[derive(Debug)]
@@ -382,15 +238,6 @@ impl Problem {
 mod tests {
     use super::*;
     use crate::testing::show;
-
-    #[test]
-    fn every_slug_is_a_url_segment_and_an_error() {
-        for (index, slug) in Slug::ALL.into_iter().enumerate() {
-            assert!(slug.as_str().bytes().all(|b| b.is_ascii_lowercase() || b == b'-'), "{slug:?}");
-            assert!(slug.status().is_client_error() || slug.status().is_server_error(), "{slug:?}");
-            assert_eq!(Slug::ALL.iter().position(|other| other.as_str() == slug.as_str()), Some(index));
-        }
-    }
 
     #[tokio::test]
     async fn a_full_queue_says_when_to_come_back() {

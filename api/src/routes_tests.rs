@@ -1,175 +1,18 @@
-//! The router over a real store, real workspaces and a container engine that never finishes making a container.
+//! Every route, asked as a client would ask.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use axum::Router;
 use axum::body::Body;
-use axum::http::{Request, Response};
+use axum::http::Request;
 use http_body_util::BodyExt;
-use jiff::Timestamp;
-use mgx_agent_runner::SlotId;
-use mgx_agent_runner::protocol::Invocation;
-use mgx_apps::{Sessions, Workspaces};
-use mgx_runtimes::{
-    ContainerSpec, EngineInfo, Limits, Listed, Placement, Run, Runtime, RuntimeError, RuntimeErrorKind,
-};
-use mgx_scheduler::{Blueprint, Clock, Config, Job, Plan, Scheduler};
-use mgx_store::Embedded;
-use secrecy::SecretString;
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
-use tower::ServiceExt;
 
+use crate::testing::door::{ask, door, door_with};
 use crate::testing::show;
-use crate::{AdminToken, App, EngineProbe, JobRules, Streams, router};
 
-const TOKEN: &str = "the-token";
 const NO_JOB: &str = "/api/jobs/00000000-0000-7000-8000-000000000000";
-
-/// An engine that is away, or one that never finishes making a container.
-#[derive(Debug)]
-struct Engine {
-    away: bool,
-}
-
-impl Engine {
-    fn error() -> RuntimeError {
-        RuntimeError::new(RuntimeErrorKind::Unavailable, "cannot reach /run/secret.sock")
-    }
-}
-
-#[async_trait]
-impl Runtime for Engine {
-    async fn create(&self, _: &ContainerSpec, _: &Placement) -> Result<(), RuntimeError> {
-        std::future::pending().await
-    }
-    async fn invoke(&self, _: &SlotId, _: Invocation) -> Result<Run, RuntimeError> {
-        Err(Self::error())
-    }
-    async fn reattach(&self, _: &SlotId) -> Result<Run, RuntimeError> {
-        Err(Self::error())
-    }
-    async fn remove(&self, _: &SlotId) -> Result<(), RuntimeError> {
-        Ok(())
-    }
-    async fn list(&self) -> Result<Vec<Listed>, RuntimeError> {
-        Ok(Vec::new())
-    }
-    async fn info(&self) -> Result<EngineInfo, RuntimeError> {
-        if self.away {
-            return Err(Self::error());
-        }
-        Ok(EngineInfo { name: "fake".into(), version: "1".into() })
-    }
-}
-
-#[async_trait]
-impl Blueprint for Engine {
-    async fn plan(&self, job: &Job) -> Result<Plan, String> {
-        if job.spec.prompt == "fail" {
-            return Err("nobody knows how to run this".into());
-        }
-        std::future::pending().await
-    }
-}
-
-/// The platform behind its door.
-struct Door {
-    router: Router,
-    scheduler: Scheduler,
-    closing: CancellationToken,
-    dir: tempfile::TempDir,
-}
-
-async fn door() -> Door {
-    door_with(false, 8).await
-}
-
-async fn door_with(away: bool, streams: usize) -> Door {
-    let dir = tempfile::tempdir().unwrap();
-    let store = Arc::new(Embedded::open(&dir.path().join("store.db"), Timestamp::UNIX_EPOCH).unwrap());
-    let workspaces = Workspaces::open(dir.path().join("workspaces"), None).unwrap();
-    let config = Config {
-        max_running: 1,
-        max_queued: 3,
-        grace: Duration::from_secs(1),
-        start_tries: 1,
-        reap_every: Duration::from_mins(10),
-    };
-    let engine = Arc::new(Engine { away });
-    let clock = Clock::starting_at(Timestamp::from_second(1_700_000_000).unwrap());
-    let scheduler =
-        Scheduler::start(config, clock, store.clone(), engine.clone(), engine.clone()).await.unwrap();
-    let limits = Limits { memory_bytes: 2 << 30, cpu_quota: 100_000, pids: 256 };
-    let closing = CancellationToken::new();
-    let app = App {
-        scheduler: scheduler.clone(),
-        sessions: Sessions::new(store, workspaces),
-        engine: EngineProbe::new(engine),
-        token: AdminToken::new(&SecretString::from(TOKEN)),
-        rules: JobRules {
-            default_limits: limits,
-            max_limits: limits,
-            default_timeout_s: 60,
-            max_timeout_s: 60,
-        },
-        streams: Streams::new(streams, 64),
-        closing: closing.clone(),
-    };
-    Door { router: router(app), scheduler, closing, dir }
-}
-
-/// A request with the token.
-fn ask(method: &str, path: &str) -> http::request::Builder {
-    Request::builder().method(method).uri(path).header("authorization", format!("Bearer {TOKEN}"))
-}
-
-impl Door {
-    async fn send(&self, request: http::request::Builder, body: impl Into<Body>) -> Response<Body> {
-        self.router.clone().oneshot(request.body(body.into()).unwrap()).await.unwrap()
-    }
-
-    /// Status, code of the problem (or nothing), and the JSON of the body (or null).
-    async fn code(&self, request: http::request::Builder, body: impl Into<Body>) -> (u16, String, Value) {
-        let response = self.send(request, body).await;
-        let status = response.status();
-        let kind = response.headers().get("content-type").map(|kind| kind.to_str().unwrap().to_owned());
-        let bytes = response.into_body().collect().await.unwrap().to_bytes();
-        let json: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-        if status.as_u16() >= 400 {
-            assert_eq!(kind.as_deref(), Some("application/problem+json"), "{json}");
-            assert_eq!(json["status"], status.as_u16());
-        }
-        (status.as_u16(), json["code"].as_str().unwrap_or("").to_owned(), json)
-    }
-
-    async fn post(&self, path: &str, body: Value) -> (u16, String, Value) {
-        self.code(ask("POST", path).header("content-type", "application/json"), body.to_string()).await
-    }
-
-    async fn get(&self, path: &str) -> (u16, String, Value) {
-        self.code(ask("GET", path), Body::empty()).await
-    }
-
-    /// The session `demo`, whose one job has failed; the number of its last event.
-    async fn finished_session(&self) -> u64 {
-        let (status, _, session) =
-            self.post("/api/sessions", json!({ "session_id": "demo", "prompt": "fail" })).await;
-        assert_eq!(status, 201, "{session}");
-        let mut bell = self.scheduler.log().bell(&"demo".parse().unwrap());
-        loop {
-            let head = self.scheduler.log().head(&"demo".parse().unwrap()).await.unwrap();
-            if head.has_finished() {
-                return head.seq;
-            }
-            bell.changed().await.unwrap();
-        }
-    }
-}
 
 #[tokio::test]
 async fn nothing_under_api_answers_without_the_token() {

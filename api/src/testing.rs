@@ -1,5 +1,7 @@
 //! What the tests of this crate share: an answer as a text that people can read.
 
+pub(crate) mod door;
+
 use axum::response::Response;
 use http_body_util::BodyExt;
 
