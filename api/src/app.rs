@@ -121,13 +121,13 @@ mod tests {
         let routes = Router::new()
             .route("/bug", get(async || -> &'static str { panic!("secret detail") }))
             .route("/fine", get(async || "fine"));
-        let router = with_common_layers(routes);
-        let answer = router.clone().oneshot(Request::get("/bug").body(Body::empty()).unwrap()).await.unwrap();
+        let app = with_common_layers(routes);
+        let answer = app.clone().oneshot(Request::get("/bug").body(Body::empty()).unwrap()).await.unwrap();
         assert!(answer.headers().contains_key("x-request-id"));
         let text = crate::testing::show(answer).await;
         assert!(text.starts_with("500") && text.contains("\"internal\""), "{text}");
         assert!(!text.contains("secret"), "{text}");
-        let answer = router.oneshot(Request::get("/fine").body(Body::empty()).unwrap()).await.unwrap();
+        let answer = app.oneshot(Request::get("/fine").body(Body::empty()).unwrap()).await.unwrap();
         assert_eq!(answer.status(), 200);
     }
 }
