@@ -3,7 +3,7 @@
 use std::collections::BinaryHeap;
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{Dir, FileType, Stat};
+use rustix::fs::{FileType, RawDir, SeekFrom, Stat};
 
 use crate::beneath;
 use crate::file::{ETag, Entry, EntryKind, FileError, Listing, modified};
@@ -125,10 +125,16 @@ impl Walk {
     }
 }
 
+/// Bytes of names that the kernel hands over at a time.
+const READ_BYTES: usize = 64 * 1024;
+
 /// The first `count` names after `from`, sorted. Keeps no more than these, of however many there are.
 fn first_names(dir: &OwnedFd, from: &str, count: usize) -> Result<Vec<String>, FileError> {
     let mut names = BinaryHeap::with_capacity(count + 1);
-    for entry in Dir::read_from(dir)? {
+    let mut buffer = Vec::with_capacity(READ_BYTES);
+    rustix::fs::seek(dir, SeekFrom::Start(0))?;
+    let mut entries = RawDir::new(dir, buffer.spare_capacity_mut());
+    while let Some(entry) = entries.next() {
         let entry = entry?;
         let Ok(name) = entry.file_name().to_str() else { continue };
         let late = names.len() == count && names.peek().is_some_and(|last: &String| name >= last.as_str());
