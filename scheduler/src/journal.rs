@@ -3,7 +3,7 @@
 use std::fmt;
 
 use async_trait::async_trait;
-use mgx_agent_runner::{Attempt, JobId, SessionId};
+use mgx_agent_runner::{JobId, SessionId};
 
 use crate::event::{Event, NewEvent};
 use crate::job::Job;
@@ -62,12 +62,6 @@ pub trait Journal: Send + Sync + fmt::Debug {
     /// # Errors
     /// The store cannot be read.
     async fn head(&self, session: &SessionId) -> Result<Head, JournalError>;
-
-    /// The agent's own number of the last stored event of an attempt, 0 if there is none.
-    ///
-    /// # Errors
-    /// The store cannot be read.
-    async fn last_source(&self, job: JobId, attempt: Attempt) -> Result<u64, JournalError>;
 }
 
 /// Which jobs to list.

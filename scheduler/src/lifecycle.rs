@@ -2,7 +2,9 @@
 //!
 //! A life has one task, and that task is the only writer of its job. Every change is in the journal before
 //! anything follows from it: the attempt before its container, the run before its invocation, the end before its
-//! announcement.
+//! announcement. What an earlier process of the platform began is taken up in `recovery.rs`.
+
+mod recovery;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,12 +14,12 @@ use mgx_agent_runner::{Attempt, SlotId};
 use mgx_runtimes::{Command, Ended, Output, Placement, Run, RuntimeError, RuntimeErrorKind};
 use serde_json::{Map, Value, json};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::blueprint::Plan;
-use crate::core::{Backoff, Core};
+use crate::core::Core;
 use crate::event::NewEvent;
 use crate::job::{ExitStatus, Failure, Job, Outcome, State, Transition};
 use crate::journal::Entry;
@@ -27,6 +29,8 @@ use crate::verdict::{self, Verdict};
 
 /// How many events are stored at a time.
 const BATCH: usize = 256;
+/// How long it may take to find out what a job runs in.
+const PLAN: Duration = Duration::from_secs(10);
 /// How long a runner may take to report what is due: the deadline, or the end after SIGKILL.
 const REPORT: Duration = Duration::from_millis(500);
 
@@ -80,9 +84,9 @@ impl Lifecycle {
                     slot = turn.come() => Some(slot),
                 };
                 drop((turn, room));
-                Box::pin(self.from_turn(first)).await
+                Box::pin(self.live_from_turn(first)).await
             }
-            None => Box::pin(self.from_crash()).await,
+            None => Box::pin(self.take_up()).await,
         };
         if handed.is_ok() {
             self.core.live.leave(self.job.id);
@@ -90,7 +94,7 @@ impl Lifecycle {
     }
 
     /// From its first turn on.
-    async fn from_turn(&mut self, mut turn: Option<Slot>) -> Result<(), Handed> {
+    async fn live_from_turn(&mut self, mut turn: Option<Slot>) -> Result<(), Handed> {
         loop {
             let Some(slot) = turn else { return self.end(Outcome::Cancelled, None, None).await };
             match self.start(slot).await? {
@@ -119,9 +123,12 @@ impl Lifecycle {
     async fn start(&mut self, slot: Slot) -> Result<Start, Handed> {
         self.starts += 1;
         self.advance(&[Transition::Admit, Transition::Start]).await?;
-        let plan = match self.core.blueprint.plan(&self.job).await {
-            Ok(plan) => plan,
-            Err(error) => return self.start_failed(Failure::StartFailed, &error).await,
+        let plan = match timeout(PLAN, self.core.blueprint.plan(&self.job)).await {
+            Ok(Ok(plan)) => plan,
+            Ok(Err(error)) => return self.start_failed(Failure::StartFailed, &error).await,
+            Err(_) => {
+                return self.start_failed(Failure::StartFailed, "no plan for it was made in time").await;
+            }
         };
         let seat = Seat { slot, claim: self.claim(), since: Instant::now() };
         let placement = Placement {
@@ -139,7 +146,7 @@ impl Lifecycle {
         }
         let now = self.core.clock.now();
         self.job.started_at = Some(now);
-        self.job.deadline_at = now.checked_add(self.timeout()).ok();
+        self.job.deadline_at = now.checked_add(Duration::from_secs(self.job.spec.timeout_s.into())).ok();
         self.advance(&[Transition::Run]).await?;
         self.core.live.set_running(self.job.id, Some(self.job.attempt));
         match self.core.runtime.invoke(seat.claim.slot(), self.invocation(plan)).await {
@@ -244,67 +251,6 @@ impl Lifecycle {
         self.write(Some(self.job.clone()), vec![finish]).await?;
         info!(job = %self.job.id, state = self.job.state.name(), reason = self.job.state.reason(), "a job has ended");
         Ok(())
-    }
-
-    /// What an earlier process of the platform left unfinished.
-    async fn from_crash(&mut self) -> Result<(), Handed> {
-        match self.job.state {
-            State::Ended(_) | State::Queued => Ok(()),
-            // its container may be there or not, but no command ran in it
-            State::Admitted | State::Starting => self.start_again().await,
-            State::Running | State::Stopping(_) => {
-                let seat =
-                    Seat { slot: self.core.slots.occupy(), claim: self.claim(), since: Instant::now() };
-                self.core.live.set_running(self.job.id, Some(self.job.attempt));
-                match self.reattach(&seat).await? {
-                    Ok(run) => {
-                        let event = self.event("job_reattached", Map::new());
-                        self.write(None, vec![event]).await?;
-                        self.follow(seat, run).await
-                    }
-                    Err(error) if error.kind() == RuntimeErrorKind::NotInvoked => {
-                        drop(seat.slot);
-                        self.remove_later(seat.claim);
-                        self.start_again().await
-                    }
-                    Err(error) => {
-                        self.leave(seat).await?;
-                        self.end(Outcome::Failed(Failure::RuntimeLost), None, Some(error.to_string())).await
-                    }
-                }
-            }
-        }
-    }
-
-    /// Takes up a run again, waiting for the engine if that is away.
-    async fn reattach(&self, seat: &Seat) -> Result<Result<Run, RuntimeError>, Handed> {
-        let mut pause = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
-        loop {
-            match self.core.runtime.reattach(seat.claim.slot()).await {
-                Err(error)
-                    if matches!(error.kind(), RuntimeErrorKind::Unavailable | RuntimeErrorKind::Deadline) =>
-                {
-                    warn!(job = %self.job.id, %error, "cannot take up a run, trying again");
-                }
-                answer => return Ok(answer),
-            }
-            tokio::select! {
-                () = pause.wait() => {}
-                () = self.core.shutdown.cancelled() => return Err(Handed),
-            }
-        }
-    }
-
-    /// A start that was never acknowledged: the next attempt, with a container of its own.
-    async fn start_again(&mut self) -> Result<(), Handed> {
-        if matches!(self.job.state, State::Stopping(_)) {
-            return self.end(Outcome::Cancelled, None, None).await;
-        }
-        let claim = self.claim();
-        self.remove_later(claim);
-        self.requeue("platform_restarted").await?;
-        let turn = self.wait(Duration::ZERO).await?;
-        self.from_turn(turn).await
     }
 
     /// Decides what becomes of a job whose container could not be made.
@@ -413,10 +359,6 @@ impl Lifecycle {
         self.core.live.claim(SlotId::of(self.job.id, self.job.attempt))
     }
 
-    fn timeout(&self) -> Duration {
-        Duration::from_secs(self.job.spec.timeout_s.into())
-    }
-
     fn invocation(&self, plan: Plan) -> Invocation {
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let workdir = &self.job.spec.workdir;
@@ -437,15 +379,14 @@ impl Lifecycle {
     /// What went wrong, in the words that users of the seeds' platform know.
     fn explain(&self, outcome: Outcome, error: Option<String>) -> Option<String> {
         match outcome {
-            Outcome::Succeeded | Outcome::Cancelled => error,
-            Outcome::TimedOut => {
-                Some(format!("Agent task timeout after {} seconds", self.job.spec.timeout_s))
-            }
+            Outcome::TimedOut => Some(format!("Agent task timeout after {} seconds", self.job.spec.timeout_s)),
             Outcome::Failed(Failure::StartFailed | Failure::ImageMissing | Failure::RuntimeLost) => {
                 let error = error.unwrap_or_else(|| "the container is gone".to_owned());
                 Some(format!("Failed to create or monitor agent container: {error}"))
             }
-            Outcome::Failed(Failure::FinishError | Failure::NonzeroExit | Failure::OomKilled) => error,
+            Outcome::Succeeded
+            | Outcome::Cancelled
+            | Outcome::Failed(Failure::FinishError | Failure::NonzeroExit | Failure::OomKilled) => error,
         }
     }
 }

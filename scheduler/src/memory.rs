@@ -153,10 +153,4 @@ impl Journal for MemoryJournal {
         let live = inner.jobs.values().filter(|job| job.session == *session && !job.state.has_ended());
         Ok(Head { seq, live_jobs: live.count() as u64 })
     }
-
-    async fn last_source(&self, job: JobId, attempt: Attempt) -> Result<u64, JournalError> {
-        let inner = self.lock();
-        let sources = inner.sources.iter().filter(|(of, at, _)| (*of, *at) == (job, attempt));
-        Ok(sources.map(|(_, _, source)| *source).max().unwrap_or(0))
-    }
 }

@@ -57,15 +57,6 @@ impl Journal for Embedded {
             })
             .await?)
     }
-
-    async fn last_source(&self, job: JobId, attempt: Attempt) -> Result<u64, JournalError> {
-        Ok(self
-            .readers
-            .read(move |db| {
-                db.prepare_cached(LAST_SOURCE)?.query_one(params![job.0, attempt.0], |row| count(row, 0))
-            })
-            .await?)
-    }
 }
 
 const JOB: &str = "SELECT body FROM jobs WHERE id = ?1";
@@ -91,12 +82,9 @@ const EVENTS: &str = "SELECT seq, at, session, job, attempt, kind, agent, data F
 const HEAD: &str = "SELECT (SELECT coalesce(max(seq), 0) FROM events WHERE session = ?1),
     (SELECT count(*) FROM jobs INDEXED BY jobs_live WHERE session = ?1 AND ended = 0)";
 
-const LAST_SOURCE: &str = "SELECT coalesce(max(source), 0) FROM events
-    WHERE job = ?1 AND attempt = ?2 AND source IS NOT NULL";
-
 /// The queries whose time must not grow with the store.
 #[cfg(test)]
-pub(crate) const HOT: [&str; 7] = [JOB, UNFINISHED, STANDING, NEWEST, EVENTS, HEAD, LAST_SOURCE];
+pub(crate) const HOT: [&str; 6] = [JOB, UNFINISHED, STANDING, NEWEST, EVENTS, HEAD];
 
 /// One entry, whole or not at all: everything that could refuse it is looked at before anything is written.
 fn record(db: &Connection, entry: Entry) -> rusqlite::Result<Result<Vec<Event>, JournalError>> {

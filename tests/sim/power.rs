@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mgx_agent_runner::protocol::Invocation;
-use mgx_agent_runner::{Attempt, JobId, SessionId, SlotId};
+use mgx_agent_runner::{JobId, SessionId, SlotId};
 use mgx_runtimes::fake::Fake;
 use mgx_runtimes::{ContainerSpec, EngineInfo, Listed, Placement, Run, Runtime, RuntimeError};
 use mgx_scheduler::memory::MemoryJournal;
@@ -80,9 +80,6 @@ impl Journal for PoweredJournal {
     }
     async fn head(&self, session: &SessionId) -> Result<Head, JournalError> {
         powered(&self.supply, self.inner.head(session)).await
-    }
-    async fn last_source(&self, job: JobId, attempt: Attempt) -> Result<u64, JournalError> {
-        powered(&self.supply, self.inner.last_source(job, attempt)).await
     }
 }
 

@@ -1,4 +1,4 @@
-//! Chance, from a seed: SplitMix64 (G. L. Steele, D. Lea, C. H. Flood, 2014).
+//! Chance, from a seed: `SplitMix64` (G. L. Steele, D. Lea, C. H. Flood, 2014).
 
 /// A stream of numbers that is the same for the same seed.
 #[derive(Clone, Debug)]
@@ -6,12 +6,9 @@ pub(crate) struct Rng(u64);
 
 impl Rng {
     /// The stream for a seed and a topic, independent of those for other topics.
-    pub(crate) fn of(seed: u64, topic: u128) -> Self {
+    pub(crate) fn of(seed: u64, topic: u64) -> Self {
         let mut rng = Self(seed ^ 0x9E37_79B9_7F4A_7C15);
-        let halves = [(topic >> 64) as u64, topic as u64];
-        for half in halves {
-            rng.0 = rng.next() ^ half;
-        }
+        rng.0 = rng.next() ^ topic;
         rng
     }
 
@@ -24,17 +21,17 @@ impl Rng {
     }
 
     /// A number in `0..bound`.
-    pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound.max(1)
+    pub(crate) fn below(&mut self, bound: u32) -> u32 {
+        u32::try_from(self.next() % u64::from(bound.max(1))).expect("less than the bound")
     }
 
     /// True `percent` times in a hundred.
-    pub(crate) fn chance(&mut self, percent: u64) -> bool {
+    pub(crate) fn chance(&mut self, percent: u32) -> bool {
         self.below(100) < percent
     }
 
     /// A time of up to `ms` milliseconds.
-    pub(crate) fn millis(&mut self, ms: u64) -> std::time::Duration {
-        std::time::Duration::from_millis(self.below(ms + 1))
+    pub(crate) fn millis(&mut self, ms: u32) -> std::time::Duration {
+        std::time::Duration::from_millis(self.below(ms + 1).into())
     }
 }

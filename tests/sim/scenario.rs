@@ -22,7 +22,7 @@ use crate::power::{PoweredJournal, PoweredRuntime, Supply};
 use crate::rng::Rng;
 
 /// By when everything must have ended, faults included.
-const END: Duration = Duration::from_secs(4 * 3600);
+const END: Duration = Duration::from_hours(4);
 
 /// What protects the laws; one can be switched off to see whether the laws notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,17 +107,16 @@ impl Scenario {
         let config = Config {
             max_running: 1 + rng.below(4) as usize,
             max_queued: 2 + rng.below(20) as usize,
-            grace: Duration::from_secs(rng.below(5)),
-            start_tries: 1 + rng.below(3) as u32,
+            grace: Duration::from_secs(rng.below(5).into()),
+            start_tries: 1 + rng.below(3),
             reap_every: Duration::from_secs(15),
         };
         let jobs = 1 + rng.below(25);
-        let fates = (1..=jobs).map(|n| Fate::of(&mut Rng::of(seed, u128::from(n)), n)).collect();
+        let fates = (1..=jobs).map(|n| Fate::of(&mut Rng::of(seed, u64::from(n)), n)).collect();
         let crashes = if rng.chance(60) { rng.below(4) } else { 0 };
         let mut crashes: Vec<_> = (0..crashes).map(|_| rng.millis(90_000)).collect();
         crashes.sort();
-        let journal_failures =
-            (0..rng.below(4)).map(|_| (rng.millis(90_000), 1 + rng.below(8) as u32)).collect();
+        let journal_failures = (0..rng.below(4)).map(|_| (rng.millis(90_000), 1 + rng.below(8))).collect();
         let journal_slowness = if rng.chance(50) { Duration::ZERO } else { rng.millis(300) };
         Self { guard, config, fates, crashes, journal_slowness, journal_failures }
     }
@@ -239,7 +238,7 @@ impl Scenario {
 }
 
 impl Fate {
-    fn of(rng: &mut Rng, n: u64) -> Self {
+    fn of(rng: &mut Rng, n: u32) -> Self {
         let births = match rng.below(10) {
             0 => vec![Birth::Fails(rng.millis(500), RuntimeErrorKind::ImageMissing)],
             1 => vec![Birth::Fails(rng.millis(500), RuntimeErrorKind::NotReady)],
@@ -257,7 +256,7 @@ impl Fate {
             submitted: rng.millis(60_000),
             cancelled: rng.chance(20).then(|| rng.millis(90_000)),
             noted: (0..rng.below(8)).map(|_| rng.millis(90_000)).collect(),
-            timeout_s: 5 + rng.below(60) as u32,
+            timeout_s: 5 + rng.below(60),
             births,
             script: script(rng),
         }

@@ -8,7 +8,7 @@ use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
 /// How long anything may take before a test gives up.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Speaks to one server as one user.
 #[derive(Clone, Debug)]
@@ -37,7 +37,6 @@ impl Client {
     }
 
     /// A request with the token.
-    #[must_use]
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.http.request(method, format!("{}{path}", self.url)).bearer_auth(&self.token).timeout(PATIENCE)
     }
@@ -108,12 +107,9 @@ impl Client {
                 .bearer_auth(&self.token)
                 .header("Last-Event-ID", last)
                 .header("Accept", "text/event-stream");
-            let answer = match request.send().await {
-                Ok(answer) => answer,
-                Err(_) => {
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                    continue;
-                }
+            let Ok(answer) = request.send().await else {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                continue;
             };
             match answer.status() {
                 StatusCode::NO_CONTENT => return Ok(frames),

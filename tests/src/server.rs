@@ -1,4 +1,5 @@
 //! A platform of a test's own: the real binary, on a free port, with a directory that goes away with it.
+#![expect(clippy::print_stderr, reason = "a failed test shows the server's log")]
 
 use std::fmt::Write as _;
 use std::net::TcpListener;
@@ -13,7 +14,7 @@ use crate::client::http;
 use crate::{Client, Engine};
 
 /// How long a server may take to become ready: generous, for the machine may be busy with other tests.
-const READY: Duration = Duration::from_secs(60);
+const READY: Duration = Duration::from_mins(1);
 
 /// A running platform. Dropping it kills it and removes every container it made.
 #[derive(Debug)]

@@ -1,0 +1,75 @@
+//! A life that an earlier process of the platform began, and how it goes on.
+
+use std::time::Duration;
+
+use mgx_runtimes::{Run, RuntimeError, RuntimeErrorKind};
+use serde_json::Map;
+use tokio::time::Instant;
+use tracing::warn;
+
+use super::{Handed, Lifecycle, Seat};
+use crate::core::Backoff;
+use crate::job::{Failure, Outcome, State};
+
+impl Lifecycle {
+    /// What an earlier process of the platform left unfinished.
+    pub(super) async fn take_up(&mut self) -> Result<(), Handed> {
+        match self.job.state {
+            State::Ended(_) | State::Queued => Ok(()),
+            // its container may be there or not, but no command ran in it
+            State::Admitted | State::Starting => self.start_again().await,
+            State::Running | State::Stopping(_) => {
+                let seat =
+                    Seat { slot: self.core.slots.occupy(), claim: self.claim(), since: Instant::now() };
+                self.core.live.set_running(self.job.id, Some(self.job.attempt));
+                match self.reattach(&seat).await? {
+                    Ok(run) => {
+                        let event = self.event("job_reattached", Map::new());
+                        self.write(None, vec![event]).await?;
+                        self.follow(seat, run).await
+                    }
+                    Err(error) if error.kind() == RuntimeErrorKind::NotInvoked => {
+                        drop(seat.slot);
+                        self.remove_later(seat.claim);
+                        self.start_again().await
+                    }
+                    Err(error) => {
+                        self.leave(seat).await?;
+                        self.end(Outcome::Failed(Failure::RuntimeLost), None, Some(error.to_string())).await
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes up a run again, waiting for the engine if that is away.
+    async fn reattach(&self, seat: &Seat) -> Result<Result<Run, RuntimeError>, Handed> {
+        let mut pause = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
+        loop {
+            match self.core.runtime.reattach(seat.claim.slot()).await {
+                Err(error)
+                    if matches!(error.kind(), RuntimeErrorKind::Unavailable | RuntimeErrorKind::Deadline) =>
+                {
+                    warn!(job = %self.job.id, %error, "cannot take up a run, trying again");
+                }
+                answer => return Ok(answer),
+            }
+            tokio::select! {
+                () = pause.wait() => {}
+                () = self.core.shutdown.cancelled() => return Err(Handed),
+            }
+        }
+    }
+
+    /// A start that was never acknowledged: the next attempt, with a container of its own.
+    async fn start_again(&mut self) -> Result<(), Handed> {
+        if matches!(self.job.state, State::Stopping(_)) {
+            return self.end(Outcome::Cancelled, None, None).await;
+        }
+        let claim = self.claim();
+        self.remove_later(claim);
+        self.requeue("platform_restarted").await?;
+        let turn = self.wait(Duration::ZERO).await?;
+        self.live_from_turn(turn).await
+    }
+}
