@@ -58,7 +58,7 @@ fn the_laws_notice_when_a_guard_is_gone() {
         Guard::OrphansAreReaped,
         Guard::JobsAreTakenUp,
     ] {
-        let broken = (0..800).find_map(|seed| simulate(seed, guard).err());
+        let broken = (0..3_000).find_map(|seed| simulate(seed, guard).err());
         assert!(broken.is_some(), "nothing was noticed without {guard:?}");
     }
 }

@@ -113,18 +113,19 @@ impl Scenario {
         };
         let jobs = 1 + rng.below(25);
         let fates = (1..=jobs).map(|n| Fate::of(&mut Rng::of(seed, u64::from(n)), n)).collect();
-        let crashes = if rng.chance(60) { rng.below(4) } else { 0 };
+        let crashes = if rng.chance(70) { rng.below(6) } else { 0 };
         let mut crashes: Vec<_> = (0..crashes).map(|_| rng.millis(90_000)).collect();
         crashes.sort();
         let journal_failures = (0..rng.below(4)).map(|_| (rng.millis(90_000), 1 + rng.below(8))).collect();
-        let journal_slowness = if rng.chance(50) { Duration::ZERO } else { rng.millis(300) };
+        let journal_slowness = if rng.chance(50) { Duration::ZERO } else { rng.millis(800) };
         Self { guard, config, fates, crashes, journal_slowness, journal_failures }
     }
 
-    /// How long the journal may have kept a job from beginning when its deadline was set already.
+    /// How long a slow or failing journal may keep the platform from beginning a job whose deadline is set, and from
+    /// hearing of its end.
     pub(crate) fn slack(&self) -> Duration {
         Duration::from_millis(if self.journal_failures.is_empty() { 50 } else { 10_000 })
-            + self.journal_slowness
+            + self.journal_slowness * 8
     }
 
     /// Plays it to its end and holds it against the laws.
