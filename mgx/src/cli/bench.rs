@@ -80,12 +80,15 @@ async fn measure(config: &Config, address: std::net::SocketAddr, args: &Args) ->
     let trial = Trial::new(config, address)?;
     // The first of each pays for what all others find warm.
     trial.once(0).await?;
+    floor.quiet(&trial::session(0)).await?;
     floor.once(0).await?;
     let mut samples = Samples::default();
     for round in 1..=u32::from(args.n) {
         let (tti, finish) = trial.once(round).await?;
         samples.tti.push(tti);
         samples.finish.push(finish);
+        // What the platform clears away after the end must not slow the floor down.
+        floor.quiet(&trial::session(round)).await?;
         samples.floor.push(floor.once(round).await?);
         if !args.json {
             out::note(format_args!("{round}/{}", args.n));

@@ -1,18 +1,23 @@
 //! The engine's own floor: creating and starting the very same container, and nothing else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use bollard::Docker;
-use bollard::query_parameters::{CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder};
+use bollard::query_parameters::{
+    CreateContainerOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
+};
 use mgx_agent_runner::SlotId;
 use mgx_runtimes::hardening::Hardening;
 use mgx_runtimes::{ContainerSpec, Limits, Network, Placement};
 
 use crate::assemble::{container_user, docker_host};
 use crate::config::Config;
+
+/// How long the engine may take to become quiet.
+const QUIET: Duration = Duration::from_secs(30);
 
 /// Makes containers without us.
 #[derive(Debug)]
@@ -45,6 +50,20 @@ impl Floor {
             spec: ContainerSpec { image: config.agent.image.clone(), limits, network: Network::None },
             dir,
         })
+    }
+
+    /// Waits until the engine has nothing left to do for the last trial: its container is gone.
+    pub(super) async fn quiet(&self, session: &str) -> anyhow::Result<()> {
+        let label = HashMap::from([("label", vec![format!("mgx.session={session}")])]);
+        let began = Instant::now();
+        loop {
+            let options = ListContainersOptionsBuilder::new().all(true).filters(&label).build();
+            if self.docker.list_containers(Some(options)).await?.is_empty() {
+                return Ok(());
+            }
+            ensure!(began.elapsed() < QUIET, "the container of the last trial is not removed");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// How long create and start take.

@@ -36,7 +36,7 @@ impl Trial {
     }
 
     async fn run(&self, round: u32) -> anyhow::Result<(Duration, Duration)> {
-        let session: SessionId = format!("bench-{round}").parse()?;
+        let session: SessionId = session(round).parse()?;
         self.client.create_session(json!({ "session_id": session, "framework": "nextjs" })).await?;
         let mut feed = Feed::new(&self.client, session.clone(), 0);
         let began = Instant::now();
@@ -47,6 +47,11 @@ impl Trial {
         let (first, finish) = watched?;
         Ok((first.duration_since(began), finish))
     }
+}
+
+/// The session of a round.
+pub(super) fn session(round: u32) -> String {
+    format!("bench-{}-{round}", std::process::id())
 }
 
 /// When the first event of an agent came, and how long after the last one `finish` came.
