@@ -23,7 +23,7 @@ pub use problem::{EXIT, Problem, Problems, What};
 pub use show::{Setting, markdown};
 pub use values::{Secret, Size, Time, Whole, show_size};
 
-use layer::{Environment, Layer, TomlFile, find, leaves, nest};
+use layer::{Environment, Layer, TomlFile, find, leaves, nest, remove};
 
 /// The file that is built in.
 pub const EMBEDDED: &str = include_str!("../../mgx.toml");
@@ -260,14 +260,11 @@ impl Stack {
     /// Takes the keys that do not exist out of `layer`, and reports them.
     fn unknown(&self, layer: &mut Layer) -> Vec<Problem> {
         let known = leaves(&self.defaults);
-        let (wrong, right): (Vec<String>, Vec<String>) =
-            leaves(&layer.values).into_iter().partition(|key| !self.is_known(key));
-        if wrong.is_empty() {
-            return Vec::new();
+        let wrong: Vec<String> =
+            leaves(&layer.values).into_iter().filter(|key| !self.is_known(key)).collect();
+        for key in &wrong {
+            remove(&mut layer.values, key);
         }
-        let kept = right.iter().filter_map(|key| Some((key, find(&layer.values, key)?.clone())));
-        let kept = kept.fold(Figment::new(), |kept, (key, value)| kept.merge((key.as_str(), value)));
-        layer.values = kept.extract().unwrap_or_default();
         wrong
             .into_iter()
             .map(|key| Problem {
@@ -301,11 +298,17 @@ impl Stack {
                 Kind::UnknownVariant(_, names) => {
                     names.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ")
                 }
-                Kind::UnknownField(name, names) => {
-                    let known: Vec<String> = names.iter().map(|name| format!("{key}.{name}")).collect();
-                    let key = format!("{key}.{name}");
+                Kind::UnknownField(_, names) => {
+                    let parent =
+                        key.rsplit_once('.').map_or_else(String::new, |(parent, _)| format!("{parent}."));
+                    let known: Vec<String> = names.iter().map(|name| format!("{parent}{name}")).collect();
                     let what = What::Unknown { nearest: problem::nearest(&key, &known) };
-                    problems.push(self.problem(&key, what));
+                    // Sections have no origin of their own; only a file has sections.
+                    let origin = match (self.origin(&key), &self.file) {
+                        (Origin::Default, Some(file)) => file.origin(&key),
+                        (origin, _) => origin,
+                    };
+                    problems.push(Problem { origin, key, what });
                     return (None, problems);
                 }
                 other => other.to_string(),

@@ -172,3 +172,60 @@ impl Event {
         self.data.get(key).and_then(Value::as_str).unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fmt::Write as _;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    const EVENTS: u64 = 20;
+
+    /// A server that cuts its stream after so many bytes, each time a few more, until all has been read.
+    async fn serve(listener: TcpListener) {
+        let mut cut = 0;
+        loop {
+            let Ok((mut socket, _)) = listener.accept().await else { return };
+            let mut head = vec![0; 4096];
+            let count = socket.read(&mut head).await.unwrap();
+            let head = String::from_utf8_lossy(&head[..count]).to_lowercase();
+            let after =
+                head.lines().find_map(|line| line.strip_prefix("last-event-id: ")).unwrap().trim().to_owned();
+            let after: u64 = after.parse().unwrap();
+            let mut answer =
+                String::from("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\nretry: 1000\n\n");
+            if after == EVENTS {
+                answer = "HTTP/1.1 204 No Content\r\n\r\n".to_owned();
+                cut = answer.len();
+            }
+            for seq in after + 1..=EVENTS {
+                let data =
+                    serde_json::json!({"seq": seq, "event_type": "message_delta", "data": {"delta": "x"}});
+                write!(answer, "id: {seq}\nevent: message_delta\ndata: {data}\n\n").unwrap();
+            }
+            cut += 37;
+            socket.write_all(&answer.as_bytes()[..cut.min(answer.len())]).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_is_cut_anywhere_is_read_once() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let server = tokio::spawn(serve(listener));
+        rustls::crypto::ring::default_provider().install_default().ok();
+        let client = Client::of(url, "token".to_owned().into()).unwrap();
+        let mut feed = Feed::new(&client, "demo".parse().unwrap(), 0);
+        let mut read = Vec::new();
+        loop {
+            match tokio::time::timeout(Duration::from_mins(1), feed.next()).await.unwrap().unwrap() {
+                Item::Event(event) => read.push(event.seq),
+                Item::Lost | Item::Back => {}
+                Item::Finished => break,
+            }
+        }
+        assert_eq!(read, (1..=EVENTS).collect::<Vec<_>>());
+        server.abort();
+    }
+}

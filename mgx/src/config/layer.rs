@@ -196,6 +196,21 @@ pub(super) fn find<'a>(dict: &'a Dict, key: &str) -> Option<&'a Value> {
     }
 }
 
+/// Takes the value at a dotted key away, and the section that it leaves empty.
+pub(super) fn remove(dict: &mut Dict, key: &str) {
+    match key.split_once('.') {
+        None => drop(dict.remove(key)),
+        Some((first, rest)) => {
+            if let Some(Value::Dict(_, inner)) = dict.get_mut(first) {
+                remove(inner, rest);
+                if inner.is_empty() {
+                    dict.remove(first);
+                }
+            }
+        }
+    }
+}
+
 /// Every dotted key of `dict` that holds a value rather than a section.
 pub(super) fn leaves(dict: &Dict) -> Vec<String> {
     let mut keys = Vec::new();

@@ -1,0 +1,92 @@
+//! The program as one types it: exit codes, and what is said where.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot set itself up fails")]
+
+use std::fs;
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+/// Runs `mgx` in a directory of its own, with nothing of this environment but the path.
+fn mgx(dir: &TempDir, args: &[&str], env: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mgx"));
+    command.args(args).current_dir(dir.path()).env_clear().env("PATH", "/usr/bin:/bin");
+    command.envs(env.iter().copied()).output().unwrap()
+}
+
+fn world(toml: &str) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("mgx.toml"), toml).unwrap();
+    dir
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[test]
+fn a_bad_configuration_ends_every_command_before_it_begins() {
+    let dir = world("[scheduler]\nmax_running = 0\n[agent]\nmemmory = \"2g\"\n");
+    let commands: [&[&str]; 7] =
+        [&["up"], &["up", "--detach"], &["run", "x"], &["ps"], &["doctor"], &["config"], &["bench", "start"]];
+    for args in commands {
+        let output = mgx(&dir, args, &[]);
+        assert_eq!(output.status.code(), Some(78), "{args:?}");
+        assert_eq!(text(&output.stdout), "", "{args:?}");
+        let said = text(&output.stderr).replace(&dir.path().display().to_string(), "DIR");
+        assert!(said.contains("DIR/mgx.toml:2:1: scheduler.max_running: got 0"), "{said}");
+        assert!(said.contains("did you mean agent.memory?"), "{said}");
+    }
+    let left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["mgx.toml"], "nothing was made");
+}
+
+#[test]
+fn flags_and_variables_are_settings_too() {
+    let dir = world("");
+    let output = mgx(&dir, &["--runtime", "quantum", "config"], &[]);
+    assert_eq!(output.status.code(), Some(78));
+    insta::assert_snapshot!(text(&output.stderr), @r#"
+    mgx: the configuration is wrong, nothing was started
+    flag --runtime: runtime: got "quantum", allowed: "docker"
+    "#);
+    let output =
+        mgx(&dir, &["config", "--json"], &[("OPENAI_API_KEY", "sk-canary"), ("MGX_AGENT__PIDS", "99")]);
+    assert!(output.status.success());
+    let shown = text(&output.stdout);
+    assert!(
+        !shown.contains("canary") && shown.contains(r#""value":"99","source":"env MGX_AGENT__PIDS""#),
+        "{shown}"
+    );
+    let settings = shown.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    assert!(settings.count() > 20);
+}
+
+#[test]
+fn usage_is_not_failure() {
+    let dir = world("");
+    for args in
+        [&["run"][..], &["cancel", "x"], &["events", "../x"], &["run", "x", "--framework", "rails"], &["fly"]]
+    {
+        assert_eq!(mgx(&dir, args, &[]).status.code(), Some(2), "{args:?}");
+    }
+    for args in [&["--help"][..], &["version"], &["completions", "bash"], &["config", "--default"], &["down"]]
+    {
+        assert_eq!(mgx(&dir, args, &[]).status.code(), Some(0), "{args:?}");
+    }
+}
+
+#[test]
+fn who_needs_a_server_says_how_to_start_one() {
+    let dir = world("");
+    let output = mgx(&dir, &["ps"], &[]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stderr).replace(&dir.path().display().to_string(), "DIR");
+    insta::assert_snapshot!(said, @r"mgx: there is no token in DIR/data; start the server with `mgx up --detach`, or set MGX_TOKEN");
+    // A port on which nobody listens: it was free a moment ago.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let url = format!("http://127.0.0.1:{port}");
+    let output = mgx(&dir, &["ps", "--url", &url], &[("MGX_TOKEN", "canary-token")]);
+    assert_eq!(output.status.code(), Some(1));
+    insta::assert_snapshot!(text(&output.stderr).replace(&port.to_string(), "PORT"), @r"mgx: no server answers at http://127.0.0.1:PORT; start it with `mgx up --detach`");
+}
