@@ -127,9 +127,8 @@ impl Runtime for WithImage {
 fn runner_nearby() -> Option<PathBuf> {
     let program = std::env::current_exe().ok()?;
     let beside = program.parent()?;
-    [beside.join("agent-runner"), beside.join("../images/agent-runner")]
-        .into_iter()
-        .find(|path| path.is_file())
+    let build = beside.parent().unwrap_or(beside);
+    [beside.join("agent-runner"), build.join("images/agent-runner")].into_iter().find(|path| path.is_file())
 }
 
 fn ca_bundle() -> Option<PathBuf> {
