@@ -13,14 +13,13 @@ use bollard::query_parameters::{
 use futures_util::StreamExt;
 use mgx_agent_runner::SlotId;
 use mgx_agent_runner::protocol::Invocation;
-use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
 use crate::engine::{Connected, Engine, deadline, status, within};
 use crate::hardening::{Hardening, INSTANCE_LABEL, SLOT_LABEL};
 use crate::link::Links;
 use crate::{
-    ContainerSpec, Ended, EngineInfo, Listed, Output, Placement, Run, Runtime, RuntimeError, RuntimeErrorKind,
+    ContainerSpec, Ended, EngineInfo, Listed, Placement, Run, Runtime, RuntimeError, RuntimeErrorKind,
 };
 
 /// How long a started container may take until its runner has called.
@@ -125,7 +124,7 @@ impl Runtime for Docker {
         let client = &self.engine.connected().await?.client;
         let name = name(slot);
         if let Some(ended) = ended(client, &name).await? {
-            return Ok(over(ended));
+            return Ok(Run::over(ended));
         }
         // Whoever listened before is cut off, and the runner calls anew.
         self.links.release(slot);
@@ -140,7 +139,7 @@ impl Runtime for Docker {
                 Err(RuntimeError::new(RuntimeErrorKind::NotInvoked, message))
             }
             Err(error) => match ended(client, &name).await? {
-                Some(ended) => Ok(over(ended)),
+                Some(ended) => Ok(Run::over(ended)),
                 None => Err(error),
             },
         }
@@ -197,14 +196,6 @@ fn listed(container: &ContainerSummary) -> Option<Listed> {
         )
     );
     Some(Listed { slot, running })
-}
-
-/// A run that was over before anybody could take it up.
-fn over(ended: Ended) -> Run {
-    let (outputs, outputs_of_run) = mpsc::channel(1);
-    let (commands, _) = mpsc::channel(1);
-    outputs.try_send(Output::Ended(ended)).ok();
-    Run::new(outputs_of_run, commands)
 }
 
 /// How the container ended, if it does not run.

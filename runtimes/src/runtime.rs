@@ -117,6 +117,14 @@ impl Run {
         Self { outputs, commands }
     }
 
+    /// A run that was over before anybody could take it up.
+    pub(crate) fn over(ended: Ended) -> Self {
+        let (outputs, outputs_of_run) = mpsc::channel(1);
+        let (commands, _) = mpsc::channel(1);
+        outputs.try_send(Output::Ended(ended)).ok();
+        Self::new(outputs_of_run, commands)
+    }
+
     /// Waits for the next output and takes with it all that is already there, at most `limit`.
     /// The last of all is [`Output::Ended`]. Cancel-safe.
     pub async fn next(&mut self, limit: usize) -> Vec<Output> {
@@ -179,7 +187,7 @@ pub struct Listed {
 /// An engine, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineInfo {
-    /// `docker`, `podman`, `fake`.
+    /// `docker`, `podman`, `process`, `fake`.
     pub name: String,
     /// Its version.
     pub version: String,
