@@ -22,10 +22,11 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::auth::AdminToken;
 use crate::health::EngineProbe;
+use crate::idempotency::{self, Once};
 use crate::job_request::JobRules;
 use crate::problem::{Problem, Slug};
 use crate::streams::Streams;
-use crate::{accept, auth, events, files, generate, health, jobs, openapi, sessions};
+use crate::{accept, auth, batch, events, files, generate, health, jobs, openapi, sessions, timeline};
 
 /// What the routes are about.
 #[derive(Debug)]
@@ -40,6 +41,8 @@ pub struct App {
     pub token: AdminToken,
     /// What a job gets, and the most it may ask for.
     pub rules: JobRules,
+    /// What was asked under an `Idempotency-Key`, and what was answered.
+    pub once: Once,
     /// How many event streams may be open.
     pub streams: Streams,
     /// Cancelled when the server shuts down: ends the event streams.
@@ -56,6 +59,7 @@ pub fn router(app: App) -> Router {
         .route("/openapi.json", get(async move || (json, text)))
         .fallback(async || Problem::new(Slug::NotFound, "no such route; see /openapi.json"))
         .method_not_allowed_fallback(async || Problem::new(Slug::MethodNotAllowed, "see the allow header"))
+        .route_layer(from_fn_with_state(app.clone(), idempotency::once))
         .layer(from_fn_with_state(app.clone(), auth::check))
         .with_state(app);
     with_common_layers(routes)
@@ -70,6 +74,8 @@ fn described() -> (Router<Arc<App>>, OpenApi) {
     let in_json = OpenApiRouter::new()
         .merge(sessions::routes())
         .merge(jobs::routes())
+        .merge(batch::routes())
+        .merge(timeline::routes())
         .merge(generate::routes())
         .merge(files::json_routes())
         .merge(health::routes())

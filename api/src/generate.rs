@@ -14,6 +14,7 @@ use utoipa_axum::routes;
 use crate::App;
 use crate::auth::User;
 use crate::extract::Json;
+use crate::ids::Ids;
 use crate::job_request::NewJob;
 use crate::job_view::JobView;
 use crate::jobs::{accepted, enqueue};
@@ -51,16 +52,17 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
 async fn generate(
     State(app): State<Arc<App>>,
     user: User,
+    ids: Ids,
     Json(asked): Json<Generate>,
 ) -> Result<Response, Problem> {
     let spec = NewJob::of_prompt(asked.prompt.clone()).checked(&app.rules)?;
     match app.sessions.get(&asked.session_id, user.scope()).await {
         Ok(session) if asked.agrees_with(&session) => {
-            Ok(accepted(enqueue(&app, &user, session.id, spec).await?))
+            Ok(accepted(enqueue(&app, &user, session.id, spec, &ids, 0).await?))
         }
         Ok(_) => Err(SessionError::Conflict.into()),
         Err(SessionError::NotFound) => {
-            let (_, job) = open(&app, &user, asked.session(&user), Some(spec)).await?;
+            let (_, job) = open(&app, &user, asked.session(&user), Some(spec), &ids).await?;
             Ok(accepted(job.expect("a job was asked for, so it was accepted or refused")))
         }
         Err(error) => Err(error.into()),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use mgx_agent_runner::protocol::WORKSPACE_DIR;
 use mgx_runtimes::Limits;
-use mgx_scheduler::{JobSpec, Kind};
+use mgx_scheduler::{JobSpec, Kind, Terms};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -125,7 +125,7 @@ impl NewJob {
             return Err(Problem::validation(errors));
         }
         let Self { kind, prompt, command, env, .. } = self;
-        Ok(JobSpec { kind, prompt, command, env, workdir, limits, timeout_s })
+        Ok(JobSpec { kind, prompt, command, env, workdir, limits, timeout_s, terms: Terms::default() })
     }
 }
 

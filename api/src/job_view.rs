@@ -114,6 +114,11 @@ impl JobView {
         }
     }
 
+    /// Its id, its place in line and the milliseconds until its turn.
+    pub(crate) fn place(&self) -> (JobId, Option<u64>, Option<u64>) {
+        (self.job_id, self.position, self.eta_ms)
+    }
+
     /// Where it can be looked at.
     pub(crate) fn location(&self) -> String {
         format!("/api/jobs/{}", self.job_id)
@@ -133,6 +138,7 @@ fn seeds_status(outcome: Outcome) -> &'static str {
         Outcome::Failed(_) => "failed",
         Outcome::TimedOut => "timeout",
         Outcome::Cancelled => "stopped",
+        Outcome::Expired => "expired",
     }
 }
 
@@ -142,13 +148,13 @@ fn elapsed(from: Timestamp, to: Option<Timestamp>) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use mgx_agent_runner::Attempt;
     use mgx_runtimes::Limits;
-    use mgx_scheduler::{ExitStatus, Failure, JobSpec, Kind};
+    use mgx_scheduler::{ExitStatus, Failure, JobSpec, Kind, Terms};
 
-    fn job(state: State) -> Job {
+    pub(crate) fn job(state: State) -> Job {
         let at = |second: i64| Timestamp::from_second(1_700_000_000 + second).unwrap();
         Job {
             id: JobId(uuid::Uuid::from_u128(7)),
@@ -162,9 +168,11 @@ mod tests {
                 workdir: "/workspace".into(),
                 limits: Limits { memory_bytes: 1, cpu_quota: 1, pids: 1 },
                 timeout_s: 1800,
+                terms: Terms::default(),
             },
             state,
             attempt: Attempt(1),
+            runs: 1,
             queued_at: at(0),
             started_at: state.has_ended().then(|| at(2)),
             deadline_at: None,

@@ -15,6 +15,7 @@ use utoipa_axum::routes;
 use crate::App;
 use crate::auth::User;
 use crate::extract::{Json, Path, Query, limit};
+use crate::ids::Ids;
 use crate::job_request::NewJob;
 use crate::job_view::JobView;
 use crate::problem::{FieldError, Problem, Slug};
@@ -77,12 +78,13 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
 async fn submit(
     State(app): State<Arc<App>>,
     user: User,
+    ids: Ids,
     Path(session): Path<SessionId>,
     Json(new): Json<NewJob>,
 ) -> Result<Response, Problem> {
     let session = app.sessions.get(&session, user.scope()).await?;
     let spec = new.checked(&app.rules)?;
-    Ok(accepted(enqueue(&app, &user, session.id, spec).await?))
+    Ok(accepted(enqueue(&app, &user, session.id, spec, &ids, 0).await?))
 }
 
 /// The jobs of a session, newest first.
@@ -151,14 +153,23 @@ async fn cancel(
     Ok((status, axum::Json(JobView::new(job, None))))
 }
 
-/// Hands a checked job to the scheduler.
+/// Hands a checked job, number `index` of its request, to the scheduler; finds it there if an earlier try has.
 pub(crate) async fn enqueue(
     app: &App,
     user: &User,
     session: SessionId,
     spec: JobSpec,
+    ids: &Ids,
+    index: u16,
 ) -> Result<JobView, Problem> {
-    let submission = Submission { id: JobId::new(), session, user: user.name().to_owned(), spec };
+    let id = ids.job(index);
+    if ids.resumed().is_some()
+        && let Some(job) = app.scheduler.job(id).await?
+    {
+        let place = app.scheduler.place(id);
+        return Ok(JobView::new(job, place));
+    }
+    let submission = Submission { id, session, user: user.name().to_owned(), spec };
     let Accepted { job, place } = app.scheduler.submit(submission).await?;
     Ok(JobView::new(job, Some(place)))
 }
@@ -169,7 +180,7 @@ pub(crate) fn accepted(job: JobView) -> Response {
 }
 
 /// A job that this user may see; somebody else's is not there at all.
-async fn find(app: &App, user: &User, id: JobId) -> Result<Job, Problem> {
+pub(crate) async fn find(app: &App, user: &User, id: JobId) -> Result<Job, Problem> {
     let job = app.scheduler.job(id).await?;
     job.filter(|job| user.scope().is_none_or(|name| name == job.user))
         .ok_or_else(|| Problem::not_found("job"))

@@ -9,6 +9,7 @@ pub mod byte_size;
 pub mod connection;
 pub mod extract;
 pub mod health;
+pub mod idempotency;
 pub mod job_request;
 pub mod llm;
 pub mod problem;
@@ -17,6 +18,7 @@ pub mod streams;
 pub mod strict_json;
 
 mod accept;
+mod batch;
 mod byte_range;
 mod event_id;
 mod event_view;
@@ -26,11 +28,15 @@ mod file_request;
 mod files;
 mod follow;
 mod generate;
+mod ids;
 mod job_view;
 mod jobs;
 mod openapi;
 mod sessions;
 mod slug;
+mod timeline;
+#[cfg(test)]
+mod once_tests;
 #[cfg(test)]
 mod routes_tests;
 #[cfg(test)]
@@ -40,6 +46,7 @@ pub use app::{App, description, router};
 pub use auth::AdminToken;
 pub use connection::Patience;
 pub use health::EngineProbe;
+pub use idempotency::Once;
 pub use job_request::JobRules;
 pub use problem::{Problem, Slug};
 pub use serve::{ServeConfig, serve};

@@ -58,7 +58,7 @@ pub struct LimitHit {
 /// The body of a problem.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Problem)]
-pub(crate) struct Body<'a> {
+pub(crate) struct ProblemView {
     /// `/problems/` and the code.
     #[serde(rename = "type")]
     kind: String,
@@ -70,20 +70,19 @@ pub(crate) struct Body<'a> {
     code: &'static str,
     /// What went wrong this time.
     #[schema(value_type = String)]
-    detail: &'a str,
+    detail: Cow<'static, str>,
     /// Whether the same request may succeed later.
     retryable: bool,
     /// Milliseconds to wait before trying again; the `Retry-After` header has it in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after_ms: Option<u64>,
     /// Everything that is wrong with the request.
-    #[serde(skip_serializing_if = "<[FieldError]>::is_empty")]
-    #[schema(value_type = Vec<FieldError>, required = false)]
-    errors: &'a [FieldError],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    errors: Vec<FieldError>,
     /// The limit that was hit.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<LimitHit>)]
-    limit: Option<&'a LimitHit>,
+    limit: Option<LimitHit>,
 }
 
 impl Problem {
@@ -121,6 +120,28 @@ impl Problem {
     /// Everything that is wrong with the request, if that is the problem.
     pub fn errors(&self) -> &[FieldError] {
         self.more.as_ref().map_or(&[], |more| &more.errors)
+    }
+
+    /// Whether the same request may succeed later.
+    pub fn is_retryable(&self) -> bool {
+        self.slug.row().retryable
+    }
+
+    /// The body, for a problem that is part of a larger answer.
+    pub(crate) fn view(self) -> ProblemView {
+        let row = self.slug.row();
+        let More { errors, limit, retry_after, header: _ } = self.more.map(|more| *more).unwrap_or_default();
+        ProblemView {
+            kind: format!("/problems/{}", row.slug),
+            title: row.title,
+            status: row.status.as_u16(),
+            code: row.slug,
+            detail: self.detail,
+            retryable: row.retryable,
+            retry_after_ms: retry_after.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
+            errors,
+            limit,
+        }
     }
 
     /// Says when to try again.
@@ -170,28 +191,18 @@ impl FieldError {
 }
 
 impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
-        let row = self.slug.row();
-        let more = self.more.unwrap_or_default();
-        let body = Body {
-            kind: format!("/problems/{}", row.slug),
-            title: row.title,
-            status: row.status.as_u16(),
-            code: row.slug,
-            detail: &self.detail,
-            retryable: row.retryable,
-            retry_after_ms: more.retry_after.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
-            errors: &more.errors,
-            limit: more.limit.as_ref(),
-        };
-        let bytes = serde_json::to_vec(&body).expect("texts and numbers always make JSON");
-        let mut response = (row.status, [(header::CONTENT_TYPE, MEDIA_TYPE)], bytes).into_response();
-        if let Some(wait) = more.retry_after {
+    fn into_response(mut self) -> Response {
+        let status = self.slug.status();
+        let (wait, more) =
+            self.more.as_mut().map_or((None, None), |more| (more.retry_after, more.header.take()));
+        let bytes = serde_json::to_vec(&self.view()).expect("texts and numbers always make JSON");
+        let mut response = (status, [(header::CONTENT_TYPE, MEDIA_TYPE)], bytes).into_response();
+        if let Some(wait) = wait {
             // RFC 9110 10.2.3: whole seconds; a client that waits too little asks again in vain
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
             response.headers_mut().insert(header::RETRY_AFTER, seconds.max(1).into());
         }
-        response.headers_mut().extend(more.header);
+        response.headers_mut().extend(more);
         response
     }
 }
@@ -221,6 +232,7 @@ impl From<Rejection> for Problem {
                     .limit("scheduler.max_queued", max, max)
                     .retry_after(retry_after)
             }
+            Rejection::GroupBusy { .. } => Self::new(Slug::Conflict, rejection.to_string()),
             Rejection::Draining => Self::draining(),
             Rejection::Journal(error) => error.into(),
         }

@@ -17,6 +17,7 @@ use utoipa_axum::routes;
 use crate::App;
 use crate::auth::User;
 use crate::extract::{Json, Path, Query, limit};
+use crate::ids::Ids;
 use crate::job_request::NewJob;
 use crate::job_view::JobView;
 use crate::jobs::enqueue;
@@ -121,11 +122,15 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
 async fn create(
     State(app): State<Arc<App>>,
     user: User,
+    ids: Ids,
     Json(asked): Json<SessionRequest>,
 ) -> Result<Response, Problem> {
     let first =
         asked.prompt.clone().map(|prompt| NewJob::of_prompt(prompt).checked(&app.rules)).transpose()?;
-    let (Opened { session, created }, job) = open(&app, &user, asked.checked(&user)?, first).await?;
+    let new = asked.checked(&user, &ids)?;
+    let (Opened { session, created }, job) = open(&app, &user, new, first, &ids).await?;
+    // made by an earlier try of this request, which was not answered
+    let created = created || ids.resumed().is_some_and(|since| session.created_at >= since);
     let location = format!("/api/sessions/{}", session.id);
     let view = SessionView { job, ..view(&app, session).await? };
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
@@ -198,10 +203,11 @@ pub(crate) async fn open(
     user: &User,
     new: NewSession,
     first: Option<JobSpec>,
+    ids: &Ids,
 ) -> Result<(Opened, Option<JobView>), Problem> {
     let opened = app.sessions.create(new).await?;
     let Some(spec) = first else { return Ok((opened, None)) };
-    match enqueue(app, user, opened.session.id.clone(), spec).await {
+    match enqueue(app, user, opened.session.id.clone(), spec, ids, 0).await {
         Ok(job) => Ok((opened, Some(job))),
         Err(problem) => {
             if opened.created && app.sessions.delete(&opened.session.id, user.scope()).await.is_err() {
@@ -213,13 +219,13 @@ pub(crate) async fn open(
 }
 
 impl SessionRequest {
-    fn checked(self, user: &User) -> Result<NewSession, Problem> {
+    fn checked(self, user: &User, ids: &Ids) -> Result<NewSession, Problem> {
         let name = self.name.unwrap_or_else(|| title(self.prompt.as_deref().unwrap_or_default()));
         if name.chars().count() > MAX_NAME || name.contains(char::is_control) {
             return Err(Problem::invalid("/name", format!("at most {MAX_NAME} characters on one line")));
         }
         Ok(NewSession {
-            id: self.session_id,
+            id: self.session_id.or_else(|| ids.session()),
             name,
             framework: self.framework.unwrap_or(DEFAULT_FRAMEWORK),
             user: user.name().to_owned(),

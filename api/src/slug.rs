@@ -9,6 +9,8 @@ pub enum Slug {
     MalformedJson,
     /// `Last-Event-ID` or `after` is not an event number.
     InvalidLastEventId,
+    /// `Idempotency-Key` is not a key.
+    InvalidIdempotencyKey,
     /// A path that cannot be inside a workspace.
     InvalidPath,
     /// No credentials, or wrong ones.
@@ -27,6 +29,8 @@ pub enum Slug {
     Conflict,
     /// The job has ended.
     AlreadyFinished,
+    /// A request with the same key is being answered.
+    InProgress,
     /// An event number that has not been given yet.
     EventIdAhead,
     /// A directory, a pipe, a device.
@@ -41,10 +45,14 @@ pub enum Slug {
     RangeNotSatisfiable,
     /// JSON, but not what is asked for here.
     Validation,
+    /// The key came with another body before.
+    IdempotencyMismatch,
     /// More than one request may ask for.
     QuotaExceeded,
     /// The line is full.
     QueueFull,
+    /// No more idempotency keys are remembered.
+    TooManyKeys,
     /// Too many event streams are open.
     TooManyStreams,
     /// Our fault.
@@ -71,9 +79,10 @@ pub(crate) struct Row {
 
 impl Slug {
     /// Every slug, in the order of the table.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 31] = [
         Self::MalformedJson,
         Self::InvalidLastEventId,
+        Self::InvalidIdempotencyKey,
         Self::InvalidPath,
         Self::Unauthorized,
         Self::PathEscape,
@@ -83,6 +92,7 @@ impl Slug {
         Self::RequestTimeout,
         Self::Conflict,
         Self::AlreadyFinished,
+        Self::InProgress,
         Self::EventIdAhead,
         Self::NotRegularFile,
         Self::EtagMismatch,
@@ -90,8 +100,10 @@ impl Slug {
         Self::UnsupportedMediaType,
         Self::RangeNotSatisfiable,
         Self::Validation,
+        Self::IdempotencyMismatch,
         Self::QuotaExceeded,
         Self::QueueFull,
+        Self::TooManyKeys,
         Self::TooManyStreams,
         Self::Internal,
         Self::Draining,
@@ -119,6 +131,7 @@ impl Slug {
         match self {
             Self::MalformedJson => row("malformed-json", S::BAD_REQUEST, "The body is not acceptable JSON", false),
             Self::InvalidLastEventId => row("invalid-last-event-id", S::BAD_REQUEST, "Not an event number", false),
+            Self::InvalidIdempotencyKey => row("invalid-idempotency-key", S::BAD_REQUEST, "Not an idempotency key", false),
             Self::InvalidPath => row("invalid-path", S::BAD_REQUEST, "Not a path in a workspace", false),
             Self::Unauthorized => row("unauthorized", S::UNAUTHORIZED, "A valid token is needed", false),
             Self::PathEscape => row("path-escape", S::FORBIDDEN, "The path leads out of the workspace", false),
@@ -128,6 +141,7 @@ impl Slug {
             Self::RequestTimeout => row("request-timeout", S::REQUEST_TIMEOUT, "The body did not arrive in time", true),
             Self::Conflict => row("conflict", S::CONFLICT, "Conflict", false),
             Self::AlreadyFinished => row("already-finished", S::CONFLICT, "The job has ended", false),
+            Self::InProgress => row("in-progress", S::CONFLICT, "The first request is not answered yet", true),
             Self::EventIdAhead => row("event-id-ahead", S::CONFLICT, "No such event yet", false),
             Self::NotRegularFile => row("not-regular-file", S::CONFLICT, "Not a regular file", false),
             Self::EtagMismatch => row("etag-mismatch", S::PRECONDITION_FAILED, "The file has changed", false),
@@ -135,8 +149,10 @@ impl Slug {
             Self::UnsupportedMediaType => row("unsupported-media-type", S::UNSUPPORTED_MEDIA_TYPE, "Unsupported content type", false),
             Self::RangeNotSatisfiable => row("range-not-satisfiable", S::RANGE_NOT_SATISFIABLE, "No byte in this range", false),
             Self::Validation => row("validation", S::UNPROCESSABLE_ENTITY, "The request is not valid", false),
+            Self::IdempotencyMismatch => row("idempotency-mismatch", S::UNPROCESSABLE_ENTITY, "The key belongs to another request", false),
             Self::QuotaExceeded => row("quota-exceeded", S::UNPROCESSABLE_ENTITY, "More than allowed", false),
             Self::QueueFull => row("queue-full", S::TOO_MANY_REQUESTS, "The queue is full", true),
+            Self::TooManyKeys => row("too-many-keys", S::TOO_MANY_REQUESTS, "Too many idempotency keys", true),
             Self::TooManyStreams => row("too-many-streams", S::TOO_MANY_REQUESTS, "Too many event streams", true),
             Self::Internal => row("internal", S::INTERNAL_SERVER_ERROR, "Internal error", true),
             Self::Draining => row("draining", S::SERVICE_UNAVAILABLE, "Shutting down", true),

@@ -17,6 +17,14 @@ pub const MAX_DEPTH: u8 = 64;
 /// `malformed-json` if it is not JSON; `validation`, with a pointer to the place, if it is other JSON than `T`.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     check(bytes).map_err(|error| Problem::new(Slug::MalformedJson, error.to_string()))?;
+    shape(bytes)
+}
+
+/// Reads a part of what [`parse`] has checked as one JSON object of type `T`.
+///
+/// # Errors
+/// `validation`, with a pointer to the place in this part.
+pub(crate) fn shape<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     if bytes.trim_ascii_start().first() != Some(&b'{') {
         // without this, an array of the right length would pass for an object
         return Err(Problem::invalid("", "an object is expected"));

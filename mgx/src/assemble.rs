@@ -12,12 +12,12 @@ use mgx_api::llm::{
     DEMO_MODEL, LlmConfig, LlmLimits, LlmProxy, PlatformAttempts, ProviderConfig, RetryConfig, TunnelLimits,
     serve_tunnels,
 };
-use mgx_api::{AdminToken, App, EngineProbe, JobRules, ServeConfig, Streams};
+use mgx_api::{AdminToken, App, EngineProbe, JobRules, Once, ServeConfig, Streams};
 use mgx_apps::workspaces::{Workspaces, WorkspacesConfig};
 use mgx_apps::{AttemptTokens, JobBlueprint, sessions::Sessions};
-use mgx_runtimes::{Docker, DockerConfig, Limits, Links, Tunnel};
-use mgx_scheduler::Scheduler;
+use mgx_runtimes::{Docker, DockerConfig, Limits, Links, Null, Process, ProcessConfig, Runtime, Tunnel};
 use mgx_scheduler::clock::Clock;
+use mgx_scheduler::{Caps, Fairness, Scheduler};
 use mgx_store::Embedded;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -60,16 +60,20 @@ pub struct Platform {
 
 impl Platform {
     /// Opens the store, takes up what an earlier process left, and gets ready to serve. The engine may be missing.
+    /// Runs jobs on `runtime`, or on the one that the configuration names.
     ///
     /// # Errors
     /// What the operator has to change.
-    pub async fn assemble(config: &Config) -> anyhow::Result<Self> {
+    pub async fn assemble(config: &Config, runtime: Option<Arc<dyn Runtime>>) -> anyhow::Result<Self> {
         let data = &config.server.data_dir;
         data_dir::make(data).with_context(|| format!("cannot make the data directory {}", data.display()))?;
         let token = data_dir::admin_token(data)?;
         let store = Arc::new(Embedded::open(&config.store.path, Timestamp::now())?);
         let (tunnels_in, tunnels_out) = mpsc::channel(TUNNELS);
-        let runtime = runtime(config, store.instance(), tunnels_in)?;
+        let Engine { runtime, image } = match runtime {
+            Some(runtime) => Engine { runtime, image: None },
+            None => engine(config, store.instance(), tunnels_in)?,
+        };
         let tokens = AttemptTokens::load_or_create(&data.join("attempt.key"))?;
         let sessions = Sessions::new(store.clone(), workspaces(config)?);
         let blueprint = JobBlueprint {
@@ -89,6 +93,7 @@ impl Platform {
         let attempts = Arc::new(PlatformAttempts { tokens, scheduler: scheduler.clone() });
         let proxy = LlmProxy::new(llm_config(config), attempts, store.clone())?;
         let closing = CancellationToken::new();
+        let once = Once::new(store.clone());
         let platform = Self {
             router: mgx_api::router(App {
                 scheduler: scheduler.clone(),
@@ -96,6 +101,7 @@ impl Platform {
                 engine: EngineProbe::new(runtime.clone()),
                 token: AdminToken::new(&token),
                 rules: rules(config),
+                once: once.clone(),
                 streams: Streams::new(STREAMS.0, STREAMS.1),
                 closing: closing.clone(),
             }),
@@ -107,7 +113,11 @@ impl Platform {
             tasks: TaskTracker::new(),
         };
         platform.serve_tunnels(tunnels_out, proxy);
-        platform.prepare(runtime, sessions);
+        platform.tasks.spawn(once.sweep(platform.closing.clone()));
+        if let Some(image) = image {
+            platform.prepare(image);
+        }
+        platform.sweep(sessions);
         Ok(platform)
     }
 
@@ -141,8 +151,8 @@ impl Platform {
         self.tasks.spawn(serve_tunnels(tunnels, proxy, TunnelLimits::default(), ended));
     }
 
-    /// What need not be waited for: the image, as soon as the engine is there, and leftovers of a crash.
-    fn prepare(&self, runtime: Arc<WithImage>, sessions: Sessions) {
+    /// What need not be waited for: the image, as soon as the engine is there.
+    fn prepare(&self, runtime: Arc<WithImage>) {
         let closing = self.closing.clone();
         self.tasks.spawn(async move {
             let prepare = async {
@@ -156,6 +166,10 @@ impl Platform {
                 () = closing.cancelled() => {}
             }
         });
+    }
+
+    /// Clears away leftovers of a crash, meanwhile.
+    fn sweep(&self, sessions: Sessions) {
         self.tasks.spawn(async move {
             match sessions.workspaces().sweep().await {
                 Ok(0) => {}
@@ -186,17 +200,38 @@ fn owner() -> (u32, u32) {
     }
 }
 
-fn runtime(config: &Config, instance: &str, tunnels: mpsc::Sender<Tunnel>) -> anyhow::Result<Arc<WithImage>> {
-    let links = links(config, instance, tunnels)?;
+/// What runs jobs, and the image that it needs.
+struct Engine {
+    runtime: Arc<dyn Runtime>,
+    image: Option<Arc<WithImage>>,
+}
+
+fn engine(config: &Config, instance: &str, tunnels: mpsc::Sender<Tunnel>) -> anyhow::Result<Engine> {
     match config.runtime {
         RuntimeName::Docker => {
+            let links = links(config, instance, tunnels)?;
             let docker = DockerConfig {
                 host: docker_host(config),
                 instance: instance.to_owned(),
                 user: container_user(),
             };
             let docker = Arc::new(Docker::connect(docker, links));
-            Ok(Arc::new(WithImage::new(docker, AgentImage::of(config))))
+            let image = Arc::new(WithImage::new(docker, AgentImage::of(config)));
+            Ok(Engine { runtime: image.clone(), image: Some(image) })
+        }
+        RuntimeName::Process => {
+            warn!(
+                "runtime = \"process\": commands are isolated from NOTHING; this is for development and chaos tests only"
+            );
+            let runner =
+                AgentImage::of(config).runner.context("there is no agent-runner; name it in agent.runner")?;
+            let slots = config.server.data_dir.join("slots");
+            let process = Process::new(ProcessConfig { runner, slots }, links(config, instance, tunnels)?)?;
+            Ok(Engine { runtime: Arc::new(process), image: None })
+        }
+        RuntimeName::Null => {
+            warn!("runtime = \"null\": no job is run, all of them succeed; this is for measuring the queue");
+            Ok(Engine { runtime: Arc::new(Null::default()), image: None })
         }
     }
 }
@@ -236,7 +271,8 @@ fn team(config: &Config) -> anyhow::Result<Team> {
 
 fn scheduler_config(config: &Config) -> mgx_scheduler::config::Config {
     mgx_scheduler::config::Config {
-        max_running: config.scheduler.max_running.count(),
+        caps: Caps::of(config.scheduler.max_running.count()),
+        fairness: Fairness::default(),
         max_queued: config.scheduler.max_queued.count(),
         grace: config.agent.grace.duration(),
         start_tries: config.scheduler.start_tries.small(),

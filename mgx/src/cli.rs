@@ -13,6 +13,7 @@ mod run;
 mod screen;
 mod settings;
 mod sse;
+mod timeline;
 mod transcript;
 mod up;
 
@@ -66,6 +67,8 @@ enum Command {
     Ps(ps::Args),
     /// Show what happened in a session.
     Events(events::Args),
+    /// Show where a job's time went.
+    Timeline(timeline::Args),
     /// End a job, whatever its state.
     Cancel(ps::CancelArgs),
     /// Look for what is wrong with this machine, and say how to put it right.
@@ -122,6 +125,7 @@ fn dispatch(cli: Cli) -> Outcome {
         | Command::Run(_)
         | Command::Ps(_)
         | Command::Events(_)
+        | Command::Timeline(_)
         | Command::Cancel(_)
         | Command::Doctor(_)
         | Command::Images
@@ -139,11 +143,13 @@ fn dispatch(cli: Cli) -> Outcome {
 fn asynchronous(command: Command, server: &Server, loaded: &Loaded) -> Outcome {
     let config = &loaded.config;
     let client = || Client::new(server, config);
-    up::current_thread()?.block_on(async {
+    let runtime = up::current_thread()?;
+    let outcome = runtime.block_on(async {
         match command {
             Command::Run(args) => Box::pin(run::run(&client()?, &args)).await,
             Command::Ps(args) => ps::run(&client()?, &args).await,
             Command::Events(args) => events::run(&client()?, &args).await,
+            Command::Timeline(args) => timeline::run(&client()?, &args).await,
             Command::Cancel(args) => ps::cancel(&client()?, &args).await,
             Command::Doctor(args) => Box::pin(doctor::run(loaded, &args)).await,
             Command::Images => images::run(config).await,
@@ -154,7 +160,10 @@ fn asynchronous(command: Command, server: &Server, loaded: &Loaded) -> Outcome {
             | Command::Completions { .. }
             | Command::Version => Ok(ExitCode::SUCCESS),
         }
-    })
+    });
+    // Somebody who left while a question was open would otherwise have to answer it first.
+    runtime.shutdown_background();
+    outcome
 }
 
 fn load(cli: &Cli) -> Result<Loaded, Failure> {

@@ -57,6 +57,21 @@ pub struct Config {
 pub enum RuntimeName {
     /// A Docker engine.
     Docker,
+    /// Processes on this machine, isolated from nothing.
+    Process,
+    /// Nothing: jobs succeed without being run. For measuring the queue.
+    Null,
+}
+
+impl RuntimeName {
+    /// Its name, as it is written in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Docker => "docker",
+            Self::Process => "process",
+            Self::Null => "null",
+        }
+    }
 }
 
 /// `[server]`.
@@ -108,7 +123,7 @@ pub struct Agent {
 #[expect(missing_docs, reason = "each key is documented once, in mgx.toml")]
 pub struct Scheduler {
     pub max_running: Whole<1, 10_000>,
-    pub max_queued: Whole<1, 1_000_000>,
+    pub max_queued: Whole<1, 10_000_000>,
     pub start_tries: Whole<1, 10>,
     pub reap_every: Time<1000, 3_600_000>,
 }

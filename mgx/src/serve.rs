@@ -1,8 +1,10 @@
 //! Serving: from a configuration to a door that is open, and from a signal to one that is closed.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use anyhow::Context;
+use mgx_runtimes::Runtime;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -29,10 +31,18 @@ impl Serving {
     /// # Errors
     /// What the operator has to change.
     pub async fn start(config: Config) -> anyhow::Result<Self> {
+        Self::start_on(config, None).await
+    }
+
+    /// Opens the door of a platform on `runtime`, or on the one that the configuration names.
+    ///
+    /// # Errors
+    /// What the operator has to change.
+    pub async fn start_on(config: Config, runtime: Option<Arc<dyn Runtime>>) -> anyhow::Result<Self> {
         data_dir::make(&config.server.data_dir)
             .with_context(|| format!("cannot make {}", config.server.data_dir.display()))?;
         let pid = PidFile::hold(&config.server.data_dir)?;
-        let platform = Platform::assemble(&config).await?;
+        let platform = Platform::assemble(&config, runtime).await?;
         let listen = config.server.listen;
         let listener = TcpListener::bind(listen).await.with_context(|| {
             format!("cannot listen on {listen}; free it, or set server.listen (MGX_SERVER__LISTEN) to another port")

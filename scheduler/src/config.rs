@@ -2,11 +2,16 @@
 
 use std::time::Duration;
 
+pub use crate::demand::{Budget, Caps};
+pub use crate::line::Fairness;
+
 /// Bounds and times of the scheduler.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Config {
-    /// How many jobs may hold a container at a time.
-    pub max_running: usize,
+    /// What may run at a time.
+    pub caps: Caps,
+    /// Who goes first.
+    pub fairness: Fairness,
     /// How many jobs may wait; one more is refused.
     pub max_queued: usize,
     /// Between SIGTERM and SIGKILL.

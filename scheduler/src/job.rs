@@ -1,10 +1,10 @@
 //! A job and its whole state machine.
 //!
 //! ```text
-//! queued ──▶ admitted ──▶ starting ──▶ running ──▶ stopping ──▶ succeeded | failed | cancelled | timed_out
+//! queued ──▶ admitted ──▶ starting ──▶ running ──▶ stopping ──▶ succeeded | failed | cancelled | timed_out | expired
 //!   ▲ │         │ │         │ │         │ │                        ▲
 //!   │ └─────────│─┴─────────│─┴─────────│─┴────────────────────────┘
-//!   └───────────┴───────────┴───────────┘ (its command never began: next attempt)
+//!   └───────────┴───────────┴───────────┘ (its command never began, or is to be run again: next attempt)
 //! ```
 //!
 //! [`State::after`] decides every change of state; everything else only calls it.
@@ -17,6 +17,8 @@ use jiff::Timestamp;
 use mgx_agent_runner::{Attempt, JobId, SessionId};
 use mgx_runtimes::Limits;
 use serde::{Deserialize, Serialize};
+
+use crate::terms::Terms;
 
 /// A job: what was asked for, and how far it has come.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,6 +35,9 @@ pub struct Job {
     pub state: State,
     /// The attempt that is under way, or comes next.
     pub attempt: Attempt,
+    /// How many of its attempts were given their invocation.
+    #[serde(default)]
+    pub runs: u32,
     /// When it was accepted.
     pub queued_at: Timestamp,
     /// When its command began to run.
@@ -64,6 +69,9 @@ pub struct JobSpec {
     pub limits: Limits,
     /// Seconds its command may run.
     pub timeout_s: u32,
+    /// How it waits, and whether it is tried again.
+    #[serde(default)]
+    pub terms: Terms,
 }
 
 /// What kind of work a job is.
@@ -119,6 +127,8 @@ pub enum Outcome {
     Cancelled,
     /// Its time was up.
     TimedOut,
+    /// Its turn did not come in time.
+    Expired,
 }
 
 /// Why a job failed.
@@ -148,7 +158,7 @@ pub enum Transition {
     Start,
     /// Its command runs.
     Run,
-    /// Its command never began: back into the line.
+    /// Its command never began, or is to be run again: back into the line.
     Requeue,
     /// Its command is to end, and this is why.
     Stop(Outcome),
@@ -238,6 +248,7 @@ impl Outcome {
             Self::Failed(_) => "failed",
             Self::Cancelled => "cancelled",
             Self::TimedOut => "timed_out",
+            Self::Expired => "expired",
         }
     }
 
@@ -248,6 +259,7 @@ impl Outcome {
             Self::Failed(failure) => Some(failure.name()),
             Self::Cancelled => Some("user_request"),
             Self::TimedOut => Some("run_timeout"),
+            Self::Expired => Some("queue_ttl"),
         }
     }
 
@@ -258,11 +270,20 @@ impl Outcome {
             Self::Failed(_) => "error",
             Self::Cancelled => "stopped",
             Self::TimedOut => "timeout",
+            Self::Expired => "expired",
         }
     }
 }
 
 impl Failure {
+    /// Whether another run may go better.
+    pub fn may_pass(self) -> bool {
+        match self {
+            Self::FinishError | Self::NonzeroExit | Self::OomKilled | Self::RuntimeLost => true,
+            Self::ImageMissing | Self::StartFailed => false,
+        }
+    }
+
     /// Its name as a reason.
     pub fn name(self) -> &'static str {
         match self {

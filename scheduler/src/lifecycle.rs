@@ -9,6 +9,7 @@ mod recovery;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use mgx_agent_runner::protocol::{Invocation, WORKSPACE_DIR};
 use mgx_agent_runner::{Attempt, SlotId};
 use mgx_runtimes::{Command, Ended, Output, Placement, Run, RuntimeError, RuntimeErrorKind};
@@ -20,11 +21,13 @@ use tracing::{info, warn};
 
 use crate::blueprint::Plan;
 use crate::core::Core;
+use crate::demand::Demand;
 use crate::event::NewEvent;
 use crate::job::{ExitStatus, Failure, Job, Outcome, State, Transition};
 use crate::journal::Entry;
 use crate::live::Claim;
-use crate::slots::{Slot, Turn};
+use crate::slots::Slot;
+use crate::terms::Terms;
 use crate::verdict::{self, Verdict};
 
 /// How many events are stored at a time.
@@ -49,9 +52,21 @@ pub(crate) struct Lifecycle {
 #[derive(Debug)]
 struct Handed;
 
+/// What came of waiting.
+enum Waited {
+    Turn(Slot),
+    Over(Outcome),
+    Handed,
+}
+
 /// What came of a start.
 enum Start {
     Running(Seat, Run),
+    Not(Next),
+}
+
+/// How it goes on after an attempt.
+enum Next {
     /// Back into the line, after a pause.
     Again(Duration),
     Over,
@@ -71,51 +86,67 @@ impl Lifecycle {
 
     /// Lives. `room` is the job's place in the bounded queue, held for as long as it waits.
     pub(crate) async fn run(mut self, room: Option<OwnedSemaphorePermit>) {
-        let turn = match self.job.state {
-            State::Queued => Some(self.join()),
-            State::Admitted | State::Starting | State::Running | State::Stopping(_) | State::Ended(_) => None,
-        };
         // what waits is many and small, what runs is few and large
-        let handed = match turn {
-            Some(mut turn) => {
-                let first = tokio::select! {
-                    () = self.cancel.cancelled() => None,
-                    () = self.core.shutdown.cancelled() => return,
-                    slot = turn.come() => Some(slot),
-                };
-                drop((turn, room));
-                Box::pin(self.live_from_turn(first)).await
+        let handed = match self.job.state {
+            State::Queued => {
+                let pause =
+                    self.job.spec.terms.start_at.map_or(Duration::ZERO, |at| self.core.clock.until(at));
+                let waited = self.wait(pause).await;
+                drop(room);
+                Box::pin(self.live(waited)).await
             }
-            None => Box::pin(self.take_up()).await,
+            State::Admitted | State::Starting | State::Running | State::Stopping(_) | State::Ended(_) => {
+                Box::pin(self.take_up()).await
+            }
         };
         if handed.is_ok() {
             self.core.live.leave(self.job.id);
         }
     }
 
-    /// From its first turn on.
-    async fn live_from_turn(&mut self, mut turn: Option<Slot>) -> Result<(), Handed> {
-        loop {
-            let Some(slot) = turn else { return self.end(Outcome::Cancelled, None, None).await };
-            match self.start(slot).await? {
-                Start::Running(seat, run) => return self.follow(seat, run).await,
-                Start::Over => return Ok(()),
-                Start::Again(pause) => turn = self.wait(pause).await?,
-            }
+    /// Pauses, then waits for its turn.
+    async fn wait(&self, pause: Duration) -> Waited {
+        let turn = async {
+            sleep(pause).await;
+            self.core.slots.join(self.demand()).come().await
+        };
+        tokio::select! {
+            biased;
+            () = self.core.shutdown.cancelled() => Waited::Handed,
+            () = self.cancel.cancelled() => Waited::Over(Outcome::Cancelled),
+            () = self.expiry() => Waited::Over(Outcome::Expired),
+            slot = turn => Waited::Turn(slot),
         }
     }
 
-    /// Pauses, then waits for its turn; `None`: it was cancelled meanwhile.
-    async fn wait(&mut self, pause: Duration) -> Result<Option<Slot>, Handed> {
-        let core = self.core.clone();
-        let cancel = self.cancel.clone();
-        tokio::select! {
-            () = cancel.cancelled() => Ok(None),
-            () = core.shutdown.cancelled() => Err(Handed),
-            slot = async {
-                sleep(pause).await;
-                self.join().come().await
-            } => Ok(Some(slot)),
+    /// Comes when it has waited too long for its first turn.
+    async fn expiry(&self) {
+        let Terms { start_at, queue_ttl_s, .. } = &self.job.spec.terms;
+        match queue_ttl_s {
+            Some(ttl) if self.job.runs == 0 => {
+                let since = start_at.map_or(self.job.queued_at, |at| at.max(self.job.queued_at));
+                let until = since.checked_add(Duration::from_secs((*ttl).into())).unwrap_or(Timestamp::MAX);
+                sleep_until(self.core.clock.instant(until)).await;
+            }
+            Some(_) | None => std::future::pending().await,
+        }
+    }
+
+    /// From its first turn to its end.
+    async fn live(&mut self, mut waited: Waited) -> Result<(), Handed> {
+        loop {
+            let next = match waited {
+                Waited::Handed => return Err(Handed),
+                Waited::Over(outcome) => return self.end(outcome, None, None).await,
+                Waited::Turn(slot) => match self.start(slot).await? {
+                    Start::Running(seat, run) => self.follow(seat, run).await?,
+                    Start::Not(next) => next,
+                },
+            };
+            match next {
+                Next::Over => return Ok(()),
+                Next::Again(pause) => waited = self.wait(pause).await,
+            }
         }
     }
 
@@ -142,10 +173,11 @@ impl Lifecycle {
         if self.cancel.is_cancelled() {
             self.leave(seat).await?;
             self.end(Outcome::Cancelled, None, None).await?;
-            return Ok(Start::Over);
+            return Ok(Start::Not(Next::Over));
         }
         let now = self.core.clock.now();
         self.job.started_at = Some(now);
+        self.job.runs += 1;
         self.job.deadline_at = now.checked_add(Duration::from_secs(self.job.spec.timeout_s.into())).ok();
         self.advance(&[Transition::Run]).await?;
         self.core.live.set_running(self.job.id, Some(self.job.attempt));
@@ -160,7 +192,7 @@ impl Lifecycle {
     }
 
     /// Stores what the agents do, until they are done or have to be.
-    async fn follow(&mut self, seat: Seat, mut run: Run) -> Result<(), Handed> {
+    async fn follow(&mut self, seat: Seat, mut run: Run) -> Result<Next, Handed> {
         // the runner keeps the deadline by itself, and gets the time to say that it has, or that it ended in time
         let deadline =
             self.job.deadline_at.map_or_else(Instant::now, |at| self.core.clock.instant(at)) + REPORT;
@@ -188,20 +220,41 @@ impl Lifecycle {
         };
         self.core.live.set_running(self.job.id, None);
         self.core.pace.observe(seat.since.elapsed());
-        let Verdict { outcome, exit, error } = verdict::of(&ended);
+        let verdict = verdict::of(&ended);
         match ended {
             // Nothing of the job is left in there, so its end is told at once; the empty box keeps its slot
-            // until it is gone, so that the cap holds for containers too.
+            // until it is gone, so that the caps hold for containers too.
             Ended::Reported(_) => {
-                self.end(outcome, exit, error).await?;
+                let next = self.conclude(verdict).await?;
                 run.tell(Command::Dismiss).await;
                 let core = self.core.clone();
                 self.core.tasks.spawn(async move { core.remove(seat.claim, Some(seat.slot)).await });
-                Ok(())
+                Ok(next)
             }
             Ended::Died { .. } | Ended::Lost => {
                 self.leave(seat).await?;
-                self.end(outcome, exit, error).await
+                self.conclude(verdict).await
+            }
+        }
+    }
+
+    /// The end, or another try if that is what was agreed.
+    async fn conclude(&mut self, verdict: Verdict) -> Result<Next, Handed> {
+        let Verdict { outcome, exit, error } = verdict;
+        let again = match (self.job.state, outcome) {
+            (State::Running, Outcome::Failed(failure)) if failure.may_pass() => {
+                self.job.spec.terms.retry.pause(self.job.runs)
+            }
+            _ => None,
+        };
+        match again {
+            Some(pause) => {
+                self.requeue(outcome.reason().unwrap_or_default()).await?;
+                Ok(Next::Again(pause))
+            }
+            None => {
+                self.end(outcome, exit, error).await?;
+                Ok(Next::Over)
             }
         }
     }
@@ -278,12 +331,12 @@ impl Lifecycle {
 
     async fn again(&mut self, reason: &str, pause: Duration) -> Result<Start, Handed> {
         self.requeue(reason).await?;
-        Ok(Start::Again(pause))
+        Ok(Start::Not(Next::Again(pause)))
     }
 
     async fn start_failed(&mut self, failure: Failure, error: &str) -> Result<Start, Handed> {
         self.end(Outcome::Failed(failure), None, Some(error.to_owned())).await?;
-        Ok(Start::Over)
+        Ok(Start::Not(Next::Over))
     }
 
     /// Back into the line as the next attempt.
@@ -351,8 +404,8 @@ impl Lifecycle {
         self.core.tasks.spawn(async move { core.remove(claim, None).await });
     }
 
-    fn join(&self) -> Turn {
-        self.core.slots.join(&self.user, self.job.id)
+    fn demand(&self) -> Demand {
+        Demand::of(&self.job, &self.user)
     }
 
     fn claim(&self) -> Claim {
@@ -379,13 +432,16 @@ impl Lifecycle {
     /// What went wrong, in the words that users of the seeds' platform know.
     fn explain(&self, outcome: Outcome, error: Option<String>) -> Option<String> {
         match outcome {
-            Outcome::TimedOut => Some(format!("Agent task timeout after {} seconds", self.job.spec.timeout_s)),
+            Outcome::TimedOut => {
+                Some(format!("Agent task timeout after {} seconds", self.job.spec.timeout_s))
+            }
             Outcome::Failed(Failure::StartFailed | Failure::ImageMissing | Failure::RuntimeLost) => {
                 let error = error.unwrap_or_else(|| "the container is gone".to_owned());
                 Some(format!("Failed to create or monitor agent container: {error}"))
             }
             Outcome::Succeeded
             | Outcome::Cancelled
+            | Outcome::Expired
             | Outcome::Failed(Failure::FinishError | Failure::NonzeroExit | Failure::OomKilled) => error,
         }
     }

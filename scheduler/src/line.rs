@@ -1,77 +1,149 @@
 //! Who is next: a line that is fair between users. Pure; [`crate::slots`] waits around it.
 //!
-//! Every user has a queue of their own, first come first served. Between users it is start-time fair queueing:
-//! each turn moves its user's virtual time on by one, and the user with the least goes next. Who comes back after
-//! a pause begins at the line's present time, so that nobody saves up turns by staying away.
-//! (P. Goyal, H. M. Vin, H. Cheng, "Start-time fair queueing", 1996.)
+//! Between users it is start-time fair queueing: each turn moves its user's virtual time on by one over the user's
+//! weight, and the user with the least goes next. Who comes back after a pause begins at the line's present time, so
+//! that nobody saves up turns by staying away. (P. Goyal, H. M. Vin, H. Cheng, "Start-time fair queueing", 1996.)
+//!
+//! Within a user the highest priority goes first, then the oldest; waiting raises a priority by one with each step of
+//! ageing, so that nothing starves. A job that a limit keeps from running is passed over by others; one that has been
+//! kept waiting too long by a limit of the whole house is not: then the house waits until it fits.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
-use mgx_agent_runner::JobId;
+use jiff::Timestamp;
+use mgx_agent_runner::{JobId, SessionId};
+
+use crate::demand::{Caps, Demand};
+use crate::job::Kind;
+use crate::usage::Usage;
+
+/// The virtual time of one turn at weight 1: divisible by every weight up to 10.
+const TURN: u64 = 5_040_000;
+
+/// The line's own settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fairness {
+    /// Turns of a user for each turn of others; 1 for who is not here.
+    pub weights: BTreeMap<String, u32>,
+    /// Waiting so long raises a job's priority by one.
+    pub ageing: Duration,
+    /// After so long nobody overtakes a job that waits for memory, processors or processes of the host.
+    pub patience: Duration,
+}
+
+impl Default for Fairness {
+    fn default() -> Self {
+        Self { weights: BTreeMap::new(), ageing: Duration::from_mins(1), patience: Duration::from_secs(30) }
+    }
+}
 
 /// Jobs that wait, by user.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Line {
+    fairness: Fairness,
     users: BTreeMap<Arc<str>, Queue>,
-    places: HashMap<JobId, Arc<str>>,
+    places: HashMap<JobId, (Arc<str>, Lane)>,
     /// The virtual time of the last turn that was given.
     now: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Queue {
     /// Virtual time of the next turn.
     time: u64,
-    /// Sorted, so that a job that comes back stands where it stood.
-    jobs: VecDeque<JobId>,
+    /// What each turn costs.
+    cost: u64,
+    waiting: usize,
+    lanes: BTreeMap<Lane, VecDeque<Demand>>,
 }
 
+/// Jobs that only their age tells apart: if the first cannot run, none can.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Lane {
+    priority: Reverse<u8>,
+    kind: Kind,
+    session: SessionId,
+    group: Option<Arc<str>>,
+}
+
+/// What comes first in a user's own queue, lowest first.
+type Rank = (Reverse<u64>, JobId);
+
 impl Line {
-    /// Joins the line, behind the same user's older jobs.
-    pub(crate) fn join(&mut self, user: &Arc<str>, job: JobId) {
-        let now = self.now;
-        let queue = self.users.entry(user.clone()).or_default();
-        if queue.jobs.is_empty() {
-            queue.time = queue.time.max(now);
+    pub(crate) fn new(fairness: Fairness) -> Self {
+        Self { fairness, users: BTreeMap::new(), places: HashMap::new(), now: 0 }
+    }
+
+    /// Joins the line. A job that comes back stands where it stood.
+    pub(crate) fn join(&mut self, demand: Demand) {
+        let weight = self.fairness.weights.get(&*demand.user).copied().unwrap_or(1).max(1);
+        let fresh = || Queue { time: 0, cost: TURN / u64::from(weight), waiting: 0, lanes: BTreeMap::new() };
+        let queue = self.users.entry(demand.user.clone()).or_insert_with(fresh);
+        if queue.waiting == 0 {
+            queue.time = queue.time.max(self.now);
         }
-        if let Err(index) = queue.jobs.binary_search(&job) {
-            queue.jobs.insert(index, job);
-            self.places.insert(job, user.clone());
+        let lane = Lane::of(&demand);
+        let jobs = queue.lanes.entry(lane.clone()).or_default();
+        if let Err(index) = jobs.binary_search_by_key(&demand.job, |other| other.job) {
+            queue.waiting += 1;
+            self.places.insert(demand.job, (demand.user.clone(), lane));
+            jobs.insert(index, demand);
         }
     }
 
-    /// Takes the job whose turn it is.
-    pub(crate) fn next(&mut self) -> Option<JobId> {
-        let queue =
-            self.users.values_mut().filter(|queue| !queue.jobs.is_empty()).min_by_key(|queue| queue.time)?;
-        let job = queue.jobs.pop_front()?;
-        self.now = queue.time;
-        queue.time += 1;
-        self.forget(job);
-        Some(job)
+    /// Takes the job whose turn it is and that may run.
+    pub(crate) fn next(&mut self, usage: &Usage, caps: &Caps, now: Timestamp) -> Option<Demand> {
+        let mut users: Vec<_> = self.users.iter().filter(|(_, queue)| queue.waiting > 0).collect();
+        users.sort_by(|(a, mine), (b, theirs)| mine.time.cmp(&theirs.time).then_with(|| a.cmp(b)));
+        let (user, lane) =
+            users.into_iter().find_map(|(user, queue)| match self.first(queue, usage, caps, now) {
+                First::May(lane) => Some(Some((user.clone(), lane))),
+                First::NobodyMay => Some(None),
+                First::NoneOfTheirs => None,
+            })??;
+        let queue = self.users.get_mut(&user)?;
+        let demand = queue.lanes.get_mut(&lane)?.pop_front()?;
+        self.now = queue.time.max(self.now);
+        queue.time += queue.cost;
+        self.forget(&demand.job);
+        Some(demand)
     }
 
     /// Leaves the line.
     pub(crate) fn leave(&mut self, job: JobId) {
-        if let Some(queue) = self.places.get(&job).and_then(|user| self.users.get_mut(user)) {
-            if let Ok(index) = queue.jobs.binary_search(&job) {
-                queue.jobs.remove(index);
-            }
-            self.forget(job);
+        let Some((user, lane)) = self.places.get(&job).cloned() else { return };
+        if let Some(jobs) = self.users.get_mut(&user).and_then(|queue| queue.lanes.get_mut(&lane))
+            && let Ok(index) = jobs.binary_search_by_key(&job, |other| other.job)
+        {
+            jobs.remove(index);
         }
+        self.forget(&job);
     }
 
-    /// How many go before a job, if nobody joins or leaves.
-    pub(crate) fn ahead(&self, job: JobId) -> Option<usize> {
-        let user = self.places.get(&job)?;
-        let own = self.users.get(user)?;
-        let index = own.jobs.binary_search(&job).ok()?;
-        let turn = own.time + index as u64;
-        let others = self.users.iter().filter(|(name, _)| *name != user).map(|(name, queue)| {
+    /// What a job that waits asks for.
+    pub(crate) fn demand(&self, job: JobId) -> Option<&Demand> {
+        let (user, lane) = self.places.get(&job)?;
+        let jobs = self.users.get(user)?.lanes.get(lane)?;
+        jobs.binary_search_by_key(&job, |other| other.job).ok().and_then(|index| jobs.get(index))
+    }
+
+    /// How many go before a job, if nobody joins or leaves and no limit stands in anyone's way.
+    pub(crate) fn ahead(&self, job: JobId, now: Timestamp) -> Option<usize> {
+        let demand = self.demand(job)?;
+        let own = self.users.get(&demand.user)?;
+        let mine = self.rank(demand, now);
+        let before = |jobs: &VecDeque<Demand>| jobs.partition_point(|other| self.rank(other, now) < mine);
+        let index: usize = own.lanes.values().map(before).sum();
+        let turn = own.time + own.cost * index as u64;
+        let others = self.users.iter().filter(|(name, _)| **name != demand.user).map(|(name, queue)| {
             // of equal times the first name goes first, as in `next`
-            let before = if name < user { turn + 1 } else { turn };
-            usize::try_from(before.saturating_sub(queue.time)).unwrap_or(usize::MAX).min(queue.jobs.len())
+            let until = if *name < demand.user { turn + 1 } else { turn };
+            usize::try_from(until.saturating_sub(queue.time).div_ceil(queue.cost))
+                .unwrap_or(usize::MAX)
+                .min(queue.waiting)
         });
         Some(index + others.sum::<usize>())
     }
@@ -81,88 +153,66 @@ impl Line {
         self.places.len()
     }
 
-    /// Forgets who a job belongs to, and users who have nothing to wait for and no time to make up.
-    fn forget(&mut self, job: JobId) {
-        if let Some(user) = self.places.remove(&job)
-            && self.users.get(&user).is_some_and(|queue| queue.jobs.is_empty() && queue.time <= self.now)
-        {
+    fn first(&self, queue: &Queue, usage: &Usage, caps: &Caps, now: Timestamp) -> First {
+        let mut heads: Vec<_> =
+            queue.lanes.iter().filter_map(|(lane, jobs)| Some((lane, jobs.front()?))).collect();
+        heads.sort_by_key(|(_, demand)| self.rank(demand, now));
+        for (lane, demand) in heads {
+            match usage.obstacle(demand, caps) {
+                None => return First::May(lane.clone()),
+                Some(obstacle) if obstacle.is_of_the_host() && self.has_waited(demand, now) => {
+                    return First::NobodyMay;
+                }
+                Some(_) => {}
+            }
+        }
+        First::NoneOfTheirs
+    }
+
+    fn has_waited(&self, demand: &Demand, now: Timestamp) -> bool {
+        waited(demand, now) >= self.fairness.patience
+    }
+
+    fn rank(&self, demand: &Demand, now: Timestamp) -> Rank {
+        let steps = waited(demand, now).as_millis() / self.fairness.ageing.as_millis().max(1);
+        (
+            Reverse(u64::from(demand.priority).saturating_add(u64::try_from(steps).unwrap_or(u64::MAX))),
+            demand.job,
+        )
+    }
+
+    /// Forgets where a job stood, lanes that are empty, and users who have nothing to wait for and no time to make up.
+    fn forget(&mut self, job: &JobId) {
+        let Some((user, lane)) = self.places.remove(job) else { return };
+        let Some(queue) = self.users.get_mut(&user) else { return };
+        queue.waiting -= 1;
+        if queue.lanes.get(&lane).is_some_and(VecDeque::is_empty) {
+            queue.lanes.remove(&lane);
+        }
+        if queue.waiting == 0 && queue.time <= self.now {
             self.users.remove(&user);
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use uuid::Uuid;
+/// Whether somebody in a user's queue may run now.
+enum First {
+    May(Lane),
+    NoneOfTheirs,
+    /// Somebody has waited too long to be overtaken.
+    NobodyMay,
+}
 
-    fn job(n: u128) -> JobId {
-        JobId(Uuid::from_u128(n))
-    }
-
-    fn drain(line: &mut Line) -> Vec<u128> {
-        std::iter::from_fn(|| line.next()).map(|job| job.0.as_u128()).collect()
-    }
-
-    #[test]
-    fn users_take_turns_from_the_first_job_on() {
-        let mut line = Line::default();
-        for n in 0..4 {
-            line.join(&"flood".into(), job(n));
-        }
-        line.join(&"guest".into(), job(10));
-        line.join(&"guest".into(), job(11));
-        assert_eq!(drain(&mut line), [0, 10, 1, 11, 2, 3]);
-    }
-
-    #[test]
-    fn who_comes_late_waits_for_nobodys_backlog() {
-        let mut line = Line::default();
-        for n in 0..100 {
-            line.join(&"flood".into(), job(n));
-        }
-        for _ in 0..50 {
-            line.next();
-        }
-        line.join(&"guest".into(), job(1000));
-        assert!(line.ahead(job(1000)).unwrap() <= 1);
-    }
-
-    #[test]
-    fn staying_away_saves_no_turns() {
-        let mut line = Line::default();
-        line.join(&"guest".into(), job(1));
-        line.next();
-        for n in 100..200 {
-            line.join(&"flood".into(), job(n));
-        }
-        for _ in 0..50 {
-            line.next();
-        }
-        for n in 200..210 {
-            line.join(&"guest".into(), job(n));
-        }
-        let guests = drain(&mut line).into_iter().take(6).filter(|n| *n >= 200).count();
-        assert!((2..=4).contains(&guests), "{guests} of the next 6 turns");
-    }
-
-    proptest! {
-        #[test]
-        fn the_announced_place_is_the_true_one(jobs in prop::collection::vec((0u8..4, any::<bool>()), 1..40)) {
-            let mut line = Line::default();
-            for (n, (user, leaves)) in jobs.iter().enumerate() {
-                line.join(&format!("user-{user}").into(), job(n as u128));
-                if *leaves { line.leave(job(n as u128 / 2)); }
-            }
-            let waiting = line.len();
-            let announced: HashMap<_, _> =
-                (0..jobs.len() as u128).filter_map(|n| Some((n, line.ahead(job(n))?))).collect();
-            prop_assert_eq!(announced.len(), waiting);
-            for (turn, n) in drain(&mut line).into_iter().enumerate() {
-                prop_assert_eq!(announced[&n], turn);
-            }
-            prop_assert_eq!(line.len(), 0);
-        }
+impl Lane {
+    fn of(demand: &Demand) -> Self {
+        let Demand { priority, kind, session, group, .. } = demand;
+        Self { priority: Reverse(*priority), kind: *kind, session: session.clone(), group: group.clone() }
     }
 }
+
+fn waited(demand: &Demand, now: Timestamp) -> Duration {
+    Duration::try_from(now.duration_since(demand.since)).unwrap_or(Duration::ZERO)
+}
+
+#[cfg(test)]
+mod tests;

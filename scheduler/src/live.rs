@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use mgx_agent_runner::{Attempt, JobId, SessionId, SlotId};
 use tokio_util::sync::CancellationToken;
 
+use crate::job::Job;
+
 /// Every job that has not ended, or whose container is not gone yet. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LiveJobs(Arc<Mutex<Inner>>);
@@ -19,6 +21,8 @@ struct Inner {
 #[derive(Debug)]
 struct LiveJob {
     session: SessionId,
+    user: String,
+    group: Option<String>,
     cancel: CancellationToken,
     /// The attempt whose command runs.
     running: Option<Attempt>,
@@ -33,10 +37,27 @@ pub(crate) struct Claim {
 
 impl LiveJobs {
     /// Enters a job; the token asks for its end.
-    pub(crate) fn enter(&self, job: JobId, session: SessionId) -> CancellationToken {
+    pub(crate) fn enter(&self, job: &Job) -> CancellationToken {
         let cancel = CancellationToken::new();
-        self.lock().jobs.insert(job, LiveJob { session, cancel: cancel.clone(), running: None });
+        let live = LiveJob {
+            session: job.session.clone(),
+            user: job.user.clone(),
+            group: job.spec.terms.group.as_ref().map(|group| group.key.clone()),
+            cancel: cancel.clone(),
+            running: None,
+        };
+        self.lock().jobs.insert(job.id, live);
         cancel
+    }
+
+    /// The jobs of a user's group, oldest first.
+    pub(crate) fn of_group(&self, user: &str, group: &str) -> Vec<JobId> {
+        let inner = self.lock();
+        let ours =
+            inner.jobs.iter().filter(|(_, live)| live.user == user && live.group.as_deref() == Some(group));
+        let mut jobs: Vec<_> = ours.map(|(job, _)| *job).collect();
+        jobs.sort();
+        jobs
     }
 
     /// Notes which attempt's command runs, if any.

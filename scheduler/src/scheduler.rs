@@ -24,7 +24,8 @@ use crate::live::LiveJobs;
 use crate::log::EventLog;
 use crate::pace::Pace;
 use crate::reaper;
-use crate::slots::Slots;
+use crate::slots::{Slots, Standing};
+use crate::terms::Strategy;
 
 /// Accepts jobs and sees each of them to its end. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -76,6 +77,14 @@ pub enum Rejection {
         /// When there may be room.
         retry_after: Duration,
     },
+    /// A job of its group is live, and the group takes no second.
+    #[error("job {holder} of the group {group:?} has not ended")]
+    GroupBusy {
+        /// The group.
+        group: String,
+        /// The job that is live.
+        holder: JobId,
+    },
     /// The platform is shutting down.
     #[error("the platform is shutting down")]
     Draining,
@@ -120,6 +129,8 @@ impl Scheduler {
         blueprint: Arc<dyn Blueprint>,
     ) -> Result<Self, JournalError> {
         let unfinished = journal.unfinished().await?;
+        let room = Arc::new(Semaphore::new(config.max_queued));
+        let slots = Slots::new(config.caps.clone(), config.fairness.clone(), clock);
         let core = Arc::new(Core {
             config,
             clock,
@@ -127,14 +138,14 @@ impl Scheduler {
             journal,
             runtime,
             blueprint,
-            slots: Slots::new(config.max_running),
+            slots,
             live: LiveJobs::default(),
             pace: Pace::default(),
             draining: AtomicBool::new(false),
             shutdown: CancellationToken::new(),
             tasks: TaskTracker::new(),
         });
-        let scheduler = Self { core, room: Arc::new(Semaphore::new(config.max_queued)) };
+        let scheduler = Self { core, room };
         let waiting = unfinished.iter().filter(|job| job.state == State::Queued).count();
         if !unfinished.is_empty() {
             info!(waiting, under_way = unfinished.len() - waiting, "taking up what was left unfinished");
@@ -155,15 +166,20 @@ impl Scheduler {
         if self.is_draining() {
             return Err(Rejection::Draining);
         }
+        let rivals = self.rivals(&submission)?;
         let limit = self.core.config.max_queued;
         let room = self.room.clone().try_acquire_owned().map_err(|_| {
-            let eta_ms = self.core.pace.eta_ms(0, self.core.config.max_running).unwrap_or(1_000);
+            let eta_ms = self.core.pace.eta_ms(0, self.core.config.caps.running).unwrap_or(1_000);
             Rejection::QueueFull { limit, retry_after: Duration::from_millis(eta_ms) }
         })?;
         // in a task of its own, so that a caller who leaves cannot part the record of a job from its life
         let scheduler = self.clone();
         let accepting = self.core.tasks.spawn(async move { scheduler.accept(submission, room).await });
-        accepting.await.unwrap_or(Err(Rejection::Draining))
+        let accepted = accepting.await.unwrap_or(Err(Rejection::Draining))?;
+        for rival in rivals {
+            self.core.live.cancel(rival);
+        }
+        Ok(accepted)
     }
 
     /// Asks for the end of a job, whatever its state.
@@ -198,8 +214,8 @@ impl Scheduler {
 
     /// Where a queued job stands in line.
     pub fn place(&self, id: JobId) -> Option<Place> {
-        let ahead = self.core.slots.ahead(id)?;
-        let eta_ms = if self.core.slots.free() > 0 { Some(0) } else { self.eta_ms(ahead) };
+        let Standing { ahead, binding } = self.core.slots.standing(id)?;
+        let eta_ms = if binding.is_none() && ahead == 0 { Some(0) } else { self.eta_ms(ahead) };
         Some(Place { ahead, eta_ms })
     }
 
@@ -238,7 +254,7 @@ impl Scheduler {
     /// How full the house is.
     pub fn load(&self) -> Load {
         let waiting = self.core.slots.waiting();
-        Load { waiting, live: self.core.live.count(), free_slots: self.core.slots.free() }
+        Load { waiting, live: self.core.live.count(), taken: self.core.slots.taken() }
     }
 
     /// Whether new jobs are refused because the platform is shutting down.
@@ -263,6 +279,19 @@ impl Scheduler {
         }
     }
 
+    /// The live jobs of its group that a submission ends.
+    fn rivals(&self, submission: &Submission) -> Result<Vec<JobId>, Rejection> {
+        let Some(group) = &submission.spec.terms.group else { return Ok(Vec::new()) };
+        let live = self.core.live.of_group(&submission.user, &group.key);
+        match (group.strategy, live.first()) {
+            (Strategy::Queue, _) | (_, None) => Ok(Vec::new()),
+            (Strategy::CancelInProgress, Some(_)) => Ok(live),
+            (Strategy::CancelNewest, Some(holder)) => {
+                Err(Rejection::GroupBusy { group: group.key.clone(), holder: *holder })
+            }
+        }
+    }
+
     async fn accept(
         &self,
         submission: Submission,
@@ -277,6 +306,7 @@ impl Scheduler {
             spec,
             state: State::Queued,
             attempt: Attempt(1),
+            runs: 0,
             queued_at: now,
             started_at: None,
             deadline_at: None,
@@ -299,20 +329,18 @@ impl Scheduler {
         if let Some(last) = events.last() {
             self.core.log.ring(&session, last.seq);
         }
-        let ahead = self.core.slots.waiting();
-        let eta_ms = if self.core.slots.free() > 0 { Some(0) } else { self.eta_ms(ahead) };
         self.spawn(job.clone(), Some(room));
-        let place = self.place(id).unwrap_or(Place { ahead: 0, eta_ms });
+        let place = self.place(id).unwrap_or(Place { ahead: 0, eta_ms: Some(0) });
         Ok(Accepted { job, place })
     }
 
     fn spawn(&self, job: Job, room: Option<OwnedSemaphorePermit>) {
-        let cancel = self.core.live.enter(job.id, job.session.clone());
+        let cancel = self.core.live.enter(&job);
         self.core.tasks.spawn(Lifecycle::new(self.core.clone(), job, cancel).run(room));
     }
 
     fn eta_ms(&self, ahead: usize) -> Option<u64> {
-        self.core.pace.eta_ms(ahead, self.core.config.max_running)
+        self.core.pace.eta_ms(ahead, self.core.config.caps.running)
     }
 }
 
@@ -323,6 +351,6 @@ pub struct Load {
     pub waiting: usize,
     /// Jobs that have not ended.
     pub live: usize,
-    /// Slots that are free; negative if more runs than is configured.
-    pub free_slots: i64,
+    /// Jobs that hold a slot.
+    pub taken: usize,
 }

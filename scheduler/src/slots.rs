@@ -1,4 +1,4 @@
-//! Slots: how many jobs run at a time, and the turns in which they get to.
+//! Slots: what runs at a time, and the turns in which jobs get to.
 //!
 //! A [`Turn`] is a place in line that is given up when it is dropped; a [`Slot`] is given back when it is dropped.
 
@@ -8,19 +8,23 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use mgx_agent_runner::JobId;
 use tokio::sync::oneshot;
 
-use crate::line::Line;
+use crate::clock::Clock;
+use crate::demand::{Caps, Demand};
+use crate::line::{Fairness, Line};
+use crate::usage::{Binding, Ticket, Usage};
 
-/// A fixed number of slots, and the line for them. Cheap to clone.
+/// What the house allows at a time, and the line for it. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Slots {
     state: Arc<Mutex<State>>,
+    caps: Arc<Caps>,
+    clock: Clock,
 }
 
 #[derive(Debug)]
 struct State {
-    /// May be overdrawn: containers that run already when the platform starts are never turned away.
-    free: i64,
     closed: bool,
+    usage: Usage,
     line: Line,
     waiting: HashMap<JobId, oneshot::Sender<Slot>>,
 }
@@ -36,27 +40,32 @@ pub(crate) struct Turn {
 /// The right to run.
 #[derive(Debug)]
 pub(crate) struct Slot {
+    ticket: Ticket,
     slots: Slots,
 }
 
+/// Where a job stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// How many go before it.
+    pub(crate) ahead: usize,
+    /// What keeps it from running even if it were its turn.
+    pub(crate) binding: Option<Binding>,
+}
+
 impl Slots {
-    pub(crate) fn new(count: usize) -> Self {
-        let free = i64::try_from(count).unwrap_or(i64::MAX);
-        Self {
-            state: Arc::new(Mutex::new(State {
-                free,
-                closed: false,
-                line: Line::default(),
-                waiting: HashMap::new(),
-            })),
-        }
+    pub(crate) fn new(caps: Caps, fairness: Fairness, clock: Clock) -> Self {
+        let (usage, line) = (Usage::default(), Line::new(fairness));
+        let state = State { closed: false, usage, line, waiting: HashMap::new() };
+        Self { state: Arc::new(Mutex::new(state)), caps: Arc::new(caps), clock }
     }
 
     /// Joins the line.
-    pub(crate) fn join(&self, user: &Arc<str>, job: JobId) -> Turn {
+    pub(crate) fn join(&self, demand: Demand) -> Turn {
+        let job = demand.job;
         let (grant, granted) = oneshot::channel();
         let mut state = self.lock();
-        state.line.join(user, job);
+        state.line.join(demand);
         state.waiting.insert(job, grant);
         drop(state);
         self.grant();
@@ -64,14 +73,17 @@ impl Slots {
     }
 
     /// Takes a slot without waiting, even if there is none: for what runs already.
-    pub(crate) fn occupy(&self) -> Slot {
-        self.lock().free -= 1;
-        Slot { slots: self.clone() }
+    pub(crate) fn occupy(&self, demand: Demand) -> Slot {
+        let ticket = self.lock().usage.take(demand);
+        Slot { ticket, slots: self.clone() }
     }
 
-    /// How many go before a job that waits.
-    pub(crate) fn ahead(&self, job: JobId) -> Option<usize> {
-        self.lock().line.ahead(job)
+    /// Where a job stands that waits.
+    pub(crate) fn standing(&self, job: JobId) -> Option<Standing> {
+        let state = self.lock();
+        let ahead = state.line.ahead(job, self.clock.now())?;
+        let binding = state.usage.binding(state.line.demand(job)?, &self.caps);
+        Some(Standing { ahead, binding })
     }
 
     /// How many wait.
@@ -79,9 +91,9 @@ impl Slots {
         self.lock().line.len()
     }
 
-    /// How many slots are free; negative when overdrawn.
-    pub(crate) fn free(&self) -> i64 {
-        self.lock().free
+    /// How many jobs hold a slot.
+    pub(crate) fn taken(&self) -> usize {
+        self.lock().usage.jobs()
     }
 
     /// Gives no more turns.
@@ -89,22 +101,24 @@ impl Slots {
         self.lock().closed = true;
     }
 
-    /// Gives every free slot to the next in line.
+    /// Gives a slot to everyone in line who may have one, in turn.
     fn grant(&self) {
         loop {
             let mut state = self.lock();
-            if state.closed || state.free <= 0 {
+            if state.closed {
                 return;
             }
-            let Some(job) = state.line.next() else { return };
-            let grant = state.waiting.remove(&job);
-            state.free -= 1;
+            let State { usage, line, waiting, .. } = &mut *state;
+            let Some(demand) = line.next(usage, &self.caps, self.clock.now()) else { return };
+            let job = demand.job;
+            let ticket = usage.take(demand);
+            let grant = waiting.remove(&job);
             drop(state);
+            let slot = Slot { ticket, slots: self.clone() };
             // one that stopped waiting just now drops the slot, which gives it back
-            if let Some(grant) = grant {
-                drop(grant.send(Slot { slots: self.clone() }));
-            } else {
-                drop(Slot { slots: self.clone() });
+            match grant {
+                Some(grant) => drop(grant.send(slot)),
+                None => drop(slot),
             }
         }
     }
@@ -137,56 +151,83 @@ impl Drop for Turn {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.slots.lock().free += 1;
+        self.slots.lock().usage.give_back(self.ticket);
         self.slots.grant();
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
     use super::*;
+    use crate::job::Kind;
+    use jiff::Timestamp;
+    use mgx_runtimes::Limits;
     use uuid::Uuid;
 
     fn job(n: u128) -> JobId {
         JobId(Uuid::from_u128(n))
     }
 
+    fn demand(n: u128) -> Demand {
+        Demand {
+            job: job(n),
+            user: "a".into(),
+            session: "s".parse().unwrap(),
+            kind: Kind::Agent,
+            priority: 5,
+            group: None,
+            need: Limits { memory_bytes: 1, cpu_quota: 1, pids: 1 },
+            since: Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    fn slots() -> Slots {
+        let (ageing, patience) = (Duration::from_secs(60), Duration::from_secs(30));
+        let fairness = Fairness { weights: BTreeMap::new(), ageing, patience };
+        Slots::new(Caps::of(1), fairness, Clock::starting_at(Timestamp::UNIX_EPOCH))
+    }
+
     #[tokio::test]
     async fn a_slot_goes_to_the_next_in_line_when_it_is_given_back() {
-        let slots = Slots::new(1);
-        let first = slots.join(&"a".into(), job(1)).come().await;
-        let mut second = slots.join(&"a".into(), job(2));
-        assert_eq!((slots.free(), slots.ahead(job(2))), (0, Some(0)));
+        let slots = slots();
+        let first = slots.join(demand(1)).come().await;
+        let mut second = slots.join(demand(2));
+        let standing = slots.standing(job(2)).unwrap();
+        assert_eq!((slots.taken(), standing.ahead), (1, 0));
+        assert_eq!(standing.binding.unwrap().holders, [job(1)]);
         drop(first);
         let second = second.come().await;
-        assert_eq!((slots.free(), slots.waiting()), (0, 0));
+        assert_eq!((slots.taken(), slots.waiting()), (1, 0));
         drop(second);
-        assert_eq!(slots.free(), 1);
+        assert_eq!(slots.taken(), 0);
     }
 
     #[tokio::test]
     async fn a_slot_granted_to_one_who_left_is_not_lost() {
-        let slots = Slots::new(1);
-        let first = slots.join(&"a".into(), job(1)).come().await;
-        let leaves = slots.join(&"a".into(), job(2));
-        let granted_but_never_taken = slots.join(&"a".into(), job(3));
+        let slots = slots();
+        let first = slots.join(demand(1)).come().await;
+        let leaves = slots.join(demand(2));
+        let granted_but_never_taken = slots.join(demand(3));
         drop(leaves);
         drop(first);
-        assert_eq!(slots.free(), 0);
+        assert_eq!(slots.taken(), 1);
         drop(granted_but_never_taken);
-        assert_eq!((slots.free(), slots.waiting()), (1, 0));
+        assert_eq!((slots.taken(), slots.waiting()), (0, 0));
     }
 
     #[tokio::test]
     async fn what_runs_already_overdraws_and_is_paid_back_first() {
-        let slots = Slots::new(1);
-        let (a, b) = (slots.occupy(), slots.occupy());
-        let turn = slots.join(&"a".into(), job(1));
+        let slots = slots();
+        let (a, b) = (slots.occupy(demand(1)), slots.occupy(demand(2)));
+        let turn = slots.join(demand(3));
         drop(a);
-        assert_eq!((slots.free(), slots.waiting()), (0, 1));
+        assert_eq!((slots.taken(), slots.waiting()), (1, 1));
         drop(b);
-        assert_eq!((slots.free(), slots.waiting()), (0, 0));
+        assert_eq!((slots.taken(), slots.waiting()), (1, 0));
         drop(turn);
-        assert_eq!(slots.free(), 1);
+        assert_eq!(slots.taken(), 0);
     }
 }

@@ -1,7 +1,9 @@
-//! What every store promises, as one suite: run [`journal::run`] and [`sessions::run`] on any store, and they panic at
-//! the first promise that is not kept. They use sessions and users of their own, so the store may hold others.
+//! What every store promises, as one suite: run [`journal::run`], [`sessions::run`] and [`intents::run`] on any store,
+//! and they panic at the first promise that is not kept. They use sessions and users of their own, so the store may
+//! hold others.
 #![expect(clippy::unwrap_used, reason = "a suite of tests, only compiled for tests")]
 
+pub mod intents;
 pub mod journal;
 pub mod sessions;
 
@@ -11,7 +13,7 @@ use jiff::Timestamp;
 use mgx_agent_runner::{Attempt, JobId, SessionId};
 use mgx_apps::{Framework, Session, Usage};
 use mgx_runtimes::Limits;
-use mgx_scheduler::{Entry, Event, Job, JobSpec, Journal, JournalError, Kind, NewEvent, State};
+use mgx_scheduler::{Entry, Event, Job, JobSpec, Journal, JournalError, Kind, NewEvent, State, Terms};
 use serde_json::{Map, Value, json};
 
 /// A queued job of a new session of a new user.
@@ -29,9 +31,11 @@ pub fn sample_job() -> Job {
             workdir: "/workspace".into(),
             limits: Limits { memory_bytes: u64::MAX, cpu_quota: 100_000, pids: 512 },
             timeout_s: 1800,
+            terms: Terms::default(),
         },
         state: State::Queued,
         attempt: Attempt(1),
+        runs: 0,
         queued_at: at("2026-01-02T03:04:05.678901234Z"),
         started_at: None,
         deadline_at: None,

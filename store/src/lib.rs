@@ -6,6 +6,7 @@
 pub mod conformance;
 pub mod embedded;
 mod error;
+mod intents;
 mod journal;
 mod lock;
 mod readers;

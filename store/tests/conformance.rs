@@ -26,6 +26,12 @@ async fn the_embedded_store_keeps_sessions() {
 }
 
 #[tokio::test]
+async fn the_embedded_store_keeps_intents() {
+    let directory = tempfile::tempdir().unwrap();
+    conformance::intents::run(&open(directory.path())).await;
+}
+
+#[tokio::test]
 async fn a_store_that_was_closed_and_opened_again_is_the_same() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());

@@ -12,7 +12,7 @@ use mgx_agent_runner::{Attempt, JobId, SessionId};
 use mgx_runtimes::fake::{Act, Birth, OnStop, Script, World};
 use mgx_runtimes::{ContainerSpec, Limits, Network, RuntimeErrorKind};
 use mgx_scheduler::memory::MemoryJournal;
-use mgx_scheduler::{Blueprint, Clock, Config, Job, JobSpec, Kind, Plan, Scheduler, Submission};
+use mgx_scheduler::{Blueprint, Caps, Fairness, Terms, Clock, Config, Job, JobSpec, Kind, Plan, Scheduler, Submission};
 use serde_json::Map;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use uuid::Uuid;
@@ -45,6 +45,7 @@ pub(crate) struct Fate {
     /// When the platform notes something of its own for it, if it runs.
     pub(crate) noted: Vec<Duration>,
     pub(crate) timeout_s: u32,
+    pub(crate) terms: Terms,
     pub(crate) births: Vec<Birth>,
     pub(crate) script: Script,
 }
@@ -105,7 +106,8 @@ impl Scenario {
     pub(crate) fn of(seed: u64, guard: Guard) -> Self {
         let mut rng = Rng::of(seed, 0);
         let config = Config {
-            max_running: 1 + rng.below(4) as usize,
+            caps: Caps::of(1 + rng.below(4) as usize),
+            fairness: Fairness::default(),
             max_queued: 2 + rng.below(20) as usize,
             grace: Duration::from_secs(rng.below(5).into()),
             start_tries: 1 + rng.below(3),
@@ -196,7 +198,7 @@ impl Scenario {
         });
         let clock = Clock::starting_at(wall(begin));
         let scheduler =
-            Scheduler::start(self.config, clock, journal, Arc::new(runtime), Arc::new(Boxes)).await;
+            Scheduler::start(self.config.clone(), clock, journal, Arc::new(runtime), Arc::new(Boxes)).await;
         let scheduler = scheduler.expect("the journal can be read");
         *now.lock().expect("unpoisoned") = Some((scheduler.clone(), supply));
         scheduler
@@ -258,6 +260,7 @@ impl Fate {
             cancelled: rng.chance(20).then(|| rng.millis(90_000)),
             noted: (0..rng.below(8)).map(|_| rng.millis(90_000)).collect(),
             timeout_s: 5 + rng.below(60),
+            terms: terms(rng),
             births,
             script: script(rng),
         }
@@ -285,6 +288,10 @@ impl Fate {
             Act::Say(_) => "timed_out",
         })
     }
+}
+
+fn terms(rng: &mut Rng) -> Terms {
+    Terms { priority: u8::try_from(rng.below(10)).expect("a digit"), ..Terms::default() }
 }
 
 fn script(rng: &mut Rng) -> Script {
@@ -330,6 +337,7 @@ async fn play_fate(
         workdir: String::new(),
         limits: Limits { memory_bytes: 1 << 30, cpu_quota: 100_000, pids: 64 },
         timeout_s: fate.timeout_s,
+        terms: fate.terms.clone(),
     };
     let submission = Submission { id: fate.id, session: fate.session, user: fate.user, spec };
     tokio::select! {

@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::client::http;
@@ -16,9 +17,10 @@ use crate::{Client, Engine};
 /// How long a server may take to become ready: generous, for the machine may be busy with other tests.
 const READY: Duration = Duration::from_mins(1);
 
-/// A running platform. Dropping it kills it and removes every container it made.
+/// A running platform. Dropping it kills it and removes every container and every process it made.
 #[derive(Debug)]
 pub struct Server {
+    program: PathBuf,
     dir: TempDir,
     url: String,
     child: Option<Child>,
@@ -31,6 +33,14 @@ impl Server {
     /// # Errors
     /// It does not become ready.
     pub async fn start(settings: &str, env: &[(&str, &str)]) -> Result<Self> {
+        Self::start_program(&binary(), settings, env).await
+    }
+
+    /// The same with a `program` that is not the one of this build.
+    ///
+    /// # Errors
+    /// It does not become ready.
+    pub async fn start_program(program: &Path, settings: &str, env: &[(&str, &str)]) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("mgx-").tempdir()?;
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let mut file = String::new();
@@ -39,7 +49,8 @@ impl Server {
         writeln!(file, "llm.demo_pace = \"0s\"\n{settings}")?;
         std::fs::write(dir.path().join("mgx.toml"), file)?;
         let env = env.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        let mut server = Self { dir, url: format!("http://127.0.0.1:{port}"), child: None, env };
+        let url = format!("http://127.0.0.1:{port}");
+        let mut server = Self { program: program.to_owned(), dir, url, child: None, env };
         server.up().await?;
         Ok(server)
     }
@@ -49,10 +60,27 @@ impl Server {
     /// # Errors
     /// It does not become ready.
     pub async fn up(&mut self) -> Result<()> {
+        self.spawn()?;
+        self.ready().await
+    }
+
+    /// Starts it again, and does not wait.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn spawn(&mut self) -> Result<()> {
         let log = std::fs::File::options().create(true).append(true).open(self.log())?;
         let mut command = self.command(&["up"]);
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         self.child = Some(command.spawn().context("cannot start the server")?);
+        Ok(())
+    }
+
+    /// Waits until it is ready.
+    ///
+    /// # Errors
+    /// It ends, or takes too long.
+    pub async fn ready(&mut self) -> Result<()> {
         let http = http();
         let end = Instant::now() + READY;
         while Instant::now() < end {
@@ -83,14 +111,22 @@ impl Server {
         Ok(())
     }
 
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// It is not running.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        let child = self.child.as_ref().context("the server is not running")?;
+        Ok(kill_process(Pid::from_child(child), signal)?)
+    }
+
     /// SIGTERM, and its exit.
     ///
     /// # Errors
     /// It was not running, or did not end well within 20 s.
     pub fn terminate(&mut self) -> Result<()> {
         let mut child = self.child.take().context("the server is not running")?;
-        let pid = rustix::process::Pid::from_child(&child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
+        kill_process(Pid::from_child(&child), Signal::TERM)?;
         let end = Instant::now() + Duration::from_secs(20);
         while Instant::now() < end {
             if let Some(status) = child.try_wait()? {
@@ -106,7 +142,7 @@ impl Server {
     /// The command line with this server's configuration.
     #[must_use]
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(binary());
+        let mut command = Command::new(&self.program);
         command.arg("--config").arg(self.dir.path().join("mgx.toml")).args(args);
         command.current_dir(self.dir.path()).envs(self.env.iter().map(|(key, value)| (key, value)));
         command
@@ -158,13 +194,31 @@ impl Drop for Server {
             eprintln!("--- the server's log\n{}", self.logged());
         }
         Engine::remove_all_with_workspace_under(self.dir.path());
+        kill_all_of(self.dir.path());
+    }
+}
+
+/// Kills what the runtime `process` has left: every process whose environment names a slot under `dir`.
+fn kill_all_of(dir: &Path) {
+    let mark = format!("MGX_SLOT_DIR={}/", dir.display());
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
+        if environment.split(|byte| *byte == 0).any(|entry| entry.starts_with(mark.as_bytes()))
+            && let Some(pid) = entry.file_name().to_str().and_then(|name| Pid::from_raw(name.parse().ok()?))
+        {
+            kill_process(pid, Signal::KILL).ok();
+        }
     }
 }
 
 /// The `mgx` program of this build: `MGX_BIN`, or the one beside the tests.
 #[must_use]
 pub fn binary() -> PathBuf {
-    let beside = || Some(std::env::current_exe().ok()?.parent()?.parent()?.join("mgx"));
+    // a program stands beside it, a test one directory below
+    let beside = || {
+        let here = std::env::current_exe().ok()?;
+        here.ancestors().skip(1).take(2).map(|dir| dir.join("mgx")).find(|path| path.is_file())
+    };
     let path = std::env::var_os("MGX_BIN").map(PathBuf::from).or_else(beside).unwrap_or_default();
     assert!(path.is_file(), "{} is not there: build it with `cargo build --bin mgx`", path.display());
     path

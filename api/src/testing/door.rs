@@ -11,18 +11,19 @@ use http_body_util::BodyExt;
 use jiff::Timestamp;
 use mgx_agent_runner::SlotId;
 use mgx_agent_runner::protocol::Invocation;
-use mgx_apps::{Sessions, Workspaces};
+use mgx_apps::{IntentStore, Sessions, Workspaces};
 use mgx_runtimes::{
     ContainerSpec, EngineInfo, Limits, Listed, Placement, Run, Runtime, RuntimeError, RuntimeErrorKind,
 };
 use mgx_scheduler::{Blueprint, Clock, Config, Job, Plan, Scheduler};
+use mgx_scheduler::{Caps, Fairness};
 use mgx_store::Embedded;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use crate::{AdminToken, App, EngineProbe, JobRules, Streams, router};
+use crate::{AdminToken, App, EngineProbe, JobRules, Once, Streams, router};
 
 const TOKEN: &str = "the-token";
 
@@ -86,11 +87,21 @@ pub(crate) async fn door() -> Door {
 }
 
 pub(crate) async fn door_with(away: bool, streams: usize) -> Door {
+    door_over(away, streams, |store| store).await
+}
+
+/// A door that remembers what was asked in what `intents` makes of the store.
+pub(crate) async fn door_over(
+    away: bool,
+    streams: usize,
+    intents: impl FnOnce(Arc<dyn IntentStore>) -> Arc<dyn IntentStore>,
+) -> Door {
     let dir = tempfile::tempdir().unwrap();
     let store = Arc::new(Embedded::open(&dir.path().join("store.db"), Timestamp::UNIX_EPOCH).unwrap());
     let workspaces = Workspaces::open(dir.path().join("workspaces"), None).unwrap();
     let config = Config {
-        max_running: 1,
+        caps: Caps::of(1),
+        fairness: Fairness::default(),
         max_queued: 3,
         grace: Duration::from_secs(1),
         start_tries: 1,
@@ -104,6 +115,7 @@ pub(crate) async fn door_with(away: bool, streams: usize) -> Door {
     let closing = CancellationToken::new();
     let app = App {
         scheduler: scheduler.clone(),
+        once: Once::new(intents(store.clone())),
         sessions: Sessions::new(store, workspaces),
         engine: EngineProbe::new(engine),
         token: AdminToken::new(&SecretString::from(TOKEN)),

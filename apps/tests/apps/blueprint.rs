@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use mgx_agent_runner::{Attempt, JobId};
 use mgx_apps::{AttemptTokens, Framework, JobBlueprint, NewSession, Sessions, TeamConfig, Workspaces};
 use mgx_runtimes::Limits;
+use mgx_scheduler::Terms;
 use mgx_scheduler::blueprint::Blueprint;
 use mgx_scheduler::job::{Job, JobSpec, Kind, State};
 use tempfile::TempDir;
@@ -48,9 +49,11 @@ fn job(kind: Kind, env: &[(&str, &str)]) -> Job {
             workdir: "/workspace".to_owned(),
             limits: Limits { memory_bytes: 2 << 30, cpu_quota: 100_000, pids: 512 },
             timeout_s: 1800,
+            terms: Terms::default(),
         },
         state: State::Admitted,
         attempt: Attempt(2),
+        runs: 1,
         queued_at: Timestamp::UNIX_EPOCH,
         started_at: None,
         deadline_at: None,

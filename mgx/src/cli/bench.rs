@@ -1,5 +1,7 @@
-//! `mgx bench`: how long a start takes, beside the engine's own floor, measured in turns in one run.
+//! `mgx bench`: how long a start takes, beside the engine's own floor, measured in turns in one run; and how fast the
+//! queue is by itself.
 
+mod dispatch;
 mod floor;
 mod trial;
 
@@ -11,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::out::{self, Failure, Outcome};
 use super::up;
-use crate::config::{Config, RuntimeName, Secret, Time};
+use crate::config::{Config, Secret, Time};
 use crate::serve::Serving;
 use floor::Floor;
 use trial::Trial;
@@ -21,6 +23,8 @@ use trial::Trial;
 pub(crate) enum Command {
     /// From POST to the first event of an agent on the stream; and from the agent's end to the end on the stream.
     Start(Args),
+    /// How many jobs a second come in and end, and how long each waits, when running them costs nothing.
+    Dispatch(dispatch::Args),
 }
 
 /// How much.
@@ -36,25 +40,18 @@ pub(crate) struct Args {
 
 /// Measures.
 pub(crate) fn run(config: Config, command: &Command) -> Outcome {
-    let Command::Start(args) = command;
-    up::serving_runtime()?
-        .block_on(Box::pin(start(config, args)))
-        .map_err(|error| Failure::new(format!("{error:#}")))
+    let runtime = up::serving_runtime()?;
+    let measured = match command {
+        Command::Start(args) => runtime.block_on(Box::pin(start(config, args))),
+        Command::Dispatch(args) => runtime.block_on(Box::pin(dispatch::run(config, args))),
+    };
+    measured.map_err(|error| Failure::new(format!("{error:#}")))
 }
 
-async fn start(mut config: Config, args: &Args) -> anyhow::Result<ExitCode> {
+async fn start(config: Config, args: &Args) -> anyhow::Result<ExitCode> {
     let dir = scratch()?;
-    config.server.listen = ([127, 0, 0, 1], 0).into();
-    config.server.data_dir = dir.0.join("data");
-    config.store.path = config.server.data_dir.join("mgx.db");
-    config.workspaces.root = config.server.data_dir.join("workspaces");
-    config.workspaces.host_root.clone_from(&config.workspaces.root);
-    // The model is not what is measured, and must not cost anything.
-    (config.llm.base_url, config.llm.api_key) = (String::new(), Secret::new(""));
-    config.llm.demo_pace = Time::shortest();
-    let runtime = match config.runtime {
-        RuntimeName::Docker => "docker",
-    };
+    let config = scratch_config(config, &dir);
+    let runtime = config.runtime.name();
     let serving = Serving::start(config.clone()).await?;
     let address = serving.address();
     let shutdown = CancellationToken::new();
@@ -159,6 +156,19 @@ fn scratch() -> anyhow::Result<Scratch> {
     let dir = std::env::temp_dir().join(format!("mgx-bench-{}", std::process::id()));
     std::os::unix::fs::DirBuilderExt::mode(&mut std::fs::DirBuilder::new(), 0o700).create(&dir)?;
     Ok(Scratch(dir))
+}
+
+/// The configuration, with a port and files of its own.
+fn scratch_config(mut config: Config, scratch: &Scratch) -> Config {
+    config.server.listen = ([127, 0, 0, 1], 0).into();
+    config.server.data_dir = scratch.0.join("data");
+    config.store.path = config.server.data_dir.join("mgx.db");
+    config.workspaces.root = config.server.data_dir.join("workspaces");
+    config.workspaces.host_root.clone_from(&config.workspaces.root);
+    // The model is not what is measured, and must not cost anything.
+    (config.llm.base_url, config.llm.api_key) = (String::new(), Secret::new(""));
+    config.llm.demo_pace = Time::shortest();
+    config
 }
 
 impl Drop for Scratch {

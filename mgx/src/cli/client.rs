@@ -83,6 +83,11 @@ impl Client {
         self.found(self.request(Method::POST, &format!("/api/jobs/{id}/cancel"))).await
     }
 
+    /// Where the time of a job went; `None` if there is no such job.
+    pub(crate) async fn timeline(&self, id: JobId) -> Result<Option<Value>, Failure> {
+        self.found(self.request(Method::GET, &format!("/api/jobs/{id}/timeline"))).await
+    }
+
     /// Opens the event stream of a session after event number `after`. Its answer has no deadline.
     pub(crate) async fn events(&self, session: &SessionId, after: u64) -> reqwest::Result<Response> {
         let path = format!("/api/sessions/{session}/events");

@@ -169,14 +169,16 @@ fn note(screen: Option<&Screen>, text: &str) {
 
 /// Whether the job is to be cancelled. A second Ctrl-C, or an empty answer, means no.
 async fn ask(screen: &Screen) -> bool {
-    screen.close();
+    screen.pause();
     out::note("Cancel the job (c), or leave and let it go on (Enter, or Ctrl-C again)?");
     let mut answer = String::new();
     let mut input = BufReader::new(tokio::io::stdin());
-    tokio::select! {
+    let cancel = tokio::select! {
         read = input.read_line(&mut answer) => read.is_ok() && answer.trim().eq_ignore_ascii_case("c"),
         _ = tokio::signal::ctrl_c() => false,
-    }
+    };
+    screen.resume();
+    cancel
 }
 
 fn summary(transcript: &Transcript) {
@@ -192,13 +194,16 @@ fn summary(transcript: &Transcript) {
     }
     let used = transcript.used();
     let models: Vec<&str> = transcript.models().iter().map(String::as_str).collect();
-    out::line(format!(
-        "\nmodel   {}: {} requests, {} tokens sent, {} tokens received",
-        models.join(", "),
-        used.requests,
-        used.sent,
-        used.received
-    ));
+    out::line("");
+    if used.requests > 0 {
+        out::line(format_args!(
+            "model   {}: {} requests, {} tokens sent, {} tokens received",
+            models.join(", "),
+            used.requests,
+            used.sent,
+            used.received
+        ));
+    }
     if models.contains(&DEMO_MODEL) {
         out::note(
             "        mgx-demo is built in and only follows a script; for a real model set OPENAI_API_KEY",

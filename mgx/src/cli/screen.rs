@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::out;
 
@@ -50,6 +50,20 @@ impl Screen {
     pub(crate) fn doing(&self, text: String) {
         if let Some(spinner) = &self.spinner {
             spinner.set_message(text);
+        }
+    }
+
+    /// Takes the spinner away for as long as somebody is asked something.
+    pub(crate) fn pause(&self) {
+        if let Some(spinner) = &self.spinner {
+            spinner.set_draw_target(ProgressDrawTarget::hidden());
+        }
+    }
+
+    /// Brings it back.
+    pub(crate) fn resume(&self) {
+        if let Some(spinner) = &self.spinner {
+            spinner.set_draw_target(ProgressDrawTarget::stderr());
         }
     }
 

@@ -33,6 +33,11 @@ impl<const MIN: u64, const MAX: u64> Whole<MIN, MAX> {
         usize::try_from(self.0).unwrap_or(usize::MAX)
     }
 
+    /// The allowed number that is nearest to `value`.
+    pub(crate) fn nearest(value: u64) -> Self {
+        Self(value.clamp(MIN, MAX))
+    }
+
     /// The number in 32 bits, which every range we use fits in.
     pub fn small(self) -> u32 {
         u32::try_from(self.0).unwrap_or(u32::MAX)

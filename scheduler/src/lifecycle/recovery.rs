@@ -7,7 +7,7 @@ use serde_json::Map;
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::{Handed, Lifecycle, Seat};
+use super::{Handed, Lifecycle, Next, Seat};
 use crate::core::Backoff;
 use crate::job::{Failure, Outcome, State};
 
@@ -19,14 +19,20 @@ impl Lifecycle {
             // its container may be there or not, but no command ran in it
             State::Admitted | State::Starting => self.start_again().await,
             State::Running | State::Stopping(_) => {
-                let seat =
-                    Seat { slot: self.core.slots.occupy(), claim: self.claim(), since: Instant::now() };
+                let seat = Seat {
+                    slot: self.core.slots.occupy(self.demand()),
+                    claim: self.claim(),
+                    since: Instant::now(),
+                };
                 self.core.live.set_running(self.job.id, Some(self.job.attempt));
                 match self.reattach(&seat).await? {
                     Ok(run) => {
                         let event = self.event("job_reattached", Map::new());
                         self.write(None, vec![event]).await?;
-                        self.follow(seat, run).await
+                        match self.follow(seat, run).await? {
+                            Next::Over => Ok(()),
+                            Next::Again(pause) => self.go_on(pause).await,
+                        }
                     }
                     Err(error) if error.kind() == RuntimeErrorKind::NotInvoked => {
                         drop(seat.slot);
@@ -69,7 +75,12 @@ impl Lifecycle {
         let claim = self.claim();
         self.remove_later(claim);
         self.requeue("platform_restarted").await?;
-        let turn = self.wait(Duration::ZERO).await?;
-        self.live_from_turn(turn).await
+        self.go_on(Duration::ZERO).await
+    }
+
+    /// Back in line, and from there as if nothing had been.
+    async fn go_on(&mut self, pause: Duration) -> Result<(), Handed> {
+        let waited = self.wait(pause).await;
+        self.live(waited).await
     }
 }

@@ -1,0 +1,150 @@
+//! `POST /api/sessions/{id}/jobs:batch`: many jobs in one request, each accepted or refused by itself.
+
+use std::fmt;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use futures_util::future::join_all;
+use mgx_agent_runner::{JobId, SessionId};
+use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::App;
+use crate::auth::User;
+use crate::extract::{Path, read_body, require_json};
+use crate::ids::Ids;
+use crate::job_request::NewJob;
+use crate::job_view::JobView;
+use crate::jobs::enqueue;
+use crate::problem::{Problem, ProblemView};
+use crate::strict_json;
+
+/// The largest batch, in bytes.
+pub(crate) const MAX_BATCH_BODY: usize = 8 * 1024 * 1024;
+
+/// The most jobs of a batch.
+const MAX_JOBS: usize = 1000;
+
+/// Jobs to run, in this order.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewJobs {
+    /// 1 to 1000 jobs. One that is not valid is refused by itself.
+    #[serde(deserialize_with = "bounded")]
+    #[schema(value_type = Vec<NewJob>, min_items = 1, max_items = 1000)]
+    jobs: Vec<Box<RawValue>>,
+}
+
+/// What became of the jobs of a batch.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct BatchView {
+    /// How many were accepted.
+    accepted: usize,
+    /// One result for each job, in the order of the request.
+    results: Vec<BatchResult>,
+}
+
+/// What became of one job.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub(crate) enum BatchResult {
+    /// It is stored, and waits for its turn.
+    Accepted {
+        /// 202.
+        status: u16,
+        /// Its id: `/api/jobs/{job_id}` leads to it.
+        #[schema(value_type = uuid::Uuid)]
+        job_id: JobId,
+        /// Its place in line when it was accepted; 1: it is next.
+        position: Option<u64>,
+        /// Milliseconds until its turn, as far as one can tell.
+        eta_ms: Option<u64>,
+    },
+    /// Nothing of it was kept.
+    Refused {
+        /// The status that it would have been answered with alone.
+        status: u16,
+        /// What is wrong with it; pointers begin at the job.
+        problem: ProblemView,
+    },
+}
+
+pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new().routes(routes!(submit))
+}
+
+/// Submit many jobs at once. Those that are accepted are stored when this answers. If none is, and a later try may
+/// succeed, the answer is that problem.
+#[utoipa::path(
+    post, path = "/api/sessions/{id}/jobs:batch", tag = "jobs", request_body = NewJobs,
+    params(("id" = String, Path, description = "the session")),
+    responses((status = 202, description = "one result for each job; those that were accepted are stored", body = BatchView))
+)]
+async fn submit(
+    State(app): State<Arc<App>>,
+    user: User,
+    ids: Ids,
+    Path(session): Path<SessionId>,
+    request: Request,
+) -> Result<Response, Problem> {
+    require_json(request.headers())?;
+    let session = app.sessions.get(&session, user.scope()).await?;
+    let body = read_body(request, MAX_BATCH_BODY).await?;
+    let NewJobs { jobs } = strict_json::parse(&body)?;
+    // all at once: the store takes as many as it can into one commit
+    let submitted = jobs.iter().zip(0..).map(async |(job, index)| {
+        let spec = strict_json::shape::<NewJob>(job.get().as_bytes())?.checked(&app.rules)?;
+        enqueue(&app, &user, session.id.clone(), spec, &ids, index).await
+    });
+    let outcomes = join_all(submitted).await;
+
+    let accepted = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+    if outcomes.iter().all(|outcome| outcome.as_ref().is_err_and(Problem::is_retryable)) {
+        let first = outcomes.into_iter().find_map(Result::err);
+        return Err(first.expect("there is at least one job, and all were refused"));
+    }
+    let results = outcomes.into_iter().map(BatchResult::of).collect();
+    Ok((StatusCode::ACCEPTED, axum::Json(BatchView { accepted, results })).into_response())
+}
+
+/// Stops at the first job too many: a list of a million nothings must not fill the memory.
+fn bounded<'de, D: Deserializer<'de>>(json: D) -> Result<Vec<Box<RawValue>>, D::Error> {
+    struct Jobs;
+    impl<'de> Visitor<'de> for Jobs {
+        type Value = Vec<Box<RawValue>>;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "1 to {MAX_JOBS} jobs")
+        }
+        fn visit_seq<A: SeqAccess<'de>>(self, mut json: A) -> Result<Self::Value, A::Error> {
+            let mut jobs = Vec::new();
+            while let Some(job) = json.next_element()? {
+                jobs.push(job);
+                if jobs.len() > MAX_JOBS {
+                    return Err(A::Error::custom(format_args!("more than {MAX_JOBS} jobs")));
+                }
+            }
+            if jobs.is_empty() { Err(A::Error::invalid_length(0, &self)) } else { Ok(jobs) }
+        }
+    }
+    json.deserialize_seq(Jobs)
+}
+
+impl BatchResult {
+    fn of(outcome: Result<JobView, Problem>) -> Self {
+        match outcome {
+            Ok(job) => {
+                let (job_id, position, eta_ms) = job.place();
+                Self::Accepted { status: StatusCode::ACCEPTED.as_u16(), job_id, position, eta_ms }
+            }
+            Err(problem) => {
+                Self::Refused { status: problem.slug().status().as_u16(), problem: problem.view() }
+            }
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! The ids of what a request makes: new ones, or those that were written down with its `Idempotency-Key`.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use jiff::Timestamp;
+use mgx_agent_runner::{JobId, SessionId};
+use mgx_apps::Intent;
+
+/// The ids of what a request makes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ids {
+    intent: Option<Arc<Intent>>,
+    resumed: bool,
+}
+
+impl Ids {
+    /// The ids of `intent`; `resumed`: an earlier request, perhaps of an earlier process, may have used them.
+    pub(crate) fn of(intent: Arc<Intent>, resumed: bool) -> Self {
+        Self { intent: Some(intent), resumed }
+    }
+
+    /// The id of job number `index` of the request.
+    pub(crate) fn job(&self, index: u16) -> JobId {
+        self.intent.as_ref().map_or_else(JobId::new, |intent| intent.job_id(index))
+    }
+
+    /// The id of the session, if it was written down.
+    pub(crate) fn session(&self) -> Option<SessionId> {
+        self.intent.as_ref().map(|intent| intent.session_id())
+    }
+
+    /// When the request came first, if this is not the first time: what was made since may be its own.
+    pub(crate) fn resumed(&self) -> Option<Timestamp> {
+        self.intent.as_ref().filter(|_| self.resumed).map(|intent| intent.at)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Ids {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(parts.extensions.get::<Self>().cloned().unwrap_or_default())
+    }
+}

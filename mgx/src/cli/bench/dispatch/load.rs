@@ -1,0 +1,218 @@
+//! Many clients of the server at once.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use futures_util::future::try_join_all;
+use hyper::StatusCode;
+use hyper::body::Bytes;
+use mgx_agent_runner::JobId;
+use mgx_runtimes::null::{HOLD, Invoked};
+use secrecy::SecretString;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::latency::Latency;
+use super::wire::Wire;
+
+/// Connections, each with a session of its own.
+const CLIENTS: u32 = 64;
+
+/// Jobs a second when latency is measured, and how many of them.
+const PACE: u32 = 1_000;
+const PACED: u32 = 10_000;
+
+/// Jobs in one batch.
+const BATCH: u32 = 500;
+
+/// The concurrency group that the full queue waits for.
+pub(super) const BACKLOG: &str = "backlog";
+
+/// How long everything that was submitted may take to end.
+const PATIENCE: Duration = Duration::from_mins(5);
+
+/// The clients.
+pub(super) struct Load {
+    clients: Vec<Client>,
+    invoked: Arc<Mutex<HashMap<JobId, std::time::Instant>>>,
+    _noting: AbortOnDropHandle<()>,
+}
+
+struct Client {
+    wire: Wire,
+    session: String,
+    jobs: String,
+}
+
+/// What is read of an answer that is a job.
+#[derive(Deserialize)]
+struct Submitted {
+    job_id: JobId,
+}
+
+impl Load {
+    /// Connects, and makes the sessions.
+    pub(super) async fn start(
+        address: SocketAddr,
+        token: SecretString,
+        mut invocations: mpsc::Receiver<Invoked>,
+    ) -> anyhow::Result<Self> {
+        let mut clients = Vec::new();
+        for number in 0..CLIENTS {
+            let mut wire = Wire::connect(address, &token).await?;
+            let session = format!("bench-{number}");
+            let body = json!({ "session_id": session, "framework": "nextjs" }).to_string();
+            wire.post::<Value>("/api/sessions", body.into(), StatusCode::CREATED).await?;
+            let (jobs, session) =
+                (format!("/api/sessions/{session}/jobs"), format!("/api/sessions/{session}"));
+            clients.push(Client { wire, session, jobs });
+        }
+        let invoked: Arc<Mutex<HashMap<_, _>>> = Arc::default();
+        let notes = invoked.clone();
+        let noting = tokio::spawn(async move {
+            let mut group = Vec::new();
+            while invocations.recv_many(&mut group, 1024).await > 0 {
+                let mut notes = notes.lock().unwrap_or_else(PoisonError::into_inner);
+                notes.extend(group.drain(..).map(|Invoked { job, at }| (job, at)));
+            }
+        });
+        Ok(Self { clients, invoked, _noting: AbortOnDropHandle::new(noting) })
+    }
+
+    /// Jobs a second from the first request to the last final state, with `count` jobs.
+    pub(super) async fn run(&mut self, count: u32) -> anyhow::Result<f64> {
+        let began = Instant::now();
+        self.submit(count).await?;
+        self.settle().await?;
+        let rate = f64::from(count) / began.elapsed().as_secs_f64();
+        self.forget();
+        Ok(rate)
+    }
+
+    /// Jobs a second that are accepted one by one, with `count` jobs.
+    pub(super) async fn submit(&mut self, count: u32) -> anyhow::Result<f64> {
+        let body = body(&json!({ "command": ["true"] }));
+        let began = Instant::now();
+        let submitting = self.clients.iter_mut().enumerate().map(|(number, client)| {
+            let body = body.clone();
+            async move {
+                for _ in share(count, number) {
+                    client.submit(body.clone()).await?;
+                }
+                anyhow::Ok(())
+            }
+        });
+        try_join_all(submitting).await?;
+        Ok(f64::from(count) / began.elapsed().as_secs_f64())
+    }
+
+    /// Jobs a second that are accepted in batches, with `count` jobs, which all wait for the same group.
+    pub(super) async fn submit_batches(&mut self, count: u32) -> anyhow::Result<f64> {
+        bail!("not yet: {count} {BATCH}")
+    }
+
+    /// From the moment a request is due to the moment its job's container is given the invocation, for jobs that
+    /// come at a steady pace, whether those before them have been answered or not.
+    pub(super) async fn latency(&mut self) -> anyhow::Result<Latency> {
+        self.forget();
+        let body = body(&json!({ "command": ["true"] }));
+        let begin = Instant::now() + Duration::from_millis(50);
+        let pacing = self.clients.iter_mut().enumerate().map(|(number, client)| {
+            let body = body.clone();
+            async move {
+                let mut sent = Vec::new();
+                for turn in share(PACED, number) {
+                    let due = begin + Duration::from_secs(1) * turn / PACE;
+                    // a timer that rings late is no fault of the server; a server that answers late is
+                    let late = Instant::now() > due;
+                    sleep_until(due).await;
+                    let at = if late { due } else { Instant::now() };
+                    sent.push((client.submit(body.clone()).await?, at));
+                }
+                anyhow::Ok(sent)
+            }
+        });
+        let sent = try_join_all(pacing).await?.concat();
+        let samples = timeout(PATIENCE, self.dispatched(&sent)).await.context("not all were dispatched")?;
+        Ok(Latency::of(&samples))
+    }
+
+    /// Waits until all of `sent` were invoked, and says how long each took.
+    async fn dispatched(&self, sent: &[(JobId, Instant)]) -> Vec<Duration> {
+        loop {
+            {
+                let notes = self.invoked.lock().unwrap_or_else(PoisonError::into_inner);
+                let took = |(job, at): &(JobId, Instant)| Some(notes.get(job)?.duration_since(at.into_std()));
+                if let Some(all) = sent.iter().map(took).collect() {
+                    return all;
+                }
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Takes `count` slots with jobs that do not end by themselves; in `group`, if there is one.
+    pub(super) async fn hold(&mut self, count: u64, group: Option<&str>) -> anyhow::Result<Vec<JobId>> {
+        self.forget();
+        let mut order = json!({ "command": [HOLD] });
+        if let Some(group) = group {
+            order["group"] = json!({ "key": group });
+        }
+        let body = body(&order);
+        let mut held = Vec::new();
+        for _ in 0..count {
+            held.push(self.clients[0].submit(body.clone()).await?);
+        }
+        let sent: Vec<_> = held.iter().map(|job| (*job, Instant::now())).collect();
+        timeout(PATIENCE, self.dispatched(&sent)).await.context("the slots were not taken")?;
+        Ok(held)
+    }
+
+    /// Ends the jobs that hold slots.
+    pub(super) async fn release(&mut self, held: Vec<JobId>) -> anyhow::Result<()> {
+        let wire = &mut self.clients[0].wire;
+        for job in held {
+            let path = format!("/api/jobs/{job}/cancel");
+            wire.post::<Value>(&path, Bytes::new(), StatusCode::ACCEPTED).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until every job of every session is in a final state, which is on the disk.
+    pub(super) async fn settle(&mut self) -> anyhow::Result<()> {
+        let end = Instant::now() + PATIENCE;
+        for client in &mut self.clients {
+            while client.wire.get::<Value>(&client.session).await?["is_running"] != json!(false) {
+                ensure!(Instant::now() < end, "the jobs of {} do not end", client.session);
+                sleep(Duration::from_millis(5)).await;
+            }
+        }
+        Ok(())
+    }
+
+    fn forget(&self) {
+        self.invoked.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+impl Client {
+    async fn submit(&mut self, body: Bytes) -> anyhow::Result<JobId> {
+        let Submitted { job_id } = self.wire.post(&self.jobs, body, StatusCode::ACCEPTED).await?;
+        Ok(job_id)
+    }
+}
+
+/// Which of `count` turns are those of client `number`.
+fn share(count: u32, number: usize) -> impl Iterator<Item = u32> {
+    (0..count).skip(number).step_by(CLIENTS as usize)
+}
+
+fn body(order: &Value) -> Bytes {
+    order.to_string().into()
+}

@@ -1,0 +1,72 @@
+//! What every store of intents promises.
+
+use jiff::{SignedDuration, Timestamp};
+use mgx_agent_runner::JobId;
+use mgx_apps::{Claim, Intent, IntentBounds, IntentKey, IntentStore};
+
+const PLENTY: IntentBounds = IntentBounds { count: u64::MAX, bytes: u64::MAX };
+
+/// Keeps every promise, or panics. The store holds no other intents.
+pub async fn run(store: &dyn IntentStore) {
+    an_intent_is_written_down_once(store).await;
+    an_expired_name_is_free_again(store).await;
+    the_oldest_are_forgotten(store).await;
+    no_more_is_kept_than_allowed(store).await;
+}
+
+async fn an_intent_is_written_down_once(store: &dyn IntentStore) {
+    let first = sample();
+    let again = Intent { key: first.key, ..sample() };
+    assert_eq!(store.claim(&first, first.at, PLENTY).await.unwrap(), Claim::New);
+    assert_eq!(store.claim(&again, first.at, PLENTY).await.unwrap(), Claim::Known(first.clone()));
+    assert!(store.answer(&first, b"done".to_vec()).await.unwrap());
+    let answered = Intent { answer: Some(b"done".to_vec()), ..first.clone() };
+    assert_eq!(store.claim(&again, first.at, PLENTY).await.unwrap(), Claim::Known(answered));
+}
+
+async fn an_expired_name_is_free_again(store: &dyn IntentStore) {
+    let old = sample();
+    assert_eq!(store.claim(&old, old.at, PLENTY).await.unwrap(), Claim::New);
+    let later = old.at + SignedDuration::from_millis(1);
+    let new = Intent { key: old.key, at: later, ..sample() };
+    assert_eq!(store.claim(&new, later, PLENTY).await.unwrap(), Claim::New);
+    assert!(!store.answer(&old, b"too late".to_vec()).await.unwrap(), "it is another one's name now");
+    assert_eq!(store.claim(&old, later, PLENTY).await.unwrap(), Claim::Known(new));
+}
+
+async fn the_oldest_are_forgotten(store: &dyn IntentStore) {
+    while store.forget_intents(Timestamp::MAX, 100).await.unwrap() > 0 {}
+    let start = sample().at;
+    let mut all = Vec::new();
+    for second in 0..4 {
+        let intent = Intent { at: start + SignedDuration::from_secs(second), ..sample() };
+        store.claim(&intent, Timestamp::MIN, PLENTY).await.unwrap();
+        all.push(intent);
+    }
+    assert_eq!(store.forget_intents(all[3].at, 2).await.unwrap(), 2);
+    assert_eq!(store.forget_intents(all[3].at, 2).await.unwrap(), 1, "the fourth is not old enough");
+    assert_eq!(store.claim(&all[3], Timestamp::MIN, PLENTY).await.unwrap(), Claim::Known(all[3].clone()));
+}
+
+async fn no_more_is_kept_than_allowed(store: &dyn IntentStore) {
+    while store.forget_intents(Timestamp::MAX, 100).await.unwrap() > 0 {}
+    let bounds = IntentBounds { count: 2, bytes: 10 };
+    let (first, second, third) = (sample(), sample(), sample());
+    for intent in [&first, &second] {
+        assert_eq!(store.claim(intent, Timestamp::MIN, bounds).await.unwrap(), Claim::New);
+    }
+    assert_eq!(store.claim(&third, Timestamp::MIN, bounds).await.unwrap(), Claim::Full);
+    assert_eq!(store.claim(&first, Timestamp::MIN, bounds).await.unwrap(), Claim::Known(first.clone()));
+    store.answer(&first, vec![0; 10]).await.unwrap();
+    let more = IntentBounds { count: 3, bytes: 10 };
+    assert_eq!(store.claim(&third, Timestamp::MIN, more).await.unwrap(), Claim::Full, "its bytes count too");
+    while store.forget_intents(Timestamp::MAX, 100).await.unwrap() > 0 {}
+    assert_eq!(store.claim(&third, Timestamp::MIN, bounds).await.unwrap(), Claim::New);
+}
+
+/// An intent with a name of its own.
+fn sample() -> Intent {
+    let id = JobId::new();
+    let key = IntentKey::of(&[id.0.as_bytes()]);
+    Intent { at: super::at("2026-01-02T03:04:05.678Z"), ..Intent::new(key, [7; 32]).unwrap() }
+}

@@ -1,0 +1,172 @@
+//! Red controls: the checker accepts a good history, and refuses it as soon as one promise is broken in it.
+
+use super::*;
+use crate::facts::Event;
+
+/// Three jobs in one session: two succeed, one is cancelled; the third answer got lost on its way.
+fn good() -> (Vec<Record>, Facts) {
+    let text = ToOwned::to_owned;
+    let sent = |number, asked| Record::Sent { number, session: text("s"), asked };
+    let accepted = |number, job| Record::Accepted { number, job: text(job) };
+    let seen = |job, state| Record::Seen { job: text(job), status: 200, state: text(state) };
+    let frame = |id, event, job| Record::Frame { session: text("s"), id, event: text(event), job: text(job) };
+    let history = vec![
+        sent(1, Asked::Succeed),
+        accepted(1, "a"),
+        sent(2, Asked::Cancel),
+        accepted(2, "b"),
+        Record::Killed { starting: false },
+        sent(3, Asked::Succeed),
+        Record::Unknown { number: 3 },
+        seen("a", "running"),
+        frame(1, "job_queued", "a"),
+        frame(2, "log", "a"),
+        seen("a", "succeeded"),
+    ];
+    let event = |seq, kind, job, state, said| Event {
+        seq,
+        kind: text(kind),
+        job: text(job),
+        state: text(state),
+        text: text(said),
+    };
+    let events = vec![
+        event(1, "job_queued", "a", "", ""),
+        event(2, "log", "a", "", "ran 1"),
+        event(3, "finish", "a", "succeeded", ""),
+        event(4, "finish", "b", "cancelled", ""),
+        event(5, "log", "c", "", "ran 3"),
+        event(6, "finish", "c", "succeeded", ""),
+    ];
+    let states = [("a", "succeeded"), ("b", "cancelled"), ("c", "succeeded")];
+    let facts = Facts {
+        jobs: states.map(|(job, state)| (text(job), text(state))).into(),
+        events: [(text("s"), events)].into(),
+        ran: [(text("s"), vec![1, 3])].into(),
+    };
+    (history, facts)
+}
+
+/// What is broken when `spoil` has changed the good history.
+fn broken(spoil: impl FnOnce(&mut Vec<Record>, &mut Facts)) -> Vec<Promise> {
+    let (mut history, mut facts) = good();
+    spoil(&mut history, &mut facts);
+    check(&history, &facts, 1.0).broken.into_keys().collect()
+}
+
+fn events(facts: &mut Facts) -> &mut Vec<Event> {
+    facts.events.get_mut("s").unwrap()
+}
+
+#[test]
+fn a_good_history_is_accepted() {
+    let (history, facts) = good();
+    insta::assert_snapshot!(check(&history, &facts, 1.0));
+}
+
+#[test]
+fn a_job_that_is_lost_is_found() {
+    assert!(broken(|_, facts| drop(facts.jobs.remove("a"))).contains(&Promise::NoneLost));
+    let forever_running = broken(|_, facts| drop(facts.jobs.insert("a".into(), "running".into())));
+    assert!(forever_running.contains(&Promise::NoneLost));
+    let seen = Record::Seen { job: "a".into(), status: 404, state: String::new() };
+    assert_eq!(broken(|history, _| history.push(seen)), [Promise::NoneLost], "even if it comes back");
+}
+
+#[test]
+fn a_job_that_ran_twice_is_found() {
+    assert_eq!(broken(|_, facts| facts.ran.get_mut("s").unwrap().push(1)), [Promise::RunOnce]);
+    let unknown_twice = broken(|_, facts| facts.ran.get_mut("s").unwrap().push(3));
+    assert_eq!(unknown_twice, [Promise::RunOnce], "with or without an answer");
+}
+
+#[test]
+fn a_job_that_succeeded_without_running_is_found() {
+    assert_eq!(
+        broken(|_, facts| facts.ran.get_mut("s").unwrap().retain(|number| *number != 1)),
+        [Promise::RunOnce]
+    );
+}
+
+#[test]
+fn a_command_that_nobody_asked_for_is_found() {
+    assert_eq!(broken(|_, facts| facts.ran.get_mut("s").unwrap().push(77)), [Promise::RunOnce]);
+    assert_eq!(broken(|_, facts| drop(facts.ran.insert("t".into(), vec![2]))), [Promise::RunOnce]);
+}
+
+#[test]
+fn a_gap_in_the_numbers_is_found() {
+    let gap = broken(|_, facts| events(facts).iter_mut().skip(3).for_each(|event| event.seq += 1));
+    assert_eq!(gap, [Promise::Dense]);
+    let twice = broken(|_, facts| events(facts)[4].seq = 4);
+    assert_eq!(twice, [Promise::Dense]);
+}
+
+#[test]
+fn a_second_finish_is_found() {
+    let again = |_: &mut Vec<Record>, facts: &mut Facts| {
+        let again = Event { seq: 7, ..events(facts)[2].clone() };
+        events(facts).push(again);
+    };
+    assert_eq!(broken(again), [Promise::OneEnd]);
+}
+
+#[test]
+fn a_missing_or_lying_finish_is_found() {
+    let missing = broken(|_, facts| "log".clone_into(&mut events(facts)[2].kind));
+    assert_eq!(missing, [Promise::OneEnd]);
+    let lying = broken(|_, facts| "failed".clone_into(&mut events(facts)[2].state));
+    assert_eq!(lying, [Promise::OneEnd]);
+}
+
+#[test]
+fn an_event_after_the_end_is_found() {
+    let late = broken(|_, facts| {
+        let late = Event { seq: 7, ..events(facts)[1].clone() };
+        events(facts).push(late);
+    });
+    assert_eq!(late, [Promise::OneEnd]);
+}
+
+#[test]
+fn an_end_that_changed_is_found() {
+    let seen = Record::Seen { job: "a".into(), status: 200, state: "failed".into() };
+    assert_eq!(broken(|history, _| history.push(seen)), [Promise::OneEnd]);
+}
+
+#[test]
+fn a_reader_that_missed_or_repeated_something_is_found() {
+    let frame =
+        |id, event: &str| Record::Frame { session: "s".into(), id, event: event.into(), job: "a".into() };
+    assert_eq!(broken(|history, _| history.push(frame(2, "log"))), [Promise::ReadOnce], "again");
+    assert_eq!(broken(|history, _| history.push(frame(4, "finish"))), [Promise::ReadOnce], "not the next");
+    assert_eq!(broken(|history, _| history.push(frame(3, "log"))), [Promise::ReadOnce], "not what is stored");
+    let refused = Record::ReaderRefused { session: "s".into(), error: "409".into() };
+    assert_eq!(broken(|history, _| history.push(refused)), [Promise::ReadOnce]);
+}
+
+#[test]
+fn a_job_out_of_nowhere_is_found() {
+    let invented = broken(|_, facts| {
+        facts.jobs.insert("d".into(), "succeeded".into());
+        let finish = Event { seq: 7, job: "d".into(), ..events(facts)[2].clone() };
+        events(facts).push(finish);
+    });
+    assert_eq!(invented, [Promise::NoneInvented]);
+    let shared = broken(|history, _| {
+        history[3] = Record::Accepted { number: 2, job: "a".into() };
+    });
+    assert!(shared.contains(&Promise::NoneInvented));
+}
+
+#[test]
+fn a_server_that_fails_everything_has_shown_nothing() {
+    let failing = broken(|history, facts| {
+        facts.jobs.insert("a".into(), "failed".into());
+        "failed".clone_into(&mut events(facts)[2].state);
+        history.pop();
+    });
+    assert_eq!(failing, [Promise::Right]);
+    let idle = check(&[], &Facts::default(), 0.5);
+    assert_eq!(idle.broken.into_keys().collect::<Vec<_>>(), [Promise::Right]);
+}

@@ -1,0 +1,147 @@
+//! Those who submit, cancel, look and listen. None of them knows of the others but through the history.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use mgx_tests::Client;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::asked::Asked;
+use crate::dice::Dice;
+use crate::history::{History, Record};
+
+/// How many accepted jobs are remembered to be looked at.
+const REMEMBERED: usize = 64;
+
+/// What all clients share.
+#[derive(Debug)]
+pub(crate) struct Clients {
+    pub(crate) client: Client,
+    pub(crate) history: History,
+    pub(crate) shell: &'static [&'static str],
+    pub(crate) sessions: Vec<String>,
+    pub(crate) seed: u64,
+    /// How many jobs are to be accepted so far: the nemesis raises it.
+    pub(crate) wanted: AtomicU64,
+    /// How many were.
+    pub(crate) accepted: AtomicU64,
+    /// Everybody goes home.
+    pub(crate) over: AtomicBool,
+    pub(crate) numbers: AtomicU64,
+    pub(crate) recent: Mutex<Vec<String>>,
+}
+
+impl Clients {
+    /// Whether as many jobs were accepted as are wanted so far.
+    pub(crate) fn are_satisfied(&self) -> bool {
+        self.accepted.load(Ordering::SeqCst) >= self.wanted.load(Ordering::SeqCst)
+    }
+
+    fn is_over(&self) -> bool {
+        self.over.load(Ordering::SeqCst)
+    }
+
+    /// Submits jobs, as many as are wanted.
+    pub(crate) async fn submit(self: Arc<Self>, who: u64) {
+        let mut dice = Dice::new(self.seed, who);
+        while !self.is_over() {
+            if self.are_satisfied() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            } else {
+                self.submit_one(&mut dice).await;
+            }
+        }
+    }
+
+    /// Submits one job, whatever is wanted.
+    pub(crate) async fn submit_one(self: &Arc<Self>, dice: &mut Dice) {
+        let number = self.numbers.fetch_add(1, Ordering::SeqCst);
+        let pick = usize::try_from(dice.throw(0..self.sessions.len() as u64)).unwrap_or_default();
+        let session = self.sessions[pick].clone();
+        let asked = Asked::throw(dice);
+        let body = asked.request(self.shell, number, dice);
+        self.history.add(&Record::Sent { number, session: session.clone(), asked });
+        let request = self.client.request(Method::POST, &format!("/api/sessions/{session}/jobs")).json(&body);
+        let record = match request.send().await {
+            Err(error) if error.is_connect() => Record::Refused { number, status: 0 },
+            Err(_) => Record::Unknown { number },
+            Ok(answer) if answer.status() == StatusCode::ACCEPTED => match answer.json::<Value>().await {
+                Ok(job) => {
+                    Record::Accepted { number, job: job["job_id"].as_str().unwrap_or_default().to_owned() }
+                }
+                Err(_) => Record::Unknown { number },
+            },
+            Ok(answer) => Record::Refused { number, status: answer.status().as_u16() },
+        };
+        self.history.add(&record);
+        match record {
+            Record::Accepted { job, .. } => {
+                self.accepted.fetch_add(1, Ordering::SeqCst);
+                if asked == Asked::Cancel {
+                    tokio::spawn(Arc::clone(self).cancel(job.clone(), dice.millis(0..1000)));
+                }
+                let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+                if recent.len() >= REMEMBERED {
+                    recent.remove(0);
+                }
+                recent.push(job);
+            }
+            _ => tokio::time::sleep(dice.millis(5..50)).await,
+        }
+    }
+
+    /// Cancels a job after a while, and asks again until there is an answer.
+    async fn cancel(self: Arc<Self>, job: String, after: Duration) {
+        tokio::time::sleep(after).await;
+        while self.client.post(&format!("/api/jobs/{job}/cancel"), &json!({})).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Looks at jobs that were accepted lately.
+    pub(crate) async fn look(self: Arc<Self>, who: u64) {
+        let mut dice = Dice::new(self.seed, who);
+        while !self.is_over() {
+            tokio::time::sleep(dice.millis(5..40)).await;
+            let job = {
+                let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+                let pick = usize::try_from(dice.throw(0..REMEMBERED as u64)).unwrap_or_default();
+                recent.get(pick % recent.len().max(1)).cloned()
+            };
+            let Some(job) = job else { continue };
+            if let Ok((status, found)) = self.client.get(&format!("/api/jobs/{job}")).await {
+                let state = found["state"].as_str().unwrap_or_default().to_owned();
+                self.history.add(&Record::Seen { job, status: status.as_u16(), state });
+            }
+        }
+    }
+
+    /// Reads the events of a session live, as a browser does.
+    pub(crate) async fn listen(self: Arc<Self>, session: String) {
+        let mut last = 0;
+        while !self.is_over() {
+            let history = self.history.clone();
+            let heard = self.client.follow(&session, last, |frame| {
+                let job = frame.data["job_id"].as_str().unwrap_or_default().to_owned();
+                history.add(&Record::Frame {
+                    session: session.clone(),
+                    id: frame.id,
+                    event: frame.event.clone(),
+                    job,
+                });
+                last = frame.id;
+                self.is_over()
+            });
+            if let Err(error) = heard.await
+                && error.to_string().starts_with("409")
+            {
+                self.history
+                    .add(&Record::ReaderRefused { session: session.clone(), error: error.to_string() });
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! What the server says of itself when all is over, by its public API and nothing else.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use mgx_tests::Client;
+use reqwest::{Method, StatusCode};
+use serde_json::Value;
+
+use crate::asked::RAN;
+use crate::history::Record;
+
+/// How long jobs may take to end once nobody disturbs them any more.
+const PATIENCE: Duration = Duration::from_mins(5);
+
+/// The states that a job leaves again.
+const UNFINISHED: [&str; 5] = ["queued", "admitted", "starting", "running", "stopping"];
+
+/// What the server says.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Facts {
+    /// The state of every job that it knows, by id.
+    pub(crate) jobs: BTreeMap<String, String>,
+    /// Every event of every session, in the order of the pages.
+    pub(crate) events: BTreeMap<String, Vec<Event>>,
+    /// What the commands wrote into each workspace.
+    pub(crate) ran: BTreeMap<String, Vec<u64>>,
+}
+
+/// An event.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Event {
+    pub(crate) seq: u64,
+    pub(crate) kind: String,
+    pub(crate) job: String,
+    /// The state that a `finish` tells.
+    pub(crate) state: String,
+    /// The text of a `log`.
+    pub(crate) text: String,
+}
+
+/// Waits until every job has ended, or ought to have, and asks for everything.
+pub(crate) async fn collect(client: &Client, history: &[Record]) -> Result<Facts> {
+    wait_until_all_have_ended(client).await?;
+    let mut facts = Facts { jobs: all_jobs(client).await?, ..Facts::default() };
+    for record in history {
+        if let Record::Accepted { job, .. } = record
+            && !facts.jobs.contains_key(job)
+        {
+            // not in the list: it may be known all the same
+            let (status, found) = client.get(&format!("/api/jobs/{job}")).await?;
+            if status == StatusCode::OK {
+                facts.jobs.insert(job.clone(), text(&found["state"]));
+            }
+        }
+    }
+    let sessions: BTreeSet<&String> = history
+        .iter()
+        .filter_map(|record| match record {
+            Record::Sent { session, .. } => Some(session),
+            _ => None,
+        })
+        .collect();
+    for session in sessions {
+        facts.events.insert(session.clone(), events(client, session).await?);
+        facts.ran.insert(session.clone(), ran(client, session).await?);
+    }
+    Ok(facts)
+}
+
+async fn wait_until_all_have_ended(client: &Client) -> Result<()> {
+    let end = Instant::now() + PATIENCE;
+    'again: while Instant::now() < end {
+        for state in UNFINISHED {
+            let (_, page) = client.get(&format!("/api/jobs?state={state}&limit=1")).await?;
+            if page["jobs"].as_array().is_none_or(|jobs| !jobs.is_empty()) {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue 'again;
+            }
+        }
+        return Ok(());
+    }
+    // those that have not ended are found, and counted as lost
+    Ok(())
+}
+
+async fn all_jobs(client: &Client) -> Result<BTreeMap<String, String>> {
+    let mut jobs = BTreeMap::new();
+    let mut path = "/api/jobs?limit=200".to_owned();
+    loop {
+        let (status, page) = client.get(&path).await?;
+        ensure!(status == StatusCode::OK, "{status} {page}");
+        for job in page["jobs"].as_array().context("a page without jobs")? {
+            jobs.insert(text(&job["job_id"]), text(&job["state"]));
+        }
+        let Some(next) = page["next"].as_str() else { return Ok(jobs) };
+        path = format!("/api/jobs?limit=200&cursor={next}");
+    }
+}
+
+async fn events(client: &Client, session: &str) -> Result<Vec<Event>> {
+    let mut events: Vec<Event> = Vec::new();
+    loop {
+        let after = events.last().map_or(0, |event| event.seq);
+        let path = format!("/api/sessions/{session}/events?after={after}&limit=1000");
+        let answer = client.request(Method::GET, &path).header("accept", "application/json").send().await?;
+        let page: Value = answer.error_for_status()?.json().await?;
+        let page = page["events"].as_array().context("a page without events")?;
+        if page.is_empty() {
+            return Ok(events);
+        }
+        events.extend(page.iter().map(|event| Event {
+            seq: event["seq"].as_u64().unwrap_or_default(),
+            kind: text(&event["event_type"]),
+            job: text(&event["job_id"]),
+            state: text(&event["data"]["state"]),
+            text: text(&event["data"]["text"]),
+        }));
+    }
+}
+
+async fn ran(client: &Client, session: &str) -> Result<Vec<u64>> {
+    let path = format!("/api/workspaces/{session}/files/{RAN}");
+    let answer = client.request(Method::GET, &path).send().await?;
+    if answer.status() == StatusCode::NOT_FOUND {
+        return Ok(Vec::new());
+    }
+    let text = answer.error_for_status()?.text().await?;
+    text.lines().map(|line| line.parse().with_context(|| format!("a line of {RAN}: {line:?}"))).collect()
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}

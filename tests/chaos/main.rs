@@ -1,0 +1,72 @@
+//! Chaos: clients that submit, a nemesis that kills the real server, and a checker that trusts neither.
+//!
+//! ```text
+//! chaos run --runtime process --cycles 300 --jobs 5000 --seed 1     the whole of it
+//! chaos check --history FILE --url URL --token FILE                 the checker alone: a process of its own
+//! ```
+
+mod asked;
+mod checker;
+mod clients;
+mod dice;
+mod facts;
+mod history;
+mod nemesis;
+mod run;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Parser;
+
+/// Kills a server again and again, and checks that it kept its promises.
+#[derive(Debug, Parser)]
+enum Chaos {
+    /// Submits jobs while the server is killed, and lets the checker judge.
+    Run(run::Args),
+    /// Judges a history by what the public API says now.
+    Check(Check),
+}
+
+/// What to judge.
+#[derive(Debug, clap::Args)]
+struct Check {
+    /// What the clients saw: one JSON object on each line.
+    #[arg(long)]
+    history: PathBuf,
+    /// The server.
+    #[arg(long)]
+    url: String,
+    /// The file of its token.
+    #[arg(long)]
+    token: PathBuf,
+    /// The least part of the accepted jobs that has to come out as asked.
+    #[arg(long, default_value_t = 0.99)]
+    min_right: f64,
+}
+
+fn main() -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    match Chaos::parse() {
+        Chaos::Run(args) => runtime.block_on(run::run(args)),
+        Chaos::Check(check) => runtime.block_on(judge(check)),
+    }
+}
+
+/// Collects the facts, and says what they are worth.
+async fn judge(check: Check) -> Result<()> {
+    let history = history::read(&check.history)?;
+    let token = std::fs::read_to_string(&check.token)?;
+    let client = mgx_tests::Client::new(&check.url, token.trim());
+    let facts = facts::collect(&client, &history).await?;
+    let report = checker::check(&history, &facts, check.min_right);
+    out(&report.to_string());
+    anyhow::ensure!(report.is_clean(), "the server broke its promises");
+    Ok(())
+}
+
+/// Prints what people read.
+#[expect(clippy::print_stdout, reason = "it is a program")]
+fn out(text: &str) {
+    println!("{text}");
+}
