@@ -1,29 +1,55 @@
 //! How long jobs take, for telling those who wait how long it will be.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// A moving average of run times; recent ones count most.
+/// Moving averages of run times, and of how far each was from the average; recent ones count most.
 #[derive(Debug, Default)]
-pub(crate) struct Pace(AtomicU64);
+pub(crate) struct Pace(Mutex<Option<Averages>>);
+
+#[derive(Clone, Copy, Debug)]
+struct Averages {
+    ms: f64,
+    error_ms: f64,
+}
+
+/// How long until a turn, and how far off that may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Estimate {
+    pub(crate) ms: u64,
+    pub(crate) error_ms: u64,
+}
+
+/// What one more run time counts.
+const WEIGHT: f64 = 0.125;
 
 impl Pace {
     /// One job held its slot for so long.
     pub(crate) fn observe(&self, took: Duration) {
-        let took = u64::try_from(took.as_millis()).unwrap_or(u64::MAX).max(1);
-        let average = match self.0.load(Ordering::Relaxed) {
-            0 => took,
-            average => (average.saturating_mul(7).saturating_add(took)) / 8,
-        };
-        // two jobs that end at once may overwrite each other: it is an estimate
-        self.0.store(average, Ordering::Relaxed);
+        let took = took.as_secs_f64() * 1000.0;
+        let mut averages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *averages = Some(match *averages {
+            None => Averages { ms: took, error_ms: took / 2.0 },
+            Some(Averages { ms, error_ms }) => Averages {
+                ms: ms + (took - ms) * WEIGHT,
+                error_ms: error_ms + ((took - ms).abs() - error_ms) * WEIGHT,
+            },
+        });
     }
 
-    /// Milliseconds until the turn of somebody with `ahead` before them, on `slots` slots that are all taken.
-    pub(crate) fn eta_ms(&self, ahead: usize, slots: usize) -> Option<u64> {
-        let average = self.0.load(Ordering::Relaxed);
-        let turns = u64::try_from(ahead).unwrap_or(u64::MAX).saturating_add(1);
-        (average > 0).then(|| average.saturating_mul(turns) / u64::try_from(slots.max(1)).unwrap_or(1))
+    /// Until the turn of somebody with `ahead` before them, on `slots` slots that are all taken.
+    pub(crate) fn estimate(&self, ahead: usize, slots: usize) -> Option<Estimate> {
+        let averages = (*self.0.lock().unwrap_or_else(PoisonError::into_inner))?;
+        #[expect(clippy::cast_precision_loss, reason = "it is an estimate")]
+        let turns = (ahead as f64 + 1.0) / slots.max(1) as f64;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a cast from f64 saturates"
+        )]
+        let whole = |ms: f64| ms.round() as u64;
+        // the errors of many turns cancel each other out in part
+        Some(Estimate { ms: whole(averages.ms * turns), error_ms: whole(averages.error_ms * turns.sqrt()) })
     }
 }
 
@@ -34,13 +60,15 @@ mod tests {
     #[test]
     fn the_estimate_follows_what_was_seen() {
         let pace = Pace::default();
-        assert_eq!(pace.eta_ms(0, 2), None);
+        assert_eq!(pace.estimate(0, 2), None);
         pace.observe(Duration::from_secs(10));
-        assert_eq!(pace.eta_ms(0, 2), Some(5_000));
-        assert_eq!(pace.eta_ms(3, 2), Some(20_000));
+        assert_eq!(pace.estimate(0, 2).unwrap().ms, 5_000);
+        assert_eq!(pace.estimate(3, 2).unwrap().ms, 20_000);
         for _ in 0..50 {
             pace.observe(Duration::from_secs(2));
         }
-        assert!((1_900..2_200).contains(&pace.eta_ms(1, 2).unwrap()));
+        let estimate = pace.estimate(1, 2).unwrap();
+        assert!((1_950..2_100).contains(&estimate.ms), "{estimate:?}");
+        assert!(estimate.error_ms < 500, "who is always right says so: {estimate:?}");
     }
 }

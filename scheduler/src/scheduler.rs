@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::core::Core;
 use crate::event::NewEvent;
+use crate::explain::{Explanation, explain};
 use crate::job::{Job, JobSpec, State};
 use crate::journal::{Entry, JobFilter, Journal, JournalError};
 use crate::lifecycle::Lifecycle;
@@ -169,7 +170,7 @@ impl Scheduler {
         let rivals = self.rivals(&submission)?;
         let limit = self.core.config.max_queued;
         let room = self.room.clone().try_acquire_owned().map_err(|_| {
-            let eta_ms = self.core.pace.eta_ms(0, self.core.config.caps.running).unwrap_or(1_000);
+            let eta_ms = self.eta_ms(0).unwrap_or(1_000);
             Rejection::QueueFull { limit, retry_after: Duration::from_millis(eta_ms) }
         })?;
         // in a task of its own, so that a caller who leaves cannot part the record of a job from its life
@@ -217,6 +218,19 @@ impl Scheduler {
         let Standing { ahead, binding } = self.core.slots.standing(id)?;
         let eta_ms = if binding.is_none() && ahead == 0 { Some(0) } else { self.eta_ms(ahead) };
         Some(Place { ahead, eta_ms })
+    }
+
+    /// Why a job is where it is.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn explain(&self, id: JobId) -> Result<Option<Explanation>, JournalError> {
+        let Some(job) = self.job(id).await? else { return Ok(None) };
+        let standing = self.core.slots.standing(id);
+        let ahead = standing.as_ref().map_or(0, |standing| standing.ahead);
+        let estimate = self.core.pace.estimate(ahead, self.core.config.caps.running);
+        let is_early = job.spec.terms.start_at.is_some_and(|at| at > self.core.clock.now());
+        Ok(Some(explain(&job, standing, estimate, is_early)))
     }
 
     /// Whether this attempt is under way: only then do its tokens count.
@@ -340,7 +354,7 @@ impl Scheduler {
     }
 
     fn eta_ms(&self, ahead: usize) -> Option<u64> {
-        self.core.pace.eta_ms(ahead, self.core.config.caps.running)
+        Some(self.core.pace.estimate(ahead, self.core.config.caps.running)?.ms)
     }
 }
 
