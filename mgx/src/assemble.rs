@@ -1,5 +1,6 @@
 //! The platform, put together: the only place that names concrete types.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use mgx_apps::workspaces::{Workspaces, WorkspacesConfig};
 use mgx_apps::{AttemptTokens, JobBlueprint, sessions::Sessions};
 use mgx_runtimes::{Docker, DockerConfig, Limits, Links, Null, Process, ProcessConfig, Runtime, Tunnel};
 use mgx_scheduler::clock::Clock;
-use mgx_scheduler::{Caps, Fairness, Scheduler};
+use mgx_scheduler::{Budget, Caps, Fairness, Scheduler};
 use mgx_store::Embedded;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -271,12 +272,39 @@ fn team(config: &Config) -> anyhow::Result<Team> {
 
 fn scheduler_config(config: &Config) -> mgx_scheduler::config::Config {
     mgx_scheduler::config::Config {
-        caps: Caps::of(config.scheduler.max_running.count()),
-        fairness: Fairness::default(),
+        caps: caps(config),
+        fairness: Fairness {
+            weights: BTreeMap::new(),
+            ageing: config.scheduler.ageing.duration(),
+            patience: config.scheduler.patience.duration(),
+        },
         max_queued: config.scheduler.max_queued.count(),
         grace: config.agent.grace.duration(),
         start_tries: config.scheduler.start_tries.small(),
         reap_every: config.scheduler.reap_every.duration(),
+    }
+}
+
+fn caps(config: &Config) -> Caps {
+    let quotas = &config.quotas;
+    Caps {
+        per_user: quotas.user_jobs.count(),
+        host: Budget {
+            memory_bytes: quotas.host_memory.bytes(),
+            cpu_quota: quotas.host_cpu_quota.get(),
+            pids: quotas.host_pids.get(),
+        },
+        user: Budget {
+            memory_bytes: quotas.user_memory.bytes(),
+            cpu_quota: quotas.user_cpu_quota.get(),
+            pids: quotas.user_pids.get(),
+        },
+        session: Budget {
+            memory_bytes: quotas.session_memory.bytes(),
+            cpu_quota: quotas.session_cpu_quota.get(),
+            pids: quotas.session_pids.get(),
+        },
+        ..Caps::of(config.scheduler.max_running.count())
     }
 }
 

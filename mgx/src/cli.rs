@@ -5,6 +5,7 @@ mod client;
 mod doctor;
 mod down;
 mod events;
+mod explain;
 mod feed;
 mod images;
 mod out;
@@ -32,6 +33,7 @@ Examples:
   mgx run \"Create a landing page for a bakery\"       let the agents work, and watch them
   mgx ps                                             what waits and what runs
   mgx events SESSION --follow                        watch a session again
+  mgx explain JOB                                    what a job waits for, and what would help
   mgx doctor                                         what is wrong with this machine, and the remedy
   mgx config --default > mgx.toml                    settings of one's own, from the defaults
 
@@ -67,6 +69,8 @@ enum Command {
     Ps(ps::Args),
     /// Show what happened in a session.
     Events(events::Args),
+    /// Say what a job waits for, who holds it, how long it will be, and what would help.
+    Explain(explain::Args),
     /// Show where a job's time went.
     Timeline(timeline::Args),
     /// End a job, whatever its state.
@@ -125,6 +129,7 @@ fn dispatch(cli: Cli) -> Outcome {
         | Command::Run(_)
         | Command::Ps(_)
         | Command::Events(_)
+        | Command::Explain(_)
         | Command::Timeline(_)
         | Command::Cancel(_)
         | Command::Doctor(_)
@@ -149,6 +154,7 @@ fn asynchronous(command: Command, server: &Server, loaded: &Loaded) -> Outcome {
             Command::Run(args) => Box::pin(run::run(&client()?, &args)).await,
             Command::Ps(args) => ps::run(&client()?, &args).await,
             Command::Events(args) => events::run(&client()?, &args).await,
+            Command::Explain(args) => explain::run(&client()?, &args).await,
             Command::Timeline(args) => timeline::run(&client()?, &args).await,
             Command::Cancel(args) => ps::cancel(&client()?, &args).await,
             Command::Doctor(args) => Box::pin(doctor::run(loaded, &args)).await,

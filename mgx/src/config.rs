@@ -45,6 +45,7 @@ pub struct Config {
     pub docker: Docker,
     pub agent: Agent,
     pub scheduler: Scheduler,
+    pub quotas: Quotas,
     pub workspaces: Workspaces,
     pub llm: Llm,
     pub agents: TeamConfig,
@@ -126,7 +127,30 @@ pub struct Scheduler {
     pub max_queued: Whole<1, 10_000_000>,
     pub start_tries: Whole<1, 10>,
     pub reap_every: Time<1000, 3_600_000>,
+    pub ageing: Time<1000, 86_400_000>,
+    pub patience: Time<1000, 86_400_000>,
 }
+
+/// `[quotas]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each key is documented once, in mgx.toml")]
+pub struct Quotas {
+    pub user_jobs: Whole<1, 10_000>,
+    pub host_memory: QuotaMemory,
+    pub host_cpu_quota: QuotaCpu,
+    pub host_pids: QuotaPids,
+    pub user_memory: QuotaMemory,
+    pub user_cpu_quota: QuotaCpu,
+    pub user_pids: QuotaPids,
+    pub session_memory: QuotaMemory,
+    pub session_cpu_quota: QuotaCpu,
+    pub session_pids: QuotaPids,
+}
+
+type QuotaMemory = Size<{ 64 << 20 }, { 1 << 50 }>;
+type QuotaCpu = Whole<1000, 10_000_000_000>;
+type QuotaPids = Whole<16, 1_000_000_000>;
 
 /// `[workspaces]`.
 #[derive(Debug, Clone, Deserialize)]

@@ -83,6 +83,11 @@ impl Client {
         self.found(self.request(Method::POST, &format!("/api/jobs/{id}/cancel"))).await
     }
 
+    /// What a job waits for; `None` if there is no such job.
+    pub(crate) async fn explain(&self, id: JobId) -> Result<Option<Value>, Failure> {
+        self.found(self.request(Method::GET, &format!("/api/jobs/{id}/explain"))).await
+    }
+
     /// Where the time of a job went; `None` if there is no such job.
     pub(crate) async fn timeline(&self, id: JobId) -> Result<Option<Value>, Failure> {
         self.found(self.request(Method::GET, &format!("/api/jobs/{id}/timeline"))).await
