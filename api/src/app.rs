@@ -26,7 +26,7 @@ use crate::idempotency::{self, Once};
 use crate::job_request::JobRules;
 use crate::problem::{Problem, Slug};
 use crate::streams::Streams;
-use crate::{accept, auth, batch, events, files, generate, health, jobs, openapi, sessions, timeline};
+use crate::{accept, auth, batch, events, explain, files, generate, health, jobs, openapi, sessions, timeline};
 
 /// What the routes are about.
 #[derive(Debug)]
@@ -76,6 +76,7 @@ fn described() -> (Router<Arc<App>>, OpenApi) {
         .merge(jobs::routes())
         .merge(batch::routes())
         .merge(timeline::routes())
+        .merge(explain::routes())
         .merge(generate::routes())
         .merge(files::json_routes())
         .merge(health::routes())

@@ -23,6 +23,7 @@ mod byte_range;
 mod event_id;
 mod event_view;
 mod events;
+mod explain;
 mod file_body;
 mod file_request;
 mod files;

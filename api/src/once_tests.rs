@@ -233,3 +233,23 @@ async fn a_timeline_begins_with_the_queue_and_ends_with_the_finish() {
     let (status, code, _) = door.get("/api/jobs/00000000-0000-7000-8000-000000000000/timeline").await;
     assert_eq!((status, &*code), (404, "not-found"));
 }
+
+#[tokio::test]
+async fn a_waiting_job_is_explained() {
+    let door = demo().await;
+    let (_, _, first) = door.post(JOBS, json!({ "prompt": "x" })).await;
+    let (_, _, second) = door.post(JOBS, json!({ "prompt": "x" })).await;
+    let path = |job: &Value| format!("/api/jobs/{}", job["job_id"].as_str().unwrap());
+    let mut bell = door.scheduler.log().bell(&"demo".parse().unwrap());
+    while door.get(&path(&first)).await.2["state"] == "queued" {
+        bell.changed().await.unwrap();
+    }
+    let (status, _, why) = door.get(&format!("{}/explain", path(&second))).await;
+    assert_eq!((status, &why["waits_for"], &why["position"]), (200, &json!("limit"), &json!(1)), "{why}");
+    assert_eq!(why["binding"]["holders"][0]["job_id"], first["job_id"], "{why}");
+    assert!(why["remedy"].as_str().unwrap().contains(first["job_id"].as_str().unwrap()), "{why}");
+    let (_, _, why) = door.get(&format!("{}/explain", path(&first))).await;
+    assert_eq!(why["waits_for"], "container", "{why}");
+    let (status, code, _) = door.get("/api/jobs/00000000-0000-7000-8000-000000000000/explain").await;
+    assert_eq!((status, &*code), (404, "not-found"));
+}

@@ -112,13 +112,23 @@ mod tests {
                 "job_id": "0193a5b0-0000-7000-8000-000000000001", "session_id": "demo", "user": "admin",
                 "state": "running", "deadline_at": "2026-11-22T10:30:00Z" }] },
         });
-        insta::assert_snapshot!(sentences(&explained), @"");
+        insta::assert_snapshot!(sentences(&explained), @r"
+        job 0193a5b0-0000-7000-8000-000000000002 is queued: it is next, but a limit is reached
+          position  1; its turn comes in about 4.2 s ± 900 ms
+          limit     running: 2 of 2 in use, this job asks for 1
+          held by   0193a5b0-0000-7000-8000-000000000001 of session demo, user admin, running, until 2026-11-22T10:30:00Z at the latest
+                    and 1 more
+          remedy    cancel 0193a5b0-0000-7000-8000-000000000001, or raise running above 2
+        ");
     }
 
     #[test]
     fn what_is_not_known_is_said() {
         let explained =
             json!({ "job_id": "x", "state": "queued", "waits_for": "turn", "position": 3, "eta_ms": null });
-        insta::assert_snapshot!(sentences(&explained), @"");
+        insta::assert_snapshot!(sentences(&explained), @r"
+        job x is queued: it waits for its turn: others go first
+          position  3; nobody can say when: no job has ended yet since the platform was started
+        ");
     }
 }
