@@ -6,13 +6,18 @@ use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::error::OpenError;
+use crate::known::Known;
 use crate::lock::Lock;
 use crate::readers::Readers;
 use crate::schema;
 use crate::writer::Writer;
+
+/// How many statements each connection keeps prepared: more than there are.
+const STATEMENTS: usize = 64;
 
 /// The durable store of one platform, as [`mgx_scheduler::Journal`] and [`mgx_apps::SessionStore`].
 ///
@@ -24,6 +29,7 @@ pub struct Embedded {
     instance: String,
     pub(crate) writer: Writer,
     pub(crate) readers: Readers,
+    pub(crate) known: Known,
 }
 
 impl Embedded {
@@ -46,7 +52,7 @@ impl Embedded {
             .query_row("SELECT value FROM meta WHERE name = 'instance'", [], |row| row.get(0))
             .map_err(sqlite)?;
         let writer = Writer::start(connection, lock).map_err(OpenError::io(path))?;
-        Ok(Self { instance, writer, readers: Readers::new(path.to_owned()) })
+        Ok(Self { instance, writer, readers: Readers::new(path.to_owned()), known: Known::default() })
     }
 
     /// A name for this platform: twelve of `a-z0-9`, made at random with the store and the same ever after. Containers
@@ -65,6 +71,7 @@ impl Embedded {
     /// Whoever calls afterwards finds the store unavailable.
     pub async fn close(&self) {
         self.readers.close();
+        self.known.clear();
         self.writer.close().await;
     }
 }
@@ -75,15 +82,23 @@ impl Embedded {
 /// fsync: what was not moved stays in the log, which is synced already, and is written again the next time.
 fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(Duration::from_secs(1))?;
+    stable_plans(connection)?;
     connection.execute_batch(
         "PRAGMA journal_mode = WAL;
          PRAGMA synchronous = FULL;
-         PRAGMA wal_autocheckpoint = 1000;
-         PRAGMA journal_size_limit = 16777216;
-         PRAGMA cache_size = -4096;
+         PRAGMA wal_autocheckpoint = 4000;
+         PRAGMA journal_size_limit = 33554432;
+         PRAGMA cache_size = -16384;
          PRAGMA cell_size_check = ON;
          PRAGMA trusted_schema = OFF;",
     )
+}
+
+/// Plans each statement once. Otherwise SQLite plans it again whenever a parameter has changed that a partial index may
+/// depend on, which here is every time and never makes a difference.
+pub(crate) fn stable_plans(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
 }
 
 fn make_directory(path: &Path) -> Result<(), OpenError> {

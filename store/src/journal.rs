@@ -1,5 +1,7 @@
 //! Jobs and events: the scheduler's journal on SQLite.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use mgx_agent_runner::{Attempt, JobId, SessionId};
 use mgx_scheduler::{Entry, Event, Head, Job, JobFilter, Journal, JournalError, NewEvent, State};
@@ -15,7 +17,12 @@ const PAGE: usize = 4 * 1024 * 1024;
 #[async_trait]
 impl Journal for Embedded {
     async fn write(&self, entry: Entry) -> Result<Vec<Event>, JournalError> {
-        self.writer.write(move |db| record(db, entry)).await?
+        let entry = Arc::new(entry);
+        let shared = entry.clone();
+        let numbers = self.writer.write(move |db| record(db, &shared)).await??;
+        // the change is gone, so this is the only one
+        let Entry { session, events, .. } = Arc::unwrap_or_clone(entry);
+        Ok(numbered(&session, events, numbers))
     }
 
     async fn job(&self, id: JobId) -> Result<Option<Job>, JournalError> {
@@ -86,18 +93,21 @@ const HEAD: &str = "SELECT (SELECT coalesce(max(seq), 0) FROM events WHERE sessi
 #[cfg(test)]
 pub(crate) const HOT: [&str; 6] = [JOB, UNFINISHED, STANDING, NEWEST, EVENTS, HEAD];
 
+/// The number of each event of an entry; `None` for one that was there already.
+type Numbers = Vec<Option<u64>>;
+
 /// One entry, whole or not at all: everything that could refuse it is looked at before anything is written.
-fn record(db: &Connection, entry: Entry) -> rusqlite::Result<Result<Vec<Event>, JournalError>> {
-    if is_fenced(db, &entry)? {
+fn record(db: &Connection, entry: &Entry) -> rusqlite::Result<Result<Numbers, JournalError>> {
+    if is_fenced(db, entry)? {
         return Ok(Err(JournalError::Fenced));
     }
     let Entry { session, job, events } = entry;
     if let Some(job) = job {
-        put_job(db, &job)?;
+        put_job(db, job)?;
     }
     let mut newest = db.prepare_cached(NEWEST)?.query_one([session.as_str()], |row| count(row, 0))?;
     let mut add = db.prepare_cached(ADD_EVENT)?;
-    let mut stored = Vec::with_capacity(events.len());
+    let mut numbers = Vec::with_capacity(events.len());
     for event in events {
         let NewEvent { at, job, attempt, source, kind, agent, data } = event;
         let seq = newest + 1;
@@ -110,15 +120,25 @@ fn record(db: &Connection, entry: Entry) -> rusqlite::Result<Result<Vec<Event>, 
             source.map(number).transpose()?,
             kind,
             agent,
-            to_json(&data)?,
+            to_json(data)?,
         ])?;
         // an event that is there already takes no number
-        if added == 1 {
-            newest = seq;
-            stored.push(Event { seq, at, session: session.clone(), job, attempt, kind, agent, data });
-        }
+        let is_new = added == 1;
+        numbers.push(is_new.then_some(seq));
+        newest += u64::from(is_new);
     }
-    Ok(Ok(stored))
+    Ok(Ok(numbers))
+}
+
+/// The events that were stored, with their numbers.
+fn numbered(session: &SessionId, events: Vec<NewEvent>, numbers: Numbers) -> Vec<Event> {
+    let stored = events.into_iter().zip(numbers).filter_map(|(event, seq)| Some((event, seq?)));
+    stored
+        .map(|(event, seq)| {
+            let NewEvent { at, job, attempt, source: _, kind, agent, data } = event;
+            Event { seq, at, session: session.clone(), job, attempt, kind, agent, data }
+        })
+        .collect()
 }
 
 /// Whether the writer of `entry` is out of date: a job it speaks of has ended, has moved on to a later attempt, or has

@@ -8,6 +8,7 @@ pub mod embedded;
 mod error;
 mod intents;
 mod journal;
+mod known;
 mod lock;
 mod readers;
 mod row;

@@ -8,6 +8,7 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use crate::embedded::stable_plans;
 use crate::error::Trouble;
 
 /// How many may read at once.
@@ -75,6 +76,7 @@ impl Pool {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(&self.path, flags)?;
         connection.busy_timeout(PATIENCE)?;
+        stable_plans(&connection)?;
         connection.execute_batch("PRAGMA cache_size = -1024; PRAGMA cell_size_check = ON;")?;
         Ok(connection)
     }

@@ -17,11 +17,18 @@ impl SessionStore for Embedded {
     }
 
     async fn session(&self, id: &SessionId) -> Result<Option<Session>, StoreError> {
+        let since = match self.known.find(id) {
+            Ok(session) => return Ok(Some(session)),
+            Err(since) => since,
+        };
         let id = id.clone();
-        Ok(self
-            .readers
-            .read(move |db| db.prepare_cached(ONE)?.query_one([id.as_str()], session).optional())
-            .await?)
+        let read =
+            move |db: &Connection| db.prepare_cached(ONE)?.query_one([id.as_str()], session).optional();
+        let found = self.readers.read(read).await?;
+        if let Some(session) = &found {
+            self.known.keep(session, since);
+        }
+        Ok(found)
     }
 
     async fn sessions(
@@ -41,13 +48,13 @@ impl SessionStore for Embedded {
     }
 
     async fn delete(&self, id: &SessionId) -> Result<bool, StoreError> {
-        let id = id.clone();
-        Ok(self.writer.write(move |db| delete(db, &id)).await?)
+        let changed = self.known.forget(id.clone());
+        Ok(self.writer.write(move |db| delete(db, changed.id())).await?)
     }
 
     async fn add_usage(&self, id: &SessionId, used: Usage) -> Result<Usage, StoreError> {
-        let id = id.clone();
-        Ok(self.writer.write(move |db| add_usage(db, &id, used)).await?)
+        let changed = self.known.forget(id.clone());
+        Ok(self.writer.write(move |db| add_usage(db, changed.id(), used)).await?)
     }
 }
 

@@ -19,10 +19,10 @@ use crate::error::Trouble;
 use crate::lock::Lock;
 
 /// How many changes may wait for their transaction.
-const QUEUE: usize = 1024;
+const QUEUE: usize = 4096;
 
 /// How many changes share one transaction.
-const GROUP: usize = 256;
+const GROUP: usize = 1024;
 
 /// How long a change waits for its transaction to begin.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -55,18 +55,19 @@ impl Writer {
     }
 
     /// Makes one change durably. `change` reads first and decides; a refusal is a value like any other, and a change
-    /// that refuses has written nothing.
+    /// that refuses has written nothing. It may be made more than once, each time as if for the first time, and is
+    /// dropped before its caller hears of it.
     ///
     /// A change that does not get its turn in time is taken back: nothing of it will happen. One that has begun is
     /// waited for, however long the disk takes: giving up then would leave open whether it happened.
     pub(crate) async fn write<T, F>(&self, change: F) -> Result<T, Trouble>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        F: FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
         let (reply, mut answer) = oneshot::channel();
         let taken = Arc::new(AtomicBool::new(false));
-        let work = Change { taken: Arc::clone(&taken), make: Some(change), result: None, reply };
+        let work = Change { taken: Arc::clone(&taken), make: change, result: None, reply };
         let patience = Instant::now() + PATIENCE;
         let queue = guard(&self.queue).clone().ok_or_else(gone)?;
         match timeout_at(patience, queue.send(Box::new(work))).await {
@@ -148,7 +149,16 @@ fn close(connection: Connection, broken: bool) {
 }
 
 /// All of `group` in one transaction. A change that fails by its own fault is undone and spares its neighbours.
+///
+/// That is rare, and a savepoint for each change costs as much as the change: so the group is tried without, and once
+/// more from the beginning if one has failed.
 fn commit(connection: &mut Connection, group: &mut [Box<dyn Work>]) -> Result<(), Trouble> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    match group.iter_mut().try_for_each(|work| work.apply(&transaction)) {
+        Ok(()) => return Ok(transaction.commit()?),
+        Err(error) if Trouble::is_of_the_disk(&error) => return Err(error.into()),
+        Err(_) => transaction.rollback()?,
+    }
     let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for work in group {
         let savepoint = transaction.savepoint()?;
@@ -190,19 +200,18 @@ trait Work: Send {
 struct Change<T, F> {
     /// Set by whichever comes first: the thread that begins it, or the caller that gives it up.
     taken: Arc<AtomicBool>,
-    make: Option<F>,
+    make: F,
     result: Option<Result<T, Trouble>>,
     reply: oneshot::Sender<Result<T, Trouble>>,
 }
 
-impl<T: Send, F: FnOnce(&Connection) -> rusqlite::Result<T> + Send> Work for Change<T, F> {
+impl<T: Send, F: FnMut(&Connection) -> rusqlite::Result<T> + Send> Work for Change<T, F> {
     fn take(&self) -> bool {
         !self.reply.is_closed() && !self.taken.swap(true, Ordering::AcqRel)
     }
 
     fn apply(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        let Some(make) = self.make.take() else { return Ok(()) };
-        match make(connection) {
+        match (self.make)(connection) {
             Ok(value) => {
                 self.result = Some(Ok(value));
                 Ok(())
@@ -215,9 +224,11 @@ impl<T: Send, F: FnOnce(&Connection) -> rusqlite::Result<T> + Send> Work for Cha
     }
 
     fn reply(self: Box<Self>, committed: Result<(), Trouble>) {
-        let result = self.result.unwrap_or_else(|| Err(gone()));
+        let Self { make, result, reply, .. } = *self;
+        drop(make);
+        let result = result.unwrap_or_else(|| Err(gone()));
         // the caller may have gone: its change is stored all the same
-        self.reply.send(committed.and(result)).ok();
+        reply.send(committed.and(result)).ok();
     }
 }
 
@@ -267,8 +278,9 @@ mod tests {
     async fn hold(writer: &Writer) -> std::sync::mpsc::Sender<()> {
         let (release, held) = std::sync::mpsc::channel::<()>();
         let (started, in_hand) = oneshot::channel();
+        let mut started = Some(started);
         let holding = writer.write(move |db| {
-            started.send(()).ok();
+            started.take().map(|started| started.send(()));
             held.recv().ok();
             say(db, "held")
         });
