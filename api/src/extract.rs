@@ -7,7 +7,8 @@ use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use bytes::BytesMut;
+use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 
 use crate::problem::{FieldError, Problem, Slug};
@@ -18,6 +19,10 @@ pub const MAX_BODY: usize = 1024 * 1024;
 
 /// How long a whole JSON body may take to arrive.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How much of a refused body is still read, in bytes, and for how long.
+const LINGER: usize = 8 * MAX_BODY;
+const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A JSON body of type `T`: complete, unambiguous, without unknown fields if `T` says so.
 #[derive(Debug)]
@@ -35,14 +40,45 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
 
 /// Reads a whole body of at most `max` bytes, within [`BODY_TIMEOUT`].
 pub(crate) async fn read_body(request: Request, max: usize) -> Result<Bytes, Problem> {
-    refuse_length(request.headers(), max)?;
-    let body: Limited<Body> = Limited::new(request.into_body(), max);
-    match tokio::time::timeout(BODY_TIMEOUT, body.collect()).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large(max)),
-        Ok(Err(_)) => Err(Problem::new(Slug::MalformedJson, "the body ended early")),
+    let refused = refuse_length(request.headers(), max);
+    let mut body = request.into_body();
+    if let Err(problem) = refused {
+        linger(&mut body).await;
+        return Err(problem);
+    }
+    match tokio::time::timeout(BODY_TIMEOUT, collect(&mut body, max)).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(problem)) => {
+            linger(&mut body).await;
+            Err(problem)
+        }
         Err(_) => Err(Problem::new(Slug::RequestTimeout, "the body did not arrive in time")),
     }
+}
+
+async fn collect(body: &mut Body, max: usize) -> Result<Bytes, Problem> {
+    let mut bytes = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Problem::new(Slug::MalformedJson, "the body ended early"))?;
+        let data = frame.into_data().unwrap_or_default();
+        if bytes.len() + data.len() > max {
+            return Err(too_large(max));
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Ok(bytes.freeze())
+}
+
+/// Reads on for a moment, so that a client which is still sending gets to see the refusal instead of a connection
+/// that is reset (RFC 9112 section 9.6).
+async fn linger(body: &mut Body) {
+    let reading = async {
+        let mut left = LINGER;
+        while let (Some(Ok(frame)), true) = (body.frame().await, left > 0) {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+        }
+    };
+    tokio::time::timeout(LINGER_TIMEOUT, reading).await.ok();
 }
 
 /// Refuses a body that says itself that it is too large, before a byte of it is read.

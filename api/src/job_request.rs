@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use mgx_agent_runner::protocol::WORKSPACE_DIR;
 use mgx_runtimes::Limits;
-use mgx_scheduler::{JobSpec, Kind, Terms};
+use mgx_scheduler::{JobSpec, Kind};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use crate::byte_size::ByteSize;
+use crate::job_terms::{NewGroup, NewRetry, NewTerms};
 use crate::problem::{FieldError, Problem, Slug};
 
 /// The longest prompt, in bytes: it travels as one environment variable.
@@ -69,6 +71,18 @@ pub(crate) struct NewJob {
     /// What its container may use.
     #[serde(default)]
     resources: Resources,
+    /// 0 to 9; of your own jobs the highest goes first. Waiting raises it.
+    #[schema(example = 5)]
+    priority: Option<u8>,
+    /// Jobs of a group run one at a time.
+    group: Option<NewGroup>,
+    /// It does not join the line before this (RFC 3339).
+    start_at: Option<Timestamp>,
+    /// Seconds it may wait for its turn before it expires; as long as it takes if absent.
+    queue_ttl_s: Option<u32>,
+    /// How often it is run again when its command has failed.
+    #[serde(default)]
+    retry: NewRetry,
 }
 
 /// What a job's container may use.
@@ -96,6 +110,11 @@ impl NewJob {
             workdir: None,
             timeout_s: None,
             resources: Resources::default(),
+            priority: None,
+            group: None,
+            start_at: None,
+            queue_ttl_s: None,
+            retry: NewRetry::default(),
         }
     }
 
@@ -121,11 +140,12 @@ impl NewJob {
         if !(1..=rules.max_timeout_s).contains(&timeout_s) {
             errors.push(FieldError::at("/timeout_s", format!("1 to {} seconds", rules.max_timeout_s)));
         }
+        let Self { kind, prompt, command, env, priority, group, start_at, queue_ttl_s, retry, .. } = self;
+        let terms = NewTerms { priority, group, start_at, queue_ttl_s, retry }.checked(&mut errors);
         if !errors.is_empty() {
             return Err(Problem::validation(errors));
         }
-        let Self { kind, prompt, command, env, .. } = self;
-        Ok(JobSpec { kind, prompt, command, env, workdir, limits, timeout_s, terms: Terms::default() })
+        Ok(JobSpec { kind, prompt, command, env, workdir, limits, timeout_s, terms })
     }
 }
 

@@ -30,6 +30,7 @@ mod files;
 mod follow;
 mod generate;
 mod ids;
+mod job_terms;
 mod job_view;
 mod jobs;
 mod openapi;

@@ -30,6 +30,8 @@ use crate::slots::Slot;
 use crate::terms::Terms;
 use crate::verdict::{self, Verdict};
 
+/// How long to wait at the most before an engine that was away is tried again.
+const ENGINE_PAUSE: Duration = Duration::from_secs(15);
 /// How many events are stored at a time.
 const BATCH: usize = 256;
 /// How long it may take to find out what a job runs in.
@@ -316,12 +318,11 @@ impl Lifecycle {
             Kind::ImageMissing => self.start_failed(Failure::ImageMissing, &error.to_string()).await,
             // fail closed: it waits for the engine, and goes nowhere else
             Kind::Unavailable | Kind::Deadline => {
-                self.again("runtime_unavailable", Duration::from_secs(1)).await
+                self.again("runtime_unavailable", pause(2, self.starts).min(ENGINE_PAUSE)).await
             }
             Kind::Conflict | Kind::NotReady | Kind::NotFound | Kind::NotInvoked | Kind::Refused => {
                 if self.starts < self.core.config.start_tries {
-                    self.again("start_failed", Duration::from_secs(4u64.pow(self.starts.saturating_sub(1))))
-                        .await
+                    self.again("start_failed", pause(4, self.starts)).await
                 } else {
                     self.start_failed(Failure::StartFailed, &error.to_string()).await
                 }
@@ -445,4 +446,9 @@ impl Lifecycle {
             | Outcome::Failed(Failure::FinishError | Failure::NonzeroExit | Failure::OomKilled) => error,
         }
     }
+}
+
+/// One second after the first try, and `factor` times as long after each further one.
+fn pause(factor: u64, tries: u32) -> Duration {
+    Duration::from_secs(factor.saturating_pow(tries.saturating_sub(1)))
 }

@@ -47,6 +47,30 @@ pub(super) fn check(config: &mut Config) -> Vec<(String, What)> {
             format!("{s}s")
         }),
     );
+    // a quota below the most that a job may ask for would let jobs in that can never run
+    let quotas = &config.quotas;
+    for (key, memory) in [
+        ("quotas.host_memory", quotas.host_memory),
+        ("quotas.user_memory", quotas.user_memory),
+        ("quotas.session_memory", quotas.session_memory),
+    ] {
+        report(key, at_least("agent.max_memory", agent.max_memory.bytes(), memory.bytes(), show_size));
+    }
+    for (key, quota) in [
+        ("quotas.host_cpu_quota", quotas.host_cpu_quota),
+        ("quotas.user_cpu_quota", quotas.user_cpu_quota),
+        ("quotas.session_cpu_quota", quotas.session_cpu_quota),
+    ] {
+        let needed = agent.max_cpu_quota.get();
+        report(key, at_least("agent.max_cpu_quota", needed, quota.get(), |n| n.to_string()));
+    }
+    for (key, pids) in [
+        ("quotas.host_pids", quotas.host_pids),
+        ("quotas.user_pids", quotas.user_pids),
+        ("quotas.session_pids", quotas.session_pids),
+    ] {
+        report(key, at_least("agent.pids", agent.pids.get(), pids.get(), |n| n.to_string()));
+    }
     report("agent.image", image(&agent.image));
     report("server.data_dir", directory(&config.server.data_dir));
     report("workspaces.root", directory(&config.workspaces.root));
