@@ -253,3 +253,16 @@ async fn a_waiting_job_is_explained() {
     let (status, code, _) = door.get("/api/jobs/00000000-0000-7000-8000-000000000000/explain").await;
     assert_eq!((status, &*code), (404, "not-found"));
 }
+
+#[tokio::test]
+async fn every_post_is_described_with_its_key() {
+    let (_, _, api) = door().await.get("/openapi.json").await;
+    let posts: Vec<_> =
+        api["paths"].as_object().unwrap().iter().filter(|(_, item)| item["post"].is_object()).collect();
+    assert!(posts.len() >= 5, "{posts:?}");
+    for (path, item) in posts {
+        let parameters = item["post"]["parameters"].as_array().unwrap();
+        let key = parameters.iter().find(|parameter| parameter["name"] == "Idempotency-Key");
+        assert_eq!(key.map(|key| &key["in"]), Some(&json!("header")), "{path}");
+    }
+}

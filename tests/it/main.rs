@@ -4,6 +4,7 @@ mod bad_input;
 mod containment;
 mod kill;
 mod provider;
+mod queue;
 mod session;
 mod sse;
 mod timeout;
