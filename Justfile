@@ -37,6 +37,16 @@ test *filter: runner
 sim seeds="10000":
     MGX_SIM_SEEDS={{ seeds }} cargo test --locked --release -p mgx-tests --test sim
 
+# Kills the real server again and again under load, and checks that it kept its promises; `just chaos docker 60 500`.
+chaos runtime="process" cycles="300" jobs="5000" seed="1": build
+    cargo build --locked --release -p mgx-tests --bin chaos
+    target/release/chaos run --runtime {{ runtime }} --cycles {{ cycles }} --jobs {{ jobs }} --seed {{ seed }}
+
+# What a job's state says, 20 times over; 30 containers taken up within 2 s of a restart; a deadline of 60 s kept.
+truth: build
+    MGX_BIN="$PWD/target/release/mgx" MGX_TRUTH_REPEATS=20 MGX_TRUTH_CONTAINERS=30 MGX_TRUTH_WITHIN_MS=2000 MGX_TRUTH_TIMEOUT_S=60 \
+        cargo test --locked -p mgx-tests --test it truth:: -- --test-threads 1
+
 # rustfmt and clippy; warnings are errors.
 lint:
     cargo fmt --all --check

@@ -1,0 +1,210 @@
+//! The state of a job tells the truth about it, on a real engine, whatever happened to it.
+//!
+//! `MGX_TRUTH_REPEATS` (1) repeats the table, `MGX_TRUTH_CONTAINERS` (10) says how many containers a restart has to
+//! take up within `MGX_TRUTH_WITHIN_MS` (5000: this may be a busy machine and a program that is not optimised), and
+//! `MGX_TRUTH_TIMEOUT_S` (6) how long the timed job may run. `just truth` asks for all that is promised.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use futures_util::future::try_join_all;
+use jiff::Timestamp;
+use mgx_tests::{Client, Engine, Server};
+use serde_json::{Value, json};
+
+use crate::session::busybox_with;
+
+/// What somebody does to a job whose command has said `up`.
+#[derive(Clone, Copy)]
+enum Deed {
+    /// Nothing.
+    Nothing,
+    /// Cancels it.
+    Cancel,
+    /// Kills its container, as an operator does, or the kernel when PID 1 takes too much memory.
+    Kill,
+    /// Removes its container.
+    Remove,
+}
+
+/// The table: what is asked, what is done to it.
+const CASES: [(&str, &str, Deed); 13] = [
+    ("ends well", "exit 0", Deed::Nothing),
+    ("exits with 3", "exit 3", Deed::Nothing),
+    ("a child runs out of memory, the command ends well", "tail /dev/zero >/dev/null; exit 0", Deed::Nothing),
+    ("the command runs out of memory", "exec tail /dev/zero", Deed::Nothing),
+    ("kills itself with SIGKILL", "kill -9 $$", Deed::Nothing),
+    ("ends by SIGTERM of its own", "kill -15 $$", Deed::Nothing),
+    ("exits with 137 as if it had been killed", "exit 137", Deed::Nothing),
+    ("the disk is full", "echo something >/dev/full", Deed::Nothing),
+    (
+        "fills /tmp, which is memory",
+        "exec dd if=/dev/zero of=/tmp/full bs=1M count=100000 2>/dev/null",
+        Deed::Nothing,
+    ),
+    ("takes too long", "sleep 600", Deed::Nothing),
+    ("is cancelled", "echo up; sleep 600", Deed::Cancel),
+    ("its container is killed", "echo up; sleep 600", Deed::Kill),
+    ("its container is removed", "echo up; sleep 600", Deed::Remove),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_state_of_a_job_tells_the_truth() -> Result<()> {
+    // nobody answers there, so that the agents have to say that they failed
+    let more = "agent.memory = \"64MiB\"\nagent.grace = \"1s\"\nscheduler.max_running = 6\nllm.retries = 0\n\
+                llm.base_url = \"http://127.0.0.1:9/v1\"\nllm.api_key = \"none\"";
+    let server = busybox_with(more).await?;
+    for repeat in 1..=number("MGX_TRUTH_REPEATS", 1) {
+        let client = server.client();
+        let commands = CASES.map(|(name, script, deed)| {
+            let job = json!({ "command": ["/bin/busybox", "sh", "-c", script],
+                "timeout_s": if name == "takes too long" { 2 } else { 60 } });
+            truth(&client, name, job, deed)
+        });
+        let mut lines = try_join_all(commands).await?;
+        let absent = json!({ "command": ["/bin/nothing"] });
+        lines.push(truth(&client, "its program is not there", absent, Deed::Nothing).await?);
+        let prompt = json!({ "prompt": "Write notes" });
+        lines.push(truth(&client, "its agents say that they failed", prompt, Deed::Nothing).await?);
+        lines.push(without_image().await?);
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(lines.join("\n"));
+        }
+        ensure!(lines.len() == CASES.len() + 3, "repeat {repeat}");
+    }
+    Ok(())
+}
+
+/// One line of the table: what became of a job.
+async fn truth(client: &Client, name: &str, job: Value, deed: Deed) -> Result<String> {
+    let session = client.session("nextjs").await?;
+    let id = client.submit(&session, &job).await?;
+    match deed {
+        Deed::Nothing => {}
+        Deed::Cancel | Deed::Kill | Deed::Remove => {
+            client.follow(&session, 0, |frame| frame.event == "log").await?;
+            match deed {
+                Deed::Cancel => drop(client.post(&format!("/api/jobs/{id}/cancel"), &json!({})).await?),
+                Deed::Kill => drop(Engine::docker(&["kill", &container(&session)?])?),
+                Deed::Remove => drop(Engine::docker(&["rm", "-f", &container(&session)?])?),
+                Deed::Nothing => {}
+            }
+        }
+    }
+    let frames = client.until_finish(&session).await?;
+    let finishes: Vec<_> = frames.iter().filter(|frame| frame.event == "finish").collect();
+    let job = client.job(&id).await?;
+    ensure!(finishes.len() == 1 && finishes[0].data["data"]["state"] == job["state"], "{finishes:?} {job}");
+    Ok(line(name, &job))
+}
+
+/// A platform that has neither the image nor a runner to build it from.
+async fn without_image() -> Result<String> {
+    let dir = tempfile::tempdir()?;
+    let program = dir.path().join("mgx");
+    std::fs::copy(mgx_tests::server::binary(), &program)?;
+    let server = Server::start_program(&program, "agent.image = \"mgx-there-is-none:test\"", &[]).await?;
+    let job = json!({ "command": ["/bin/busybox", "true"] });
+    truth(&server.client(), "its image is not there", job, Deed::Nothing).await
+}
+
+fn line(name: &str, job: &Value) -> String {
+    let text = |value: &Value| match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let killed = job["exit"]["oom_kills"].as_u64().unwrap_or_default() > 0;
+    format!(
+        "{name:<50} {:<10} {:<19} code {:<4} signal {:<3} out of memory: {}",
+        text(&job["state"]),
+        text(&job["reason"]),
+        text(&job["exit"]["code"]),
+        text(&job["exit"]["signal"]),
+        if killed { "yes" } else { "no" }
+    )
+}
+
+fn container(session: &str) -> Result<String> {
+    Engine::containers_of(session)?.into_iter().next().context("the container is there")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_takes_up_every_container_soon_and_ends_none() -> Result<()> {
+    let count = number("MGX_TRUTH_CONTAINERS", 10);
+    let mut server =
+        busybox_with(&format!("scheduler.max_running = {count}\nagent.memory = \"64MiB\"")).await?;
+    let client = server.client();
+    let job = json!({ "command": ["/bin/busybox", "sh", "-c", "echo up; sleep 600"] });
+    let mut sessions = Vec::new();
+    for _ in 0..count {
+        let session = client.session("nextjs").await?;
+        client.submit(&session, &job).await?;
+        sessions.push(session);
+    }
+    for session in &sessions {
+        client.follow(session, 0, |frame| frame.event == "log").await?;
+    }
+    let before = started(&sessions)?;
+
+    server.kill()?;
+    let begin = Timestamp::now();
+    server.up().await?;
+    let mut latest = Duration::ZERO;
+    for session in &sessions {
+        let frames = client.follow(session, 0, |frame| frame.event == "job_reattached").await?;
+        let at: Timestamp =
+            frames.last().and_then(|frame| frame.data["ts"].as_str()).context("a time")?.parse()?;
+        latest = latest.max(at.duration_since(begin).try_into()?);
+    }
+    let within = Duration::from_millis(number("MGX_TRUTH_WITHIN_MS", 5000));
+    assert!(latest <= within, "the last of {count} was taken up after {latest:?}");
+    assert_eq!(started(&sessions)?, before, "every container still runs, and none was started again");
+    let (_, running) = client.get("/api/jobs?state=running&limit=200").await?;
+    assert_eq!(running["jobs"].as_array().map(Vec::len), Some(sessions.len()));
+    Ok(())
+}
+
+/// When each session's only container was started; all of them run.
+fn started(sessions: &[String]) -> Result<Vec<(String, Value)>> {
+    let of = |session: &String| {
+        let name = container(session)?;
+        let state = Engine::inspect(&name)?["State"].clone();
+        ensure!(state["Running"] == true, "{name} does not run");
+        Ok((name, state["StartedAt"].clone()))
+    };
+    sessions.iter().map(of).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deadline_is_kept_to_a_quarter_of_a_second_across_a_restart() -> Result<()> {
+    let mut server = busybox_with("agent.grace = \"1s\"").await?;
+    let client = server.client();
+    let session = client.session("nextjs").await?;
+    let seconds = number("MGX_TRUTH_TIMEOUT_S", 6);
+    let job =
+        json!({ "command": ["/bin/busybox", "sh", "-c", "echo up; exec sleep 600"], "timeout_s": seconds });
+    let job = client.submit(&session, &job).await?;
+    client.follow(&session, 0, |frame| frame.event == "log").await?;
+    let half = Instant::now() + Duration::from_secs(seconds) / 2;
+    server.kill()?;
+    server.up().await?;
+    tokio::time::sleep_until(half.into()).await;
+    assert_eq!(client.job(&job).await?["state"], "running", "half of its time is left");
+    client.until_finish(&session).await?;
+
+    let job = client.job(&job).await?;
+    assert_eq!(job["state"], "timed_out", "{job}");
+    let at = |key: &str| job[key].as_str().context("a time")?.parse::<Timestamp>().context("a time");
+    let late = at("ended_at")?.duration_since(at("deadline_at")?).as_secs_f64();
+    assert!(late.abs() <= 0.25, "it ended {late} s after its deadline");
+    let ran = at("ended_at")?.duration_since(at("started_at")?).as_secs_f64();
+    #[expect(clippy::cast_precision_loss, reason = "seconds of a test")]
+    let off = ran - seconds as f64;
+    assert!(off.abs() <= 0.25, "it ran {ran} s of {seconds}");
+    Ok(())
+}
+
+fn number(variable: &str, default: u64) -> u64 {
+    std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
