@@ -1,6 +1,7 @@
 //! End to end: the real binary, a real engine, and the public API. One binary, for the linker's sake.
 
 mod bad_input;
+mod chaos;
 mod containment;
 mod kill;
 mod provider;
@@ -8,3 +9,4 @@ mod queue;
 mod session;
 mod sse;
 mod timeout;
+mod truth;
