@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use mgx_agent_runner::SlotId;
 use mgx_agent_runner::protocol::Invocation;
+use mgx_agent_runner::{Attempt, JobId, SlotId};
 use tokio::sync::mpsc;
 
 use crate::{ContainerSpec, EngineInfo, Listed, Placement, Run, Runtime, RuntimeError, RuntimeErrorKind};
@@ -53,7 +53,15 @@ pub struct Counts {
 }
 
 /// An invocation that a container has heard.
-pub type Invoked = (mgx_agent_runner::JobId, mgx_agent_runner::Attempt);
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invoked {
+    /// The job.
+    pub job: JobId,
+    /// The attempt.
+    pub attempt: Attempt,
+    /// The jobs whose commands ran at that moment, in other containers.
+    pub beside: Vec<JobId>,
+}
 
 /// The fake runtime: one process's view of a [`World`].
 #[derive(Clone, Debug)]
@@ -137,10 +145,12 @@ impl Runtime for Fake {
 
     async fn invoke(&self, slot: &SlotId, invocation: Invocation) -> Result<Run, RuntimeError> {
         let container = self.world.find(slot).ok_or_else(|| error(RuntimeErrorKind::NotFound, slot))?;
-        let heard = (invocation.job, invocation.attempt);
+        let beside: Vec<_> =
+            self.world.lock().containers.values().filter_map(|other| other.busy_with()).collect();
         if !container.invoke((self.world.0.scripts)(&invocation), &invocation) {
             return Err(error(RuntimeErrorKind::Conflict, slot));
         }
+        let heard = Invoked { job: invocation.job, attempt: invocation.attempt, beside };
         self.world.lock().counts.invoked.push(heard);
         Ok(attach(container))
     }

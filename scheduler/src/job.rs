@@ -214,6 +214,14 @@ impl State {
         }
     }
 
+    /// Whether its command was begun and may still run.
+    pub fn has_command(self) -> bool {
+        match self {
+            Self::Running | Self::Stopping(_) => true,
+            Self::Queued | Self::Admitted | Self::Starting | Self::Ended(_) => false,
+        }
+    }
+
     /// Whether nothing can change any more.
     pub fn has_ended(self) -> bool {
         self.outcome().is_some()

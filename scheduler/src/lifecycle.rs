@@ -50,6 +50,15 @@ pub(crate) struct Lifecycle {
     starts: u32,
 }
 
+/// How a life begins in this process.
+#[derive(Debug)]
+pub(crate) enum Begin {
+    /// It waits, with its place in the bounded queue, which it keeps for as long as it does.
+    Waiting(Option<OwnedSemaphorePermit>),
+    /// Its command runs already, and this is its slot.
+    Holding(Slot),
+}
+
 /// This life goes on elsewhere: in the next process of the platform, or in whoever has overtaken this writer.
 #[derive(Debug)]
 struct Handed;
@@ -86,19 +95,22 @@ impl Lifecycle {
         Self { core, user: job.user.as_str().into(), job, cancel, starts: 0 }
     }
 
-    /// Lives. `room` is the job's place in the bounded queue, held for as long as it waits.
-    pub(crate) async fn run(mut self, room: Option<OwnedSemaphorePermit>) {
+    /// Lives.
+    pub(crate) async fn run(mut self, begin: Begin) {
         // what waits is many and small, what runs is few and large
-        let handed = match self.job.state {
-            State::Queued => {
+        let handed = match (begin, self.job.state) {
+            (Begin::Holding(slot), _) => Box::pin(self.take_up(slot)).await,
+            (Begin::Waiting(room), State::Queued) => {
                 let pause =
                     self.job.spec.terms.start_at.map_or(Duration::ZERO, |at| self.core.clock.until(at));
                 let waited = self.wait(pause).await;
                 drop(room);
                 Box::pin(self.live(waited)).await
             }
-            State::Admitted | State::Starting | State::Running | State::Stopping(_) | State::Ended(_) => {
-                Box::pin(self.take_up()).await
+            // its container may be there or not, but no command ran in it
+            (Begin::Waiting(room), _) => {
+                drop(room);
+                Box::pin(self.start_again()).await
             }
         };
         if handed.is_ok() {

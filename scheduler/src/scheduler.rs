@@ -16,11 +16,12 @@ use crate::blueprint::Blueprint;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::core::Core;
+use crate::demand::Demand;
 use crate::event::NewEvent;
 use crate::explain::{Explanation, explain};
 use crate::job::{Job, JobSpec, State};
 use crate::journal::{Entry, JobFilter, Journal, JournalError};
-use crate::lifecycle::Lifecycle;
+use crate::lifecycle::{Begin, Lifecycle};
 use crate::live::LiveJobs;
 use crate::log::EventLog;
 use crate::pace::Pace;
@@ -151,9 +152,15 @@ impl Scheduler {
         if !unfinished.is_empty() {
             info!(waiting, under_way = unfinished.len() - waiting, "taking up what was left unfinished");
         }
-        for job in unfinished {
+        // what runs already takes its slots before anyone who waits is given one
+        let (runs, waits): (Vec<_>, Vec<_>) = unfinished.into_iter().partition(|job| job.state.has_command());
+        for job in runs {
+            let slot = scheduler.core.slots.occupy(Demand::of(&job, &job.user.as_str().into()));
+            scheduler.spawn(job, Begin::Holding(slot));
+        }
+        for job in waits {
             let room = scheduler.room.clone().try_acquire_owned().ok();
-            scheduler.spawn(job, room);
+            scheduler.spawn(job, Begin::Waiting(room));
         }
         scheduler.core.tasks.spawn(reaper::run(scheduler.core.clone()));
         Ok(scheduler)
@@ -343,14 +350,14 @@ impl Scheduler {
         if let Some(last) = events.last() {
             self.core.log.ring(&session, last.seq);
         }
-        self.spawn(job.clone(), Some(room));
+        self.spawn(job.clone(), Begin::Waiting(Some(room)));
         let place = self.place(id).unwrap_or(Place { ahead: 0, eta_ms: Some(0) });
         Ok(Accepted { job, place })
     }
 
-    fn spawn(&self, job: Job, room: Option<OwnedSemaphorePermit>) {
+    fn spawn(&self, job: Job, begin: Begin) {
         let cancel = self.core.live.enter(&job);
-        self.core.tasks.spawn(Lifecycle::new(self.core.clone(), job, cancel).run(room));
+        self.core.tasks.spawn(Lifecycle::new(self.core.clone(), job, cancel).run(begin));
     }
 
     fn eta_ms(&self, ahead: usize) -> Option<u64> {

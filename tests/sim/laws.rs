@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use mgx_agent_runner::JobId;
-use mgx_runtimes::fake::{Act, World};
+use mgx_runtimes::fake::{Act, Invoked, World};
 use mgx_scheduler::memory::MemoryJournal;
 use mgx_scheduler::{Event, Job, Load};
 
@@ -39,9 +39,10 @@ pub(crate) fn check(
             "{session}: numbers with gaps: {numbers:?}"
         );
     }
+    caps(scenario, world)?;
     let mut invoked: HashMap<JobId, u32> = HashMap::new();
-    for (job, _) in world.counts().invoked {
-        *invoked.entry(job).or_default() += 1;
+    for heard in world.counts().invoked {
+        *invoked.entry(heard.job).or_default() += 1;
     }
     for fate in &scenario.fates {
         let job = jobs.iter().find(|job| job.id == fate.id);
@@ -50,8 +51,27 @@ pub(crate) fn check(
         let log: Vec<_> = logs[&job.session].iter().filter(|event| event.job == job.id).collect();
         story(job, &log)?;
         let times = invoked.get(&job.id).copied().unwrap_or(0);
-        law!(times <= 1, "{}: invoked {times} times", job.id);
+        let most = 1 + fate.terms.retry.times;
+        law!(times <= most, "{}: invoked {times} times", job.id);
         destiny(fate, scenario.slack(), job, &log)?;
+    }
+    Ok(())
+}
+
+/// At no time does more run than may: in all, of one user, of one group.
+fn caps(scenario: &Scenario, world: &World) -> Result<(), String> {
+    let fates: HashMap<_, _> = scenario.fates.iter().map(|fate| (fate.id, fate)).collect();
+    let group = |fate: &Fate| fate.terms.group.as_ref().map(|group| (fate.user.clone(), group.key.clone()));
+    for Invoked { job, beside, .. } in world.counts().invoked {
+        let fate = fates[&job];
+        let others: Vec<_> = beside.iter().map(|other| fates[other]).collect();
+        let all = 1 + others.len();
+        law!(all <= scenario.config.caps.running, "{all} jobs run at a time");
+        let user = 1 + others.iter().filter(|other| other.user == fate.user).count();
+        law!(user <= scenario.config.caps.per_user, "{user} jobs of {} run at a time", fate.user);
+        let rivals =
+            others.iter().filter(|other| group(fate).is_some() && group(other) == group(fate)).count();
+        law!(rivals == 0, "{job}: beside {rivals} others of its group");
     }
     Ok(())
 }
@@ -101,7 +121,9 @@ fn destiny(fate: &Fate, slack: Duration, job: &Job, log: &[&Event]) -> Result<()
         Act::Exit { .. } | Act::Die(_) => None,
     });
     let said: Vec<_> = said.collect();
-    law!(said.starts_with(&words), "{}: heard {words:?} of {said:?}", job.id);
+    let again = said.iter().cycle().take(said.len() * job.runs.max(1) as usize).copied();
+    let in_order = job.runs > 1 || said.starts_with(&words);
+    law!(in_order && words.len() <= again.count(), "{}: heard {words:?} of {said:?}", job.id);
     if let Some(end) = fate.destiny(slack) {
         law!(job.state.name() == end, "{}: {} instead of {end}", job.id, job.state.name());
         law!(end != "succeeded" || words == said, "{}: heard only {words:?} of {said:?}", job.id);

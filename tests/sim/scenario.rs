@@ -6,13 +6,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use mgx_agent_runner::protocol::{Claim, Team};
 use mgx_agent_runner::{Attempt, JobId, SessionId};
 use mgx_runtimes::fake::{Act, Birth, OnStop, Script, World};
 use mgx_runtimes::{ContainerSpec, Limits, Network, RuntimeErrorKind};
 use mgx_scheduler::memory::MemoryJournal;
-use mgx_scheduler::{Blueprint, Caps, Fairness, Terms, Clock, Config, Job, JobSpec, Kind, Plan, Scheduler, Submission};
+use mgx_scheduler::{
+    Blueprint, Caps, Clock, Config, Fairness, Group, Job, JobSpec, Kind, Plan, Retry, Scheduler, Strategy,
+    Submission, Terms,
+};
 use serde_json::Map;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use uuid::Uuid;
@@ -94,6 +97,7 @@ impl Tally {
             "start_failed",
             "runtime_lost",
             "refused",
+            "expired",
         ];
         outcomes.iter().all(|outcome| self.outcomes.contains_key(*outcome))
             && self.crashes > 0
@@ -106,7 +110,10 @@ impl Scenario {
     pub(crate) fn of(seed: u64, guard: Guard) -> Self {
         let mut rng = Rng::of(seed, 0);
         let config = Config {
-            caps: Caps::of(1 + rng.below(4) as usize),
+            caps: Caps {
+                per_user: if rng.chance(30) { 1 + rng.below(2) as usize } else { usize::MAX },
+                ..Caps::of(1 + rng.below(4) as usize)
+            },
             fairness: Fairness::default(),
             max_queued: 2 + rng.below(20) as usize,
             grace: Duration::from_secs(rng.below(5).into()),
@@ -268,7 +275,12 @@ impl Fate {
 
     /// How it ends if nobody interferes, or `None` if that depends on more than its script.
     pub(crate) fn destiny(&self, slack: Duration) -> Option<&'static str> {
-        let undisturbed = self.cancelled.is_none() && matches!(self.births[..], [Birth::Ready(_)]);
+        let Terms { group, queue_ttl_s, retry, .. } = &self.terms;
+        let undisturbed = self.cancelled.is_none()
+            && matches!(self.births[..], [Birth::Ready(_)])
+            && group.is_none()
+            && queue_ttl_s.is_none()
+            && retry.times == 0;
         let time: Duration = self.script.acts.iter().map(|(pause, _)| *pause).sum();
         let in_time = time + slack < Duration::from_secs(self.timeout_s.into());
         let (_, last) = self.script.acts.last()?;
@@ -291,7 +303,23 @@ impl Fate {
 }
 
 fn terms(rng: &mut Rng) -> Terms {
-    Terms { priority: u8::try_from(rng.below(10)).expect("a digit"), ..Terms::default() }
+    let strategies = [Strategy::Queue, Strategy::CancelInProgress, Strategy::CancelNewest];
+    let group = |rng: &mut Rng| Group {
+        key: format!("group-{}", rng.below(2)),
+        strategy: strategies[rng.below(3) as usize],
+    };
+    let start_at = |rng: &mut Rng| Timestamp::UNIX_EPOCH + SignedDuration::from_secs(rng.below(120).into());
+    Terms {
+        priority: u8::try_from(rng.below(10)).expect("a digit"),
+        group: rng.chance(25).then(|| group(rng)),
+        start_at: rng.chance(10).then(|| start_at(rng)),
+        queue_ttl_s: rng.chance(15).then(|| 1 + rng.below(60)),
+        retry: if rng.chance(20) {
+            Retry { times: 1 + rng.below(3), backoff_s: rng.below(5) }
+        } else {
+            Retry::default()
+        },
+    }
 }
 
 fn script(rng: &mut Rng) -> Script {
@@ -377,7 +405,7 @@ async fn current(now: &Mutex<Option<(Scheduler, Supply)>>) -> (Scheduler, Supply
 
 /// The wall clock: it goes on while the platform is down.
 fn wall(begin: Instant) -> Timestamp {
-    Timestamp::UNIX_EPOCH + jiff::SignedDuration::try_from(begin.elapsed()).expect("a short time")
+    Timestamp::UNIX_EPOCH + SignedDuration::try_from(begin.elapsed()).expect("a short time")
 }
 
 /// Every job in the same box.

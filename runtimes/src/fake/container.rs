@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use mgx_agent_runner::JobId;
 use mgx_agent_runner::protocol::{AgentEvent, Exit, ExitCause, Invocation};
 use serde_json::{Map, Value};
 use tokio::sync::{mpsc, watch};
@@ -23,7 +24,7 @@ pub(super) struct Container {
 
 #[derive(Debug)]
 struct State {
-    invoked: bool,
+    invoked: Option<JobId>,
     /// Said and not acknowledged.
     spool: Vec<AgentEvent>,
     said: u64,
@@ -38,7 +39,7 @@ struct State {
 impl Default for Container {
     fn default() -> Self {
         let state = State {
-            invoked: false,
+            invoked: None,
             spool: Vec::new(),
             said: 0,
             ended: None,
@@ -53,7 +54,7 @@ impl Default for Container {
 impl Container {
     /// Starts the script. False: it has one already.
     pub(super) fn invoke(self: &Arc<Self>, script: Script, invocation: &Invocation) -> bool {
-        if std::mem::replace(&mut self.lock().invoked, true) {
+        if self.lock().invoked.replace(invocation.job).is_some() {
             return false;
         }
         let deadline = Instant::now() + Duration::from_millis(invocation.timeout_ms);
@@ -63,7 +64,13 @@ impl Container {
     }
 
     pub(super) fn is_invoked(&self) -> bool {
-        self.lock().invoked
+        self.lock().invoked.is_some()
+    }
+
+    /// The job whose command runs in it.
+    pub(super) fn busy_with(&self) -> Option<JobId> {
+        let state = self.lock();
+        state.invoked.filter(|_| state.ended.is_none())
     }
 
     pub(super) fn is_running(&self) -> bool {

@@ -10,41 +10,34 @@ use tracing::warn;
 use super::{Handed, Lifecycle, Next, Seat};
 use crate::core::Backoff;
 use crate::job::{Failure, Outcome, State};
+use crate::slots::Slot;
+use crate::verdict::Verdict;
 
 impl Lifecycle {
-    /// What an earlier process of the platform left unfinished.
-    pub(super) async fn take_up(&mut self) -> Result<(), Handed> {
-        match self.job.state {
-            State::Ended(_) | State::Queued => Ok(()),
-            // its container may be there or not, but no command ran in it
-            State::Admitted | State::Starting => self.start_again().await,
-            State::Running | State::Stopping(_) => {
-                let seat = Seat {
-                    slot: self.core.slots.occupy(self.demand()),
-                    claim: self.claim(),
-                    since: Instant::now(),
-                };
-                self.core.live.set_running(self.job.id, Some(self.job.attempt));
-                match self.reattach(&seat).await? {
-                    Ok(run) => {
-                        let event = self.event("job_reattached", Map::new());
-                        self.write(None, vec![event]).await?;
-                        match self.follow(seat, run).await? {
-                            Next::Over => Ok(()),
-                            Next::Again(pause) => self.go_on(pause).await,
-                        }
-                    }
-                    Err(error) if error.kind() == RuntimeErrorKind::NotInvoked => {
-                        drop(seat.slot);
-                        self.remove_later(seat.claim);
-                        self.start_again().await
-                    }
-                    Err(error) => {
-                        self.leave(seat).await?;
-                        self.end(Outcome::Failed(Failure::RuntimeLost), None, Some(error.to_string())).await
-                    }
-                }
+    /// Takes up what an earlier process of the platform began to run.
+    pub(super) async fn take_up(&mut self, slot: Slot) -> Result<(), Handed> {
+        let seat = Seat { slot, claim: self.claim(), since: Instant::now() };
+        self.core.live.set_running(self.job.id, Some(self.job.attempt));
+        let next = match self.reattach(&seat).await? {
+            Ok(run) => {
+                let event = self.event("job_reattached", Map::new());
+                self.write(None, vec![event]).await?;
+                self.follow(seat, run).await?
             }
+            Err(error) if error.kind() == RuntimeErrorKind::NotInvoked => {
+                drop(seat.slot);
+                self.remove_later(seat.claim);
+                return self.start_again().await;
+            }
+            Err(error) => {
+                self.leave(seat).await?;
+                let outcome = Outcome::Failed(Failure::RuntimeLost);
+                self.conclude(Verdict { outcome, exit: None, error: Some(error.to_string()) }).await?
+            }
+        };
+        match next {
+            Next::Over => Ok(()),
+            Next::Again(pause) => self.go_on(pause).await,
         }
     }
 
@@ -68,7 +61,7 @@ impl Lifecycle {
     }
 
     /// A start that was never acknowledged: the next attempt, with a container of its own.
-    async fn start_again(&mut self) -> Result<(), Handed> {
+    pub(super) async fn start_again(&mut self) -> Result<(), Handed> {
         if matches!(self.job.state, State::Stopping(_)) {
             return self.end(Outcome::Cancelled, None, None).await;
         }
