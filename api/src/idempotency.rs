@@ -92,7 +92,7 @@ impl Once {
                 Ok(count) if count == limit => continue,
                 Ok(_) => {}
                 Err(error) => {
-                    warn!(%error, "expired idempotency keys cannot be forgotten; trying again later")
+                    warn!(%error, "expired idempotency keys cannot be forgotten; trying again later");
                 }
             }
             tokio::select! {

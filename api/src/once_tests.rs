@@ -37,6 +37,23 @@ impl IntentStore for Forgetful {
     }
 }
 
+/// A store that remembers as much as it may.
+#[derive(Debug)]
+struct Full;
+
+#[async_trait]
+impl IntentStore for Full {
+    async fn claim(&self, _: &Intent, _: Timestamp, _: IntentBounds) -> Result<Claim, StoreError> {
+        Ok(Claim::Full)
+    }
+    async fn answer(&self, _: &Intent, _: Vec<u8>) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+    async fn forget_intents(&self, _: Timestamp, _: usize) -> Result<usize, StoreError> {
+        Ok(0)
+    }
+}
+
 impl Door {
     async fn keyed(&self, path: &str, key: &str, body: &Value) -> Response<Body> {
         let request = ask("POST", path).header("content-type", "application/json");
@@ -130,6 +147,20 @@ async fn a_request_whose_answer_was_lost_finds_what_it_made() {
     assert_eq!(
         (door.jobs().await, door.get("/api/sessions").await.2["sessions"].as_array().unwrap().len()),
         (3, 1)
+    );
+}
+
+#[tokio::test]
+async fn a_key_that_cannot_be_remembered_does_nothing() {
+    let door = door_over(false, 8, |_| Arc::new(Full)).await;
+    let refused = door.keyed("/api/sessions", "key", &json!({ "session_id": "demo" })).await;
+    assert_eq!((refused.status().as_u16(), refused.headers()["retry-after"].to_str().unwrap()), (429, "600"));
+    assert_eq!(json(refused).await["code"], "too-many-keys");
+    assert_eq!(door.get("/api/sessions/demo").await.0, 404);
+    assert_eq!(
+        door.post("/api/sessions", json!({ "session_id": "demo" })).await.0,
+        201,
+        "without one it goes on"
     );
 }
 

@@ -11,6 +11,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use uuid::Builder;
 
 use crate::session::StoreError;
+use crate::staged::hex;
 
 /// What names an intent: a hash, so that every key is of one size and none can be read in the store.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -113,8 +114,7 @@ impl Intent {
     /// The id of the session that it makes, if it may choose one: always the same one.
     pub fn session_id(&self) -> SessionId {
         let digest = hash(&[b"session", &self.seed]);
-        let digits: String = digest[..6].iter().map(|byte| format!("{byte:02x}")).collect();
-        digits.parse().expect("hexadecimal digits are a session id")
+        hex(&digest[..6]).parse().expect("hexadecimal digits are a session id")
     }
 }
 

@@ -28,8 +28,13 @@ pub(crate) fn random_hex<const N: usize>() -> Result<String, FileError> {
     let mut bytes = [0; N];
     let random = SystemRandom::new().fill(&mut bytes);
     random.map_err(|_| FileError::Io(std::io::Error::other("the kernel gives no randomness")))?;
+    Ok(hex(&bytes))
+}
+
+/// `bytes` in hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
     let digit = |half: u8| char::from_digit(half.into(), 16).unwrap_or('0');
-    Ok(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect())
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 /// A new empty file in `dir` for this process alone.

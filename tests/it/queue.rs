@@ -206,9 +206,17 @@ async fn a_timeline_shows_where_the_time_went() -> Result<()> {
     let server = busybox_with("").await?;
     let client = server.client();
     let session = client.session("nextjs").await?;
+    // a long story before it, through which nobody should have to read
+    let noise = "i=0; while [ $i -lt 3000 ]; do i=$((i+1)); echo line $i; done";
+    let noise = client.submit(&session, &json!({ "command": ["/bin/busybox", "sh", "-c", noise] })).await?;
+    client.until_finish(&session).await?;
     let script = json!({ "command": ["/bin/busybox", "sh", "-c", "echo one; sleep 1; echo two"] });
     let job = client.submit(&session, &script).await?;
-    client.until_finish(&session).await?;
+    client
+        .follow(&session, 3000, |frame| frame.event == "finish" && frame.data["job_id"] == json!(job))
+        .await?;
+    let (_, before) = client.get(&format!("/api/jobs/{noise}/timeline")).await?;
+    assert_eq!(before["attempts"][0]["stages"].as_array().map(Vec::len), Some(7), "{before}");
     let (status, timeline) = client.get(&format!("/api/jobs/{job}/timeline")).await?;
     assert_eq!(status, 200, "{timeline}");
     let stages = timeline["attempts"][0]["stages"].as_array().context("no stages")?;
