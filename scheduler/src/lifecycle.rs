@@ -4,6 +4,7 @@
 //! anything follows from it: the attempt before its container, the run before its invocation, the end before its
 //! announcement. What an earlier process of the platform began is taken up in `recovery.rs`.
 
+mod record;
 mod recovery;
 
 use std::sync::Arc;
@@ -11,9 +12,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use mgx_agent_runner::protocol::{Invocation, WORKSPACE_DIR};
-use mgx_agent_runner::{Attempt, SlotId};
+use mgx_agent_runner::SlotId;
 use mgx_runtimes::{Command, Ended, Output, Placement, Run, RuntimeError, RuntimeErrorKind};
-use serde_json::{Map, Value, json};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -22,9 +22,7 @@ use tracing::{info, warn};
 use crate::blueprint::Plan;
 use crate::core::Core;
 use crate::demand::Demand;
-use crate::event::NewEvent;
 use crate::job::{ExitStatus, Failure, Job, Outcome, State, Transition};
-use crate::journal::Entry;
 use crate::live::Claim;
 use crate::slots::Slot;
 use crate::terms::Terms;
@@ -255,22 +253,15 @@ impl Lifecycle {
     /// The end, or another try if that is what was agreed.
     async fn conclude(&mut self, verdict: Verdict) -> Result<Next, Handed> {
         let Verdict { outcome, exit, error } = verdict;
-        let again = match (self.job.state, outcome) {
-            (State::Running, Outcome::Failed(failure)) if failure.may_pass() => {
-                self.job.spec.terms.retry.pause(self.job.runs)
-            }
-            _ => None,
-        };
-        match again {
-            Some(pause) => {
-                self.requeue(outcome.reason().unwrap_or_default()).await?;
-                Ok(Next::Again(pause))
-            }
-            None => {
-                self.end(outcome, exit, error).await?;
-                Ok(Next::Over)
-            }
+        if let (State::Running, Outcome::Failed(failure)) = (self.job.state, outcome)
+            && failure.may_pass()
+            && let Some(pause) = self.job.spec.terms.retry.pause(self.job.runs)
+        {
+            self.requeue(failure.name()).await?;
+            return Ok(Next::Again(pause));
         }
+        self.end(outcome, exit, error).await?;
+        Ok(Next::Over)
     }
 
     /// Asks the command to end; answers when patience does.
@@ -352,60 +343,6 @@ impl Lifecycle {
         Ok(Start::Not(Next::Over))
     }
 
-    /// Back into the line as the next attempt.
-    async fn requeue(&mut self, reason: &str) -> Result<(), Handed> {
-        self.core.live.set_running(self.job.id, None);
-        self.turn_to(Transition::Requeue);
-        self.job.attempt = Attempt(self.job.attempt.0 + 1);
-        (self.job.started_at, self.job.deadline_at) = (None, None);
-        let data = Map::from_iter([("reason".to_owned(), Value::from(reason))]);
-        let event = self.event("job_queued", data);
-        self.write(Some(self.job.clone()), vec![event]).await
-    }
-
-    /// Moves through `transitions` in one write, with one event each.
-    async fn advance(&mut self, transitions: &[Transition]) -> Result<(), Handed> {
-        let mut events = Vec::with_capacity(transitions.len());
-        for transition in transitions {
-            self.turn_to(*transition);
-            let mut data = Map::new();
-            if let Some(reason) = self.job.state.reason() {
-                data.insert("reason".to_owned(), json!(reason));
-            }
-            if let (State::Running, Some(deadline)) = (self.job.state, self.job.deadline_at) {
-                data.insert("deadline_at".to_owned(), json!(deadline));
-            }
-            events.push(self.event(&format!("job_{}", self.job.state.name()), data));
-        }
-        self.write(Some(self.job.clone()), events).await
-    }
-
-    fn turn_to(&mut self, transition: Transition) {
-        self.job.state =
-            self.job.state.after(transition).expect("this file makes only transitions that are possible");
-    }
-
-    async fn write(&self, job: Option<Job>, events: Vec<NewEvent>) -> Result<(), Handed> {
-        let entry = Entry { session: self.job.session.clone(), job, events };
-        self.core.write(entry).await.map_err(|_| {
-            warn!(job = %self.job.id, attempt = %self.job.attempt, "overtaken by another writer, letting go");
-            Handed
-        })
-    }
-
-    fn event(&self, kind: &str, data: Map<String, Value>) -> NewEvent {
-        let (job, attempt) = (self.job.id, self.job.attempt);
-        NewEvent {
-            at: self.core.clock.now(),
-            job,
-            attempt,
-            source: None,
-            kind: kind.to_owned(),
-            agent: None,
-            data,
-        }
-    }
-
     /// Removes its container and waits until it is gone.
     async fn leave(&self, seat: Seat) -> Result<(), Handed> {
         self.core.remove(seat.claim, Some(seat.slot)).await;
@@ -439,23 +376,6 @@ impl Lifecycle {
             timeout_ms: self.job.deadline_at.map_or(0, |at| millis(self.core.clock.until(at))),
             grace_ms: millis(self.core.config.grace),
             team: plan.team,
-        }
-    }
-
-    /// What went wrong, in the words that users of the seeds' platform know.
-    fn explain(&self, outcome: Outcome, error: Option<String>) -> Option<String> {
-        match outcome {
-            Outcome::TimedOut => {
-                Some(format!("Agent task timeout after {} seconds", self.job.spec.timeout_s))
-            }
-            Outcome::Failed(Failure::StartFailed | Failure::ImageMissing | Failure::RuntimeLost) => {
-                let error = error.unwrap_or_else(|| "the container is gone".to_owned());
-                Some(format!("Failed to create or monitor agent container: {error}"))
-            }
-            Outcome::Succeeded
-            | Outcome::Cancelled
-            | Outcome::Expired
-            | Outcome::Failed(Failure::FinishError | Failure::NonzeroExit | Failure::OomKilled) => error,
         }
     }
 }

@@ -185,7 +185,7 @@ mod tests {
     }
 
     fn slots() -> Slots {
-        let (ageing, patience) = (Duration::from_secs(60), Duration::from_secs(30));
+        let (ageing, patience) = (Duration::from_mins(1), Duration::from_secs(30));
         let fairness = Fairness { weights: BTreeMap::new(), ageing, patience };
         Slots::new(Caps::of(1), fairness, Clock::starting_at(Timestamp::UNIX_EPOCH))
     }
