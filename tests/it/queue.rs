@@ -41,7 +41,7 @@ async fn jobs(client: &Client, session: &str) -> Result<Vec<Value>> {
         let path = format!("/api/sessions/{session}/jobs?limit=200{cursor}");
         let (status, mut page) = client.get(&path).await?;
         ensure!(status == 200, "{page}");
-        all.extend(page["jobs"].as_array_mut().context("no page")?.drain(..));
+        all.append(page["jobs"].as_array_mut().context("no page")?);
         match page["next"].as_str() {
             Some(next) => cursor = format!("&cursor={next}"),
             None => return Ok(all),

@@ -24,9 +24,9 @@ pub(crate) async fn run(client: &Client, args: &Args) -> Outcome {
         return Err(Failure::new(format!("there is no job {}; `mgx ps --all` lists them", args.job)));
     };
     if args.json {
-        out::line(explained)
+        out::line(explained);
     } else {
-        out::line(harmless(&sentences(&explained)))
+        out::line(harmless(&sentences(&explained)));
     }
     Ok(ExitCode::SUCCESS)
 }

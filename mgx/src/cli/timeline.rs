@@ -27,9 +27,9 @@ pub(crate) async fn run(client: &Client, args: &Args) -> Outcome {
         return Err(Failure::new(format!("there is no job {}; `mgx ps --all` lists them", args.job)));
     };
     if args.json {
-        out::line(timeline)
+        out::line(timeline);
     } else {
-        out::line(chart(&timeline))
+        out::line(chart(&timeline));
     }
     Ok(ExitCode::SUCCESS)
 }
