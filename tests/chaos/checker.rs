@@ -86,6 +86,7 @@ impl<'a> Sent<'a> {
                 }
                 Record::Run { .. }
                 | Record::Refused { .. }
+                | Record::Cancelled { .. }
                 | Record::Seen { .. }
                 | Record::Frame { .. }
                 | Record::ReaderRefused { .. }
@@ -114,6 +115,15 @@ impl<'a> Sent<'a> {
             ("frames read live", of(|record| matches!(record, Record::Frame { .. }))),
             ("looks at jobs", of(|record| matches!(record, Record::Seen { .. }))),
         ];
+        let mut cancels: BTreeMap<&str, u64> = BTreeMap::new();
+        for record in history {
+            if let Record::Cancelled { job } = record {
+                *cancels.entry(job).or_default() += 1;
+            }
+        }
+        report.counts.push(("cancelled", cancels.len() as u64));
+        // counted and not judged: a request to cancel is not in the journal before its job has reacted to it
+        report.counts.push(("… and forgotten", cancels.values().map(|times| times - 1).sum()));
         let ready = history.iter().filter_map(|record| match record {
             Record::Ready { millis } => Some(*millis),
             _ => None,

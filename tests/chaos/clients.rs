@@ -92,11 +92,20 @@ impl Clients {
         }
     }
 
-    /// Cancels a job after a while, and asks again until there is an answer.
+    /// Cancels a job after a while, and asks again until it has ended: 202 says that this is news, 200 that it is
+    /// known, 409 that it is over.
     async fn cancel(self: Arc<Self>, job: String, after: Duration) {
         tokio::time::sleep(after).await;
-        while self.client.post(&format!("/api/jobs/{job}/cancel"), &json!({})).await.is_err() {
-            tokio::time::sleep(Duration::from_millis(50)).await;
+        loop {
+            let answer = self.client.post(&format!("/api/jobs/{job}/cancel"), &json!({})).await;
+            let status = answer.map_or(0, |(status, _)| status.as_u16());
+            if status == 409 {
+                return;
+            }
+            if status == 202 {
+                self.history.add(&Record::Cancelled { job: job.clone() });
+            }
+            tokio::time::sleep(Duration::from_millis(300)).await;
         }
     }
 

@@ -24,6 +24,8 @@ pub(crate) enum Record {
     Refused { number: u64, status: u16 },
     /// No answer came: it may have been accepted or not.
     Unknown { number: u64 },
+    /// A request to cancel a job was answered 202: it was not known before.
+    Cancelled { job: String },
     /// A job was looked at.
     Seen { job: String, status: u16, state: String },
     /// A reader of the event stream received a frame.
