@@ -275,6 +275,7 @@ async fn a_waiting_job_is_explained() {
     while door.get(&path(&first)).await.2["state"] == "queued" {
         bell.changed().await.unwrap();
     }
+    door.in_line(&path(&second)).await;
     let (status, _, why) = door.get(&format!("{}/explain", path(&second))).await;
     assert_eq!((status, &why["waits_for"], &why["position"]), (200, &json!("limit"), &json!(1)), "{why}");
     assert_eq!(why["binding"]["holders"][0]["job_id"], first["job_id"], "{why}");

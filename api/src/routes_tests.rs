@@ -108,7 +108,7 @@ async fn a_job_waits_is_cancelled_once_and_stays_ended() {
     assert!(!first.to_string().contains("hidden-value"));
     let (_, _, second) = submit().await;
     let path = format!("/api/jobs/{}", second["job_id"].as_str().unwrap());
-    let (_, _, seen) = door.get(&path).await;
+    let seen = door.in_line(&path).await;
     assert_eq!((&seen["state"], &seen["position"]), (&json!("queued"), &json!(1)), "{seen}");
     let live = door.code(ask("DELETE", "/api/sessions/demo"), Body::empty()).await;
     assert_eq!((live.0, &*live.1), (409, "conflict"), "its jobs have not ended");

@@ -1,7 +1,7 @@
 //! The queue from outside: asked twice and done once, even over `kill -9`; batches; timelines; why a job waits.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use mgx_tests::{Client, Server};
@@ -253,6 +253,13 @@ async fn a_waiting_job_is_told_who_holds_what_it_waits_for() -> Result<()> {
     client.follow(&session, 0, |frame| frame.event == "log").await?;
     let waiting = client.submit(&session, &sleep).await?;
     let last = client.submit(&session, &sleep).await?;
+    for job in [&waiting, &last] {
+        // it joins the line a moment after it was accepted
+        let end = Instant::now() + Duration::from_secs(10);
+        while client.job(job).await?["position"].is_null() {
+            ensure!(Instant::now() < end, "it never joined the line");
+        }
+    }
 
     let (status, why) = client.get(&format!("/api/jobs/{waiting}/explain")).await?;
     assert_eq!(

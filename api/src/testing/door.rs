@@ -171,6 +171,20 @@ impl Door {
         self.code(ask("GET", path), Body::empty()).await
     }
 
+    /// A job once it stands in line: that comes a moment after it was accepted.
+    pub(crate) async fn in_line(&self, path: &str) -> Value {
+        let standing = async {
+            loop {
+                let job = self.get(path).await.2;
+                if job["position"].is_number() {
+                    return job;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), standing).await.expect("it joins the line at once")
+    }
+
     /// The session `demo`, whose one job has failed; the number of its last event.
     pub(crate) async fn finished_session(&self) -> u64 {
         let (status, _, session) =
