@@ -128,7 +128,7 @@ async fn measure(mut load: Load, args: &Args) -> anyhow::Result<Figures> {
     load.settle().await?;
 
     load.hold(1, Some(load::BACKLOG)).await?;
-    let batch_submits_per_s = load.submit_batches(args.backlog).await.context("batches")?;
+    let batch_submits_per_s = load.fill(args.backlog).await.context("batches")?;
     out::note(format_args!("in batches               {batch_submits_per_s:>9.0} jobs/s"));
 
     let full = load.latency().await.context("a full queue")?;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use futures_util::future::try_join_all;
 use hyper::StatusCode;
 use hyper::body::Bytes;
@@ -31,6 +31,9 @@ const PACED: u32 = 10_000;
 /// Jobs in one batch.
 const BATCH: u32 = 500;
 
+/// Connections that send batches.
+const BATCHERS: usize = 8;
+
 /// The concurrency group that the full queue waits for.
 pub(super) const BACKLOG: &str = "backlog";
 
@@ -54,6 +57,12 @@ struct Client {
 #[derive(Deserialize)]
 struct Submitted {
     job_id: JobId,
+}
+
+/// What is read of an answer to a batch.
+#[derive(Deserialize)]
+struct Batch {
+    accepted: u32,
 }
 
 impl Load {
@@ -108,13 +117,29 @@ impl Load {
                 anyhow::Ok(())
             }
         });
-        try_join_all(submitting).await?;
+        timeout(PATIENCE, try_join_all(submitting)).await.context("it took too long")??;
         Ok(f64::from(count) / began.elapsed().as_secs_f64())
     }
 
     /// Jobs a second that are accepted in batches, with `count` jobs, which all wait for the same group.
-    pub(super) async fn submit_batches(&mut self, count: u32) -> anyhow::Result<f64> {
-        bail!("not yet: {count} {BATCH}")
+    pub(super) async fn fill(&mut self, count: u32) -> anyhow::Result<f64> {
+        let order = json!({ "command": ["true"], "group": { "key": BACKLOG } });
+        let body = body(&json!({ "jobs": vec![order; BATCH as usize] }));
+        let batches = count.div_ceil(BATCH);
+        let began = Instant::now();
+        let submitting = self.clients.iter_mut().take(BATCHERS).enumerate().map(|(number, client)| {
+            let (body, path) = (body.clone(), format!("{}:batch", client.jobs));
+            async move {
+                for _ in (0..batches).skip(number).step_by(BATCHERS) {
+                    let Batch { accepted } =
+                        client.wire.post(&path, body.clone(), StatusCode::ACCEPTED).await?;
+                    ensure!(accepted == BATCH, "of {BATCH} jobs {accepted} were accepted");
+                }
+                anyhow::Ok(())
+            }
+        });
+        timeout(PATIENCE, try_join_all(submitting)).await.context("it took too long")??;
+        Ok(f64::from(batches * BATCH) / began.elapsed().as_secs_f64())
     }
 
     /// From the moment a request is due to the moment its job's container is given the invocation, for jobs that
@@ -138,7 +163,7 @@ impl Load {
                 anyhow::Ok(sent)
             }
         });
-        let sent = try_join_all(pacing).await?.concat();
+        let sent = timeout(PATIENCE, try_join_all(pacing)).await.context("it took too long")??.concat();
         let samples = timeout(PATIENCE, self.dispatched(&sent)).await.context("not all were dispatched")?;
         Ok(Latency::of(&samples))
     }
