@@ -143,6 +143,11 @@ impl Server {
     #[must_use]
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
+        // what steers the tests is no setting of the server's
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"MGX_"))
+        {
+            command.env_remove(name);
+        }
         command.arg("--config").arg(self.dir.path().join("mgx.toml")).args(args);
         command.current_dir(self.dir.path()).envs(self.env.iter().map(|(key, value)| (key, value)));
         command
