@@ -19,7 +19,8 @@ pub(crate) struct JobView {
     user: String,
     /// The kind of work: `agent`.
     kind: &'static str,
-    /// `queued`, `admitted`, `starting`, `running`, `stopping`, `succeeded`, `failed`, `cancelled` or `timed_out`.
+    /// `queued`, `admitted`, `starting`, `running`, `stopping`, `succeeded`, `failed`, `cancelled`,
+    /// `timed_out` or `expired`.
     state: &'static str,
     /// Why it is stopping or has ended, unless it succeeded.
     reason: Option<&'static str>,

@@ -21,7 +21,7 @@ use crate::job_view::JobView;
 use crate::problem::{FieldError, Problem, Slug};
 
 /// Every state's name.
-const STATES: [&str; 9] = [
+const STATES: [&str; 10] = [
     "queued",
     "admitted",
     "starting",
@@ -31,6 +31,7 @@ const STATES: [&str; 9] = [
     "failed",
     "cancelled",
     "timed_out",
+    "expired",
 ];
 
 /// A page of jobs, newest first.
@@ -229,8 +230,13 @@ mod tests {
 
     #[test]
     fn every_state_can_be_asked_for() {
-        let outcomes =
-            [Outcome::Succeeded, Outcome::Failed(Failure::OomKilled), Outcome::Cancelled, Outcome::TimedOut];
+        let outcomes = [
+            Outcome::Succeeded,
+            Outcome::Failed(Failure::OomKilled),
+            Outcome::Cancelled,
+            Outcome::TimedOut,
+            Outcome::Expired,
+        ];
         let states = [
             State::Queued,
             State::Admitted,

@@ -39,7 +39,7 @@ pub(crate) struct CancelArgs {
 const IN_A_BOX: [&str; 3] = ["starting", "running", "stopping"];
 
 /// States that are final.
-const ENDED: [&str; 4] = ["succeeded", "failed", "cancelled", "timed_out"];
+const ENDED: [&str; 5] = ["succeeded", "failed", "cancelled", "timed_out", "expired"];
 
 /// Lists jobs.
 pub(crate) async fn run(client: &Client, args: &Args) -> Outcome {
