@@ -124,10 +124,9 @@ impl<'a> Sent<'a> {
         report.counts.push(("cancelled", cancels.len() as u64));
         // counted and not judged: a request to cancel is not in the journal before its job has reacted to it
         report.counts.push(("… and forgotten", cancels.values().map(|times| times - 1).sum()));
-        let ready = history.iter().filter_map(|record| match record {
-            Record::Ready { millis } => Some(*millis),
-            _ => None,
-        });
+        let ready = history
+            .iter()
+            .filter_map(|record| if let Record::Ready { millis } = record { Some(*millis) } else { None });
         report.counts.push(("slowest start, ms", ready.max().unwrap_or_default()));
     }
 
@@ -249,28 +248,24 @@ fn numbers(facts: &Facts, report: &mut Report) {
 fn reads(history: &[Record], facts: &Facts, report: &mut Report) {
     let mut next: BTreeMap<&str, u64> = BTreeMap::new();
     for record in history {
-        match record {
-            Record::Frame { session, id, event, job } => {
-                let expected = next.entry(session).or_insert(1);
-                if id != expected {
-                    report.breaks(
-                        Promise::ReadOnce,
-                        format!("session {session}: frame {id} where {expected} should be"),
-                    );
-                }
-                *expected = id + 1;
-                let stored = facts.events.get(session).into_iter().flatten().find(|stored| stored.seq == *id);
-                if stored.is_none_or(|stored| stored.kind != *event || stored.job != *job) {
-                    report.breaks(
-                        Promise::ReadOnce,
-                        format!("session {session}: frame {id} was {event}, and stored is {stored:?}"),
-                    );
-                }
-            }
-            Record::ReaderRefused { session, error } => {
-                report.breaks(Promise::ReadOnce, format!("session {session}: {error}"));
-            }
-            _ => {}
+        if let Record::ReaderRefused { session, error } = record {
+            report.breaks(Promise::ReadOnce, format!("session {session}: {error}"));
+        }
+        let Record::Frame { session, id, event, job } = record else { continue };
+        let expected = next.entry(session).or_insert(1);
+        if id != expected {
+            report.breaks(
+                Promise::ReadOnce,
+                format!("session {session}: frame {id} where {expected} should be"),
+            );
+        }
+        *expected = id + 1;
+        let stored = facts.events.get(session).into_iter().flatten().find(|stored| stored.seq == *id);
+        if stored.is_none_or(|stored| stored.kind != *event || stored.job != *job) {
+            report.breaks(
+                Promise::ReadOnce,
+                format!("session {session}: frame {id} was {event}, and stored is {stored:?}"),
+            );
         }
     }
 }
@@ -309,10 +304,10 @@ fn is_final(state: &str) -> bool {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use Promise as P;
         for (name, count) in &self.counts {
             writeln!(f, "{name:<22}{count:>8}")?;
         }
-        use Promise as P;
         for (promise, name) in [
             (P::NoneLost, "lost"),
             (P::RunOnce, "not run once"),

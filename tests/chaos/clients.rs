@@ -76,20 +76,18 @@ impl Clients {
             Ok(answer) => Record::Refused { number, status: answer.status().as_u16() },
         };
         self.history.add(&record);
-        match record {
-            Record::Accepted { job, .. } => {
-                self.accepted.fetch_add(1, Ordering::SeqCst);
-                if asked == Asked::Cancel {
-                    tokio::spawn(Arc::clone(self).cancel(job.clone(), dice.millis(0..1000)));
-                }
-                let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-                if recent.len() >= REMEMBERED {
-                    recent.remove(0);
-                }
-                recent.push(job);
-            }
-            _ => tokio::time::sleep(dice.millis(5..50)).await,
+        let Record::Accepted { job, .. } = record else {
+            return tokio::time::sleep(dice.millis(5..50)).await;
+        };
+        self.accepted.fetch_add(1, Ordering::SeqCst);
+        if asked == Asked::Cancel {
+            tokio::spawn(Arc::clone(self).cancel(job.clone(), dice.millis(0..1000)));
         }
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        if recent.len() >= REMEMBERED {
+            recent.remove(0);
+        }
+        recent.push(job);
     }
 
     /// Cancels a job after a while, and asks again until it has ended: 202 says that this is news, 200 that it is

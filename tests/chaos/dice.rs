@@ -1,4 +1,4 @@
-//! Chance that can be had again: the same seed, the same throws (SplitMix64).
+//! Chance that can be had again: the same seed, the same throws (`SplitMix64`).
 
 use std::ops::Range;
 use std::time::Duration;

@@ -57,10 +57,7 @@ pub(crate) async fn collect(client: &Client, history: &[Record]) -> Result<Facts
     }
     let sessions: BTreeSet<&String> = history
         .iter()
-        .filter_map(|record| match record {
-            Record::Sent { session, .. } => Some(session),
-            _ => None,
-        })
+        .filter_map(|record| if let Record::Sent { session, .. } = record { Some(session) } else { None })
         .collect();
     for session in sessions {
         facts.events.insert(session.clone(), events(client, session).await?);

@@ -1,6 +1,7 @@
 //! One run: a server, its clients, its nemesis, and in the end the checker as a process of its own.
 
-use std::path::PathBuf;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -137,7 +138,7 @@ async fn start(runtime: On, dir: &TempDir) -> Result<Server> {
             // the first start makes the image without a shell
             drop(Server::start_program(&program, &settings, &[]).await?);
             Engine::busybox_image("mgx-agent:latest", IMAGE)?;
-            settings += &format!("agent.image = \"{IMAGE}\"\nscheduler.max_running = 8\n");
+            writeln!(settings, "agent.image = \"{IMAGE}\"\nscheduler.max_running = 8")?;
         }
     }
     Server::start_program(&program, &settings, &[]).await
@@ -167,7 +168,7 @@ async fn clients(server: &Server, args: &Args, history: History) -> Result<Clien
 }
 
 /// The checker has nothing of ours but the history, the address and the token.
-fn check(server: &Server, history: &std::path::Path, min_right: f64) -> Result<()> {
+fn check(server: &Server, history: &Path, min_right: f64) -> Result<()> {
     let mut checker = Command::new(std::env::current_exe()?);
     checker.arg("check").arg("--history").arg(history).arg("--url").arg(server.url());
     checker
