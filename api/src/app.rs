@@ -26,7 +26,9 @@ use crate::idempotency::{self, Once};
 use crate::job_request::JobRules;
 use crate::problem::{Problem, Slug};
 use crate::streams::Streams;
-use crate::{accept, auth, batch, events, explain, files, generate, health, jobs, openapi, sessions, timeline};
+use crate::{
+    accept, auth, batch, events, explain, files, generate, health, jobs, openapi, sessions, timeline,
+};
 
 /// What the routes are about.
 #[derive(Debug)]

@@ -33,16 +33,16 @@ mod ids;
 mod job_terms;
 mod job_view;
 mod jobs;
-mod openapi;
-mod sessions;
-mod slug;
-mod timeline;
 #[cfg(test)]
 mod once_tests;
+mod openapi;
 #[cfg(test)]
 mod routes_tests;
+mod sessions;
+mod slug;
 #[cfg(test)]
 mod testing;
+mod timeline;
 
 pub use app::{App, description, router};
 pub use auth::AdminToken;

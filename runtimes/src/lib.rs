@@ -16,16 +16,16 @@ pub mod image;
 mod latest;
 mod lines;
 pub mod link;
-pub mod process;
 pub mod null;
+pub mod process;
 pub mod runtime;
 
 pub use docker::{Docker, DockerConfig};
 pub use engine::Engine;
 pub use error::{RuntimeError, RuntimeErrorKind};
 pub use link::{Links, Tunnel};
-pub use process::{Process, ProcessConfig};
 pub use null::Null;
+pub use process::{Process, ProcessConfig};
 pub use runtime::{
     Command, ContainerSpec, Ended, EngineInfo, Limits, Listed, Network, Output, Placement, Run, Runtime,
 };

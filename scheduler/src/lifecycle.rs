@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use mgx_agent_runner::protocol::{Invocation, WORKSPACE_DIR};
 use mgx_agent_runner::SlotId;
+use mgx_agent_runner::protocol::{Invocation, WORKSPACE_DIR};
 use mgx_runtimes::{Command, Ended, Output, Placement, Run, RuntimeError, RuntimeErrorKind};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -119,7 +119,10 @@ impl Lifecycle {
     /// Pauses, then waits for its turn.
     async fn wait(&self, pause: Duration) -> Waited {
         let turn = async {
-            sleep(pause).await;
+            // a timer takes a tick even for no time at all
+            if !pause.is_zero() {
+                sleep(pause).await;
+            }
             self.core.slots.join(self.demand()).come().await
         };
         tokio::select! {
