@@ -78,7 +78,7 @@ fn an_unknown_key_comes_with_the_nearest_known_one() {
 fn numbers_out_of_range_are_refused_all_at_once() {
     insta::assert_snapshot!(refused("[scheduler]\nmax_running = 0\nmax_queued = -1\nstart_tries = 1e99\n"), @r"
     DIR/mgx.toml:2:1: scheduler.max_running: got 0, allowed: a whole number from 1 to 10000
-    DIR/mgx.toml:3:1: scheduler.max_queued: got -1, allowed: a whole number from 1 to 1000000
+    DIR/mgx.toml:3:1: scheduler.max_queued: got -1, allowed: a whole number from 1 to 10000000
     DIR/mgx.toml:4:1: scheduler.start_tries: got 1e99, allowed: a whole number from 1 to 10
     ");
 }
