@@ -96,6 +96,9 @@ impl Line {
 
     /// Takes the job whose turn it is and that may run.
     pub(crate) fn next(&mut self, usage: &Usage, caps: &Caps, now: Timestamp) -> Option<Demand> {
+        if usage.jobs() >= caps.running {
+            return None;
+        }
         let mut users: Vec<_> = self.users.iter().filter(|(_, queue)| queue.waiting > 0).collect();
         users.sort_by(|(a, mine), (b, theirs)| mine.time.cmp(&theirs.time).then_with(|| a.cmp(b)));
         let (user, lane) =

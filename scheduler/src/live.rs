@@ -1,6 +1,6 @@
 //! The jobs that have not ended: what others may know of them, and how they are told to end.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use mgx_agent_runner::{Attempt, JobId, SessionId, SlotId};
@@ -15,14 +15,15 @@ pub(crate) struct LiveJobs(Arc<Mutex<Inner>>);
 #[derive(Debug, Default)]
 struct Inner {
     jobs: HashMap<JobId, LiveJob>,
+    /// The jobs of each user's groups.
+    groups: HashMap<(String, String), BTreeSet<JobId>>,
     slots: HashSet<SlotId>,
 }
 
 #[derive(Debug)]
 struct LiveJob {
     session: SessionId,
-    user: String,
-    group: Option<String>,
+    group: Option<(String, String)>,
     cancel: CancellationToken,
     /// The attempt whose command runs.
     running: Option<Attempt>,
@@ -41,23 +42,22 @@ impl LiveJobs {
         let cancel = CancellationToken::new();
         let live = LiveJob {
             session: job.session.clone(),
-            user: job.user.clone(),
-            group: job.spec.terms.group.as_ref().map(|group| group.key.clone()),
+            group: job.spec.terms.group.as_ref().map(|group| (job.user.clone(), group.key.clone())),
             cancel: cancel.clone(),
             running: None,
         };
-        self.lock().jobs.insert(job.id, live);
+        let mut inner = self.lock();
+        if let Some(group) = &live.group {
+            inner.groups.entry(group.clone()).or_default().insert(job.id);
+        }
+        inner.jobs.insert(job.id, live);
         cancel
     }
 
     /// The jobs of a user's group, oldest first.
     pub(crate) fn of_group(&self, user: &str, group: &str) -> Vec<JobId> {
-        let inner = self.lock();
-        let ours =
-            inner.jobs.iter().filter(|(_, live)| live.user == user && live.group.as_deref() == Some(group));
-        let mut jobs: Vec<_> = ours.map(|(job, _)| *job).collect();
-        jobs.sort();
-        jobs
+        let key = (user.to_owned(), group.to_owned());
+        self.lock().groups.get(&key).into_iter().flatten().copied().collect()
     }
 
     /// Notes which attempt's command runs, if any.
@@ -68,7 +68,14 @@ impl LiveJobs {
     }
 
     pub(crate) fn leave(&self, job: JobId) {
-        self.lock().jobs.remove(&job);
+        let mut inner = self.lock();
+        let Some(group) = inner.jobs.remove(&job).and_then(|live| live.group) else { return };
+        if let Some(others) = inner.groups.get_mut(&group) {
+            others.remove(&job);
+            if others.is_empty() {
+                inner.groups.remove(&group);
+            }
+        }
     }
 
     /// Asks for the end of a job. Whether it was asked before; `None` if it is not here.

@@ -303,13 +303,14 @@ impl Scheduler {
     /// The live jobs of its group that a submission ends.
     fn rivals(&self, submission: &Submission) -> Result<Vec<JobId>, Rejection> {
         let Some(group) = &submission.spec.terms.group else { return Ok(Vec::new()) };
-        let live = self.core.live.of_group(&submission.user, &group.key);
-        match (group.strategy, live.first()) {
-            (Strategy::Queue, _) | (_, None) => Ok(Vec::new()),
-            (Strategy::CancelInProgress, Some(_)) => Ok(live),
-            (Strategy::CancelNewest, Some(holder)) => {
-                Err(Rejection::GroupBusy { group: group.key.clone(), holder: *holder })
-            }
+        let live = || self.core.live.of_group(&submission.user, &group.key);
+        match group.strategy {
+            Strategy::Queue => Ok(Vec::new()),
+            Strategy::CancelInProgress => Ok(live()),
+            Strategy::CancelNewest => match live().first() {
+                None => Ok(Vec::new()),
+                Some(holder) => Err(Rejection::GroupBusy { group: group.key.clone(), holder: *holder }),
+            },
         }
     }
 
