@@ -13,7 +13,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use mgx_agent_runner::SlotId;
 use mgx_agent_runner::protocol::{Invocation, WORKSPACE_DIR};
-use mgx_runtimes::{Command, Ended, Output, Placement, Run, RuntimeError, RuntimeErrorKind};
+use mgx_runtimes::{Command, ContainerSpec, Ended, Output, Placement, Run, RuntimeError, RuntimeErrorKind};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -182,13 +182,18 @@ impl Lifecycle {
             workspace: Some(plan.workspace_dir.clone()),
             labels: plan.labels.clone(),
         };
-        if let Err(error) = self.core.runtime.create(&plan.spec, &placement).await {
-            return self.not_created(seat, error).await;
-        }
-        if self.cancel.is_cancelled() {
-            self.leave(seat).await?;
-            self.end(Outcome::Cancelled, None, None).await?;
-            return Ok(Start::Not(Next::Over));
+        match (self.create(&plan.spec, &placement).await?, self.cancel.is_cancelled()) {
+            (Ok(()), false) => {}
+            (Err(error), false) => return self.not_created(seat, error).await,
+            (Ok(()), true) => {
+                self.leave(seat).await?;
+                return self.cancelled().await;
+            }
+            (Err(_), true) => {
+                drop(seat.slot);
+                self.remove_later(seat.claim);
+                return self.cancelled().await;
+            }
         }
         let now = self.core.clock.now();
         self.job.started_at = Some(now);
@@ -204,6 +209,28 @@ impl Lifecycle {
                 self.start_failed(Failure::RuntimeLost, &error.to_string()).await
             }
         }
+    }
+
+    /// Makes its container. A cancel is written down at once, and takes effect when the engine has answered.
+    async fn create(
+        &mut self,
+        spec: &ContainerSpec,
+        placement: &Placement,
+    ) -> Result<Result<(), RuntimeError>, Handed> {
+        let (runtime, cancel) = (self.core.runtime.clone(), self.cancel.clone());
+        let mut creating = runtime.create(spec, placement);
+        tokio::select! {
+            biased;
+            created = &mut creating => return Ok(created),
+            () = cancel.cancelled() => {}
+        }
+        self.advance(&[Transition::Stop(Outcome::Cancelled)]).await?;
+        Ok(creating.await)
+    }
+
+    async fn cancelled(&mut self) -> Result<Start, Handed> {
+        self.end(Outcome::Cancelled, None, None).await?;
+        Ok(Start::Not(Next::Over))
     }
 
     /// Stores what the agents do, until they are done or have to be.

@@ -8,6 +8,7 @@ use mgx_agent_runner::{Attempt, JobId, SessionId};
 use mgx_runtimes::Runtime;
 use serde_json::{Map, Value, json};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::info;
@@ -19,7 +20,7 @@ use crate::core::Core;
 use crate::demand::Demand;
 use crate::event::NewEvent;
 use crate::explain::{Explanation, explain};
-use crate::job::{Job, JobSpec, State};
+use crate::job::{Job, JobSpec, Outcome, State};
 use crate::journal::{Entry, JobFilter, Journal, JournalError};
 use crate::lifecycle::{Begin, Lifecycle};
 use crate::live::LiveJobs;
@@ -28,6 +29,9 @@ use crate::pace::Pace;
 use crate::reaper;
 use crate::slots::{Slots, Standing};
 use crate::terms::Strategy;
+
+/// How long a cancel may take to be written down.
+const CANCEL: Duration = Duration::from_secs(5);
 
 /// Accepts jobs and sees each of them to its end. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -190,17 +194,31 @@ impl Scheduler {
         Ok(accepted)
     }
 
-    /// Asks for the end of a job, whatever its state.
+    /// Asks for the end of a job, whatever its state. Answers when that is written down.
     ///
     /// # Errors
-    /// [`CancelError`] if there is nothing to end.
+    /// [`CancelError`] if there is nothing to end, or it could not be written down in time: then ask again.
     pub async fn cancel(&self, id: JobId) -> Result<Cancelling, CancelError> {
-        let asked = self.core.live.cancel(id);
         let job = self.job(id).await?.ok_or(CancelError::NotFound)?;
-        match asked {
-            None => Err(CancelError::Ended(Box::new(job))),
-            Some(false) => Ok(Cancelling::Asked(job)),
-            Some(true) => Ok(Cancelling::AlreadyAsked(job)),
+        let mut bell = self.core.log.bell(&job.session);
+        let asked_before = self.core.live.cancel(id);
+        let stopping = async {
+            loop {
+                let job = self.job(id).await?.ok_or(CancelError::NotFound)?;
+                let waits =
+                    matches!(job.state, State::Queued | State::Admitted | State::Starting | State::Running);
+                if !waits || bell.changed().await.is_err() {
+                    return Ok::<_, CancelError>(job);
+                }
+            }
+        };
+        let late = || JournalError::Unavailable("the end of the job was not written down in time".to_owned());
+        let job = timeout(CANCEL, stopping).await.map_err(|_| late())??;
+        match (job.state.outcome(), asked_before) {
+            (Some(outcome), _) if outcome != Outcome::Cancelled => Err(CancelError::Ended(Box::new(job))),
+            (Some(_), None) => Err(CancelError::Ended(Box::new(job))),
+            (_, Some(true)) => Ok(Cancelling::AlreadyAsked(job)),
+            (_, Some(false) | None) => Ok(Cancelling::Asked(job)),
         }
     }
 

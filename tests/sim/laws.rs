@@ -6,7 +6,7 @@ use std::time::Duration;
 use mgx_agent_runner::JobId;
 use mgx_runtimes::fake::{Act, Invoked, World};
 use mgx_scheduler::memory::MemoryJournal;
-use mgx_scheduler::{Event, Job, Load};
+use mgx_scheduler::{Event, Job, Load, State};
 
 use crate::scenario::{Fate, Scenario};
 
@@ -58,6 +58,20 @@ pub(crate) fn check(
     Ok(())
 }
 
+/// Who was told that a job is being ended has seen it end like that.
+pub(crate) fn kept(journal: &MemoryJournal, promised: &[(JobId, State)]) -> Result<(), String> {
+    let jobs = journal.all_jobs();
+    for (id, promise) in promised {
+        let end = jobs.iter().find(|job| job.id == *id).map(|job| job.state);
+        let kept = match *promise {
+            State::Stopping(outcome) | State::Ended(outcome) => end == Some(State::Ended(outcome)),
+            State::Queued | State::Admitted | State::Starting | State::Running => false,
+        };
+        law!(kept, "{id}: told that it is {promise:?}, but it came to {end:?}");
+    }
+    Ok(())
+}
+
 /// At no time does more run than may: in all, of one user, of one group.
 fn caps(scenario: &Scenario, world: &World) -> Result<(), String> {
     let fates: HashMap<_, _> = scenario.fates.iter().map(|fate| (fate.id, fate)).collect();
@@ -93,7 +107,7 @@ fn story(job: &Job, log: &[&Event]) -> Result<(), String> {
             "job_admitted" => before == "job_queued",
             "job_starting" => before == "job_admitted",
             "job_running" => before == "job_starting",
-            "job_stopping" => before == "job_running",
+            "job_stopping" => matches!(before, "job_starting" | "job_running"),
             "message_delta" | "llm_usage" | "job_reattached" => {
                 matches!(before, "job_running" | "job_stopping")
             }

@@ -13,8 +13,8 @@ use mgx_runtimes::fake::{Act, Birth, OnStop, Script, World};
 use mgx_runtimes::{ContainerSpec, Limits, Network, RuntimeErrorKind};
 use mgx_scheduler::memory::MemoryJournal;
 use mgx_scheduler::{
-    Blueprint, Caps, Clock, Config, Fairness, Group, Job, JobSpec, Kind, Plan, Retry, Scheduler, Strategy,
-    Submission, Terms,
+    Blueprint, Cancelling, Caps, Clock, Config, Fairness, Group, Job, JobSpec, Kind, Plan, Retry, Scheduler,
+    State, Strategy, Submission, Terms,
 };
 use serde_json::Map;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -145,6 +145,7 @@ impl Scenario {
         journal.allow_ended(self.guard == Guard::EndedJobsAreFenced);
         let world = self.world();
         let refused = Arc::new(Mutex::new(Vec::new()));
+        let promised = Arc::new(Mutex::new(Vec::new()));
         let now = Arc::new(Mutex::new(None::<(Scheduler, Supply)>));
 
         let mut playing = tokio::task::JoinSet::new();
@@ -156,7 +157,7 @@ impl Scenario {
             });
         }
         for fate in self.fates.clone() {
-            playing.spawn(play_fate(fate, begin, now.clone(), refused.clone()));
+            playing.spawn(play_fate(fate, begin, now.clone(), refused.clone(), promised.clone()));
         }
         let mut scheduler = self.boot(begin, &journal, &world, &now).await;
         for at in &self.crashes {
@@ -178,6 +179,7 @@ impl Scenario {
         let in_time = timeout(END, rest).await.is_ok();
         let refused = refused.lock().expect("unpoisoned").clone();
         laws::check(&self, &journal, &world, scheduler.load(), &refused, in_time)?;
+        laws::kept(&journal, &promised.lock().expect("unpoisoned"))?;
         Ok(self.tally(&journal, refused.len() as u64))
     }
 
@@ -354,6 +356,7 @@ async fn play_fate(
     begin: Instant,
     now: Arc<Mutex<Option<(Scheduler, Supply)>>>,
     refused: Arc<Mutex<Vec<JobId>>>,
+    promised: Arc<Mutex<Vec<(JobId, State)>>>,
 ) {
     sleep_until(begin + fate.submitted).await;
     let (scheduler, supply) = current(&now).await;
@@ -388,7 +391,11 @@ async fn play_fate(
         sleep_until(begin + at).await;
         let (scheduler, supply) = current(&now).await;
         tokio::select! {
-            _ = scheduler.cancel(fate.id) => {}
+            answer = scheduler.cancel(fate.id) => {
+                if let Ok(Cancelling::Asked(job) | Cancelling::AlreadyAsked(job)) = answer {
+                    promised.lock().expect("unpoisoned").push((job.id, job.state));
+                }
+            }
             () = supply.cancelled() => {}
         }
     }
