@@ -64,6 +64,10 @@ docs:
 bench n="30": build
     target/release/mgx bench start --n {{ n }}
 
+# Fuzzes one of link_codec, config and workspace_path (needs cargo-fuzz and a nightly toolchain).
+fuzz target seconds="60":
+    cargo +nightly fuzz run {{ target }} -- -max_total_time={{ seconds }}
+
 # Licences, sources and duplicates of what we depend on (needs cargo-deny).
 deny:
     cargo deny check bans licenses sources
