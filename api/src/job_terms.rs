@@ -1,14 +1,13 @@
 //! The terms of a job as a client asks for them, and the rules that make checked [`Terms`] of them.
 
 use jiff::Timestamp;
+use mgx_scheduler::terms::MAX_PRIORITY;
 use mgx_scheduler::{Group, Retry, Strategy, Terms};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use crate::problem::FieldError;
 
-/// The highest priority.
-const MAX_PRIORITY: u8 = 9;
 /// The most a job is run again.
 const MAX_RETRIES: u32 = 10;
 /// The longest first pause before it is, in seconds.

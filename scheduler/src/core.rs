@@ -41,18 +41,22 @@ pub(crate) struct Core {
 pub(crate) struct Fenced;
 
 impl Core {
+    /// Writes to the journal, and rings for whoever follows the session.
+    pub(crate) async fn append(&self, entry: Entry) -> Result<(), JournalError> {
+        let session = entry.session.clone();
+        if let Some(last) = self.journal.write(entry).await?.last() {
+            self.log.ring(&session, last.seq);
+        }
+        Ok(())
+    }
+
     /// Writes to the journal, however long that takes: a store that is full or away comes back, and until then
     /// nothing may be announced.
     pub(crate) async fn write(&self, entry: Entry) -> Result<(), Fenced> {
         let mut pause = Backoff::new(Duration::from_millis(20), Duration::from_secs(2));
         loop {
-            match self.journal.write(entry.clone()).await {
-                Ok(events) => {
-                    if let Some(last) = events.last() {
-                        self.log.ring(&entry.session, last.seq);
-                    }
-                    return Ok(());
-                }
+            match self.append(entry.clone()).await {
+                Ok(()) => return Ok(()),
                 Err(JournalError::Fenced) => return Err(Fenced),
                 Err(error @ (JournalError::Full | JournalError::Unavailable(_))) => {
                     warn!(session = %entry.session, %error, "cannot write to the journal, trying again");

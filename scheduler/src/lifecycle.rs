@@ -106,7 +106,10 @@ impl Lifecycle {
                 Box::pin(self.live(waited)).await
             }
             // its container may be there or not, but no command ran in it
-            (Begin::Waiting(room), _) => {
+            (
+                Begin::Waiting(room),
+                State::Admitted | State::Starting | State::Running | State::Stopping(_) | State::Ended(_),
+            ) => {
                 drop(room);
                 Box::pin(self.start_again()).await
             }

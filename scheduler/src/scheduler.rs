@@ -277,12 +277,7 @@ impl Scheduler {
         let session = self.core.live.session_of(job, attempt).ok_or(JournalError::Fenced)?;
         let at = self.core.clock.now();
         let event = NewEvent { at, job, attempt, source: None, kind: kind.to_owned(), agent: None, data };
-        let entry = Entry { session: session.clone(), job: None, events: vec![event] };
-        let events = self.core.journal.write(entry).await?;
-        if let Some(last) = events.last() {
-            self.core.log.ring(&session, last.seq);
-        }
-        Ok(())
+        self.core.append(Entry { session, job: None, events: vec![event] }).await
     }
 
     /// The events of every session.
@@ -364,11 +359,7 @@ impl Scheduler {
             agent: None,
             data,
         };
-        let entry = Entry { session: session.clone(), job: Some(job.clone()), events: vec![event] };
-        let events = self.core.journal.write(entry).await?;
-        if let Some(last) = events.last() {
-            self.core.log.ring(&session, last.seq);
-        }
+        self.core.append(Entry { session, job: Some(job.clone()), events: vec![event] }).await?;
         self.spawn(job.clone(), Begin::Waiting(Some(room)));
         let place = self.place(id).unwrap_or(Place { ahead: 0, eta_ms: Some(0) });
         Ok(Accepted { job, place })
