@@ -83,6 +83,8 @@ pub(crate) struct UsageView {
     prompt_tokens: u64,
     /// Tokens it answered with.
     completion_tokens: u64,
+    /// What they cost, in millionths of the unit that the operator writes prices in; 0 without prices.
+    cost_micros: u64,
 }
 
 /// A page of sessions, newest first.
@@ -242,7 +244,7 @@ pub(crate) fn title(prompt: &str) -> String {
 
 async fn view(app: &App, session: Session) -> Result<SessionView, JournalError> {
     let head = app.scheduler.log().head(&session.id).await?;
-    let Usage { requests, prompt_tokens, completion_tokens } = session.usage;
+    let Usage { requests, prompt_tokens, completion_tokens, cost_micros } = session.usage;
     Ok(SessionView {
         session_id: session.id,
         name: session.name,
@@ -251,7 +253,7 @@ async fn view(app: &App, session: Session) -> Result<SessionView, JournalError> 
         user: session.user,
         created_at: session.created_at,
         is_running: head.live_jobs > 0,
-        usage: UsageView { requests, prompt_tokens, completion_tokens },
+        usage: UsageView { requests, prompt_tokens, completion_tokens, cost_micros },
         job: None,
     })
 }

@@ -79,6 +79,8 @@ pub struct Usage {
     pub prompt_tokens: u64,
     /// Tokens it answered with.
     pub completion_tokens: u64,
+    /// What they cost, in millionths of the unit that the operator writes prices in.
+    pub cost_micros: u64,
 }
 
 /// Durable sessions. A write that has returned is durable.

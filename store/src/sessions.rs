@@ -59,26 +59,26 @@ impl SessionStore for Embedded {
 }
 
 const INSERT: &str = "INSERT INTO sessions (id, name, framework, workspace, user, created_at,
-    requests, prompt_tokens, completion_tokens) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+    requests, prompt_tokens, completion_tokens, cost_micros) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
     ON CONFLICT (id) DO NOTHING";
 
 const ONE: &str = "SELECT id, name, framework, workspace, user, created_at,
-    requests, prompt_tokens, completion_tokens FROM sessions WHERE id = ?1";
+    requests, prompt_tokens, completion_tokens, cost_micros FROM sessions WHERE id = ?1";
 
 const OF_USER: &str = "SELECT id, name, framework, workspace, user, created_at,
-    requests, prompt_tokens, completion_tokens FROM sessions
+    requests, prompt_tokens, completion_tokens, cost_micros FROM sessions
     WHERE user = ?1 AND (?2 IS NULL OR number < (SELECT number FROM sessions WHERE id = ?2))
     ORDER BY number DESC LIMIT ?3";
 
 const OF_ALL: &str = "SELECT id, name, framework, workspace, user, created_at,
-    requests, prompt_tokens, completion_tokens FROM sessions
+    requests, prompt_tokens, completion_tokens, cost_micros FROM sessions
     WHERE ?1 IS NULL AND (?2 IS NULL OR number < (SELECT number FROM sessions WHERE id = ?2))
     ORDER BY number DESC LIMIT ?3";
 
-const USED: &str = "SELECT requests, prompt_tokens, completion_tokens FROM sessions WHERE id = ?1";
+const USED: &str = "SELECT requests, prompt_tokens, completion_tokens, cost_micros FROM sessions WHERE id = ?1";
 
-const USE: &str =
-    "UPDATE sessions SET requests = ?2, prompt_tokens = ?3, completion_tokens = ?4 WHERE id = ?1";
+const USE: &str = "UPDATE sessions
+    SET requests = ?2, prompt_tokens = ?3, completion_tokens = ?4, cost_micros = ?5 WHERE id = ?1";
 
 fn insert(db: &Connection, session: &Session) -> rusqlite::Result<bool> {
     let Session { id, name, framework, workspace, user, created_at, usage } = session;
@@ -92,6 +92,7 @@ fn insert(db: &Connection, session: &Session) -> rusqlite::Result<bool> {
         at_most(usage.requests),
         at_most(usage.prompt_tokens),
         at_most(usage.completion_tokens),
+        at_most(usage.cost_micros),
     ])?;
     Ok(added == 1)
 }
@@ -110,12 +111,14 @@ fn add_usage(db: &Connection, id: &SessionId, used: Usage) -> rusqlite::Result<U
         requests: before.requests.saturating_add(used.requests),
         prompt_tokens: before.prompt_tokens.saturating_add(used.prompt_tokens),
         completion_tokens: before.completion_tokens.saturating_add(used.completion_tokens),
+        cost_micros: before.cost_micros.saturating_add(used.cost_micros),
     };
     db.prepare_cached(USE)?.execute(params![
         id.as_str(),
         at_most(sum.requests),
         at_most(sum.prompt_tokens),
         at_most(sum.completion_tokens),
+        at_most(sum.cost_micros),
     ])?;
     Ok(sum)
 }
@@ -137,5 +140,6 @@ fn usage(row: &Row<'_>, first: usize) -> rusqlite::Result<Usage> {
         requests: count(row, first)?,
         prompt_tokens: count(row, first + 1)?,
         completion_tokens: count(row, first + 2)?,
+        cost_micros: count(row, first + 3)?,
     })
 }

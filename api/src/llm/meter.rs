@@ -44,6 +44,7 @@ impl Ledger {
             requests: 1,
             prompt_tokens: used.prompt_tokens,
             completion_tokens: used.completion_tokens,
+            cost_micros: 0,
         };
         let total = match self.sessions.add_usage(&caller.session, usage).await {
             Ok(total) => total,

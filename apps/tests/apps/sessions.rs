@@ -104,7 +104,7 @@ async fn users_see_their_own_sessions_only() {
     assert!(platform.has("a1"));
     assert_eq!(sessions.list(Some("ann"), None, 10).await.unwrap().len(), 2);
     assert_eq!(sessions.list(None, None, 10).await.unwrap().len(), 3);
-    let used = Usage { requests: 1, prompt_tokens: 20, completion_tokens: 3 };
+    let used = Usage { requests: 1, prompt_tokens: 20, completion_tokens: 3, cost_micros: 7 };
     sessions.add_usage(&a1, used).await.unwrap();
     assert_eq!(sessions.add_usage(&a1, used).await.unwrap().prompt_tokens, 40);
 }

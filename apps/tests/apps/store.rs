@@ -68,6 +68,7 @@ impl SessionStore for MemoryStore {
             row.usage.requests += used.requests;
             row.usage.prompt_tokens += used.prompt_tokens;
             row.usage.completion_tokens += used.completion_tokens;
+            row.usage.cost_micros += used.cost_micros;
             row.usage
         })
     }

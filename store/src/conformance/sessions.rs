@@ -20,7 +20,7 @@ pub async fn run(store: &dyn SessionStore, journal: &dyn Journal) {
 
 async fn a_session_comes_back_as_it_was_stored(store: &dyn SessionStore) {
     let mut session = sample_session();
-    session.usage = Usage { requests: 1, prompt_tokens: 2, completion_tokens: 3 };
+    session.usage = Usage { requests: 1, prompt_tokens: 2, completion_tokens: 3, cost_micros: 4 };
     assert_eq!(store.session(&session.id).await.unwrap(), None);
     store.insert(&session).await.unwrap();
     assert_eq!(store.session(&session.id).await.unwrap(), Some(session));
@@ -65,12 +65,17 @@ async fn sessions_are_listed_newest_first(store: &dyn SessionStore) {
 async fn usage_adds_up(store: &dyn SessionStore) {
     let session = sample_session();
     store.insert(&session).await.unwrap();
-    let used = Usage { requests: 1, prompt_tokens: 1000, completion_tokens: 50 };
+    let used = Usage { requests: 1, prompt_tokens: 1000, completion_tokens: 50, cost_micros: 7 };
     assert_eq!(store.add_usage(&session.id, used).await.unwrap(), used);
-    let twice = Usage { requests: 2, prompt_tokens: 2000, completion_tokens: 100 };
+    let twice = Usage { requests: 2, prompt_tokens: 2000, completion_tokens: 100, cost_micros: 14 };
     assert_eq!(store.add_usage(&session.id, used).await.unwrap(), twice);
     assert_eq!(store.session(&session.id).await.unwrap().unwrap().usage, twice);
-    let absurd = Usage { requests: u64::MAX, prompt_tokens: u64::MAX, completion_tokens: u64::MAX };
+    let absurd = Usage {
+        requests: u64::MAX,
+        prompt_tokens: u64::MAX,
+        completion_tokens: u64::MAX,
+        cost_micros: u64::MAX,
+    };
     let sum = store.add_usage(&session.id, absurd).await.unwrap();
     assert!(sum.requests > 1 << 60, "a counter does not wrap");
 

@@ -215,6 +215,7 @@ impl SessionStore for OneSession {
         sum.requests += used.requests;
         sum.prompt_tokens += used.prompt_tokens;
         sum.completion_tokens += used.completion_tokens;
+        sum.cost_micros += used.cost_micros;
         Ok(*sum)
     }
 }
