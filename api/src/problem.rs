@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use mgx_scheduler::{JournalError, Rejection};
+use mgx_scheduler::{JournalError, QueueScope, Rejection};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -226,10 +226,13 @@ impl From<JournalError> for Problem {
 impl From<Rejection> for Problem {
     fn from(rejection: Rejection) -> Self {
         match rejection {
-            Rejection::QueueFull { limit, retry_after } => {
-                let max = limit as u64;
-                Self::new(Slug::QueueFull, format!("the queue holds {limit} jobs, its limit"))
-                    .limit("scheduler.max_queued", max, max)
+            Rejection::QueueFull { scope, limit, used, retry_after } => {
+                let key = match scope {
+                    QueueScope::Everyone => "scheduler.max_queued",
+                    QueueScope::User => "scheduler.max_queued_per_user",
+                };
+                Self::new(Slug::QueueFull, rejection.to_string())
+                    .limit(key, used as u64, limit as u64)
                     .retry_after(retry_after)
             }
             Rejection::GroupBusy { .. } => Self::new(Slug::Conflict, rejection.to_string()),
@@ -253,7 +256,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_queue_says_when_to_come_back() {
-        let rejection = Rejection::QueueFull { limit: 1000, retry_after: Duration::from_millis(2500) };
+        let rejection = Rejection::QueueFull {
+            scope: QueueScope::Everyone,
+            limit: 1000,
+            used: 1000,
+            retry_after: Duration::from_millis(2500),
+        };
         insta::assert_snapshot!(show(Problem::from(rejection).into_response()).await);
     }
 

@@ -17,8 +17,7 @@ use mgx_api::{AdminToken, App, EngineProbe, JobRules, Once, ServeConfig, Streams
 use mgx_apps::workspaces::{Workspaces, WorkspacesConfig};
 use mgx_apps::{AttemptTokens, JobBlueprint, sessions::Sessions};
 use mgx_runtimes::{Docker, DockerConfig, Limits, Links, Null, Process, ProcessConfig, Runtime, Tunnel};
-use mgx_scheduler::clock::Clock;
-use mgx_scheduler::{Budget, Caps, Fairness, Scheduler};
+use mgx_scheduler::{Budget, Caps, Clock, Fairness, Scheduler, Uptime};
 use mgx_store::Embedded;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -85,7 +84,7 @@ impl Platform {
         };
         let scheduler = Scheduler::start(
             scheduler_config(config),
-            Clock::starting_at(Timestamp::now()),
+            Clock::starting_at(Timestamp::now(), uptime()),
             store.clone(),
             runtime.clone(),
             Arc::new(blueprint),
@@ -192,6 +191,16 @@ pub fn container_user() -> String {
     format!("{uid}:{gid}")
 }
 
+/// How long the machine has been up. One that does not tell its boot id counts as never started again.
+fn uptime() -> Uptime {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let passed = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    Uptime {
+        boot: boot.trim().parse().unwrap_or_default(),
+        passed: Duration::try_from(passed).unwrap_or_default(),
+    }
+}
+
 fn owner() -> (u32, u32) {
     let uid = rustix::process::geteuid();
     if uid.is_root() {
@@ -279,6 +288,7 @@ fn scheduler_config(config: &Config) -> mgx_scheduler::config::Config {
             patience: config.scheduler.patience.duration(),
         },
         max_queued: config.scheduler.max_queued.count(),
+        max_queued_per_user: config.scheduler.max_queued.count(),
         grace: config.agent.grace.duration(),
         start_tries: config.scheduler.start_tries.small(),
         reap_every: config.scheduler.reap_every.duration(),

@@ -14,6 +14,8 @@ pub struct Config {
     pub fairness: Fairness,
     /// How many jobs may wait; one more is refused.
     pub max_queued: usize,
+    /// How many of them may be of one user.
+    pub max_queued_per_user: usize,
     /// Between SIGTERM and SIGKILL.
     pub grace: Duration,
     /// How often a container that cannot be started is tried before the job fails.

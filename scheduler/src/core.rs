@@ -1,9 +1,10 @@
 //! What every life of a job shares.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use mgx_agent_runner::JobId;
 use mgx_runtimes::Runtime;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -16,7 +17,9 @@ use crate::journal::{Entry, Journal, JournalError};
 use crate::live::{Claim, LiveJobs};
 use crate::log::EventLog;
 use crate::pace::Pace;
+use crate::rooms::Rooms;
 use crate::slots::{Slot, Slots};
+use crate::submission::Place;
 
 /// What every life of a job shares.
 #[derive(Debug)]
@@ -27,6 +30,7 @@ pub(crate) struct Core {
     pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) blueprint: Arc<dyn Blueprint>,
     pub(crate) log: EventLog,
+    pub(crate) rooms: Rooms,
     pub(crate) slots: Slots,
     pub(crate) live: LiveJobs,
     pub(crate) pace: Pace,
@@ -41,6 +45,23 @@ pub(crate) struct Core {
 pub(crate) struct Fenced;
 
 impl Core {
+    /// Whether new jobs are refused because the platform is shutting down.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Where a job stands in line.
+    pub(crate) fn place(&self, job: JobId) -> Option<Place> {
+        let (ahead, may_run) = self.slots.place(job)?;
+        let eta_ms = if may_run && ahead == 0 { Some(0) } else { self.eta_ms(ahead) };
+        Some(Place { ahead, eta_ms })
+    }
+
+    /// Milliseconds until the turn of somebody with `ahead` before them.
+    pub(crate) fn eta_ms(&self, ahead: usize) -> Option<u64> {
+        Some(self.pace.estimate(ahead, self.config.caps.running)?.ms)
+    }
+
     /// Writes to the journal, and rings for whoever follows the session.
     pub(crate) async fn append(&self, entry: Entry) -> Result<(), JournalError> {
         let session = entry.session.clone();

@@ -18,6 +18,7 @@ use mgx_agent_runner::{Attempt, JobId, SessionId};
 use mgx_runtimes::Limits;
 use serde::{Deserialize, Serialize};
 
+use crate::clock::Uptime;
 use crate::terms::Terms;
 
 /// A job: what was asked for, and how far it has come.
@@ -42,6 +43,9 @@ pub struct Job {
     pub queued_at: Timestamp,
     /// When its command began to run.
     pub started_at: Option<Timestamp>,
+    /// How long the machine had been up by then.
+    #[serde(default)]
+    pub started_up: Option<Uptime>,
     /// When the command must have ended.
     pub deadline_at: Option<Timestamp>,
     /// When it reached its final state.

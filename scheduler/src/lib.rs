@@ -19,14 +19,16 @@ pub mod log;
 pub mod memory;
 mod pace;
 mod reaper;
+mod rooms;
 pub mod scheduler;
 mod slots;
+pub mod submission;
 pub mod terms;
 mod usage;
 mod verdict;
 
 pub use blueprint::{Blueprint, Plan};
-pub use clock::Clock;
+pub use clock::{Clock, Uptime};
 pub use config::Config;
 pub use demand::{Budget, Caps};
 pub use event::{Event, NewEvent};
@@ -35,6 +37,8 @@ pub use job::{ExitStatus, Failure, Job, JobSpec, Kind, Outcome, State, Transitio
 pub use journal::{Entry, Head, JobFilter, Journal, JournalError};
 pub use line::Fairness;
 pub use log::EventLog;
-pub use scheduler::{Accepted, CancelError, Cancelling, Load, Place, Rejection, Scheduler, Submission};
+pub use rooms::QueueScope;
+pub use scheduler::{CancelError, Cancelling, Load, Scheduler};
+pub use submission::{Accepted, Place, Rejection, Submission};
 pub use terms::{Group, Retry, Strategy, Terms};
 pub use usage::Binding;

@@ -14,7 +14,6 @@ use jiff::Timestamp;
 use mgx_agent_runner::SlotId;
 use mgx_agent_runner::protocol::{Invocation, WORKSPACE_DIR};
 use mgx_runtimes::{Command, ContainerSpec, Ended, Output, Placement, Run, RuntimeError, RuntimeErrorKind};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -24,7 +23,8 @@ use crate::core::Core;
 use crate::demand::Demand;
 use crate::job::{ExitStatus, Failure, Job, Outcome, State, Transition};
 use crate::live::Claim;
-use crate::slots::Slot;
+use crate::rooms::Room;
+use crate::slots::{Slot, Turn};
 use crate::terms::Terms;
 use crate::verdict::{self, Verdict};
 
@@ -51,8 +51,9 @@ pub(crate) struct Lifecycle {
 /// How a life begins in this process.
 #[derive(Debug)]
 pub(crate) enum Begin {
-    /// It waits, with its place in the bounded queue, which it keeps for as long as it does.
-    Waiting(Option<OwnedSemaphorePermit>),
+    /// It waits, with its room in the bounded queue, which it keeps for as long as it does; and in line already,
+    /// unless it is to begin later or an earlier process of the platform has accepted it.
+    Waiting { room: Option<Room>, turn: Option<Turn> },
     /// Its command runs already, and this is its slot.
     Holding(Slot),
 }
@@ -89,8 +90,8 @@ struct Seat {
 }
 
 impl Lifecycle {
-    pub(crate) fn new(core: Arc<Core>, job: Job, cancel: CancellationToken) -> Self {
-        Self { core, user: job.user.as_str().into(), job, cancel, starts: 0 }
+    pub(crate) fn new(core: Arc<Core>, job: Job, user: Arc<str>, cancel: CancellationToken) -> Self {
+        Self { core, job, user, cancel, starts: 0 }
     }
 
     /// Lives.
@@ -98,16 +99,17 @@ impl Lifecycle {
         // what waits is many and small, what runs is few and large
         let handed = match (begin, self.job.state) {
             (Begin::Holding(slot), _) => Box::pin(self.take_up(slot)).await,
-            (Begin::Waiting(room), State::Queued) => {
-                let pause =
-                    self.job.spec.terms.start_at.map_or(Duration::ZERO, |at| self.core.clock.until(at));
-                let waited = self.wait(pause).await;
+            (Begin::Waiting { room, turn }, State::Queued) => {
+                let waited = match turn {
+                    Some(turn) => self.wait_for(turn).await,
+                    None => self.wait(self.until_start()).await,
+                };
                 drop(room);
                 Box::pin(self.live(waited)).await
             }
             // its container may be there or not, but no command ran in it
             (
-                Begin::Waiting(room),
+                Begin::Waiting { room, .. },
                 State::Admitted | State::Starting | State::Running | State::Stopping(_) | State::Ended(_),
             ) => {
                 drop(room);
@@ -128,6 +130,15 @@ impl Lifecycle {
             }
             self.core.slots.join(self.demand()).come().await
         };
+        self.unless_over(turn).await
+    }
+
+    /// Waits for a turn that it stands in line for.
+    async fn wait_for(&self, mut turn: Turn) -> Waited {
+        self.unless_over(turn.come()).await
+    }
+
+    async fn unless_over(&self, turn: impl Future<Output = Slot>) -> Waited {
         tokio::select! {
             biased;
             () = self.core.shutdown.cancelled() => Waited::Handed,
@@ -135,6 +146,10 @@ impl Lifecycle {
             () = self.expiry() => Waited::Over(Outcome::Expired),
             slot = turn => Waited::Turn(slot),
         }
+    }
+
+    fn until_start(&self) -> Duration {
+        self.job.spec.terms.start_at.map_or(Duration::ZERO, |at| self.core.clock.until(at))
     }
 
     /// Comes when it has waited too long for its first turn.
@@ -200,6 +215,7 @@ impl Lifecycle {
         }
         let now = self.core.clock.now();
         self.job.started_at = Some(now);
+        self.job.started_up = Some(self.core.clock.uptime());
         self.job.runs += 1;
         self.job.deadline_at = now.checked_add(Duration::from_secs(self.job.spec.timeout_s.into())).ok();
         self.advance(&[Transition::Run]).await?;

@@ -37,8 +37,8 @@ pub(crate) struct Claim {
 }
 
 impl LiveJobs {
-    /// Enters a job; the token asks for its end.
-    pub(crate) fn enter(&self, job: &Job) -> CancellationToken {
+    /// Enters a job. The token asks for its end; the others are the jobs of its group, oldest first.
+    pub(crate) fn enter(&self, job: &Job) -> (CancellationToken, Vec<JobId>) {
         let cancel = CancellationToken::new();
         let live = LiveJob {
             session: job.session.clone(),
@@ -47,17 +47,14 @@ impl LiveJobs {
             running: None,
         };
         let mut inner = self.lock();
+        let mut others = Vec::new();
         if let Some(group) = &live.group {
-            inner.groups.entry(group.clone()).or_default().insert(job.id);
+            let members = inner.groups.entry(group.clone()).or_default();
+            others = members.iter().copied().filter(|other| *other != job.id).collect();
+            members.insert(job.id);
         }
         inner.jobs.insert(job.id, live);
-        cancel
-    }
-
-    /// The jobs of a user's group, oldest first.
-    pub(crate) fn of_group(&self, user: &str, group: &str) -> Vec<JobId> {
-        let key = (user.to_owned(), group.to_owned());
-        self.lock().groups.get(&key).into_iter().flatten().copied().collect()
+        (cancel, others)
     }
 
     /// Notes which attempt's command runs, if any.

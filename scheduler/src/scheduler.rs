@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use mgx_agent_runner::{Attempt, JobId, SessionId};
+use mgx_agent_runner::{Attempt, JobId};
 use mgx_runtimes::Runtime;
-use serde_json::{Map, Value, json};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use serde_json::{Map, Value};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -20,15 +19,16 @@ use crate::core::Core;
 use crate::demand::Demand;
 use crate::event::NewEvent;
 use crate::explain::{Explanation, explain};
-use crate::job::{Job, JobSpec, Outcome, State};
+use crate::job::{Job, Outcome, State};
 use crate::journal::{Entry, JobFilter, Journal, JournalError};
 use crate::lifecycle::{Begin, Lifecycle};
 use crate::live::LiveJobs;
 use crate::log::EventLog;
 use crate::pace::Pace;
 use crate::reaper;
-use crate::slots::{Slots, Standing};
-use crate::terms::Strategy;
+use crate::rooms::Rooms;
+use crate::slots::Slots;
+use crate::submission::Place;
 
 /// How long a cancel may take to be written down.
 const CANCEL: Duration = Duration::from_secs(5);
@@ -36,67 +36,7 @@ const CANCEL: Duration = Duration::from_secs(5);
 /// Accepts jobs and sees each of them to its end. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Scheduler {
-    core: Arc<Core>,
-    /// One permit for each place in the queue.
-    room: Arc<Semaphore>,
-}
-
-/// A request to run a job.
-#[derive(Clone, Debug)]
-pub struct Submission {
-    /// The id it will have; its place in the user's line goes by it.
-    pub id: JobId,
-    /// The session it belongs to.
-    pub session: SessionId,
-    /// Who asks.
-    pub user: String,
-    /// What is asked for.
-    pub spec: JobSpec,
-}
-
-/// A job that is stored and will run.
-#[derive(Clone, Debug)]
-pub struct Accepted {
-    /// The job.
-    pub job: Job,
-    /// Where it stands in line.
-    pub place: Place,
-}
-
-/// A place in line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// How many go before it; 0: it is its turn.
-    pub ahead: usize,
-    /// Milliseconds until its turn, by the run times seen so far; `None` before any was seen.
-    pub eta_ms: Option<u64>,
-}
-
-/// Why a job was not accepted. Nothing of it was kept.
-#[derive(Debug, thiserror::Error)]
-pub enum Rejection {
-    /// The line is full.
-    #[error("the queue holds {limit} jobs, its limit")]
-    QueueFull {
-        /// `scheduler.max_queued`.
-        limit: usize,
-        /// When there may be room.
-        retry_after: Duration,
-    },
-    /// A job of its group is live, and the group takes no second.
-    #[error("job {holder} of the group {group:?} has not ended")]
-    GroupBusy {
-        /// The group.
-        group: String,
-        /// The job that is live.
-        holder: JobId,
-    },
-    /// The platform is shutting down.
-    #[error("the platform is shutting down")]
-    Draining,
-    /// It could not be stored.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
+    pub(crate) core: Arc<Core>,
 }
 
 /// What a request to cancel did.
@@ -135,7 +75,7 @@ impl Scheduler {
         blueprint: Arc<dyn Blueprint>,
     ) -> Result<Self, JournalError> {
         let unfinished = journal.unfinished().await?;
-        let room = Arc::new(Semaphore::new(config.max_queued));
+        let rooms = Rooms::new(config.max_queued, config.max_queued_per_user);
         let slots = Slots::new(config.caps.clone(), config.fairness.clone(), clock);
         let core = Arc::new(Core {
             config,
@@ -144,6 +84,7 @@ impl Scheduler {
             journal,
             runtime,
             blueprint,
+            rooms,
             slots,
             live: LiveJobs::default(),
             pace: Pace::default(),
@@ -151,7 +92,7 @@ impl Scheduler {
             shutdown: CancellationToken::new(),
             tasks: TaskTracker::new(),
         });
-        let scheduler = Self { core, room };
+        let scheduler = Self { core };
         let waiting = unfinished.iter().filter(|job| job.state == State::Queued).count();
         if !unfinished.is_empty() {
             info!(waiting, under_way = unfinished.len() - waiting, "taking up what was left unfinished");
@@ -163,35 +104,11 @@ impl Scheduler {
             scheduler.spawn(job, Begin::Holding(slot));
         }
         for job in waits {
-            let room = scheduler.room.clone().try_acquire_owned().ok();
-            scheduler.spawn(job, Begin::Waiting(room));
+            let room = Some(scheduler.core.rooms.overdraw(&job.user));
+            scheduler.spawn(job, Begin::Waiting { room, turn: None });
         }
         scheduler.core.tasks.spawn(reaper::run(scheduler.core.clone()));
         Ok(scheduler)
-    }
-
-    /// Stores a job, then lets it wait for its turn.
-    ///
-    /// # Errors
-    /// [`Rejection`]; nothing was kept.
-    pub async fn submit(&self, submission: Submission) -> Result<Accepted, Rejection> {
-        if self.is_draining() {
-            return Err(Rejection::Draining);
-        }
-        let rivals = self.rivals(&submission)?;
-        let limit = self.core.config.max_queued;
-        let room = self.room.clone().try_acquire_owned().map_err(|_| {
-            let eta_ms = self.eta_ms(0).unwrap_or(1_000);
-            Rejection::QueueFull { limit, retry_after: Duration::from_millis(eta_ms) }
-        })?;
-        // in a task of its own, so that a caller who leaves cannot part the record of a job from its life
-        let scheduler = self.clone();
-        let accepting = self.core.tasks.spawn(async move { scheduler.accept(submission, room).await });
-        let accepted = accepting.await.unwrap_or(Err(Rejection::Draining))?;
-        for rival in rivals {
-            self.core.live.cancel(rival);
-        }
-        Ok(accepted)
     }
 
     /// Asks for the end of a job, whatever its state. Answers when that is written down.
@@ -240,9 +157,7 @@ impl Scheduler {
 
     /// Where a queued job stands in line.
     pub fn place(&self, id: JobId) -> Option<Place> {
-        let Standing { ahead, binding } = self.core.slots.standing(id)?;
-        let eta_ms = if binding.is_none() && ahead == 0 { Some(0) } else { self.eta_ms(ahead) };
-        Some(Place { ahead, eta_ms })
+        self.core.place(id)
     }
 
     /// Why a job is where it is.
@@ -293,7 +208,7 @@ impl Scheduler {
 
     /// Whether new jobs are refused because the platform is shutting down.
     pub fn is_draining(&self) -> bool {
-        self.core.draining.load(Ordering::Relaxed)
+        self.core.is_draining()
     }
 
     /// Refuses new jobs and starts none. What runs goes on.
@@ -313,65 +228,10 @@ impl Scheduler {
         }
     }
 
-    /// The live jobs of its group that a submission ends.
-    fn rivals(&self, submission: &Submission) -> Result<Vec<JobId>, Rejection> {
-        let Some(group) = &submission.spec.terms.group else { return Ok(Vec::new()) };
-        let live = || self.core.live.of_group(&submission.user, &group.key);
-        match group.strategy {
-            Strategy::Queue => Ok(Vec::new()),
-            Strategy::CancelInProgress => Ok(live()),
-            Strategy::CancelNewest => match live().first() {
-                None => Ok(Vec::new()),
-                Some(holder) => Err(Rejection::GroupBusy { group: group.key.clone(), holder: *holder }),
-            },
-        }
-    }
-
-    async fn accept(
-        &self,
-        submission: Submission,
-        room: OwnedSemaphorePermit,
-    ) -> Result<Accepted, Rejection> {
-        let Submission { id, session, user, spec } = submission;
-        let now = self.core.clock.now();
-        let job = Job {
-            id,
-            session: session.clone(),
-            user,
-            spec,
-            state: State::Queued,
-            attempt: Attempt(1),
-            runs: 0,
-            queued_at: now,
-            started_at: None,
-            deadline_at: None,
-            ended_at: None,
-            exit: None,
-            error: None,
-        };
-        let data = Map::from_iter([("kind".to_owned(), json!(job.spec.kind))]);
-        let event = NewEvent {
-            at: now,
-            job: id,
-            attempt: job.attempt,
-            source: None,
-            kind: "job_queued".to_owned(),
-            agent: None,
-            data,
-        };
-        self.core.append(Entry { session, job: Some(job.clone()), events: vec![event] }).await?;
-        self.spawn(job.clone(), Begin::Waiting(Some(room)));
-        let place = self.place(id).unwrap_or(Place { ahead: 0, eta_ms: Some(0) });
-        Ok(Accepted { job, place })
-    }
-
     fn spawn(&self, job: Job, begin: Begin) {
-        let cancel = self.core.live.enter(&job);
-        self.core.tasks.spawn(Lifecycle::new(self.core.clone(), job, cancel).run(begin));
-    }
-
-    fn eta_ms(&self, ahead: usize) -> Option<u64> {
-        Some(self.core.pace.estimate(ahead, self.core.config.caps.running)?.ms)
+        let (cancel, _) = self.core.live.enter(&job);
+        let user = job.user.as_str().into();
+        self.core.tasks.spawn(Lifecycle::new(self.core.clone(), job, user, cancel).run(begin));
     }
 }
 

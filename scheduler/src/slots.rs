@@ -15,9 +15,12 @@ use crate::usage::{Binding, Ticket, Usage};
 
 /// What the house allows at a time, and the line for it. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct Slots {
-    state: Arc<Mutex<State>>,
-    caps: Arc<Caps>,
+pub(crate) struct Slots(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    state: Mutex<State>,
+    caps: Caps,
     clock: Clock,
 }
 
@@ -57,18 +60,24 @@ impl Slots {
     pub(crate) fn new(caps: Caps, fairness: Fairness, clock: Clock) -> Self {
         let (usage, line) = (Usage::default(), Line::new(fairness));
         let state = State { closed: false, usage, line, waiting: HashMap::new() };
-        Self { state: Arc::new(Mutex::new(state)), caps: Arc::new(caps), clock }
+        Self(Arc::new(Inner { state: Mutex::new(state), caps, clock }))
     }
 
     /// Joins the line.
     pub(crate) fn join(&self, demand: Demand) -> Turn {
+        let turn = self.line_up(demand);
+        self.grant();
+        turn
+    }
+
+    /// Joins the line with others, before anybody is given a turn: [`grant`](Self::grant) does that.
+    pub(crate) fn line_up(&self, demand: Demand) -> Turn {
         let job = demand.job;
         let (grant, granted) = oneshot::channel();
         let mut state = self.lock();
         state.line.join(demand);
         state.waiting.insert(job, grant);
         drop(state);
-        self.grant();
         Turn { job, slots: self.clone(), granted }
     }
 
@@ -81,9 +90,17 @@ impl Slots {
     /// Where a job stands that waits.
     pub(crate) fn standing(&self, job: JobId) -> Option<Standing> {
         let state = self.lock();
-        let ahead = state.line.ahead(job, self.clock.now())?;
-        let binding = state.usage.binding(state.line.demand(job)?, &self.caps);
+        let ahead = state.line.ahead(job, self.0.clock.now())?;
+        let binding = state.usage.binding(state.line.demand(job)?, &self.0.caps);
         Some(Standing { ahead, binding })
+    }
+
+    /// How many go before a job that waits, and whether it might run now if none did.
+    pub(crate) fn place(&self, job: JobId) -> Option<(usize, bool)> {
+        let state = self.lock();
+        let ahead = state.line.ahead(job, self.0.clock.now())?;
+        let may_run = state.usage.obstacle(state.line.demand(job)?, &self.0.caps).is_none();
+        Some((ahead, may_run))
     }
 
     /// How many wait.
@@ -102,14 +119,14 @@ impl Slots {
     }
 
     /// Gives a slot to everyone in line who may have one, in turn.
-    fn grant(&self) {
+    pub(crate) fn grant(&self) {
         loop {
             let mut state = self.lock();
             if state.closed {
                 return;
             }
             let State { usage, line, waiting, .. } = &mut *state;
-            let Some(demand) = line.next(usage, &self.caps, self.clock.now()) else { return };
+            let Some(demand) = line.next(usage, &self.0.caps, self.0.clock.now()) else { return };
             let job = demand.job;
             let ticket = usage.take(demand);
             let grant = waiting.remove(&job);
@@ -124,7 +141,7 @@ impl Slots {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("nothing panics while it holds this lock")
+        self.0.state.lock().expect("nothing panics while it holds this lock")
     }
 }
 
@@ -162,6 +179,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::clock::Uptime;
     use crate::job::Kind;
     use jiff::Timestamp;
     use mgx_runtimes::Limits;
@@ -187,7 +205,7 @@ mod tests {
     fn slots() -> Slots {
         let (ageing, patience) = (Duration::from_mins(1), Duration::from_secs(30));
         let fairness = Fairness { weights: BTreeMap::new(), ageing, patience };
-        Slots::new(Caps::of(1), fairness, Clock::starting_at(Timestamp::UNIX_EPOCH))
+        Slots::new(Caps::of(1), fairness, Clock::starting_at(Timestamp::UNIX_EPOCH, Uptime::default()))
     }
 
     #[tokio::test]

@@ -14,7 +14,7 @@ use mgx_runtimes::{ContainerSpec, Limits, Network, RuntimeErrorKind};
 use mgx_scheduler::memory::MemoryJournal;
 use mgx_scheduler::{
     Blueprint, Cancelling, Caps, Clock, Config, Fairness, Group, Job, JobSpec, Kind, Plan, Retry, Scheduler,
-    State, Strategy, Submission, Terms,
+    State, Strategy, Submission, Terms, Uptime,
 };
 use serde_json::Map;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -116,6 +116,7 @@ impl Scenario {
             },
             fairness: Fairness::default(),
             max_queued: 2 + rng.below(20) as usize,
+            max_queued_per_user: if rng.chance(30) { 1 + rng.below(5) as usize } else { usize::MAX },
             grace: Duration::from_secs(rng.below(5).into()),
             start_tries: 1 + rng.below(3),
             reap_every: Duration::from_secs(15),
@@ -205,7 +206,8 @@ impl Scenario {
             slowness: self.journal_slowness,
             writes: AtomicU32::new(0),
         });
-        let clock = Clock::starting_at(wall(begin));
+        let uptime = Uptime { passed: begin.elapsed(), ..Uptime::default() };
+        let clock = Clock::starting_at(wall(begin), uptime);
         let scheduler =
             Scheduler::start(self.config.clone(), clock, journal, Arc::new(runtime), Arc::new(Boxes)).await;
         let scheduler = scheduler.expect("the journal can be read");

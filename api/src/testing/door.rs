@@ -15,7 +15,7 @@ use mgx_apps::{IntentStore, Sessions, Workspaces};
 use mgx_runtimes::{
     ContainerSpec, EngineInfo, Limits, Listed, Placement, Run, Runtime, RuntimeError, RuntimeErrorKind,
 };
-use mgx_scheduler::{Blueprint, Clock, Config, Job, Plan, Scheduler};
+use mgx_scheduler::{Blueprint, Clock, Config, Job, Plan, Scheduler, Uptime};
 use mgx_scheduler::{Caps, Fairness};
 use mgx_store::Embedded;
 use secrecy::SecretString;
@@ -103,12 +103,13 @@ pub(crate) async fn door_over(
         caps: Caps::of(1),
         fairness: Fairness::default(),
         max_queued: 3,
+        max_queued_per_user: 3,
         grace: Duration::from_secs(1),
         start_tries: 1,
         reap_every: Duration::from_mins(10),
     };
     let engine = Arc::new(Engine { away });
-    let clock = Clock::starting_at(Timestamp::from_second(1_700_000_000).unwrap());
+    let clock = Clock::starting_at(Timestamp::from_second(1_700_000_000).unwrap(), Uptime::default());
     let scheduler =
         Scheduler::start(config, clock, store.clone(), engine.clone(), engine.clone()).await.unwrap();
     let limits = Limits { memory_bytes: 2 << 30, cpu_quota: 100_000, pids: 256 };

@@ -15,7 +15,7 @@ impl Lifecycle {
         self.core.live.set_running(self.job.id, None);
         self.turn_to(Transition::Requeue);
         self.job.attempt = Attempt(self.job.attempt.0 + 1);
-        (self.job.started_at, self.job.deadline_at) = (None, None);
+        (self.job.started_at, self.job.started_up, self.job.deadline_at) = (None, None, None);
         let data = Map::from_iter([("reason".to_owned(), Value::from(reason))]);
         let event = self.event("job_queued", data);
         self.write(Some(self.job.clone()), vec![event]).await

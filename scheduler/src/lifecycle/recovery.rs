@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use mgx_runtimes::{Run, RuntimeError, RuntimeErrorKind};
 use serde_json::Map;
 use tokio::time::Instant;
@@ -13,15 +14,19 @@ use crate::job::{Failure, Outcome, State};
 use crate::slots::Slot;
 use crate::verdict::Verdict;
 
+/// Two clocks may differ so much and nobody has set one of them.
+const SLIGHT: SignedDuration = SignedDuration::from_millis(100);
+
 impl Lifecycle {
     /// Takes up what an earlier process of the platform began to run.
     pub(super) async fn take_up(&mut self, slot: Slot) -> Result<(), Handed> {
         let seat = Seat { slot, claim: self.claim(), since: Instant::now() };
         self.core.live.set_running(self.job.id, Some(self.job.attempt));
+        let moved = self.follow_the_clock().then(|| self.job.clone());
         let next = match self.reattach(&seat).await? {
             Ok(run) => {
                 let event = self.event("job_reattached", Map::new());
-                self.write(None, vec![event]).await?;
+                self.write(moved, vec![event]).await?;
                 self.follow(seat, run).await?
             }
             Err(error) if error.kind() == RuntimeErrorKind::NotInvoked => {
@@ -39,6 +44,21 @@ impl Lifecycle {
             Next::Over => Ok(()),
             Next::Again(pause) => self.go_on(pause).await,
         }
+    }
+
+    /// Moves the start and the deadline along if somebody has set the machine's clock since the command began, so
+    /// that it may run neither less nor longer than it was given. Whether anybody had.
+    fn follow_the_clock(&mut self) -> bool {
+        let begun = self.job.started_up.and_then(|uptime| self.core.clock.at(uptime));
+        let (Some(begun), Some(noted)) = (begun, self.job.started_at) else { return false };
+        let jump = begun.duration_since(noted);
+        if jump.abs() < SLIGHT {
+            return false;
+        }
+        warn!(job = %self.job.id, ?jump, "the machine's clock was set while it ran; its deadline moves along");
+        self.job.started_at = Some(begun);
+        self.job.deadline_at = self.job.deadline_at.and_then(|at| at.checked_add(jump).ok());
+        true
     }
 
     /// Takes up a run again, waiting for the engine if that is away.

@@ -1,0 +1,209 @@
+//! Submissions: each is refused with a reason, or stored and in line when it is answered.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use mgx_agent_runner::{Attempt, JobId, SessionId};
+use serde_json::{Map, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::core::Core;
+use crate::demand::Demand;
+use crate::event::NewEvent;
+use crate::job::{Job, JobSpec, State};
+use crate::journal::{Entry, JournalError};
+use crate::lifecycle::{Begin, Lifecycle};
+use crate::rooms::{Full, QueueScope, Room};
+use crate::scheduler::Scheduler;
+use crate::slots::Turn;
+use crate::terms::{Group, Strategy};
+
+/// A request to run a job.
+#[derive(Clone, Debug)]
+pub struct Submission {
+    /// The id it will have; its place in the user's line goes by it.
+    pub id: JobId,
+    /// The session it belongs to.
+    pub session: SessionId,
+    /// Who asks.
+    pub user: String,
+    /// What is asked for.
+    pub spec: JobSpec,
+}
+
+/// A job that is stored and will run.
+#[derive(Clone, Debug)]
+pub struct Accepted {
+    /// The job.
+    pub job: Job,
+    /// Where it stands in line.
+    pub place: Place,
+}
+
+/// A place in line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// How many go before it; 0: it is its turn.
+    pub ahead: usize,
+    /// Milliseconds until its turn, by the run times seen so far; `None` before any was seen.
+    pub eta_ms: Option<u64>,
+}
+
+/// Why a job was not accepted. Nothing of it was kept.
+#[derive(Debug, thiserror::Error)]
+pub enum Rejection {
+    /// The line is full.
+    #[error("{} of the queue's {limit} places{} are taken", used, match scope { QueueScope::Everyone => "", QueueScope::User => " for one user" })]
+    QueueFull {
+        /// Whose places are all taken.
+        scope: QueueScope,
+        /// How many there are: `max_queued` or `max_queued_per_user`.
+        limit: usize,
+        /// How many jobs wait. More than the limit, if that was lowered meanwhile.
+        used: usize,
+        /// When there may be room.
+        retry_after: Duration,
+    },
+    /// A job of its group is live, and the group takes no second.
+    #[error("job {holder} of the group {group:?} has not ended")]
+    GroupBusy {
+        /// The group.
+        group: String,
+        /// The job that is live.
+        holder: JobId,
+    },
+    /// The platform is shutting down.
+    #[error("the platform is shutting down")]
+    Draining,
+    /// It could not be stored.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}
+
+impl Scheduler {
+    /// Stores a job, then lets it wait for its turn.
+    ///
+    /// # Errors
+    /// [`Rejection`]; nothing was kept.
+    pub async fn submit(&self, submission: Submission) -> Result<Accepted, Rejection> {
+        self.submit_all(vec![submission]).await.pop().expect("each submission has its answer")
+    }
+
+    /// The same for many: one answer for each, in their order. They are stored at once, and join the line at once.
+    pub async fn submit_all(&self, submissions: Vec<Submission>) -> Vec<Result<Accepted, Rejection>> {
+        let count = submissions.len();
+        // in a task of its own, so that a caller who leaves cannot part the record of a job from its life
+        let accepting = self.core.tasks.spawn(accept(self.core.clone(), submissions));
+        accepting.await.unwrap_or_else(|_| (0..count).map(|_| Err(Rejection::Draining)).collect())
+    }
+}
+
+/// A job on its way into the line.
+struct Newcomer {
+    job: Job,
+    room: Room,
+    cancel: CancellationToken,
+    /// The live jobs of its group, which end when it has come in.
+    rivals: Vec<JobId>,
+}
+
+async fn accept(core: Arc<Core>, submissions: Vec<Submission>) -> Vec<Result<Accepted, Rejection>> {
+    let admitted: Vec<_> =
+        submissions.into_iter().map(|submission| Newcomer::admit(&core, submission)).collect();
+    let storing = admitted.into_iter().map(async |newcomer| newcomer?.store(&core).await);
+    let stored = join_all(storing).await;
+    let join = |newcomer: Newcomer| {
+        let turn = newcomer.line_up(&core);
+        (newcomer, turn)
+    };
+    let joined: Vec<_> = stored.into_iter().map(|newcomer| newcomer.map(join)).collect();
+    // only now: among those who come together the first in line goes first, not the first in the request
+    core.slots.grant();
+    joined.into_iter().map(|joined| joined.map(|(newcomer, turn)| newcomer.begin(&core, turn))).collect()
+}
+
+impl Newcomer {
+    /// Decides whether a submission may come in.
+    fn admit(core: &Core, submission: Submission) -> Result<Self, Rejection> {
+        if core.is_draining() {
+            return Err(Rejection::Draining);
+        }
+        let room = core.rooms.take(&submission.user).map_err(|Full { scope, limit, used }| {
+            let retry_after = Duration::from_millis(core.eta_ms(0).unwrap_or(1_000));
+            Rejection::QueueFull { scope, limit, used, retry_after }
+        })?;
+        let Submission { id, session, user, spec } = submission;
+        let job = Job {
+            id,
+            session,
+            user,
+            spec,
+            state: State::Queued,
+            attempt: Attempt(1),
+            runs: 0,
+            queued_at: core.clock.now(),
+            started_at: None,
+            started_up: None,
+            deadline_at: None,
+            ended_at: None,
+            exit: None,
+            error: None,
+        };
+        let (cancel, rivals) = core.live.enter(&job);
+        let rivals = match (&job.spec.terms.group, rivals.first()) {
+            (None | Some(Group { strategy: Strategy::Queue, .. }), _) | (_, None) => Vec::new(),
+            (Some(Group { strategy: Strategy::CancelInProgress, .. }), Some(_)) => rivals,
+            (Some(Group { key, strategy: Strategy::CancelNewest }), Some(holder)) => {
+                core.live.leave(id);
+                return Err(Rejection::GroupBusy { group: key.clone(), holder: *holder });
+            }
+        };
+        Ok(Self { job, room, cancel, rivals })
+    }
+
+    async fn store(self, core: &Core) -> Result<Self, Rejection> {
+        let Job { id, attempt, queued_at, .. } = self.job;
+        let event = NewEvent {
+            at: queued_at,
+            job: id,
+            attempt,
+            source: None,
+            kind: "job_queued".to_owned(),
+            agent: None,
+            data: Map::from_iter([("kind".to_owned(), json!(self.job.spec.kind))]),
+        };
+        let entry =
+            Entry { session: self.job.session.clone(), job: Some(self.job.clone()), events: vec![event] };
+        match core.append(entry).await {
+            Ok(()) => Ok(self),
+            Err(error) => {
+                core.live.leave(id);
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Its place in line, unless it is to begin later.
+    fn line_up(&self, core: &Core) -> Option<Turn> {
+        let is_early = self.job.spec.terms.start_at.is_some_and(|at| at > core.clock.now());
+        (!is_early).then(|| core.slots.line_up(Demand::of(&self.job, self.room.user())))
+    }
+
+    /// Begins its life.
+    fn begin(self, core: &Arc<Core>, turn: Option<Turn>) -> Accepted {
+        let Self { job, room, cancel, rivals } = self;
+        for rival in rivals {
+            core.live.cancel(rival);
+        }
+        let early = job.spec.terms.start_at.filter(|_| turn.is_none());
+        let place = core.place(job.id).unwrap_or_else(|| {
+            let ms =
+                early.map_or(0, |at| u64::try_from(core.clock.until(at).as_millis()).unwrap_or(u64::MAX));
+            Place { ahead: 0, eta_ms: Some(ms) }
+        });
+        let life = Lifecycle::new(core.clone(), job.clone(), room.user().clone(), cancel);
+        core.tasks.spawn(life.run(Begin::Waiting { room: Some(room), turn }));
+        Accepted { job, place }
+    }
+}
