@@ -1,0 +1,26 @@
+//! Admission: which jobs the scheduler is asked to run. Each policy is a layer around the scheduler, in a file of its
+//! own; nothing here knows how a job runs, or of HTTP.
+//!
+//! Read [`admission`], then any policy: `timeout`, `fit`, `budget`, `rate`, `queue`.
+
+pub mod admission;
+mod batch;
+pub mod budget;
+pub mod fit;
+mod policy;
+mod queue;
+pub mod rate;
+pub mod refusal;
+mod refusal_log;
+#[cfg(test)]
+mod testing;
+pub mod timeout;
+
+pub use admission::{Admission, Policies};
+pub use batch::{Applicant, Batch, Decision, Wanted};
+pub use budget::{Allowance, Spent};
+/// The time as the rate is measured by: the machine's own, and one that stands still until a test moves it.
+pub use governor::clock::{FakeRelativeClock, MonotonicClock};
+pub use rate::Rate;
+pub use refusal::{LimitHit, Refusal};
+pub use timeout::{Span, Times};
