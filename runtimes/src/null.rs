@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -19,7 +19,8 @@ use crate::{
     RuntimeErrorKind,
 };
 
-/// The one command that does not end at once: it holds its slot until it is asked to stop.
+/// The one command that does not end at once: it holds its slot until it is asked to stop, and no longer than its
+/// argument says, in milliseconds, if it has one.
 pub const HOLD: &str = "hold";
 
 /// Containers that are entries in a map, and end with the process.
@@ -80,10 +81,11 @@ impl Runtime for Null {
         }
         let (outputs, outputs_of_run) = mpsc::channel(1);
         let (commands_of_run, commands) = mpsc::channel(1);
-        if invocation.argv.first().is_some_and(|program| program == HOLD) {
-            tokio::spawn(hold(outputs, commands));
-        } else {
-            outputs.try_send(ended(ExitCause::Ended)).expect("the channel is new and has room for one");
+        match holding(&invocation.argv) {
+            Some(time) => drop(tokio::spawn(hold(time, outputs, commands))),
+            None => {
+                outputs.try_send(ended(ExitCause::Ended)).expect("the channel is new and has room for one")
+            }
         }
         Ok(Run::new(outputs_of_run, commands_of_run))
     }
@@ -111,15 +113,28 @@ impl Runtime for Null {
     }
 }
 
-/// Ends when it is asked to, or when nobody is left to ask.
-async fn hold(outputs: mpsc::Sender<Output>, mut commands: mpsc::Receiver<Command>) {
-    while let Some(command) = commands.recv().await {
-        match command {
-            Command::Stop(_) => break,
-            Command::Ack(_) | Command::Dismiss => {}
+/// How long a command holds its slot at the most; `None`: it ends at once.
+fn holding(argv: &[String]) -> Option<Duration> {
+    let (program, rest) = argv.split_first()?;
+    let millis = rest.first().and_then(|millis| millis.parse().ok()).map(Duration::from_millis);
+    (program == HOLD).then(|| millis.unwrap_or(Duration::MAX))
+}
+
+/// Ends when its time is over, when it is asked to, or when nobody is left to ask.
+async fn hold(time: Duration, outputs: mpsc::Sender<Output>, mut commands: mpsc::Receiver<Command>) {
+    let stopped = async {
+        while let Some(command) = commands.recv().await {
+            match command {
+                Command::Stop(_) => break,
+                Command::Ack(_) | Command::Dismiss => {}
+            }
         }
-    }
-    outputs.send(ended(ExitCause::Stopped)).await.ok();
+    };
+    let cause = match tokio::time::timeout(time, stopped).await {
+        Ok(()) => ExitCause::Stopped,
+        Err(_) => ExitCause::Ended,
+    };
+    outputs.send(ended(cause)).await.ok();
 }
 
 fn ended(cause: ExitCause) -> Output {
@@ -146,7 +161,6 @@ mod tests {
     use mgx_agent_runner::Attempt;
     use mgx_agent_runner::protocol::Team;
     use std::collections::BTreeMap;
-    use std::time::Duration;
 
     fn placement(slot: &SlotId) -> Placement {
         Placement { slot: slot.clone(), workspace: None, labels: BTreeMap::new() }
@@ -219,5 +233,16 @@ mod tests {
         assert!(tokio::time::timeout(hour, run.next(8)).await.is_err(), "it ended by itself");
         run.tell(Command::Stop(hour)).await;
         assert_eq!(cause(&run.next(8).await), ExitCause::Stopped);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_holds_its_slot_for_no_longer_than_it_says() {
+        let runtime = Null::default();
+        let slot: SlotId = "job-1".parse().unwrap();
+        runtime.create(&spec(), &placement(&slot)).await.unwrap();
+        let mut run = runtime.invoke(&slot, invocation(&[HOLD, "250"])).await.unwrap();
+        let begun = tokio::time::Instant::now();
+        assert_eq!(cause(&run.next(8).await), ExitCause::Ended);
+        assert_eq!(begun.elapsed(), Duration::from_millis(250));
     }
 }
