@@ -176,6 +176,7 @@ pub(crate) mod tests {
             runs: 1,
             queued_at: at(0),
             started_at: state.has_ended().then(|| at(2)),
+            started_up: None,
             deadline_at: None,
             ended_at: state.has_ended().then(|| at(5)),
             exit: state.has_ended().then_some(ExitStatus { code: Some(1), signal: None, oom_kills: 0 }),

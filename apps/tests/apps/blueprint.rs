@@ -56,6 +56,7 @@ fn job(kind: Kind, env: &[(&str, &str)]) -> Job {
         runs: 1,
         queued_at: Timestamp::UNIX_EPOCH,
         started_at: None,
+        started_up: None,
         deadline_at: None,
         ended_at: None,
         exit: None,
