@@ -12,6 +12,7 @@ use rusqlite::{Connection, OpenFlags};
 use crate::error::OpenError;
 use crate::known::Known;
 use crate::lock::Lock;
+use crate::log::Log;
 use crate::readers::Readers;
 use crate::schema;
 use crate::writer::Writer;
@@ -51,7 +52,8 @@ impl Embedded {
         let instance = connection
             .query_row("SELECT value FROM meta WHERE name = 'instance'", [], |row| row.get(0))
             .map_err(sqlite)?;
-        let writer = Writer::start(connection, lock).map_err(OpenError::io(path))?;
+        let log = Log::start(path.to_owned()).map_err(OpenError::io(path))?;
+        let writer = Writer::start(connection, log, lock).map_err(OpenError::io(path))?;
         Ok(Self { instance, writer, readers: Readers::new(path.to_owned()), known: Known::default() })
     }
 
@@ -76,17 +78,16 @@ impl Embedded {
     }
 }
 
-/// How the writer uses SQLite. `synchronous = FULL`: the log is synced before a commit returns.
-///
-/// SQLite checkpoints by itself, after a commit, and ignores it if that fails. That is harmless, even if it was the
-/// fsync: what was not moved stays in the log, which is synced already, and is written again the next time.
+/// How the writer uses SQLite. `synchronous = FULL`: the log is synced before a commit returns. What is in the log is
+/// moved into the database by [`Log`], never by SQLite itself. The log keeps its space on the disk: a commit that need
+/// not extend a file is synced sooner.
 fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(Duration::from_secs(1))?;
     stable_plans(connection)?;
     connection.execute_batch(
         "PRAGMA journal_mode = WAL;
          PRAGMA synchronous = FULL;
-         PRAGMA wal_autocheckpoint = 4000;
+         PRAGMA wal_autocheckpoint = 0;
          PRAGMA journal_size_limit = 33554432;
          PRAGMA cache_size = -16384;
          PRAGMA cell_size_check = ON;

@@ -17,9 +17,11 @@ const PAGE: usize = 4 * 1024 * 1024;
 #[async_trait]
 impl Journal for Embedded {
     async fn write(&self, entry: Entry) -> Result<Vec<Event>, JournalError> {
+        // the one writer writes; what can be done here is done here
+        let encoded = Encoded::of(&entry)?;
         let entry = Arc::new(entry);
         let shared = entry.clone();
-        let numbers = self.writer.write(move |db| record(db, &shared)).await??;
+        let numbers = self.writer.write(move |db| record(db, &shared, &encoded)).await??;
         // the change is gone, so this is the only one
         let Entry { session, events, .. } = Arc::unwrap_or_clone(entry);
         Ok(numbered(&session, events, numbers))
@@ -72,10 +74,13 @@ const UNFINISHED: &str = "SELECT body FROM jobs INDEXED BY jobs_unfinished WHERE
 
 const STANDING: &str = "SELECT ended, attempt FROM jobs WHERE id = ?1";
 
-const PUT_JOB: &str = "INSERT INTO jobs (id, session, user, kind, state, ended, attempt, body)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
-    ON CONFLICT (id) DO UPDATE
-    SET state = excluded.state, ended = excluded.ended, attempt = excluded.attempt, body = excluded.body";
+const ADD_JOB: &str = "INSERT INTO jobs (id, session, user, kind, state, ended, attempt, body)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+
+/// Leaves `ended` alone: naming it would write the indexes of unfinished jobs again, each time.
+const MOVE_JOB: &str = "UPDATE jobs SET state = ?2, attempt = ?3, body = ?4 WHERE id = ?1";
+
+const END_JOB: &str = "UPDATE jobs SET state = ?2, attempt = ?3, body = ?4, ended = 1 WHERE id = ?1";
 
 const NEWEST: &str = "SELECT coalesce(max(seq), 0) FROM events WHERE session = ?1";
 
@@ -91,25 +96,49 @@ const HEAD: &str = "SELECT (SELECT coalesce(max(seq), 0) FROM events WHERE sessi
 
 /// The queries whose time must not grow with the store.
 #[cfg(test)]
-pub(crate) const HOT: [&str; 6] = [JOB, UNFINISHED, STANDING, NEWEST, EVENTS, HEAD];
+pub(crate) const HOT: [&str; 8] = [JOB, UNFINISHED, STANDING, MOVE_JOB, END_JOB, NEWEST, EVENTS, HEAD];
 
 /// The number of each event of an entry; `None` for one that was there already.
 type Numbers = Vec<Option<u64>>;
 
-/// One entry, whole or not at all: everything that could refuse it is looked at before anything is written.
-fn record(db: &Connection, entry: &Entry) -> rusqlite::Result<Result<Numbers, JournalError>> {
-    if is_fenced(db, entry)? {
-        return Ok(Err(JournalError::Fenced));
+/// What of an entry is stored as JSON.
+#[derive(Debug)]
+struct Encoded {
+    /// The job, if there is one.
+    body: Option<String>,
+    /// The data of each event.
+    data: Vec<String>,
+}
+
+impl Encoded {
+    fn of(entry: &Entry) -> Result<Self, JournalError> {
+        let unwritable = |error: rusqlite::Error| JournalError::Unavailable(error.to_string());
+        let body = entry.job.as_ref().map(to_json).transpose().map_err(unwritable)?;
+        let data = entry.events.iter().map(|event| to_json(&event.data));
+        Ok(Self { body, data: data.collect::<Result<_, _>>().map_err(unwritable)? })
     }
+}
+
+/// One entry, whole or not at all: everything that could refuse it is looked at before anything is written.
+fn record(
+    db: &Connection,
+    entry: &Entry,
+    encoded: &Encoded,
+) -> rusqlite::Result<Result<Numbers, JournalError>> {
     let Entry { session, job, events } = entry;
-    if let Some(job) = job {
-        put_job(db, job)?;
+    let is_new = match standing(db, entry)? {
+        Standing::Fenced => return Ok(Err(JournalError::Fenced)),
+        Standing::New => true,
+        Standing::Known => false,
+    };
+    if let (Some(job), Some(body)) = (job, &encoded.body) {
+        put_job(db, job, body, is_new)?;
     }
     let mut newest = db.prepare_cached(NEWEST)?.query_one([session.as_str()], |row| count(row, 0))?;
     let mut add = db.prepare_cached(ADD_EVENT)?;
     let mut numbers = Vec::with_capacity(events.len());
-    for event in events {
-        let NewEvent { at, job, attempt, source, kind, agent, data } = event;
+    for (event, data) in events.iter().zip(&encoded.data) {
+        let NewEvent { at, job, attempt, source, kind, agent, data: _ } = event;
         let seq = newest + 1;
         let added = add.execute(params![
             session.as_str(),
@@ -120,7 +149,7 @@ fn record(db: &Connection, entry: &Entry) -> rusqlite::Result<Result<Numbers, Jo
             source.map(number).transpose()?,
             kind,
             agent,
-            to_json(data)?,
+            data,
         ])?;
         // an event that is there already takes no number
         let is_new = added == 1;
@@ -141,40 +170,51 @@ fn numbered(session: &SessionId, events: Vec<NewEvent>, numbers: Numbers) -> Vec
         .collect()
 }
 
-/// Whether the writer of `entry` is out of date: a job it speaks of has ended, has moved on to a later attempt, or has
-/// been forgotten with its session.
-fn is_fenced(db: &Connection, entry: &Entry) -> rusqlite::Result<bool> {
-    let submitted = entry.job.as_ref().filter(|job| job.state == State::Queued).map(|job| job.id);
-    let job = entry.job.iter().map(|job| (job.id, job.attempt));
-    let mut spoken_of: Vec<_> =
-        job.chain(entry.events.iter().map(|event| (event.job, event.attempt))).collect();
-    spoken_of.dedup();
-    let mut standing = db.prepare_cached(STANDING)?;
-    for (id, attempt) in spoken_of {
-        let stored: Option<(bool, u32)> =
-            standing.query_one([id.0], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-        let fenced = match stored {
-            Some((ended, latest)) => ended || latest > attempt.0,
-            None => submitted != Some(id),
-        };
-        if fenced {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+/// What the store knows of the job of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// Nothing: it is submitted just now.
+    New,
+    /// It is there, if the entry has a job at all.
+    Known,
+    /// The writer of the entry is out of date: a job that it speaks of has ended, has moved on to a later attempt, or
+    /// has been forgotten with its session.
+    Fenced,
 }
 
-fn put_job(db: &Connection, job: &Job) -> rusqlite::Result<()> {
-    db.prepare_cached(PUT_JOB)?.execute(params![
-        job.id.0,
-        job.session.as_str(),
-        job.user,
-        job.spec.kind.name(),
-        job.state.name(),
-        job.state.has_ended(),
-        job.attempt.0,
-        to_json(job)?,
-    ])?;
+fn standing(db: &Connection, entry: &Entry) -> rusqlite::Result<Standing> {
+    let submitted = entry.job.as_ref().filter(|job| job.state == State::Queued).map(|job| job.id);
+    let mut is_new = false;
+    let mut select = db.prepare_cached(STANDING)?;
+    let mut seen = None;
+    let job = entry.job.iter().map(|job| (job.id, job.attempt));
+    for (id, attempt) in job.chain(entry.events.iter().map(|event| (event.job, event.attempt))) {
+        if seen.replace((id, attempt)) == Some((id, attempt)) {
+            continue;
+        }
+        let stored: Option<(bool, u32)> =
+            select.query_one([id.0], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        match stored {
+            Some((ended, latest)) if ended || latest > attempt.0 => return Ok(Standing::Fenced),
+            Some(_) => {}
+            None if submitted == Some(id) => is_new = true,
+            None => return Ok(Standing::Fenced),
+        }
+    }
+    Ok(if is_new { Standing::New } else { Standing::Known })
+}
+
+fn put_job(db: &Connection, job: &Job, body: &str, is_new: bool) -> rusqlite::Result<()> {
+    let (state, has_ended) = (job.state.name(), job.state.has_ended());
+    if is_new {
+        let Job { id, session, user, spec, attempt, .. } = job;
+        let (session, kind) = (session.as_str(), spec.kind.name());
+        let row = params![id.0, session, user, kind, state, has_ended, attempt.0, body];
+        db.prepare_cached(ADD_JOB)?.execute(row)?;
+    } else {
+        let sql = if has_ended { END_JOB } else { MOVE_JOB };
+        db.prepare_cached(sql)?.execute(params![job.id.0, state, job.attempt.0, body])?;
+    }
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! The store: what the platform must not forget, in one SQLite file behind one writer with group commit.
 //!
-//! Read [`embedded`], `writer`, `journal`, in that order.
+//! Read [`embedded`], `writer`, `log`, `journal`, in that order.
 
 #[cfg(feature = "testing")]
 pub mod conformance;
@@ -10,6 +10,7 @@ mod intents;
 mod journal;
 mod known;
 mod lock;
+mod log;
 mod readers;
 mod row;
 mod schema;

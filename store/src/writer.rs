@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::error::Trouble;
 use crate::lock::Lock;
+use crate::log::Log;
 
 /// How many changes may wait for their transaction.
 const QUEUE: usize = 4096;
@@ -40,12 +41,12 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// Starts the thread. The lock is released when the connection has been closed.
-    pub(crate) fn start(connection: Connection, lock: Lock) -> std::io::Result<Self> {
+    pub(crate) fn start(connection: Connection, log: Log, lock: Lock) -> std::io::Result<Self> {
         let (queue, changes) = mpsc::channel(QUEUE);
         let failure = watch::Sender::new(None);
         let failed = failure.clone();
         let thread = thread::Builder::new().name("mgx-store".into()).spawn(move || {
-            let ran = catch_unwind(AssertUnwindSafe(|| run(connection, changes, &failed)));
+            let ran = catch_unwind(AssertUnwindSafe(|| run(connection, log, changes, &failed)));
             if ran.is_err() {
                 failed.send_replace(Some("the writer of the store has panicked".into()));
             }
@@ -115,6 +116,7 @@ impl Drop for Writer {
 /// The thread: groups until nobody can send any more, then a checkpoint.
 fn run(
     mut connection: Connection,
+    mut log: Log,
     mut changes: mpsc::Receiver<Box<dyn Work>>,
     failure: &watch::Sender<Option<String>>,
 ) {
@@ -132,7 +134,14 @@ fn run(
         for work in group.drain(..) {
             work.reply(committed.clone());
         }
+        // after the answers: nobody waits for it who need not
+        if committed.is_ok()
+            && let Err(error) = log.tend(&connection)
+        {
+            tracing::warn!(%error, "the log of the store could not be shortened, trying again");
+        }
     }
+    drop(log);
     close(connection, failure.borrow().is_some());
 }
 
@@ -262,7 +271,8 @@ mod tests {
             .execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE said (word TEXT NOT NULL)")
             .unwrap();
         let lock = Lock::take(&path, jiff::Timestamp::UNIX_EPOCH).unwrap();
-        (directory, Writer::start(connection, lock).unwrap())
+        let log = Log::start(path).unwrap();
+        (directory, Writer::start(connection, log, lock).unwrap())
     }
 
     fn say(db: &Connection, word: &str) -> rusqlite::Result<usize> {
