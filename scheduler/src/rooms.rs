@@ -112,7 +112,8 @@ mod tests {
         drop(first);
         assert!(Arc::ptr_eq(rooms.take("flood").unwrap().user(), second.user()));
         drop((second, guest));
-        assert_eq!((rooms.lock().everyone, rooms.lock().users.len()), (0, 0));
+        let taken = rooms.lock();
+        assert_eq!((taken.everyone, taken.users.len()), (0, 0));
     }
 
     #[test]
