@@ -1,11 +1,11 @@
 //! Docker, and whatever else speaks its API: the engine makes and destroys boxes, all else goes over the link.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bollard::errors::Error as EngineError;
-use bollard::models::{ContainerState, ContainerSummary, ContainerSummaryStateEnum};
+use bollard::models::{ContainerSummary, ContainerSummaryStateEnum};
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, ListContainersOptionsBuilder, LogsOptionsBuilder,
     RemoveContainerOptionsBuilder,
@@ -15,6 +15,7 @@ use mgx_agent_runner::SlotId;
 use mgx_agent_runner::protocol::Invocation;
 use tracing::{debug, warn};
 
+use crate::deaths::{Deaths, ended};
 use crate::engine::{Connected, Engine, deadline, status, within};
 use crate::hardening::{Hardening, INSTANCE_LABEL, SLOT_LABEL};
 use crate::link::Links;
@@ -24,9 +25,6 @@ use crate::{
 
 /// How long a started container may take until its runner has called.
 const READY_LIMIT: Duration = Duration::from_secs(10);
-
-/// How long a start goes well without a look at the engine.
-const READY_SOON: Duration = Duration::from_millis(500);
 
 /// How much of a failed container's log an error tells, in bytes.
 const MAX_LAST_WORDS: usize = 2048;
@@ -45,16 +43,19 @@ pub struct DockerConfig {
 /// Containers of an engine that speaks the Docker API.
 #[derive(Debug)]
 pub struct Docker {
-    engine: Engine,
+    engine: Arc<Engine>,
     config: DockerConfig,
     links: Links,
+    deaths: Deaths,
 }
 
 impl Docker {
     /// A runtime on the engine of `config`, whose runners call at `links`. Reaches for it with the first call, so the
     /// engine may come later than the platform.
     pub fn connect(config: DockerConfig, links: Links) -> Self {
-        Self { engine: Engine::new(&config.host), config, links }
+        let engine = Arc::new(Engine::new(&config.host));
+        let deaths = Deaths::new(Arc::clone(&engine), config.instance.clone());
+        Self { engine, config, links, deaths }
     }
 
     /// The engine, for building images.
@@ -88,13 +89,12 @@ impl Docker {
         }
         let booted = async {
             created?;
+            self.deaths.expect(slot);
             let starting = client.start_container(&name, None);
             within(deadline::CREATE, "cannot start the container", starting).await?;
             tokio::select! {
                 ready = self.links.ready(slot, READY_LIMIT) => ready.map(drop),
-                ended = async { tokio::time::sleep(READY_SOON).await; death(client.clone(), &name).await } => {
-                    Err(stillborn(client, &name, &ended).await)
-                }
+                ended = self.deaths.of(slot) => Err(stillborn(client, &name, &ended).await),
             }
         };
         let booted = booted.await;
@@ -115,25 +115,27 @@ impl Runtime for Docker {
     }
 
     async fn invoke(&self, slot: &SlotId, invocation: Invocation) -> Result<Run, RuntimeError> {
-        let client = self.engine.connected().await?.client.clone();
-        let name = name(slot);
-        self.links.start(slot, invocation, async move { death(client, &name).await })
+        self.links.start(slot, invocation, self.deaths.of(slot))
     }
 
     async fn reattach(&self, slot: &SlotId) -> Result<Run, RuntimeError> {
         let client = &self.engine.connected().await?.client;
         let name = name(slot);
-        if let Some(ended) = ended(client, &name).await? {
-            return Ok(Run::over(ended));
+        // expected before it is looked at, so that there is no moment in which it could end unseen
+        self.deaths.expect(slot);
+        match ended(client, &name).await {
+            Ok(None) => {}
+            Ok(Some(ended)) => return Ok(Run::over(ended)),
+            Err(error) => {
+                self.deaths.forget(slot);
+                return Err(error);
+            }
         }
         // Whoever listened before is cut off, and the runner calls anew.
         self.links.release(slot);
         self.links.open(slot)?;
         match self.links.ready(slot, READY_LIMIT).await {
-            Ok(true) => {
-                let (client, name) = (client.clone(), name);
-                self.links.resume(slot, async move { death(client, &name).await })
-            }
+            Ok(true) => self.links.resume(slot, self.deaths.of(slot)),
             Ok(false) => {
                 let message = format!("the container of slot {slot} never heard its invocation");
                 Err(RuntimeError::new(RuntimeErrorKind::NotInvoked, message))
@@ -157,17 +159,13 @@ impl Runtime for Docker {
         };
         within(deadline::KILL, "cannot remove the container", removing).await?;
         self.links.close(slot);
+        self.deaths.forget(slot);
         Ok(())
     }
 
     async fn list(&self) -> Result<Vec<Listed>, RuntimeError> {
         let client = &self.engine.connected().await?.client;
-        let label = format!("{INSTANCE_LABEL}={}", self.config.instance);
-        let filters = HashMap::from([("label", vec![label])]);
-        let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
-        let listing = client.list_containers(Some(options));
-        let containers = within(deadline::LOOK, "cannot list the containers", listing).await?;
-        Ok(containers.iter().filter_map(listed).collect())
+        list(client, &self.config.instance).await
     }
 
     async fn info(&self) -> Result<EngineInfo, RuntimeError> {
@@ -181,8 +179,18 @@ impl Runtime for Docker {
     }
 }
 
-fn name(slot: &SlotId) -> String {
+pub(crate) fn name(slot: &SlotId) -> String {
     format!("mgx-{slot}")
+}
+
+/// Every container of `instance` that is there.
+pub(crate) async fn list(client: &bollard::Docker, instance: &str) -> Result<Vec<Listed>, RuntimeError> {
+    let label = format!("{INSTANCE_LABEL}={instance}");
+    let filters = HashMap::from([("label", vec![label])]);
+    let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
+    let listing = client.list_containers(Some(options));
+    let containers = within(deadline::LOOK, "cannot list the containers", listing).await?;
+    Ok(containers.iter().filter_map(listed).collect())
 }
 
 fn listed(container: &ContainerSummary) -> Option<Listed> {
@@ -196,36 +204,6 @@ fn listed(container: &ContainerSummary) -> Option<Listed> {
         )
     );
     Some(Listed { slot, running })
-}
-
-/// How the container ended, if it does not run.
-async fn ended(client: &bollard::Docker, name: &str) -> Result<Option<Ended>, RuntimeError> {
-    let looking = client.inspect_container(name, None);
-    let state = within(deadline::LOOK, "cannot look at the container", looking).await?.state;
-    Ok(match state {
-        Some(ContainerState { running: Some(true), .. }) => None,
-        Some(ContainerState { exit_code: Some(code), .. }) => Some(Ended::Died { code }),
-        Some(ContainerState { .. }) | None => Some(Ended::Lost),
-    })
-}
-
-/// Resolves when the container has ended or is not there any more. An engine that does not answer says nothing about
-/// its containers: they live on without it, so ask again.
-async fn death(client: bollard::Docker, name: &str) -> Ended {
-    let mut pause = Duration::from_millis(100);
-    loop {
-        let answer = client.wait_container(name, None).boxed().next().await;
-        match answer {
-            Some(Ok(answer)) => return Ended::Died { code: answer.status_code },
-            Some(Err(EngineError::DockerContainerWaitError { code, .. })) => return Ended::Died { code },
-            Some(Err(error)) if status(&error) == Some(404) => return Ended::Lost,
-            Some(Err(EngineError::RequestTimeoutError)) => {}
-            Some(Err(error)) => debug!(%error, "cannot wait for the container"),
-            None => debug!("the engine went away"),
-        }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_secs(5));
-    }
 }
 
 /// The error that tells why a container ended before its runner was ready.

@@ -5,6 +5,7 @@
 
 #[cfg(feature = "testing")]
 pub mod conformance;
+mod deaths;
 pub mod docker;
 mod driver;
 pub mod engine;

@@ -1,0 +1,259 @@
+//! How containers end: one stream of the engine's events tells it of all of them, and a look at the whole list tells
+//! what a stream that broke, or never spoke, has kept to itself.
+//!
+//! Nothing is concluded from silence. That a container is gone counts when the engine says so, twice: in its list,
+//! and when it is asked for this one.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use bollard::models::{ContainerState, EventMessage};
+use bollard::query_parameters::{EventsOptions, EventsOptionsBuilder};
+use futures_util::StreamExt;
+use mgx_agent_runner::SlotId;
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{debug, info, warn};
+
+use crate::docker::{list, name};
+use crate::engine::{Engine, deadline, within};
+use crate::hardening::{INSTANCE_LABEL, SLOT_LABEL};
+use crate::{Ended, RuntimeError, RuntimeErrorKind};
+
+/// How often the whole list is looked at.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// The first and the longest pause before an engine that was lost is tried again.
+const PAUSE: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(1)];
+
+/// Who waits for the end of which container. When this is dropped, nobody is told anything any more.
+pub(crate) struct Deaths {
+    engine: Arc<Engine>,
+    instance: String,
+    expected: Arc<Expected>,
+    /// Begun with the first container, so that a platform without any leaves the engine alone.
+    watching: OnceLock<AbortOnDropHandle<()>>,
+}
+
+/// The containers that are there as far as we know, and how each of them ended, once it has.
+#[derive(Default)]
+struct Expected(Mutex<HashMap<SlotId, watch::Sender<Option<Ended>>>>);
+
+impl Deaths {
+    /// The ends of the containers of `instance` in `engine`.
+    pub(crate) fn new(engine: Arc<Engine>, instance: String) -> Self {
+        Self { engine, instance, expected: Arc::default(), watching: OnceLock::new() }
+    }
+
+    /// From now on the end of the container of `slot`, which is there, is noticed.
+    pub(crate) fn expect(&self, slot: &SlotId) {
+        self.expected.lock().entry(slot.clone()).or_default();
+        self.watching.get_or_init(|| {
+            let watch = Watch {
+                engine: Arc::clone(&self.engine),
+                instance: self.instance.clone(),
+                expected: Arc::clone(&self.expected),
+                newest: None,
+            };
+            AbortOnDropHandle::new(tokio::spawn(watch.run()))
+        });
+    }
+
+    /// The container of `slot` has been removed, or was never there.
+    pub(crate) fn forget(&self, slot: &SlotId) {
+        self.expected.lock().remove(slot);
+    }
+
+    /// Resolves when the container of `slot`, which is expected, has ended or is not there any more.
+    pub(crate) fn of(&self, slot: &SlotId) -> impl Future<Output = Ended> + Send + 'static {
+        let expected = self.expected.lock();
+        let mut notice = expected.get(slot).map(watch::Sender::subscribe);
+        async move {
+            let Some(notice) = &mut notice else { return Ended::Lost };
+            // nobody is left to tell it: it was removed
+            notice.wait_for(Option::is_some).await.ok().and_then(|ended| ended.clone()).unwrap_or(Ended::Lost)
+        }
+    }
+}
+
+impl fmt::Debug for Deaths {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Deaths").field("instance", &self.instance).finish_non_exhaustive()
+    }
+}
+
+impl Expected {
+    /// Says how the container of `slot` ended. What is said first counts.
+    fn tell(&self, slot: &SlotId, ended: Ended) {
+        if let Some(notice) = self.lock().get(slot) {
+            notice.send_if_modified(|known| {
+                let is_first = known.is_none();
+                known.get_or_insert(ended);
+                is_first
+            });
+        }
+    }
+
+    /// Those whose end nobody knows yet.
+    fn alive(&self) -> Vec<SlotId> {
+        let expected = self.lock();
+        expected
+            .iter()
+            .filter(|(_, notice)| notice.borrow().is_none())
+            .map(|(slot, _)| slot.clone())
+            .collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<SlotId, watch::Sender<Option<Ended>>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The one that watches.
+struct Watch {
+    engine: Arc<Engine>,
+    instance: String,
+    expected: Arc<Expected>,
+    /// When the newest event happened, by the engine's clock, in nanoseconds since 1970.
+    newest: Option<i64>,
+}
+
+impl Watch {
+    /// Watches for ever. An engine that is away or hangs is asked again, by nobody but us.
+    async fn run(mut self) {
+        let [first, longest] = PAUSE;
+        let mut pause = first;
+        loop {
+            let mut heard = false;
+            let error = self.listen(&mut heard).await;
+            if heard {
+                pause = first;
+                warn!(%error, "the engine's events have ceased");
+            } else {
+                debug!(%error, "the engine's events cannot be heard");
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(longest);
+        }
+    }
+
+    /// One stream of events, from where the last one broke, until this one does; `heard` says that the engine spoke.
+    async fn listen(&mut self, heard: &mut bool) -> RuntimeError {
+        let client = match self.engine.connected().await {
+            Ok(connected) => connected.client.clone(),
+            Err(error) => return error,
+        };
+        let mut events = pin!(client.events(Some(self.options())));
+        // the first look comes after the stream was asked for, and a second soon afterwards
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                event = events.next() => match event {
+                    Some(Ok(event)) => self.hear(&event),
+                    Some(Err(error)) => {
+                        return RuntimeError::new(RuntimeErrorKind::Unavailable, "cannot hear the engine").because(error);
+                    }
+                    None => return RuntimeError::new(RuntimeErrorKind::Unavailable, "the engine went away"),
+                },
+                _ = look.tick() => {
+                    if let Err(error) = self.look(&client).await {
+                        return error;
+                    }
+                    if !*heard {
+                        look.reset_after(LOOK / 5);
+                    }
+                    *heard = true;
+                }
+            }
+        }
+    }
+
+    fn options(&self) -> EventsOptions {
+        let label = format!("{INSTANCE_LABEL}={}", self.instance);
+        let filters = HashMap::from([
+            ("type", vec!["container".to_owned()]),
+            ("event", vec!["die".to_owned(), "destroy".to_owned()]),
+            ("label", vec![label]),
+        ]);
+        let options = EventsOptionsBuilder::new().filters(&filters);
+        match self.newest {
+            Some(nanos) => options.since(&format!("{}.{:09}", nanos / 1_000_000_000, nanos % 1_000_000_000)),
+            None => options,
+        }
+        .build()
+    }
+
+    /// Late ones and those that come twice do no harm: a slot has one container, ever.
+    fn hear(&mut self, event: &EventMessage) {
+        self.newest = self.newest.max(event.time_nano);
+        if let Some((slot, ended)) = told(event) {
+            self.expected.tell(&slot, ended);
+        }
+    }
+
+    /// Compares the engine's list with what is expected to be alive.
+    async fn look(&self, client: &bollard::Docker) -> Result<(), RuntimeError> {
+        let alive = self.expected.alive();
+        if alive.is_empty() {
+            // whoever comes after this is seen by the stream that listens already
+            return within(deadline::PING, "cannot reach the container engine", client.ping())
+                .await
+                .map(drop);
+        }
+        let listed: HashMap<_, _> = list(client, &self.instance)
+            .await?
+            .into_iter()
+            .map(|listed| (listed.slot, listed.running))
+            .collect();
+        for slot in alive.into_iter().filter(|slot| listed.get(slot) != Some(&true)) {
+            if let Some(ended) = end_of(client, &slot).await? {
+                info!(%slot, "a container has ended unheard");
+                self.expected.tell(&slot, ended);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How the container of `slot` ended, if it does not run and is not about to; [`Ended::Lost`] if there is none.
+async fn end_of(client: &bollard::Docker, slot: &SlotId) -> Result<Option<Ended>, RuntimeError> {
+    match ended(client, &name(slot)).await {
+        Err(error) if error.kind() == RuntimeErrorKind::NotFound => Ok(Some(Ended::Lost)),
+        answer => answer,
+    }
+}
+
+/// How a container ended, if it has been started and does not run.
+///
+/// # Errors
+/// `NotFound` if there is none, or the engine does not say.
+pub(crate) async fn ended(client: &bollard::Docker, name: &str) -> Result<Option<Ended>, RuntimeError> {
+    use bollard::models::ContainerStateStatusEnum::CREATED;
+    let looking = client.inspect_container(name, None);
+    let state = within(deadline::LOOK, "cannot look at the container", looking).await?.state;
+    Ok(match state {
+        Some(ContainerState { running: Some(true), .. } | ContainerState { status: Some(CREATED), .. }) => {
+            None
+        }
+        Some(ContainerState { exit_code: Some(code), .. }) => Some(Ended::Died { code }),
+        Some(ContainerState { .. }) | None => Some(Ended::Lost),
+    })
+}
+
+/// What an event says of the container of a slot.
+fn told(event: &EventMessage) -> Option<(SlotId, Ended)> {
+    let attributes = event.actor.as_ref()?.attributes.as_ref()?;
+    let slot = attributes.get(SLOT_LABEL)?.parse().ok()?;
+    match event.action.as_deref()? {
+        // without a code, the next look finds it
+        "die" => Some((slot, Ended::Died { code: attributes.get("exitCode")?.parse().ok()? })),
+        "destroy" => Some((slot, Ended::Lost)),
+        _ => None,
+    }
+}
