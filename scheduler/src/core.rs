@@ -13,6 +13,8 @@ use tracing::warn;
 use crate::blueprint::Blueprint;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::engine::Engine;
+use crate::handover::Desk;
 use crate::journal::{Entry, Journal, JournalError};
 use crate::live::{Claim, LiveJobs};
 use crate::log::EventLog;
@@ -30,6 +32,8 @@ pub(crate) struct Core {
     pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) blueprint: Arc<dyn Blueprint>,
     pub(crate) log: EventLog,
+    pub(crate) engine: Engine,
+    pub(crate) desk: Desk,
     pub(crate) rooms: Rooms,
     pub(crate) slots: Slots,
     pub(crate) live: LiveJobs,
@@ -88,12 +92,13 @@ impl Core {
     }
 
     /// Removes a container, however long that takes, and only then gives back its place.
-    pub(crate) async fn remove(&self, claim: Claim, slot: Option<Slot>) {
+    pub(crate) async fn remove(self: &Arc<Self>, claim: Claim, slot: Option<Slot>) {
         let mut pause = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
         while let Err(error) = self.runtime.remove(claim.slot()).await {
             warn!(slot = %claim.slot(), %error, "cannot remove a container, trying again");
+            self.note(&error);
             tokio::select! {
-                () = pause.wait() => {}
+                () = async { pause.wait().await; self.engine.answers().await } => {}
                 // the next start of the platform finds it again
                 () = self.shutdown.cancelled() => return,
             }

@@ -36,6 +36,8 @@ pub enum WaitsFor {
     Turn,
     /// A limit that is reached.
     Limit,
+    /// The container engine: it is away, or has not said yet what is there.
+    Engine,
     /// Its container.
     Container,
     /// Its command to end: it runs.
@@ -52,9 +54,11 @@ pub(crate) fn explain(
     standing: Option<Standing>,
     estimate: Option<Estimate>,
     is_early: bool,
+    is_held: bool,
 ) -> Explanation {
     let waits_for = match (job.state, &standing) {
         (State::Queued, None) if is_early => WaitsFor::StartTime,
+        (State::Queued, Some(_)) if is_held => WaitsFor::Engine,
         (State::Queued, None) => WaitsFor::Retry,
         (State::Queued, Some(Standing { binding: Some(_), ahead: 0 })) => WaitsFor::Limit,
         (State::Queued, Some(_)) => WaitsFor::Turn,
@@ -79,6 +83,9 @@ pub(crate) fn explain(
 fn remedy(waits_for: WaitsFor, binding: Option<&Binding>) -> Option<String> {
     match (waits_for, binding) {
         (WaitsFor::StartTime, _) => Some("submit it without start_at".to_owned()),
+        (WaitsFor::Engine, _) => {
+            Some("start the container engine; `mgx doctor` says what is wrong with it".to_owned())
+        }
         (WaitsFor::Turn | WaitsFor::Limit, Some(binding)) => Some(match binding.holders.first() {
             Some(holder) => format!("cancel {holder}, or raise {} above {}", binding.limit, binding.max),
             None => format!(

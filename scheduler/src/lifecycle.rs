@@ -364,6 +364,7 @@ impl Lifecycle {
     async fn not_created(&mut self, seat: Seat, error: RuntimeError) -> Result<Start, Handed> {
         use RuntimeErrorKind as Kind;
         warn!(job = %self.job.id, %error, "cannot create a container");
+        self.core.note(&error);
         drop(seat.slot);
         self.remove_later(seat.claim);
         match error.kind() {

@@ -8,25 +8,25 @@ use tracing::{info, warn};
 
 use crate::core::Core;
 
-/// Sweeps for ever. A container is an orphan when two sweeps in a row find it unclaimed, so that one which is
+/// Sweeps for ever, beginning with the `suspects` that the platform's start has found. A container is an orphan when two sweeps in a row find it unclaimed, so that one which is
 /// listed before its job has claimed it, or after its job has let go, is not mistaken for one.
-pub(crate) async fn run(core: Arc<Core>) {
-    let mut suspects = HashSet::new();
+pub(crate) async fn run(core: Arc<Core>, mut suspects: HashSet<SlotId>) {
     loop {
-        suspects = sweep(&core, suspects).await;
         tokio::select! {
             () = tokio::time::sleep(core.config.reap_every) => {}
             () = core.shutdown.cancelled() => return,
         }
+        suspects = sweep(&core, suspects).await;
     }
 }
 
 /// Removes the unclaimed that were suspects before, and returns the suspects of this time.
-async fn sweep(core: &Core, suspects: HashSet<SlotId>) -> HashSet<SlotId> {
+async fn sweep(core: &Arc<Core>, suspects: HashSet<SlotId>) -> HashSet<SlotId> {
     let listed = match core.runtime.list().await {
         Ok(listed) => listed,
         Err(error) => {
             warn!(%error, "cannot look for orphaned containers");
+            core.note(&error);
             return suspects;
         }
     };

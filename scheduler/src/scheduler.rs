@@ -17,15 +17,16 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::core::Core;
 use crate::demand::Demand;
+use crate::engine::Engine;
 use crate::event::NewEvent;
 use crate::explain::{Explanation, explain};
+use crate::handover::{self, Desk, Handover, Left};
 use crate::job::{Job, Outcome, State};
 use crate::journal::{Entry, JobFilter, Journal, JournalError};
 use crate::lifecycle::{Begin, Lifecycle};
 use crate::live::LiveJobs;
 use crate::log::EventLog;
 use crate::pace::Pace;
-use crate::reaper;
 use crate::rooms::Rooms;
 use crate::slots::Slots;
 use crate::submission::Place;
@@ -77,6 +78,9 @@ impl Scheduler {
         let unfinished = journal.unfinished().await?;
         let rooms = Rooms::new(config.max_queued, config.max_queued_per_user);
         let slots = Slots::new(config.caps.clone(), config.fairness.clone(), clock);
+        let hold = slots.hold();
+        let left: Vec<_> = unfinished.iter().map(Left::of).collect();
+        let (desk, came) = Desk::new(unfinished.iter().filter(|job| job.state.has_command()).count());
         let core = Arc::new(Core {
             config,
             clock,
@@ -84,6 +88,8 @@ impl Scheduler {
             journal,
             runtime,
             blueprint,
+            engine: Engine::default(),
+            desk,
             rooms,
             slots,
             live: LiveJobs::default(),
@@ -107,8 +113,14 @@ impl Scheduler {
             let room = Some(scheduler.core.rooms.overdraw(&job.user));
             scheduler.spawn(job, Begin::Waiting { room, turn: None });
         }
-        scheduler.core.tasks.spawn(reaper::run(scheduler.core.clone()));
+        scheduler.core.tasks.spawn(handover::run(scheduler.core.clone(), left, hold, came));
         Ok(scheduler)
+    }
+
+    /// What was taken over from the process before. Resolves when that is done, which an engine that is away puts
+    /// off; after a shutdown that came first, never.
+    pub async fn handover(&self) -> Handover {
+        self.core.desk.done().await
     }
 
     /// Asks for the end of a job, whatever its state. Answers when that is written down.
@@ -170,7 +182,7 @@ impl Scheduler {
         let ahead = standing.as_ref().map_or(0, |standing| standing.ahead);
         let estimate = self.core.pace.estimate(ahead, self.core.config.caps.running);
         let is_early = job.spec.terms.start_at.is_some_and(|at| at > self.core.clock.now());
-        Ok(Some(explain(&job, standing, estimate, is_early)))
+        Ok(Some(explain(&job, standing, estimate, is_early, self.core.slots.is_held())))
     }
 
     /// Whether this attempt is under way: only then do its tokens count.

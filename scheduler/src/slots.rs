@@ -27,6 +27,8 @@ struct Inner {
 #[derive(Debug)]
 struct State {
     closed: bool,
+    /// For how many reasons nobody is given a turn now.
+    holds: usize,
     usage: Usage,
     line: Line,
     waiting: HashMap<JobId, oneshot::Sender<Slot>>,
@@ -47,6 +49,10 @@ pub(crate) struct Slot {
     slots: Slots,
 }
 
+/// While this is kept, nobody is given a turn.
+#[derive(Debug)]
+pub(crate) struct Hold(Slots);
+
 /// Where a job stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Standing {
@@ -59,7 +65,7 @@ pub(crate) struct Standing {
 impl Slots {
     pub(crate) fn new(caps: Caps, fairness: Fairness, clock: Clock) -> Self {
         let (usage, line) = (Usage::default(), Line::new(fairness));
-        let state = State { closed: false, usage, line, waiting: HashMap::new() };
+        let state = State { closed: false, holds: 0, usage, line, waiting: HashMap::new() };
         Self(Arc::new(Inner { state: Mutex::new(state), caps, clock }))
     }
 
@@ -113,6 +119,17 @@ impl Slots {
         self.lock().usage.jobs()
     }
 
+    /// Gives no turns until the hold is dropped.
+    pub(crate) fn hold(&self) -> Hold {
+        self.lock().holds += 1;
+        Hold(self.clone())
+    }
+
+    /// Whether nobody is given a turn now, whatever is free.
+    pub(crate) fn is_held(&self) -> bool {
+        self.lock().holds > 0
+    }
+
     /// Gives no more turns.
     pub(crate) fn close(&self) {
         self.lock().closed = true;
@@ -122,7 +139,7 @@ impl Slots {
     pub(crate) fn grant(&self) {
         loop {
             let mut state = self.lock();
-            if state.closed {
+            if state.closed || state.holds > 0 {
                 return;
             }
             let State { usage, line, waiting, .. } = &mut *state;
@@ -163,6 +180,13 @@ impl Drop for Turn {
         let grant = state.waiting.remove(&self.job);
         drop(state);
         drop(grant);
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.0.lock().holds -= 1;
+        self.0.grant();
     }
 }
 
@@ -234,6 +258,20 @@ mod tests {
         assert_eq!(slots.taken(), 1);
         drop(granted_but_never_taken);
         assert_eq!((slots.taken(), slots.waiting()), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn a_line_that_is_held_for_two_reasons_moves_when_both_are_gone() {
+        let slots = slots();
+        let (first, second) = (slots.hold(), slots.hold());
+        let mut turn = slots.join(demand(1));
+        drop(first);
+        assert!(slots.is_held());
+        assert_eq!((slots.taken(), slots.waiting()), (0, 1));
+        drop(second);
+        let slot = turn.come().await;
+        assert_eq!((slots.taken(), slots.waiting()), (1, 0));
+        drop(slot);
     }
 
     #[tokio::test]

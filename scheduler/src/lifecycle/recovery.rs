@@ -10,6 +10,7 @@ use tracing::warn;
 
 use super::{Handed, Lifecycle, Next, Seat};
 use crate::core::Backoff;
+use crate::handover::Decision;
 use crate::job::{Failure, Outcome, State};
 use crate::slots::Slot;
 use crate::verdict::Verdict;
@@ -25,16 +26,18 @@ impl Lifecycle {
         let moved = self.follow_the_clock().then(|| self.job.clone());
         let next = match self.reattach(&seat).await? {
             Ok(run) => {
+                self.core.desk.tell(Decision::Reattach(self.job.id));
                 let event = self.event("job_reattached", Map::new());
                 self.write(moved, vec![event]).await?;
                 self.follow(seat, run).await?
             }
             Err(error) if error.kind() == RuntimeErrorKind::NotInvoked => {
-                drop(seat.slot);
-                self.remove_later(seat.claim);
+                self.core.desk.tell(Decision::StartAgain(self.job.id));
+                self.leave(seat).await?;
                 return self.start_again().await;
             }
             Err(error) => {
+                self.core.desk.tell(Decision::Lost(self.job.id));
                 self.leave(seat).await?;
                 let outcome = Outcome::Failed(Failure::RuntimeLost);
                 self.conclude(Verdict { outcome, exit: None, error: Some(error.to_string()) }).await?
@@ -61,32 +64,41 @@ impl Lifecycle {
         true
     }
 
-    /// Takes up a run again, waiting for the engine if that is away.
+    /// Takes up a run again, once the engine has said what is there, and waiting for it if it is away: that a
+    /// container is gone counts when it is asked for, not when it merely was not in the list.
     async fn reattach(&self, seat: &Seat) -> Result<Result<Run, RuntimeError>, Handed> {
         let mut pause = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
-        loop {
-            match self.core.runtime.reattach(seat.claim.slot()).await {
-                Err(error)
-                    if matches!(error.kind(), RuntimeErrorKind::Unavailable | RuntimeErrorKind::Deadline) =>
-                {
-                    warn!(job = %self.job.id, %error, "cannot take up a run, trying again");
+        let reattached = async {
+            self.core.desk.listed().await;
+            loop {
+                match self.core.runtime.reattach(seat.claim.slot()).await {
+                    Err(error)
+                        if matches!(
+                            error.kind(),
+                            RuntimeErrorKind::Unavailable | RuntimeErrorKind::Deadline
+                        ) =>
+                    {
+                        warn!(job = %self.job.id, %error, "cannot take up a run, trying again");
+                        self.core.note(&error);
+                    }
+                    answer => return answer,
                 }
-                answer => return Ok(answer),
+                pause.wait().await;
+                self.core.engine.answers().await;
             }
-            tokio::select! {
-                () = pause.wait() => {}
-                () = self.core.shutdown.cancelled() => return Err(Handed),
-            }
+        };
+        tokio::select! {
+            answer = reattached => Ok(answer),
+            () = self.core.shutdown.cancelled() => Err(Handed),
         }
     }
 
-    /// A start that was never acknowledged: the next attempt, with a container of its own.
+    /// A start that was never acknowledged: the next attempt, with a container of its own. The one that may be there
+    /// is cleared away before anybody is given a turn.
     pub(super) async fn start_again(&mut self) -> Result<(), Handed> {
         if matches!(self.job.state, State::Stopping(_)) {
             return self.end(Outcome::Cancelled, None, None).await;
         }
-        let claim = self.claim();
-        self.remove_later(claim);
         self.requeue("platform_restarted").await?;
         self.go_on(Duration::ZERO).await
     }
