@@ -45,7 +45,9 @@ fn reported(exit: &Exit) -> Verdict {
             Outcome::Failed(Failure::OomKilled),
             Some("the command was killed for want of memory".to_owned()),
         ),
-        (ExitCause::Ended | ExitCause::Stopped, None) => {
+        // whoever the platform has asked to stop has its reason to already: this one an engine or a person has stopped
+        (ExitCause::Stopped, None) => (Outcome::Failed(Failure::RuntimeLost), None),
+        (ExitCause::Ended, None) => {
             let how = match (exit.code, exit.signal) {
                 (_, Some(signal)) => format!("the command was ended by signal {signal}"),
                 (Some(code), None) => format!("the command ended with exit code {code}"),
@@ -154,7 +156,7 @@ mod tests {
             (exit(Itself, Some(1), None, 0, Some(true)), Outcome::Succeeded),
             (exit(Itself, Some(0), None, 0, Some(false)), failed(Failure::FinishError)),
             (exit(Deadline, None, Some(9), 0, Some(true)), Outcome::TimedOut),
-            (exit(Stopped, None, Some(15), 0, None), failed(Failure::NonzeroExit)),
+            (exit(Stopped, None, Some(15), 0, None), failed(Failure::RuntimeLost)),
             (exit(NotStarted, None, None, 0, None), failed(Failure::StartFailed)),
             (Ended::Died { code: 137 }, failed(Failure::RuntimeLost)),
             (Ended::Lost, failed(Failure::RuntimeLost)),
