@@ -37,10 +37,16 @@ test *filter: runner
 sim seeds="10000":
     MGX_SIM_SEEDS={{ seeds }} cargo test --locked --release -p mgx-tests --test sim
 
-# Kills the real server again and again under load, and checks that it kept its promises; `just chaos docker 60 500`.
-chaos runtime="process" cycles="300" jobs="5000" seed="1": build
+# Kills the real server under load, fills and stalls its disk, sets its clock, floods it, and checks that it kept its
+# promises; `just chaos docker 60 500` does the same to containers, and to an engine of its own.
+chaos runtime="process" cycles="300" jobs="5000" seed="1" *more="": build
     cargo build --locked --release -p mgx-tests --bin chaos
-    target/release/chaos run --runtime {{ runtime }} --cycles {{ cycles }} --jobs {{ jobs }} --seed {{ seed }}
+    target/release/chaos run --runtime {{ runtime }} --cycles {{ cycles }} --jobs {{ jobs }} --seed {{ seed }} {{ more }}
+
+# Kills, stops and holds up a container engine of its own under load, with and without live-restore.
+chaos-engine cycles="30" jobs="300" seed="1":
+    just chaos docker {{ cycles }} {{ jobs }} {{ seed }} --nemesis kill,engine --live-restore
+    just chaos docker {{ cycles }} {{ jobs }} {{ seed }} --nemesis kill,engine
 
 # What a job's state says, 20 times over; 30 containers taken up within 2 s of a restart; a deadline of 60 s kept.
 truth: build

@@ -30,6 +30,7 @@ main() {
         build_tools
         step 'container engine' need_engine
         step 'busybox' need_busybox
+        step 'faketime' need_faketime
         may_use_engine || fail "the tests need the engine: run this as root, or as a member of the group docker"
         step 'tests' just test
         ;;
@@ -101,6 +102,14 @@ just_from_wheel() {
 need_busybox() {
     if have busybox && ! ldd "$(command -v busybox)" >/dev/null 2>&1; then return; fi
     apt_install busybox-static
+}
+
+# A wall clock that tests can set.
+need_faketime() {
+    for library in /usr/lib/*/faketime/libfaketimeMT.so.1 /usr/lib/faketime/libfaketimeMT.so.1; do
+        if [ -f "$library" ]; then return; fi
+    done
+    apt_install faketime
 }
 
 # An engine that answers: the one that is named, the usual one, Podman's, or one that is installed now.

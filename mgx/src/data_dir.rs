@@ -4,6 +4,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -65,6 +66,9 @@ pub fn log(dir: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).mode(0o600).open(dir.join(LOG))
 }
 
+/// How long a lock may outlive the process that held it.
+const LET_GO: Duration = Duration::from_secs(1);
+
 /// Says which process serves this directory, for as long as it is held.
 #[derive(Debug)]
 pub struct PidFile(#[expect(dead_code, reason = "held for its lock")] File);
@@ -76,7 +80,13 @@ impl PidFile {
     /// Another process serves this directory.
     pub fn hold(dir: &Path) -> io::Result<Self> {
         let mut file = open_pid_file(dir, true)?;
-        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        // a process that was killed while it started another has left the lock to that one, until that one is itself
+        let end = Instant::now() + LET_GO;
+        while flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            if Instant::now() < end {
+                std::thread::sleep(LET_GO / 50);
+                continue;
+            }
             let holder = read_pid(&mut file).map_or_else(String::new, |pid| format!(" (process {pid})"));
             let message = format!("another mgx{holder} serves {}; stop it with `mgx down`", dir.display());
             return Err(io::Error::new(io::ErrorKind::AddrInUse, message));

@@ -5,11 +5,27 @@ use serde_json::{Value, json};
 
 use crate::dice::Dice;
 
-/// The file in the workspace to which every command appends its number, once.
+/// The file in the workspace to which every command appends its number when it begins, and the same below zero when
+/// it ends by itself.
 pub(crate) const RAN: &str = "ran.txt";
 
+/// The file to which commands append their number and how long the machine has been up, as long as they live: a
+/// witness that no clock and no platform can confuse.
+pub(crate) const BEATS: &str = "beats.txt";
+
+/// Seconds that a command may end before its deadline or live after it.
+pub(crate) const TOLERANCE: f64 = 2.0;
+
 /// `$1` is the job's number, `$2` how long it takes, `$3` how it ends.
-const SCRIPT: &str = "echo \"$1\" >>ran.txt; echo \"ran $1\"; sleep \"$2\"; echo \"done $1\"; exit \"$3\"";
+const SCRIPT: &str = "echo \"$1\" >>ran.txt; echo \"ran $1\"; sleep \"$2\"; echo \"done $1\"; echo \"-$1\" >>ran.txt; exit \"$3\"";
+
+/// Lives until it is ended.
+const BEAT: &str = "echo \"$1\" >>ran.txt; echo \"ran $1\"; \
+    while :; do read up rest </proc/uptime; echo \"$1 $up\" >>beats.txt; sleep 0.2; done";
+
+/// Fails the first time.
+const AGAIN: &str = "echo \"$1\" >>ran.txt; echo \"ran $1\"; code=3; [ -e \"once.$1\" ] && code=0; : >\"once.$1\"; \
+    sleep \"$2\"; echo \"-$1\" >>ran.txt; exit $code";
 
 /// What a job is asked to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,8 +35,10 @@ pub(crate) enum Asked {
     Succeed,
     /// To end with code 3.
     Fail,
-    /// To take longer than it may.
-    TimeOut,
+    /// To fail, and to end well when it is run again.
+    Again,
+    /// To live for ever, although it may only so many seconds.
+    TimeOut(u64),
     /// To be cancelled soon, in whatever state it is.
     Cancel,
 }
@@ -30,31 +48,44 @@ impl Asked {
     pub(crate) fn throw(dice: &mut Dice) -> Self {
         match dice.throw(0..100) {
             0..5 => Self::Fail,
-            5..8 => Self::TimeOut,
+            5..8 => Self::TimeOut(dice.throw(4..9)),
             8..13 => Self::Cancel,
+            13..16 => Self::Again,
             _ => Self::Succeed,
         }
     }
 
     /// The request; `shell` is how the container starts one.
     pub(crate) fn request(self, shell: &[&str], number: u64, dice: &mut Dice) -> Value {
-        let (seconds, code) = match self {
-            Self::Succeed if dice.throw(0..5) == 0 => (millis(dice.throw(50..1500)), "0"),
-            Self::Succeed => ("0".to_owned(), "0"),
-            Self::Fail => (millis(dice.throw(0..300)), "3"),
-            Self::TimeOut | Self::Cancel => ("60".to_owned(), "0"),
+        let (script, seconds, code) = match self {
+            Self::Succeed if dice.throw(0..5) == 0 => (SCRIPT, millis(dice.throw(50..1500)), "0"),
+            Self::Succeed => (SCRIPT, "0".to_owned(), "0"),
+            Self::Fail => (SCRIPT, millis(dice.throw(0..300)), "3"),
+            Self::Again => (AGAIN, millis(dice.throw(0..300)), "0"),
+            Self::TimeOut(_) => (BEAT, String::new(), ""),
+            Self::Cancel => (SCRIPT, "60".to_owned(), "0"),
         };
         let number = number.to_string();
-        let command = [shell, &["-c", SCRIPT, "job", &number, &seconds, code]].concat();
-        json!({ "command": command, "timeout_s": if self == Self::TimeOut { 1 } else { 120 } })
+        let command = [shell, &["-c", script, "job", &number, &seconds, code]].concat();
+        let timeout_s = if let Self::TimeOut(seconds) = self { seconds } else { 120 };
+        let times = self.most_runs() - 1;
+        json!({ "command": command, "timeout_s": timeout_s, "retry": { "times": times, "backoff_s": 0 } })
+    }
+
+    /// How often it may be run.
+    pub(crate) fn most_runs(self) -> usize {
+        match self {
+            Self::Again => 2,
+            Self::Succeed | Self::Fail | Self::TimeOut(_) | Self::Cancel => 1,
+        }
     }
 
     /// Whether a job that was asked this may end in `state`.
     pub(crate) fn may_end_in(self, state: &str) -> bool {
         match self {
-            Self::Succeed => state == "succeeded",
+            Self::Succeed | Self::Again => state == "succeeded",
             Self::Fail => state == "failed",
-            Self::TimeOut => state == "timed_out",
+            Self::TimeOut(_) => state == "timed_out",
             Self::Cancel => state == "cancelled",
         }
     }

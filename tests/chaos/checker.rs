@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::asked::Asked;
+use crate::asked::{Asked, TOLERANCE};
 use crate::facts::Facts;
 use crate::history::Record;
 
@@ -25,15 +25,39 @@ pub(crate) enum Promise {
     ReadOnce,
     /// There are no jobs that nobody submitted.
     NoneInvented,
+    /// A command is ended at its deadline and not before, whatever the clocks say.
+    InTime,
+    /// A job whose cancel was answered ends as cancelled.
+    Cancelled,
+    /// No run is lost but with an engine that takes its containers along.
+    NoRunLost,
+    /// A refusal says what is short, and that it may pass.
+    Refused,
+    /// The server's memory has a bound.
+    Bounded,
     /// Jobs come out as they were asked to.
     Right,
 }
 
+/// What may be short for a while, as a status and a code.
+const SHORTAGES: [(u16, &str); 5] = [
+    (429, "queue-full"),
+    (503, "draining"),
+    (503, "store-unavailable"),
+    (503, "runtime-unavailable"),
+    (507, "store-full"),
+];
+
+/// How much memory the server may have resident, in MiB.
+const MEMORY: u64 = 512;
+
 /// The verdict.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
-    counts: Vec<(&'static str, u64)>,
+    counts: Vec<(String, u64)>,
     broken: BTreeMap<Promise, Vec<String>>,
+    /// Those few that did not come out as asked, which breaks no promise yet.
+    odd: Vec<String>,
 }
 
 impl Report {
@@ -58,7 +82,12 @@ pub(crate) fn check(history: &[Record], facts: &Facts, min_right: f64) -> Report
     reads(history, facts, &mut report);
     sights(history, facts, &mut report);
     strangers(&sent, facts, &mut report);
-    sent.right(facts, min_right, &mut report);
+    deadlines(&sent, facts, &mut report);
+    cancels(history, facts, &mut report);
+    let taken = lost_runs(history, facts, &mut report);
+    refusals(history, &mut report);
+    memory(history, &mut report);
+    sent.right(facts, taken, min_right, &mut report);
     report
 }
 
@@ -91,8 +120,8 @@ impl<'a> Sent<'a> {
                 | Record::Frame { .. }
                 | Record::ReaderRefused { .. }
                 | Record::Killed { .. }
-                | Record::Stopped { .. }
-                | Record::Flooded { .. }
+                | Record::Struck { .. }
+                | Record::Peak { .. }
                 | Record::Ready { .. } => {}
             }
         }
@@ -101,41 +130,43 @@ impl<'a> Sent<'a> {
 
     fn count(&self, history: &[Record], facts: &Facts, report: &mut Report) {
         let of = |wanted: fn(&Record) -> bool| history.iter().filter(|record| wanted(record)).count() as u64;
-        report.counts = vec![
-            ("killed", of(|record| matches!(record, Record::Killed { .. }))),
-            ("… while starting", of(|record| matches!(record, Record::Killed { starting: true }))),
-            ("stopped for a while", of(|record| matches!(record, Record::Stopped { .. }))),
-            ("floods", of(|record| matches!(record, Record::Flooded { .. }))),
-            ("jobs accepted", self.accepted.len() as u64),
-            ("… refused", of(|record| matches!(record, Record::Refused { .. }))),
-            ("… without an answer", self.unknown.len() as u64),
-            ("jobs in the end", facts.jobs.len() as u64),
-            ("commands run", facts.ran.values().map(|ran| ran.len() as u64).sum()),
-            ("events", facts.events.values().map(|events| events.len() as u64).sum()),
-            ("frames read live", of(|record| matches!(record, Record::Frame { .. }))),
-            ("looks at jobs", of(|record| matches!(record, Record::Seen { .. }))),
-        ];
-        let mut cancels: BTreeMap<&str, u64> = BTreeMap::new();
+        let mut count = |name: &str, count: u64| report.counts.push((name.to_owned(), count));
+        count("killed", of(|record| matches!(record, Record::Killed { .. })));
+        count("… while starting", of(|record| matches!(record, Record::Killed { starting: true })));
+        let mut struck: BTreeMap<String, u64> = BTreeMap::new();
         for record in history {
-            if let Record::Cancelled { job } = record {
-                *cancels.entry(job).or_default() += 1;
+            if let Record::Struck { nemesis, how, .. } = record {
+                *struck.entry(format!("{nemesis:?}: {how}").to_lowercase()).or_default() += 1;
             }
         }
-        report.counts.push(("cancelled", cancels.len() as u64));
-        // counted and not judged: a request to cancel is not in the journal before its job has reacted to it
-        report.counts.push(("… and forgotten", cancels.values().map(|times| times - 1).sum()));
+        for (how, times) in struck {
+            count(&how, times);
+        }
+        count("jobs accepted", self.accepted.len() as u64);
+        count("… refused", of(|record| matches!(record, Record::Refused { .. })));
+        count("… without an answer", self.unknown.len() as u64);
+        count("jobs in the end", facts.jobs.len() as u64);
+        count("commands run", facts.ran.values().flatten().filter(|number| **number > 0).count() as u64);
+        count("… until the deadline", facts.lived.len() as u64);
+        count("cancels answered", of(|record| matches!(record, Record::Cancelled { .. })));
+        count("runs lost", facts.lost.len() as u64);
+        count("events", facts.events.values().map(|events| events.len() as u64).sum());
+        count("frames read live", of(|record| matches!(record, Record::Frame { .. })));
+        count("looks at jobs", of(|record| matches!(record, Record::Seen { .. })));
         let ready = history
             .iter()
             .filter_map(|record| if let Record::Ready { millis } = record { Some(*millis) } else { None });
-        report.counts.push(("slowest start, ms", ready.max().unwrap_or_default()));
+        count("slowest start, ms", ready.max().unwrap_or_default());
+        count("most memory, MiB", peak(history));
     }
 
-    /// Every accepted job against what it was asked.
-    fn right(&self, facts: &Facts, min_right: f64, report: &mut Report) {
+    /// Every accepted job against what it was asked. A run that was taken away (if any may have been) is no fault.
+    fn right(&self, facts: &Facts, taken: bool, min_right: f64, report: &mut Report) {
         let mut wrong = Vec::new();
         for (number, job) in &self.accepted {
             let state = facts.jobs.get(*job).map_or("unknown", String::as_str);
-            if self.asked.get(number).is_none_or(|(asked, _)| !asked.may_end_in(state)) {
+            let excused = taken && facts.lost.contains(*job);
+            if !excused && self.asked.get(number).is_none_or(|(asked, _)| !asked.may_end_in(state)) {
                 wrong.push(format!(
                     "job {job} (number {number}) was asked {:?} and is {state}",
                     self.asked.get(number)
@@ -143,13 +174,15 @@ impl<'a> Sent<'a> {
             }
         }
         let all = self.accepted.len();
-        report.counts.push(("came out as asked", (all - wrong.len()) as u64));
+        report.counts.push(("came out as asked".to_owned(), (all - wrong.len()) as u64));
         #[expect(clippy::cast_precision_loss, reason = "counts of jobs are small")]
         if all == 0 || ((all - wrong.len()) as f64) < min_right * all as f64 {
             wrong.insert(0, format!("only {} of {all} jobs came out as asked", all - wrong.len()));
             for how in wrong {
                 report.breaks(Promise::Right, how);
             }
+        } else {
+            report.odd = wrong;
         }
     }
 }
@@ -195,12 +228,24 @@ fn ends(sent: &Sent<'_>, facts: &Facts, report: &mut Report) {
     }
 }
 
-/// Every command wrote its number once, in its own session, if it ran at all.
+/// Every command wrote its number as often as it may run, in its own session, if it ran at all; and it did not begin
+/// again before it had ended.
 fn runs(sent: &Sent<'_>, facts: &Facts, report: &mut Report) {
-    let mut times: BTreeMap<(&str, u64), usize> = BTreeMap::new();
+    let mut begun: BTreeMap<(&str, u64), i64> = BTreeMap::new();
+    let mut ended: BTreeMap<(&str, u64), i64> = BTreeMap::new();
     for (session, ran) in &facts.ran {
-        for number in ran {
-            *times.entry((session, *number)).or_default() += 1;
+        for line in ran {
+            let number = (session.as_str(), line.unsigned_abs());
+            if *line < 0 {
+                *ended.entry(number).or_default() += 1;
+                continue;
+            }
+            let times = begun.entry(number).or_default();
+            *times += 1;
+            let ended = ended.get(&number).copied().unwrap_or_default();
+            if *times > ended + 1 && facts.lost.is_empty() {
+                report.breaks(Promise::RunOnce, format!("number {line} ran twice at once"));
+            }
         }
     }
     for event in facts.events.values().flatten().filter(|event| event.kind == "log") {
@@ -210,11 +255,13 @@ fn runs(sent: &Sent<'_>, facts: &Facts, report: &mut Report) {
             report.breaks(Promise::RunOnce, format!("number {number} ran as job {} too", event.job));
         }
     }
-    for ((session, number), times) in &times {
-        if *times > 1 {
+    for ((session, number), times) in &begun {
+        let asked = sent.asked.get(number);
+        let most = asked.map_or(1, |(asked, _)| asked.most_runs());
+        if usize::try_from(*times).is_ok_and(|times| times > most) {
             report.breaks(Promise::RunOnce, format!("number {number} ran {times} times"));
         }
-        if sent.asked.get(number).is_none_or(|(_, asked_in)| asked_in != session) {
+        if asked.is_none_or(|(_, asked_in)| asked_in != session) {
             report.breaks(
                 Promise::RunOnce,
                 format!("number {number} ran in session {session}, where nobody asked for it"),
@@ -224,7 +271,7 @@ fn runs(sent: &Sent<'_>, facts: &Facts, report: &mut Report) {
     for (number, job) in &sent.accepted {
         let Some((_, session)) = sent.asked.get(number) else { continue };
         let succeeded = facts.jobs.get(*job).is_some_and(|state| state == "succeeded");
-        if succeeded && !times.contains_key(&(*session, *number)) {
+        if succeeded && !begun.contains_key(&(*session, *number)) {
             report.breaks(Promise::RunOnce, format!("job {job} (number {number}) succeeded and never ran"));
         }
     }
@@ -298,6 +345,98 @@ fn strangers(sent: &Sent<'_>, facts: &Facts, report: &mut Report) {
     }
 }
 
+/// Who was given time got all of it and no more, and whoever did not need it all was not told that it is up.
+fn deadlines(sent: &Sent<'_>, facts: &Facts, report: &mut Report) {
+    for (number, (asked, _)) in &sent.asked {
+        let state = sent.accepted.get(number).and_then(|job| facts.jobs.get(*job)).map(String::as_str);
+        let lived = facts.lived.get(number);
+        match (asked, lived) {
+            (Asked::TimeOut(seconds), Some(lived)) => {
+                #[expect(clippy::cast_precision_loss, reason = "a few seconds")]
+                let late = lived - *seconds as f64;
+                // one that was lost has lived as long as its container
+                if late > TOLERANCE || (late < -TOLERANCE && state == Some("timed_out")) {
+                    report
+                        .breaks(Promise::InTime, format!("number {number} lived {lived:.1} s of {seconds}"));
+                }
+            }
+            (Asked::TimeOut(_), None) if state == Some("timed_out") => {
+                report.breaks(Promise::InTime, format!("number {number} timed out and never lived"));
+            }
+            (Asked::TimeOut(_), None) => {}
+            (Asked::Succeed | Asked::Fail | Asked::Again | Asked::Cancel, _) => {
+                if state == Some("timed_out") {
+                    report.breaks(Promise::InTime, format!("number {number} timed out, and had 120 s"));
+                }
+            }
+        }
+    }
+}
+
+fn cancels(history: &[Record], facts: &Facts, report: &mut Report) {
+    for record in history {
+        let Record::Cancelled { job } = record else { continue };
+        let state = facts.jobs.get(job);
+        if state.is_none_or(|state| state != "cancelled") {
+            report.breaks(Promise::Cancelled, format!("job {job} was to be cancelled, and is {state:?}"));
+        }
+    }
+}
+
+/// An engine that goes may take along as many runs as there are slots. Whether any did.
+fn lost_runs(history: &[Record], facts: &Facts, report: &mut Report) -> bool {
+    let (mut slots, mut ends) = (0, 0);
+    for record in history {
+        match record {
+            Record::Run { slots: all, .. } => slots = *all,
+            Record::Struck { ends_runs: true, .. } => ends += 1,
+            Record::Struck { ends_runs: false, .. }
+            | Record::Sent { .. }
+            | Record::Accepted { .. }
+            | Record::Refused { .. }
+            | Record::Unknown { .. }
+            | Record::Cancelled { .. }
+            | Record::Seen { .. }
+            | Record::Frame { .. }
+            | Record::ReaderRefused { .. }
+            | Record::Killed { .. }
+            | Record::Peak { .. }
+            | Record::Ready { .. } => {}
+        }
+    }
+    let lost = facts.lost.len() as u64;
+    if lost > slots * ends {
+        let most = slots * ends;
+        let some: Vec<_> = facts.lost.iter().take(SHOWN).collect();
+        report.breaks(Promise::NoRunLost, format!("{lost} runs are lost, at most {most} may be: {some:?}"));
+    }
+    ends > 0
+}
+
+fn refusals(history: &[Record], report: &mut Report) {
+    for record in history {
+        if let Record::Refused { number, status, code } = record
+            && *status != 0
+            && !SHORTAGES.contains(&(*status, code.as_str()))
+        {
+            report.breaks(Promise::Refused, format!("number {number} was refused with {status} {code:?}"));
+        }
+    }
+}
+
+fn memory(history: &[Record], report: &mut Report) {
+    let peak = peak(history);
+    if peak > MEMORY {
+        report.breaks(Promise::Bounded, format!("{peak} MiB of memory, more than {MEMORY}"));
+    }
+}
+
+fn peak(history: &[Record]) -> u64 {
+    let peaks =
+        history.iter().filter_map(|record| if let Record::Peak { mib } = record { Some(*mib) } else { None });
+    peaks.max().unwrap_or_default()
+}
+
 fn is_final(state: &str) -> bool {
     ["succeeded", "failed", "cancelled", "timed_out", "expired", "rejected"].contains(&state)
 }
@@ -306,7 +445,10 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         use Promise as P;
         for (name, count) in &self.counts {
-            writeln!(f, "{name:<22}{count:>8}")?;
+            writeln!(f, "{name:<24}{count:>8}")?;
+        }
+        for how in self.odd.iter().take(SHOWN) {
+            writeln!(f, "    {how}")?;
         }
         for (promise, name) in [
             (P::NoneLost, "lost"),
@@ -315,10 +457,15 @@ impl fmt::Display for Report {
             (P::Dense, "sessions with gaps"),
             (P::ReadOnce, "frames misread"),
             (P::NoneInvented, "invented"),
+            (P::InTime, "out of time"),
+            (P::Cancelled, "cancels forgotten"),
+            (P::NoRunLost, "runs lost for nothing"),
+            (P::Refused, "refused without reason"),
+            (P::Bounded, "without bounds"),
             (P::Right, "too few right"),
         ] {
             let broken = self.broken.get(&promise).map_or(&[][..], |broken| broken);
-            writeln!(f, "{name:<22}{:>8}", broken.len())?;
+            writeln!(f, "{name:<24}{:>8}", broken.len())?;
             for how in broken.iter().take(SHOWN) {
                 writeln!(f, "    {how}")?;
             }

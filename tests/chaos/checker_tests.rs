@@ -2,8 +2,10 @@
 
 use super::*;
 use crate::facts::Event;
+use crate::nemesis::Nemesis;
 
-/// Three jobs in one session: two succeed, one is cancelled; the third answer got lost on its way.
+/// Five jobs in one session: two succeed, one is cancelled, one takes too long, one is run again; the third answer
+/// got lost on its way.
 fn good() -> (Vec<Record>, Facts) {
     let text = ToOwned::to_owned;
     let sent = |number, asked| Record::Sent { number, session: text("s"), asked };
@@ -11,10 +13,20 @@ fn good() -> (Vec<Record>, Facts) {
     let seen = |job, state| Record::Seen { job: text(job), status: 200, state: text(state) };
     let frame = |id, event, job| Record::Frame { session: text("s"), id, event: text(event), job: text(job) };
     let history = vec![
+        Record::Run { runtime: text("process"), seed: 1, jobs: 5, cycles: 1, slots: 2 },
         sent(1, Asked::Succeed),
         accepted(1, "a"),
         sent(2, Asked::Cancel),
         accepted(2, "b"),
+        Record::Cancelled { job: text("b") },
+        sent(4, Asked::TimeOut(5)),
+        accepted(4, "d"),
+        sent(5, Asked::Again),
+        accepted(5, "e"),
+        sent(6, Asked::Succeed),
+        Record::Refused { number: 6, status: 429, code: text("queue-full") },
+        Record::Refused { number: 6, status: 0, code: String::new() },
+        Record::Peak { mib: 60 },
         Record::Killed { starting: false },
         sent(3, Asked::Succeed),
         Record::Unknown { number: 3 },
@@ -37,12 +49,17 @@ fn good() -> (Vec<Record>, Facts) {
         event(4, "finish", "b", "cancelled", ""),
         event(5, "log", "c", "", "ran 3"),
         event(6, "finish", "c", "succeeded", ""),
+        event(7, "finish", "d", "timed_out", ""),
+        event(8, "finish", "e", "succeeded", ""),
     ];
-    let states = [("a", "succeeded"), ("b", "cancelled"), ("c", "succeeded")];
+    let states =
+        [("a", "succeeded"), ("b", "cancelled"), ("c", "succeeded"), ("d", "timed_out"), ("e", "succeeded")];
     let facts = Facts {
         jobs: states.map(|(job, state)| (text(job), text(state))).into(),
         events: [(text("s"), events)].into(),
-        ran: [(text("s"), vec![1, 3])].into(),
+        ran: [(text("s"), vec![1, -1, 3, -3, 4, 5, -5, 5, -5])].into(),
+        lived: [(4, 5.2)].into(),
+        lost: BTreeSet::new(),
     };
     (history, facts)
 }
@@ -81,9 +98,74 @@ fn a_job_that_ran_twice_is_found() {
 }
 
 #[test]
+fn a_job_that_ran_twice_at_once_or_more_often_than_agreed_is_found() {
+    let ran = |lines: &'static [i64]| broken(|_, facts| facts.ran.get_mut("s").unwrap().extend(lines));
+    assert_eq!(ran(&[5, -5]), [Promise::RunOnce], "a third time");
+    let at_once = broken(|_, facts| {
+        facts.ran.insert("s".to_owned(), vec![1, -1, 3, -3, 4, 5, 5, -5, -5]);
+    });
+    assert_eq!(at_once, [Promise::RunOnce]);
+}
+
+#[test]
+fn a_command_that_was_ended_too_early_or_too_late_is_found() {
+    let lived = |seconds| broken(|_, facts| drop(facts.lived.insert(4, seconds)));
+    assert_eq!((lived(3.1), lived(6.9)), (vec![], vec![]));
+    assert_eq!((lived(2.9), lived(7.1)), (vec![Promise::InTime], vec![Promise::InTime]));
+    assert_eq!(broken(|_, facts| facts.lived.clear()), [Promise::InTime], "it timed out before it began");
+    let of_another = broken(|_, facts| {
+        facts.jobs.insert("e".into(), "timed_out".into());
+        "timed_out".clone_into(&mut events(facts)[7].state);
+    });
+    assert!(of_another.contains(&Promise::InTime), "it had 120 s");
+}
+
+#[test]
+fn a_cancel_that_was_answered_and_forgotten_is_found() {
+    let forgotten = broken(|_, facts| {
+        facts.jobs.insert("b".into(), "succeeded".into());
+        "succeeded".clone_into(&mut events(facts)[3].state);
+        facts.ran.get_mut("s").unwrap().extend([2, -2]);
+    });
+    assert_eq!(forgotten, [Promise::Cancelled, Promise::Right]);
+}
+
+#[test]
+fn a_run_that_is_lost_without_a_reason_is_found() {
+    let lose = |history: &mut Vec<Record>, facts: &mut Facts, ends_runs| {
+        history.push(Record::Struck { nemesis: Nemesis::Engine, how: "killed".into(), ends_runs });
+        facts.jobs.insert("a".into(), "failed".into());
+        facts.lost.insert("a".into());
+        "failed".clone_into(&mut events(facts)[2].state);
+        history.retain(|record| !matches!(record, Record::Seen { .. }));
+    };
+    assert_eq!(broken(|history, facts| lose(history, facts, true)), [], "the engine took it along");
+    let survived = broken(|history, facts| lose(history, facts, false));
+    assert_eq!(survived, [Promise::NoRunLost, Promise::Right]);
+    let too_many = broken(|history, facts| {
+        lose(history, facts, true);
+        facts.lost.extend(["x".to_owned(), "y".to_owned()]);
+    });
+    assert_eq!(too_many, [Promise::NoRunLost], "more than there are slots");
+}
+
+#[test]
+fn a_refusal_without_a_reason_is_found() {
+    for (status, code) in [(500, "internal"), (429, ""), (503, "queue-full"), (404, "not-found")] {
+        let refused = Record::Refused { number: 6, status, code: code.to_owned() };
+        assert_eq!(broken(|history, _| history.push(refused)), [Promise::Refused], "{status} {code}");
+    }
+}
+
+#[test]
+fn a_server_that_takes_all_the_memory_is_found() {
+    assert_eq!(broken(|history, _| history.push(Record::Peak { mib: 600 })), [Promise::Bounded]);
+}
+
+#[test]
 fn a_job_that_succeeded_without_running_is_found() {
     assert_eq!(
-        broken(|_, facts| facts.ran.get_mut("s").unwrap().retain(|number| *number != 1)),
+        broken(|_, facts| facts.ran.get_mut("s").unwrap().retain(|number| number.abs() != 1)),
         [Promise::RunOnce]
     );
 }
@@ -105,7 +187,7 @@ fn a_gap_in_the_numbers_is_found() {
 #[test]
 fn a_second_finish_is_found() {
     let again = |_: &mut Vec<Record>, facts: &mut Facts| {
-        let again = Event { seq: 7, ..events(facts)[2].clone() };
+        let again = Event { seq: 9, ..events(facts)[2].clone() };
         events(facts).push(again);
     };
     assert_eq!(broken(again), [Promise::OneEnd]);
@@ -122,7 +204,7 @@ fn a_missing_or_lying_finish_is_found() {
 #[test]
 fn an_event_after_the_end_is_found() {
     let late = broken(|_, facts| {
-        let late = Event { seq: 7, ..events(facts)[1].clone() };
+        let late = Event { seq: 9, ..events(facts)[1].clone() };
         events(facts).push(late);
     });
     assert_eq!(late, [Promise::OneEnd]);
@@ -148,13 +230,13 @@ fn a_reader_that_missed_or_repeated_something_is_found() {
 #[test]
 fn a_job_out_of_nowhere_is_found() {
     let invented = broken(|_, facts| {
-        facts.jobs.insert("d".into(), "succeeded".into());
-        let finish = Event { seq: 7, job: "d".into(), ..events(facts)[2].clone() };
+        facts.jobs.insert("f".into(), "succeeded".into());
+        let finish = Event { seq: 9, job: "f".into(), ..events(facts)[2].clone() };
         events(facts).push(finish);
     });
     assert_eq!(invented, [Promise::NoneInvented]);
     let shared = broken(|history, _| {
-        history[3] = Record::Accepted { number: 2, job: "a".into() };
+        history[4] = Record::Accepted { number: 2, job: "a".into() };
     });
     assert!(shared.contains(&Promise::NoneInvented));
 }

@@ -65,7 +65,7 @@ impl Clients {
         self.history.add(&Record::Sent { number, session: session.clone(), asked });
         let request = self.client.request(Method::POST, &format!("/api/sessions/{session}/jobs")).json(&body);
         let record = match request.send().await {
-            Err(error) if error.is_connect() => Record::Refused { number, status: 0 },
+            Err(error) if error.is_connect() => Record::Refused { number, status: 0, code: String::new() },
             Err(_) => Record::Unknown { number },
             Ok(answer) if answer.status() == StatusCode::ACCEPTED => match answer.json::<Value>().await {
                 Ok(job) => {
@@ -73,7 +73,15 @@ impl Clients {
                 }
                 Err(_) => Record::Unknown { number },
             },
-            Ok(answer) => Record::Refused { number, status: answer.status().as_u16() },
+            Ok(answer) => {
+                let status = answer.status().as_u16();
+                let problem = answer.json::<Value>().await.unwrap_or_default();
+                Record::Refused {
+                    number,
+                    status,
+                    code: problem["code"].as_str().unwrap_or_default().to_owned(),
+                }
+            }
         };
         self.history.add(&record);
         let Record::Accepted { job, .. } = record else {
@@ -90,20 +98,17 @@ impl Clients {
         recent.push(job);
     }
 
-    /// Cancels a job after a while, and asks again until it has ended: 202 says that this is news, 200 that it is
-    /// known, 409 that it is over.
+    /// Cancels a job after a while, until that is answered: 202 and 200 promise that it is being ended, 409 says
+    /// that it has ended.
     async fn cancel(self: Arc<Self>, job: String, after: Duration) {
         tokio::time::sleep(after).await;
-        loop {
+        while !self.is_over() {
             let answer = self.client.post(&format!("/api/jobs/{job}/cancel"), &json!({})).await;
-            let status = answer.map_or(0, |(status, _)| status.as_u16());
-            if status == 409 {
-                return;
+            match answer.map_or(0, |(status, _)| status.as_u16()) {
+                200 | 202 => return self.history.add(&Record::Cancelled { job }),
+                409 => return,
+                _ => tokio::time::sleep(Duration::from_millis(100)).await,
             }
-            if status == 202 {
-                self.history.add(&Record::Cancelled { job: job.clone() });
-            }
-            tokio::time::sleep(Duration::from_millis(300)).await;
         }
     }
 

@@ -8,7 +8,7 @@ use mgx_tests::Client;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
-use crate::asked::RAN;
+use crate::asked::{BEATS, RAN};
 use crate::history::Record;
 
 /// How long jobs may take to end once nobody disturbs them any more.
@@ -22,10 +22,24 @@ const UNFINISHED: [&str; 5] = ["queued", "admitted", "starting", "running", "sto
 pub(crate) struct Facts {
     /// The state of every job that it knows, by id.
     pub(crate) jobs: BTreeMap<String, String>,
+    /// Those of them that failed because their container vanished.
+    pub(crate) lost: BTreeSet<String>,
     /// Every event of every session, in the order of the pages.
     pub(crate) events: BTreeMap<String, Vec<Event>>,
-    /// What the commands wrote into each workspace.
-    pub(crate) ran: BTreeMap<String, Vec<u64>>,
+    /// What the commands wrote into each workspace: their numbers at the beginning, and below zero at the end.
+    pub(crate) ran: BTreeMap<String, Vec<i64>>,
+    /// Of those that live until they are ended: how long they did, in seconds.
+    pub(crate) lived: BTreeMap<u64, f64>,
+}
+
+impl Facts {
+    fn add(&mut self, job: &Value) {
+        let id = text(&job["job_id"]);
+        if job["reason"] == "runtime_lost" {
+            self.lost.insert(id.clone());
+        }
+        self.jobs.insert(id, text(&job["state"]));
+    }
 }
 
 /// An event.
@@ -43,7 +57,7 @@ pub(crate) struct Event {
 /// Waits until every job has ended, or ought to have, and asks for everything.
 pub(crate) async fn collect(client: &Client, history: &[Record]) -> Result<Facts> {
     wait_until_all_have_ended(client).await?;
-    let mut facts = Facts { jobs: all_jobs(client).await?, ..Facts::default() };
+    let mut facts = all_jobs(client).await?;
     for record in history {
         if let Record::Accepted { job, .. } = record
             && !facts.jobs.contains_key(job)
@@ -51,7 +65,7 @@ pub(crate) async fn collect(client: &Client, history: &[Record]) -> Result<Facts
             // not in the list: it may be known all the same
             let (status, found) = client.get(&format!("/api/jobs/{job}")).await?;
             if status == StatusCode::OK {
-                facts.jobs.insert(job.clone(), text(&found["state"]));
+                facts.add(&found);
             }
         }
     }
@@ -62,6 +76,7 @@ pub(crate) async fn collect(client: &Client, history: &[Record]) -> Result<Facts
     for session in sessions {
         facts.events.insert(session.clone(), events(client, session).await?);
         facts.ran.insert(session.clone(), ran(client, session).await?);
+        facts.lived.extend(lived(client, session).await?);
     }
     Ok(facts)
 }
@@ -82,16 +97,16 @@ async fn wait_until_all_have_ended(client: &Client) -> Result<()> {
     Ok(())
 }
 
-async fn all_jobs(client: &Client) -> Result<BTreeMap<String, String>> {
-    let mut jobs = BTreeMap::new();
+async fn all_jobs(client: &Client) -> Result<Facts> {
+    let mut facts = Facts::default();
     let mut path = "/api/jobs?limit=200".to_owned();
     loop {
         let (status, page) = client.get(&path).await?;
         ensure!(status == StatusCode::OK, "{status} {page}");
         for job in page["jobs"].as_array().context("a page without jobs")? {
-            jobs.insert(text(&job["job_id"]), text(&job["state"]));
+            facts.add(job);
         }
-        let Some(next) = page["next"].as_str() else { return Ok(jobs) };
+        let Some(next) = page["next"].as_str() else { return Ok(facts) };
         path = format!("/api/jobs?limit=200&cursor={next}");
     }
 }
@@ -117,14 +132,31 @@ async fn events(client: &Client, session: &str) -> Result<Vec<Event>> {
     }
 }
 
-async fn ran(client: &Client, session: &str) -> Result<Vec<u64>> {
-    let path = format!("/api/workspaces/{session}/files/{RAN}");
+async fn ran(client: &Client, session: &str) -> Result<Vec<i64>> {
+    let text = file(client, session, RAN).await?;
+    text.lines().map(|line| line.parse().with_context(|| format!("a line of {RAN}: {line:?}"))).collect()
+}
+
+/// How long passed between the first and the last sign of life of each command that gave some.
+async fn lived(client: &Client, session: &str) -> Result<BTreeMap<u64, f64>> {
+    let mut beats: BTreeMap<u64, (f64, f64)> = BTreeMap::new();
+    for line in file(client, session, BEATS).await?.lines() {
+        let beat = || format!("a line of {BEATS}: {line:?}");
+        let (number, up) = line.split_once(' ').with_context(beat)?;
+        let up: f64 = up.parse().with_context(beat)?;
+        beats.entry(number.parse().with_context(beat)?).or_insert((up, up)).1 = up;
+    }
+    Ok(beats.into_iter().map(|(number, (first, last))| (number, last - first)).collect())
+}
+
+/// A file of a workspace; empty if it is not there.
+async fn file(client: &Client, session: &str, name: &str) -> Result<String> {
+    let path = format!("/api/workspaces/{session}/files/{name}");
     let answer = client.request(Method::GET, &path).send().await?;
     if answer.status() == StatusCode::NOT_FOUND {
-        return Ok(Vec::new());
+        return Ok(String::new());
     }
-    let text = answer.error_for_status()?.text().await?;
-    text.lines().map(|line| line.parse().with_context(|| format!("a line of {RAN}: {line:?}"))).collect()
+    Ok(answer.error_for_status()?.text().await?)
 }
 
 fn text(value: &Value) -> String {

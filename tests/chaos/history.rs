@@ -9,22 +9,23 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::asked::Asked;
+use crate::nemesis::Nemesis;
 
 /// Something that happened, as far as a client can tell.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
 pub(crate) enum Record {
-    /// What this is.
-    Run { runtime: String, seed: u64, jobs: u64, cycles: u64 },
+    /// What this is; at most `slots` jobs run at a time.
+    Run { runtime: String, seed: u64, jobs: u64, cycles: u64, slots: u64 },
     /// A job was submitted, and no answer is known yet.
     Sent { number: u64, session: String, asked: Asked },
     /// The answer was 202.
     Accepted { number: u64, job: String },
-    /// The answer was a refusal, or the request never got through.
-    Refused { number: u64, status: u16 },
+    /// The answer was a refusal with this `code`, or the request never got through: status 0.
+    Refused { number: u64, status: u16, code: String },
     /// No answer came: it may have been accepted or not.
     Unknown { number: u64 },
-    /// A request to cancel a job was answered 202: it was not known before.
+    /// A request to cancel a job was answered with 200 or 202; nobody asks again.
     Cancelled { job: String },
     /// A job was looked at.
     Seen { job: String, status: u16, state: String },
@@ -34,10 +35,11 @@ pub(crate) enum Record {
     ReaderRefused { session: String, error: String },
     /// The server was killed; `starting`: before it was ready.
     Killed { starting: bool },
-    /// The server stood still for a while.
-    Stopped { millis: u64 },
-    /// Many jobs were submitted at once.
-    Flooded { jobs: u64 },
+    /// Something was done to the server or to what it stands on. What runs may have been ended by that only if
+    /// it `ends_runs`.
+    Struck { nemesis: Nemesis, how: String, ends_runs: bool },
+    /// How much memory the server has had resident at the most, in MiB.
+    Peak { mib: u64 },
     /// The server was ready again.
     Ready { millis: u64 },
 }

@@ -1,7 +1,8 @@
 //! Chaos: clients that submit, a nemesis that kills the real server, and a checker that trusts neither.
 //!
 //! ```text
-//! chaos run --runtime process --cycles 300 --jobs 5000 --seed 1     the whole of it
+//! chaos run --runtime process --cycles 300 --jobs 5000 --seed 1     the whole of it, by every nemesis
+//! chaos run --runtime docker --nemesis kill,engine --live-restore   only these two
 //! chaos check --history FILE --url URL --token FILE                 the checker alone: a process of its own
 //! ```
 

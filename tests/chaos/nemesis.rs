@@ -1,12 +1,19 @@
-//! What is done to the server.
+//! What is done to the server and to what it stands on: a schedule that its seed decides.
+
+mod clock;
+mod disk;
+mod engine;
+mod flood;
+mod kill;
+mod stall;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use mgx_tests::Server;
-use rustix::process::Signal;
+use mgx_tests::{Dockerd, Server, Volume, WallClock};
+use serde::{Deserialize, Serialize};
 
 use crate::clients::Clients;
 use crate::dice::Dice;
@@ -15,66 +22,156 @@ use crate::history::Record;
 /// How long a cycle waits for as many jobs as it wants.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How many jobs a flood has.
-const FLOOD: u64 = 60;
+/// Somebody who disturbs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Nemesis {
+    /// Kills the server, and kills it again while it starts.
+    Kill,
+    /// Kills, stops or holds up the container engine: one that only this run uses.
+    Engine,
+    /// Holds up the server, or the disk of its store.
+    Stall,
+    /// Fills the disk of the store.
+    Disk,
+    /// Sets the wall clock, while the server runs or before it is started again.
+    Clock,
+    /// Submits far more than the queue holds, all at once.
+    Flood,
+}
 
-/// Kills `server` so many times, each time after it has accepted its share of `jobs`; or until time is up.
-pub(crate) async fn strike(
-    server: &mut Server,
-    clients: &Arc<Clients>,
-    cycles: u64,
-    jobs: u64,
-    time_is_up: Instant,
-) -> Result<()> {
-    let mut dice = Dice::new(clients.seed, u64::MAX);
-    let history = &clients.history;
-    let mut cycle = 0;
-    while cycle < cycles && Instant::now() < time_is_up {
-        clients.wanted.store(jobs * (cycle + 1) / cycles, Ordering::SeqCst);
-        tokio::time::sleep(dice.millis(50..1200)).await;
-        let end = Instant::now() + PATIENCE;
-        while !clients.are_satisfied() && Instant::now() < end {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+/// Everything that can be disturbed, and who sees it.
+#[derive(Debug)]
+pub(crate) struct Field {
+    pub(crate) server: Server,
+    pub(crate) clients: Arc<Clients>,
+    pub(crate) clock: Option<WallClock>,
+    pub(crate) disk: Option<Volume>,
+    pub(crate) engine: Option<Dockerd>,
+    /// How many jobs a flood has.
+    pub(crate) flood: u64,
+}
+
+/// Something that was begun and has to be ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trouble {
+    /// It is over already.
+    Over,
+    /// The server stands still.
+    Stopped,
+    /// The disk hangs: nobody who writes can even be killed.
+    Frozen,
+    /// The disk is full.
+    Full,
+    /// There is no engine.
+    Away,
+    /// The engine does not answer.
+    Hung,
+}
+
+impl Nemesis {
+    /// Everybody.
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Kill, Self::Engine, Self::Stall, Self::Disk, Self::Clock, Self::Flood];
+
+    async fn begin(self, field: &mut Field, dice: &mut Dice) -> Result<Trouble> {
+        match self {
+            Self::Kill => kill::kill(field, dice).await,
+            Self::Engine => engine::begin(field, dice),
+            Self::Stall => stall::begin(field, dice),
+            Self::Disk => disk::begin(field),
+            Self::Clock => clock::set(field, dice),
+            Self::Flood => flood::flood(field, dice).await,
         }
-        match dice.throw(0..10) {
-            0 => stop(server, clients, dice.millis(100..2000)).await?,
-            1 => flood(clients, &mut dice).await,
-            _ => {}
+    }
+}
+
+impl Field {
+    /// Strikes so many times, each time after the server has accepted its share of `jobs`; or until time is up.
+    pub(crate) async fn strike(
+        &mut self,
+        nemeses: &[Nemesis],
+        cycles: u64,
+        jobs: u64,
+        time_is_up: Instant,
+    ) -> Result<()> {
+        let mut dice = Dice::new(self.clients.seed, u64::MAX);
+        let kills = nemeses.contains(&Nemesis::Kill);
+        let others: Vec<_> = nemeses.iter().filter(|nemesis| **nemesis != Nemesis::Kill).collect();
+        for cycle in 1..=cycles {
+            if Instant::now() > time_is_up {
+                break;
+            }
+            self.clients.wanted.store(jobs * cycle / cycles, Ordering::SeqCst);
+            tokio::time::sleep(dice.millis(50..1200)).await;
+            let end = Instant::now() + PATIENCE;
+            while !self.clients.are_satisfied() && Instant::now() < end {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            let also = !others.is_empty() && (!kills || dice.throw(0..2) == 0);
+            let trouble = if also {
+                let pick = usize::try_from(dice.throw(0..others.len() as u64)).unwrap_or_default();
+                others[pick].begin(self, &mut dice).await?
+            } else {
+                Trouble::Over
+            };
+            if trouble != Trouble::Over {
+                tokio::time::sleep(dice.millis(100..2500)).await;
+            }
+            let amid = kills && trouble != Trouble::Frozen && dice.throw(0..2) == 0;
+            if amid {
+                self.server.kill()?;
+                self.clients.history.add(&Record::Killed { starting: false });
+                self.end(trouble)?;
+                self.start(&mut dice).await?;
+            } else {
+                self.end(trouble)?;
+                if kills {
+                    tokio::time::sleep(dice.millis(0..100)).await;
+                    Nemesis::Kill.begin(self, &mut dice).await?;
+                }
+            }
         }
-        server.kill()?;
-        history.add(&Record::Killed { starting: false });
-        cycle += 1;
+        Ok(())
+    }
+
+    /// Ends what was begun.
+    fn end(&mut self, trouble: Trouble) -> Result<()> {
+        match trouble {
+            Trouble::Over => Ok(()),
+            Trouble::Stopped | Trouble::Frozen => stall::end(self, trouble),
+            Trouble::Full => disk::end(self),
+            Trouble::Away | Trouble::Hung => engine::end(self, trouble),
+        }
+    }
+
+    /// Starts the server again; now and then it is killed before it is ready, and somebody sets the clock.
+    async fn start(&mut self, dice: &mut Dice) -> Result<()> {
+        if self.clock.is_some() && dice.throw(0..4) == 0 {
+            clock::set(self, dice)?;
+        }
         let began = Instant::now();
-        server.spawn()?;
-        while cycle < cycles && dice.throw(0..4) == 0 {
+        self.server.spawn()?;
+        while dice.throw(0..5) == 0 {
             tokio::time::sleep(dice.millis(0..400)).await;
-            server.kill()?;
-            history.add(&Record::Killed { starting: true });
-            cycle += 1;
-            server.spawn()?;
+            self.server.kill()?;
+            self.clients.history.add(&Record::Killed { starting: true });
+            self.server.spawn()?;
         }
-        server.ready().await?;
-        history.add(&Record::Ready { millis: u64::try_from(began.elapsed().as_millis())? });
+        self.server.ready().await?;
+        let millis = u64::try_from(began.elapsed().as_millis())?;
+        self.clients.history.add(&Record::Ready { millis });
+        Ok(())
     }
-    Ok(())
-}
 
-/// The server stands still, as a machine does that swaps.
-async fn stop(server: &Server, clients: &Arc<Clients>, pause: Duration) -> Result<()> {
-    server.signal(Signal::STOP)?;
-    tokio::time::sleep(pause).await;
-    server.signal(Signal::CONT)?;
-    clients.history.add(&Record::Stopped { millis: u64::try_from(pause.as_millis())? });
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    Ok(())
-}
-
-/// Many submissions at once; the kill comes into the midst of them.
-async fn flood(clients: &Arc<Clients>, dice: &mut Dice) {
-    for _ in 0..FLOOD {
-        let (clients, mut dice) = (Arc::clone(clients), Dice::new(dice.throw(0..u64::MAX), 0));
-        tokio::spawn(async move { clients.submit_one(&mut dice).await });
+    /// Notes that `nemesis` has struck.
+    fn note(&self, nemesis: Nemesis, how: impl Into<String>, ends_runs: bool) {
+        self.clients.history.add(&Record::Struck { nemesis, how: how.into(), ends_runs });
     }
-    clients.history.add(&Record::Flooded { jobs: FLOOD });
-    tokio::time::sleep(dice.millis(0..200)).await;
+
+    /// Notes how much memory the server has had.
+    pub(crate) fn note_peak(&self) -> Result<()> {
+        self.clients.history.add(&Record::Peak { mib: self.server.peak_mib()? });
+        Ok(())
+    }
 }

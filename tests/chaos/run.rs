@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use mgx_tests::server::{binary, runner};
-use mgx_tests::{Engine, Server};
+use mgx_tests::{Dockerd, Engine, Server, Volume, WallClock};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 use crate::clients::Clients;
 use crate::history::{History, Record};
-use crate::{nemesis, out};
+use crate::nemesis::{Field, Nemesis};
+use crate::out;
 
 /// How much, on what.
 #[derive(Debug, clap::Args)]
@@ -23,7 +24,13 @@ pub(crate) struct Args {
     /// What jobs run in.
     #[arg(long, value_enum, default_value_t = On::Process)]
     runtime: On,
-    /// How often the server is killed.
+    /// Who disturbs: all that this machine and this runtime allow, if nobody is named.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    nemesis: Vec<Nemesis>,
+    /// Whether containers outlive the engine, if it is one of this run's own.
+    #[arg(long)]
+    live_restore: bool,
+    /// How often they strike.
     #[arg(long, default_value_t = 300)]
     cycles: u64,
     /// How many jobs have to be accepted.
@@ -67,21 +74,23 @@ const LISTENERS: usize = 4;
 /// The agent image with a shell in it.
 const IMAGE: &str = "mgx-agent-chaos:test";
 
+/// The size of the store's disk, in MiB.
+const DISK: u64 = 512;
+
 /// Runs.
 pub(crate) async fn run(args: Args) -> Result<()> {
-    ensure!(args.cycles > 0 && args.jobs > 0, "without kills and jobs nothing is shown");
+    ensure!(args.cycles > 0 && args.jobs > 0, "without cycles and jobs nothing is shown");
     let began = Instant::now();
     let dir = tempfile::Builder::new().prefix("mgx-chaos-").tempdir()?;
     let path = dir.path().join("history.jsonl");
     let history = History::create(&path)?;
-    let name = match args.runtime {
-        On::Process => "process",
-        On::Docker => "docker",
-    };
+    let nemeses = nemeses(&args)?;
+    let size = args.runtime.size();
+    let name = args.runtime.name();
     let Args { seed, jobs, cycles, .. } = args;
-    history.add(&Record::Run { runtime: name.to_owned(), seed, jobs, cycles });
-    let mut server = start(args.runtime, &dir).await?;
-    let clients = Arc::new(clients(&server, &args, history.clone()).await?);
+    history.add(&Record::Run { runtime: name.to_owned(), seed, jobs, cycles, slots: size.slots });
+    let mut field = field(&args, &nemeses, &dir, history.clone()).await?;
+    let clients = Arc::clone(&field.clients);
     let mut tasks = JoinSet::new();
     for who in 0..SUBMITTERS {
         tasks.spawn(Arc::clone(&clients).submit(who));
@@ -93,7 +102,7 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         tasks.spawn(Arc::clone(&clients).listen(session.clone()));
     }
     let time_is_up = began + Duration::from_mins(args.minutes);
-    let struck = nemesis::strike(&mut server, &clients, cycles, jobs, time_is_up).await;
+    let struck = field.strike(&nemeses, cycles, jobs, time_is_up).await;
     // what is not yet accepted, and what was read of it
     clients.wanted.store(jobs, Ordering::SeqCst);
     while struck.is_ok() && !clients.are_satisfied() && Instant::now() < time_is_up {
@@ -102,6 +111,7 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     tokio::time::sleep(Duration::from_secs(2)).await;
     clients.over.store(true, Ordering::SeqCst);
     if struck.is_ok() {
+        field.note_peak()?;
         // those who wait for an answer have a last chance; whoever hangs proves nothing
         let home = async { while tasks.join_next().await.is_some() {} };
         tokio::time::timeout(Duration::from_secs(10), home).await.ok();
@@ -113,35 +123,111 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         std::fs::copy(&path, keep.join("history.jsonl"))?;
     }
     let checked = match struck {
-        Ok(()) => check(&server, &path, args.min_right),
+        Ok(()) => check(&field.server, &path, args.min_right),
         Err(error) => Err(error),
     };
     if let Some(keep) = &args.keep {
-        std::fs::write(keep.join("server.log"), server.logged())?;
+        std::fs::write(keep.join("server.log"), field.server.logged())?;
+        std::fs::write(
+            keep.join("engine.log"),
+            field.engine.as_ref().map(Dockerd::logged).unwrap_or_default(),
+        )?;
     }
-    out(&format!("{name}, seed {seed}, {} s", began.elapsed().as_secs()));
+    out(&format!("{name}, seed {seed}, {nemeses:?}, {} s", began.elapsed().as_secs()));
     checked
 }
 
-/// A server of our own, of programs of our own: a build meanwhile does not change them.
-async fn start(runtime: On, dir: &TempDir) -> Result<Server> {
+/// How many jobs run at a time, how many wait, and how many come at once.
+struct Size {
+    slots: u64,
+    queue: u64,
+    flood: u64,
+}
+
+impl On {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Process => "process",
+            Self::Docker => "docker",
+        }
+    }
+
+    fn size(self) -> Size {
+        match self {
+            Self::Process => Size { slots: 16, queue: 300, flood: 2000 },
+            Self::Docker => Size { slots: 8, queue: 60, flood: 500 },
+        }
+    }
+}
+
+/// Those who were named, or all who can strike here.
+fn nemeses(args: &Args) -> Result<Vec<Nemesis>> {
+    let mut wanted = if args.nemesis.is_empty() { Nemesis::ALL.to_vec() } else { args.nemesis.clone() };
+    wanted.sort_unstable();
+    wanted.dedup();
+    let mut able = Vec::new();
+    for nemesis in wanted {
+        let wants = match nemesis {
+            Nemesis::Kill | Nemesis::Stall | Nemesis::Flood => None,
+            Nemesis::Engine if args.runtime == On::Process => Some("jobs that run in containers"),
+            Nemesis::Engine => {
+                (!Dockerd::is_possible()).then_some("root, and dockerd, for an engine of its own")
+            }
+            Nemesis::Disk => (!Volume::is_possible()).then_some("root, mkfs.ext4, fsfreeze and loop devices"),
+            Nemesis::Clock => (!WallClock::is_possible()).then_some("libfaketime (Debian: faketime)"),
+        };
+        match wants {
+            None => able.push(nemesis),
+            Some(wants) if args.nemesis.is_empty() => {
+                out(&format!("without {nemesis:?}: that wants {wants}"))
+            }
+            Some(wants) => anyhow::bail!("{nemesis:?} wants {wants}"),
+        }
+    }
+    Ok(able)
+}
+
+/// A server of our own, of programs of our own, so that a build meanwhile does not change them; and all that it
+/// stands on.
+async fn field(args: &Args, nemeses: &[Nemesis], dir: &TempDir, history: History) -> Result<Field> {
     let (program, own_runner) = (dir.path().join("mgx"), dir.path().join("agent-runner"));
     std::fs::copy(binary(), &program)?;
     std::fs::copy(runner(), &own_runner)?;
+    let wants = |nemesis| nemeses.contains(&nemesis);
+    let clock = wants(Nemesis::Clock).then(|| WallClock::new(dir.path())).transpose()?;
+    let wants_disk = wants(Nemesis::Disk) || (wants(Nemesis::Stall) && Volume::is_possible());
+    let disk = wants_disk.then(|| Volume::new(DISK)).transpose()?;
+    let engine = wants(Nemesis::Engine).then(|| Dockerd::start(args.live_restore)).transpose()?;
+    let host = engine.as_ref().map(Dockerd::host);
+    let size = args.runtime.size();
     let mut settings = format!(
-        "agent.runner = \"{}\"\nagent.grace = \"1s\"\nscheduler.max_queued = 1000\nscheduler.reap_every = \"5s\"\n",
-        own_runner.display()
+        "agent.runner = \"{}\"\nagent.grace = \"1s\"\nscheduler.reap_every = \"5s\"\n\
+         queue.max_queued = {}\nscheduler.max_running = {}\nruntime = \"{}\"\n",
+        own_runner.display(),
+        size.queue,
+        size.slots,
+        args.runtime.name(),
     );
-    match runtime {
-        On::Process => settings += "runtime = \"process\"\nscheduler.max_running = 16\n",
-        On::Docker => {
-            // the first start makes the image without a shell
-            drop(Server::start_program(&program, &settings, &[]).await?);
-            Engine::busybox_image("mgx-agent:latest", IMAGE)?;
-            writeln!(settings, "agent.image = \"{IMAGE}\"\nscheduler.max_running = 8")?;
-        }
+    if let Some(disk) = &disk {
+        writeln!(settings, "store.path = \"{}\"", disk.path().join("mgx.db").display())?;
     }
-    Server::start_program(&program, &settings, &[]).await
+    if let Some(host) = &host {
+        writeln!(settings, "docker.host = \"{host}\"")?;
+    }
+    let env = clock.as_ref().map(|clock| clock.env().to_vec()).unwrap_or_default();
+    let env: Vec<_> = env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    if args.runtime == On::Docker {
+        // the first start makes the image without a shell
+        let settings = settings.lines().filter(|line| !line.starts_with("store.path"));
+        drop(Server::start_program(&program, &settings.collect::<Vec<_>>().join("\n"), &[]).await?);
+        Engine::busybox_image_at(host.as_deref(), "mgx-agent:latest", IMAGE)?;
+    }
+    if args.runtime == On::Docker {
+        writeln!(settings, "agent.image = \"{IMAGE}\"")?;
+    }
+    let server = Server::start_program(&program, &settings, &env).await?;
+    let clients = Arc::new(clients(&server, args, history).await?);
+    Ok(Field { server, clients, clock, disk, engine, flood: size.flood })
 }
 
 async fn clients(server: &Server, args: &Args, history: History) -> Result<Clients> {

@@ -121,6 +121,11 @@ pub(crate) async fn busybox() -> Result<Server> {
 }
 
 pub(crate) async fn busybox_with(more: &str) -> Result<Server> {
+    busybox_in(more, &[]).await
+}
+
+/// The same with `env` in the environment of the server.
+pub(crate) async fn busybox_in(more: &str, env: &[(&str, &str)]) -> Result<Server> {
     static IMAGE: tokio::sync::OnceCell<()> = tokio::sync::OnceCell::const_new();
     IMAGE
         .get_or_try_init(|| async {
@@ -129,5 +134,5 @@ pub(crate) async fn busybox_with(more: &str) -> Result<Server> {
             Engine::busybox_image("mgx-agent:latest", "mgx-agent-busybox:test")
         })
         .await?;
-    Server::start(&format!("{}\nagent.image = \"mgx-agent-busybox:test\"\n{more}", settings()), &[]).await
+    Server::start(&format!("{}\nagent.image = \"mgx-agent-busybox:test\"\n{more}", settings()), env).await
 }

@@ -3,11 +3,12 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use futures_util::future::try_join_all;
 use jiff::Timestamp;
-use mgx_tests::Engine;
+use mgx_tests::{Engine, WallClock};
 use serde_json::json;
 
-use crate::session::busybox_with;
+use crate::session::{busybox_in, busybox_with};
 
 /// Ignores SIGTERM, and so do its children.
 const STUBBORN: &str = "trap '' TERM; echo up; while true; do sleep 1; done";
@@ -55,5 +56,59 @@ async fn a_deadline_that_passed_while_the_platform_was_away_is_kept_all_the_same
     server.up().await?;
     client.until_finish(&session).await?;
     assert_eq!(client.job(&job).await?["state"], "timed_out");
+    Ok(())
+}
+
+/// When somebody sets the clock.
+#[derive(Clone, Copy, Debug)]
+enum Set {
+    /// While the platform runs.
+    Running,
+    /// While it does not.
+    Down,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_gets_its_time_although_somebody_sets_the_clock() -> Result<()> {
+    const HOUR: i64 = 3600;
+    let cases = [(HOUR, Set::Running), (-HOUR, Set::Running), (HOUR, Set::Down), (-HOUR, Set::Down)];
+    try_join_all(cases.map(|(seconds, set)| gets_its_time(seconds, set))).await?;
+    Ok(())
+}
+
+/// A job that may run for 20 s does so, to two seconds, when the clock is set by `seconds` meanwhile.
+async fn gets_its_time(seconds: i64, set: Set) -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let clock = WallClock::new(dir.path())?;
+    let env = clock.env();
+    let env = env.each_ref().map(|(name, value)| (name.as_str(), value.as_str()));
+    let mut server = busybox_in("agent.grace = \"1s\"", &env).await?;
+    let client = server.client();
+    let session = client.session("nextjs").await?;
+    let command = ["/bin/busybox", "sh", "-c", "echo up; exec sleep 600"];
+    let job = client.submit(&session, &json!({ "command": command, "timeout_s": 20 })).await?;
+    client.follow(&session, 0, |frame| frame.event == "log").await?;
+    let began = Instant::now();
+    match set {
+        Set::Running => clock.set(seconds)?,
+        Set::Down => {
+            server.kill()?;
+            clock.set(seconds)?;
+            server.up().await?;
+        }
+    }
+    let later = client.session("nextjs").await?;
+    let (_, later) = client.get(&format!("/api/sessions/{later}")).await?;
+    let shown: Timestamp = later["created_at"].as_str().expect("a time").parse()?;
+    let off = shown.duration_since(Timestamp::now()).as_secs();
+    assert!((off - seconds).abs() < 60, "the clock was to be set by {seconds} s and is off by {off} s");
+
+    client.until_finish(&session).await?;
+    let ran = began.elapsed().as_secs_f64();
+    assert!((18.0..22.0).contains(&ran), "{seconds} s, {set:?}: it ended after {ran} s");
+    let job = client.job(&job).await?;
+    assert_eq!(job["state"], "timed_out", "{seconds} s, {set:?}: {job}");
+    let told = job["result"]["elapsed_seconds"].as_f64().unwrap_or_default();
+    assert!((18.0..22.0).contains(&told), "{seconds} s, {set:?}: {job}");
     Ok(())
 }

@@ -16,7 +16,15 @@ impl Engine {
     /// # Errors
     /// It cannot be run, or fails.
     pub fn docker(args: &[&str]) -> Result<String> {
-        let output = Command::new("docker").args(args).output().context("cannot run docker")?;
+        Self::docker_at(None, args)
+    }
+
+    /// The same on the engine of `host`, if that is not the one that everybody uses.
+    ///
+    /// # Errors
+    /// It cannot be run, or fails.
+    pub fn docker_at(host: Option<&str>, args: &[&str]) -> Result<String> {
+        let output = command(host).args(args).output().context("cannot run docker")?;
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
         ensure!(output.status.success(), "docker {args:?}: {error}");
         Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
@@ -55,15 +63,21 @@ impl Engine {
     /// # Errors
     /// There is no busybox (Debian: `busybox-static`), or the engine refuses.
     pub fn busybox_image(base: &str, tag: &str) -> Result<()> {
+        Self::busybox_image_at(None, base, tag)
+    }
+
+    /// The same on the engine of `host`, if that is not the one that everybody uses.
+    ///
+    /// # Errors
+    /// There is no busybox (Debian: `busybox-static`), or the engine refuses.
+    pub fn busybox_image_at(host: Option<&str>, base: &str, tag: &str) -> Result<()> {
         let dir = tempfile::tempdir()?;
         std::fs::copy("/bin/busybox", dir.path().join("busybox"))
             .context("busybox-static is not installed")?;
         std::fs::write(dir.path().join("Dockerfile"), format!("FROM {base}\nCOPY busybox /bin/busybox\n"))?;
         let path = dir.path().to_str().context("a path that is no text")?;
-        let output = Command::new("docker")
-            .env("DOCKER_BUILDKIT", "0")
-            .args(["build", "-q", "-t", tag, path])
-            .output()?;
+        let building = ["build", "-q", "-t", tag, path];
+        let output = command(host).env("DOCKER_BUILDKIT", "0").args(building).output()?;
         ensure!(output.status.success(), "docker build: {}", String::from_utf8_lossy(&output.stderr));
         Ok(())
     }
@@ -78,4 +92,12 @@ impl Engine {
             drop(Self::docker(&["rm", "-f", name]));
         }
     }
+}
+
+fn command(host: Option<&str>) -> Command {
+    let mut command = Command::new("docker");
+    if let Some(host) = host {
+        command.env("DOCKER_HOST", host);
+    }
+    command
 }

@@ -166,6 +166,17 @@ impl Server {
         &self.url
     }
 
+    /// The most memory that its process has had resident so far, in MiB.
+    ///
+    /// # Errors
+    /// It is not running.
+    pub fn peak_mib(&self) -> Result<u64> {
+        let pid = self.pid().context("the server is not running")?;
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
+        Ok(peak.context("no peak")?.trim().parse::<u64>()? / 1024)
+    }
+
     /// Its process.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {

@@ -1,0 +1,159 @@
+//! A Docker engine of a test's own, which may be killed, stopped and held up. Never the machine's.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::Engine;
+
+/// How long it may take to come up, or to go.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// An engine with a socket, images and containers of its own. Dropping it removes all of them.
+#[derive(Debug)]
+pub struct Dockerd {
+    dir: TempDir,
+    live_restore: bool,
+    child: Option<Child>,
+}
+
+impl Dockerd {
+    /// Whether this process may run one.
+    #[must_use]
+    pub fn is_possible() -> bool {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let dirs = std::env::split_paths(&path).chain(["/usr/sbin".into()]);
+        rustix::process::geteuid().is_root() && dirs.into_iter().any(|dir| dir.join("dockerd").is_file())
+    }
+
+    /// Starts one. With `live_restore` its containers outlive it.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub fn start(live_restore: bool) -> Result<Self> {
+        // a short name, for the sockets in it
+        let dir = tempfile::Builder::new().prefix("mgx-dk").tempdir()?;
+        let mut dockerd = Self { dir, live_restore, child: None };
+        dockerd.up()?;
+        Ok(dockerd)
+    }
+
+    /// Where it listens, as `DOCKER_HOST`.
+    #[must_use]
+    pub fn host(&self) -> String {
+        format!("unix://{}", self.file("sock").display())
+    }
+
+    /// Whether containers outlive it.
+    #[must_use]
+    pub fn has_live_restore(&self) -> bool {
+        self.live_restore
+    }
+
+    /// Starts it again, and waits until it answers.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn up(&mut self) -> Result<()> {
+        // that of a process that was killed
+        drop(std::fs::remove_file(self.file("pid")));
+        let log = File::options().create(true).append(true).open(self.file("log"))?;
+        let mut command = Command::new("dockerd");
+        command.arg("--host").arg(self.host());
+        for (option, name) in [("--data-root", "data"), ("--exec-root", "exec"), ("--pidfile", "pid")] {
+            command.arg(option).arg(self.file(name));
+        }
+        command.args(["--bridge=none", "--iptables=false", "--ip-forward=false", "--ip-masq=false"]);
+        if self.live_restore {
+            command.arg("--live-restore");
+        }
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        self.child = Some(command.spawn().context("cannot start dockerd")?);
+        let end = Instant::now() + PATIENCE;
+        while Instant::now() < end {
+            if Engine::docker_at(Some(&self.host()), &["version"]).is_ok() {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        bail!("dockerd does not answer:\n{}", self.logged())
+    }
+
+    /// `kill -9`. What it started goes on; without live-restore, its next process ends that.
+    ///
+    /// # Errors
+    /// It was not running.
+    pub fn kill(&mut self) -> Result<()> {
+        let mut child = self.child.take().context("dockerd is not running")?;
+        child.kill()?;
+        child.wait()?;
+        Ok(())
+    }
+
+    /// SIGTERM, and its exit. Without live-restore it stops its containers first.
+    ///
+    /// # Errors
+    /// It was not running, or did not end.
+    pub fn terminate(&mut self) -> Result<()> {
+        self.signal(Signal::TERM)?;
+        let mut child = self.child.take().context("dockerd is not running")?;
+        let end = Instant::now() + PATIENCE;
+        while Instant::now() < end {
+            if child.try_wait()?.is_some() {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        child.kill()?;
+        child.wait()?;
+        bail!("dockerd did not end on SIGTERM:\n{}", self.logged())
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// It is not running.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        let child = self.child.as_ref().context("dockerd is not running")?;
+        Ok(kill_process(Pid::from_child(child), signal)?)
+    }
+
+    /// All that it has logged.
+    #[must_use]
+    pub fn logged(&self) -> String {
+        std::fs::read_to_string(self.file("log")).unwrap_or_default()
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+}
+
+impl Drop for Dockerd {
+    fn drop(&mut self) {
+        drop(self.signal(Signal::CONT));
+        if self.child.is_none() {
+            drop(self.up());
+        }
+        let host = self.host();
+        let containers = Engine::docker_at(Some(&host), &["ps", "-aq"]).unwrap_or_default();
+        let remove: Vec<_> = ["rm", "-f"].into_iter().chain(containers.lines()).collect();
+        drop(Engine::docker_at(Some(&host), &remove));
+        drop(self.terminate());
+        // a dockerd that was killed has left it, and the next one did not take it for its own
+        if let Some(pid) = pid(&self.file("exec/containerd/containerd.pid")) {
+            kill_process(pid, Signal::TERM).ok();
+        }
+    }
+}
+
+fn pid(file: &Path) -> Option<Pid> {
+    let pid = Pid::from_raw(std::fs::read_to_string(file).ok()?.trim().parse().ok()?)?;
+    let command = std::fs::read_to_string(format!("/proc/{}/comm", pid.as_raw_nonzero())).ok()?;
+    (command.trim() == "containerd").then_some(pid)
+}
