@@ -49,6 +49,25 @@ impl fmt::Display for Attempt {
     }
 }
 
+/// One life of a runner: drawn when it starts, and known to nobody but it and the platform it has called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Nonce(pub Uuid);
+
+impl Nonce {
+    /// One that nobody else has.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(Uuid::now_v7())
+    }
+}
+
+impl Default for Nonce {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// A text that is not an identifier, and what one looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]

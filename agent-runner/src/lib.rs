@@ -6,4 +6,4 @@ pub mod codec;
 pub mod ids;
 pub mod protocol;
 
-pub use ids::{Attempt, InvalidId, JobId, SessionId, SlotId, WorkspaceId};
+pub use ids::{Attempt, InvalidId, JobId, Nonce, SessionId, SlotId, WorkspaceId};

@@ -7,12 +7,14 @@ use std::time::Duration;
 use bytes::BytesMut;
 use futures_util::StreamExt;
 use mgx_agent_runner::codec::JsonFrames;
-use mgx_agent_runner::protocol::{Exit, FromRunner, Invocation, LINK_DIR, Ready, SOCKET, ToRunner, VERSION};
-use mgx_agent_runner::{Attempt, JobId, SlotId};
+use mgx_agent_runner::protocol::{
+    Claimed, Exit, FromRunner, Invocation, LINK_DIR, Place, Ready, SOCKET, ToRunner, VERSION, WORKSPACE_DIR,
+};
+use mgx_agent_runner::{Attempt, JobId, Nonce, SlotId};
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep;
 use tokio_util::codec::{Encoder, FramedRead};
 
@@ -40,6 +42,8 @@ pub(crate) struct Link {
     exit: watch::Receiver<Option<Exit>>,
     invocation: Option<oneshot::Sender<Invocation>>,
     invoked: Option<(JobId, Attempt)>,
+    /// What we can be claimed with, until we have been.
+    nonce: Option<Nonce>,
 }
 
 impl Link {
@@ -51,7 +55,16 @@ impl Link {
         invocation: oneshot::Sender<Invocation>,
         exit: watch::Receiver<Option<Exit>>,
     ) -> Self {
-        Self { socket, slot, spool, stop, exit, invocation: Some(invocation), invoked: None }
+        Self {
+            socket,
+            slot,
+            spool,
+            stop,
+            exit,
+            invocation: Some(invocation),
+            invoked: None,
+            nonce: Some(Nonce::new()),
+        }
     }
 
     /// Connects again and again. Returns when the platform has heard the exit and dismissed us.
@@ -74,24 +87,39 @@ impl Link {
     /// One connection, until it breaks or we are dismissed: then true. `heard` says that the platform spoke.
     async fn connect(&mut self, heard: &mut bool) -> io::Result<bool> {
         let (reader, mut writer) = UnixStream::connect(&self.socket).await?.into_split();
-        let ready = Ready { version: VERSION, slot: self.slot.clone(), invoked: self.invoked };
+        let ready =
+            Ready { version: VERSION, slot: self.slot.clone(), invoked: self.invoked, nonce: self.nonce };
         send(&mut writer, &FromRunner::Ready(ready)).await?;
         let (spool, exit) = (self.spool.clone(), self.exit.clone());
+        let (confirm, confirmed) = mpsc::channel(1);
         tokio::select! {
-            dismissed = self.listen(reader, heard) => dismissed,
-            error = speak(writer, spool, exit) => error.map(|()| false),
+            dismissed = self.listen(reader, confirm, heard) => dismissed,
+            error = speak(writer, confirmed, spool, exit) => error.map(|()| false),
         }
     }
 
-    async fn listen(&mut self, reader: OwnedReadHalf, heard: &mut bool) -> io::Result<bool> {
+    async fn listen(
+        &mut self,
+        reader: OwnedReadHalf,
+        confirm: mpsc::Sender<Claimed>,
+        heard: &mut bool,
+    ) -> io::Result<bool> {
         let mut frames = FramedRead::new(reader, JsonFrames::<ToRunner, FromRunner>::default());
         while let Some(frame) = frames.next().await {
             let frame = frame?;
             *heard = true;
             match frame {
+                ToRunner::Claim { nonce } if self.nonce == Some(nonce) && self.invoked.is_none() => {
+                    self.nonce = None;
+                    // there was no other claim, so there is room
+                    confirm.try_send(Claimed { nonce, workspace: workspace() }).ok();
+                }
+                // somebody takes us for another one
+                ToRunner::Claim { .. } => return Ok(false),
                 ToRunner::Invocation(invocation) => {
                     if let Some(first) = self.invocation.take() {
                         self.invoked = Some((invocation.job, invocation.attempt));
+                        self.nonce = None;
                         // the receiver waits for nothing else
                         first.send(*invocation).ok();
                     }
@@ -109,9 +137,17 @@ impl Link {
     }
 }
 
-/// Says every event that is not acknowledged, then those that come, then the exit. Ends only by an error.
+/// The directory that a command will find at the workspace's path.
+fn workspace() -> Option<Place> {
+    let found = rustix::fs::stat(WORKSPACE_DIR).ok()?;
+    Some(Place { dev: found.st_dev, ino: found.st_ino })
+}
+
+/// Says that we were claimed, if we are, every event that is not acknowledged, those that come, and then the exit.
+/// Ends only by an error.
 async fn speak(
     mut writer: OwnedWriteHalf,
+    mut confirmed: mpsc::Receiver<Claimed>,
     spool: Spool,
     mut exit: watch::Receiver<Option<Exit>>,
 ) -> io::Result<()> {
@@ -128,6 +164,7 @@ async fn speak(
             return std::future::pending().await;
         }
         tokio::select! {
+            Some(claimed) = confirmed.recv() => send(&mut writer, &FromRunner::Claimed(claimed)).await?,
             () = spool.grown() => {}
             // the sender outlives the link
             _ = exit.changed() => {}

@@ -3,8 +3,8 @@
 //! The link is one unix socket in a directory that is mounted into the container. The platform listens, the
 //! runner dials out. The first frame says what a connection is for:
 //!
-//! * [`FromRunner::Ready`]: the control connection. After it the platform sends one [`Invocation`]; events flow
-//!   back, each numbered and each acknowledged once it is stored; [`Exit`] comes last and is repeated on every
+//! * [`FromRunner::Ready`]: the control connection. After it the platform may send one [`ToRunner::Claim`], which the
+//!   runner confirms, and then sends one [`Invocation`]; events flow back, each numbered and each acknowledged once it is stored; [`Exit`] comes last and is repeated on every
 //!   reconnection until the platform says [`ToRunner::Dismiss`].
 //! * [`FromRunner::Tunnel`]: from here on raw bytes of one HTTP/1.1 connection to the LLM proxy, and nothing else.
 //!
@@ -16,10 +16,13 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Attempt, JobId, SessionId, SlotId, WorkspaceId};
+use crate::{Attempt, JobId, Nonce, SessionId, SlotId, WorkspaceId};
 
-/// Version of this protocol; both sides must speak the same one.
-pub const VERSION: u32 = 1;
+/// Version of this protocol. A runner of version 1 cannot be claimed; all else it says and hears is the same.
+pub const VERSION: u32 = 2;
+
+/// The oldest version of a runner that the platform still understands.
+pub const OLDEST: u32 = 1;
 
 /// The socket's name inside the link directory.
 pub const SOCKET: &str = "link.sock";
@@ -41,6 +44,8 @@ pub enum FromRunner {
     Ready(Ready),
     /// Opens a connection that carries raw bytes to the LLM proxy.
     Tunnel,
+    /// Confirms a claim. Nobody else can claim this runner any more.
+    Claimed(Claimed),
     /// Something the agent did.
     Event(AgentEvent),
     /// The command has ended and every process of it is gone.
@@ -51,6 +56,12 @@ pub enum FromRunner {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "frame", rename_all = "snake_case")]
 pub enum ToRunner {
+    /// Asks the runner whether it is the one that named this nonce, and to belong to whoever asks from now on.
+    /// It answers [`FromRunner::Claimed`] once, and hangs up on whoever claims it with another nonce, or again.
+    Claim {
+        /// From its [`Ready`].
+        nonce: Nonce,
+    },
     /// What to run. Sent once; a runner that has one already ignores a second.
     Invocation(Box<Invocation>),
     /// Every event up to and including `seq` is stored and may be forgotten.
@@ -77,6 +88,27 @@ pub struct Ready {
     pub slot: SlotId,
     /// The invocation it is busy with, if it has one: a reconnection.
     pub invoked: Option<(JobId, Attempt)>,
+    /// What it can be claimed with, until it has been. Runners of version 1 have none.
+    #[serde(default)]
+    pub nonce: Option<Nonce>,
+}
+
+/// A runner that has been claimed: which one, and what it sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claimed {
+    /// What it was claimed with.
+    pub nonce: Nonce,
+    /// The directory at [`WORKSPACE_DIR`], if there is one.
+    pub workspace: Option<Place>,
+}
+
+/// A directory, as stat(2) names it: the same on the host and in a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// The file system.
+    pub dev: u64,
+    /// Its inode there.
+    pub ino: u64,
 }
 
 /// Everything about one attempt at a job that its container learns only now: late binding.

@@ -10,7 +10,7 @@ use mgx_agent_runner::protocol::{AgentEvent, Exit, ExitCause, Invocation, Team};
 use mgx_agent_runner::{Attempt, JobId, SlotId};
 use tokio::time::{Instant, timeout};
 
-use crate::{Command, ContainerSpec, Ended, Output, Placement, Run, Runtime, RuntimeErrorKind};
+use crate::{Command, ContainerSpec, Ended, Output, Placement, Run, Runtime, RuntimeErrorKind, Workspace};
 
 /// No step of a test takes longer.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -314,7 +314,11 @@ fn a_slot() -> SlotId {
 }
 
 fn placement(kit: &Kit, slot: &SlotId) -> Placement {
-    Placement { slot: slot.clone(), workspace: kit.workspace.clone(), labels: BTreeMap::new() }
+    Placement {
+        slot: slot.clone(),
+        workspace: kit.workspace.clone().map(Workspace::Directory),
+        labels: BTreeMap::new(),
+    }
 }
 
 /// An invocation of `argv` that has a minute.

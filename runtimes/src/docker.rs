@@ -13,6 +13,7 @@ use bollard::query_parameters::{
 use futures_util::StreamExt;
 use mgx_agent_runner::SlotId;
 use mgx_agent_runner::protocol::Invocation;
+use tokio::sync::Notify;
 use tracing::{debug, warn};
 
 use crate::deaths::{Deaths, ended};
@@ -20,7 +21,8 @@ use crate::engine::{Connected, Engine, deadline, status, within};
 use crate::hardening::{Hardening, INSTANCE_LABEL, SLOT_LABEL};
 use crate::link::Links;
 use crate::{
-    ContainerSpec, Ended, EngineInfo, Listed, Placement, Run, Runtime, RuntimeError, RuntimeErrorKind,
+    ContainerSpec, Ended, EngineInfo, Listed, Parked, Parking, Placement, Run, Runtime, RuntimeError,
+    RuntimeErrorKind,
 };
 
 /// How long a started container may take until its runner has called.
@@ -176,6 +178,13 @@ impl Runtime for Docker {
             name: if is_podman { "podman" } else { "docker" }.to_owned(),
             version: version.version.unwrap_or_default(),
         })
+    }
+}
+
+#[async_trait]
+impl Parking for Docker {
+    async fn park(&self, slot: &SlotId, left: Arc<Notify>) -> Result<Parked, RuntimeError> {
+        self.links.park(slot, left)
     }
 }
 

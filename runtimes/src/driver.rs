@@ -11,6 +11,7 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use mgx_agent_runner::codec::JsonFrames;
 use mgx_agent_runner::protocol::{AgentEvent, Exit, FromRunner, Invocation, MAX_EVENT, Ready, ToRunner};
+use rustix::process::Pid;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -39,6 +40,8 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 /// A control connection, just after its first frame.
 pub(crate) struct Control {
     pub(crate) ready: Ready,
+    /// Who calls, as the host sees it, if it does.
+    pub(crate) process: Option<Pid>,
     pub(crate) stream: Box<dyn Stream>,
 }
 
@@ -178,7 +181,7 @@ impl Driver {
         match frame {
             Some(Ok(FromRunner::Event(event))) => self.event(event).await,
             Some(Ok(FromRunner::Exit(exit))) => self.exit(exit).await,
-            Some(Ok(FromRunner::Ready(_) | FromRunner::Tunnel)) => {
+            Some(Ok(FromRunner::Ready(_) | FromRunner::Tunnel | FromRunner::Claimed(_))) => {
                 self.hang_up("it introduced itself twice").await;
             }
             Some(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {

@@ -14,9 +14,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use mgx_agent_runner::protocol::Invocation;
 use mgx_agent_runner::{Attempt, JobId, SlotId};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
-use crate::{ContainerSpec, EngineInfo, Listed, Placement, Run, Runtime, RuntimeError, RuntimeErrorKind};
+use crate::{
+    ContainerSpec, EngineInfo, Listed, Parked, Parking, Placement, Run, Runtime, RuntimeError,
+    RuntimeErrorKind,
+};
 use container::Container;
 pub use script::{Act, Birth, OnStop, Script};
 
@@ -139,7 +142,10 @@ impl Runtime for Fake {
             Birth::Fails(after, kind) => (after, Err(error(kind, slot))),
             Birth::FailsButIsThere(after, kind) => (after, self.world.add(slot).and(Err(error(kind, slot)))),
         };
-        tokio::time::sleep(after).await;
+        // a timer takes a tick even for no time at all
+        if !after.is_zero() {
+            tokio::time::sleep(after).await;
+        }
         outcome
     }
 
@@ -182,6 +188,17 @@ impl Runtime for Fake {
 
     async fn info(&self) -> Result<EngineInfo, RuntimeError> {
         Ok(EngineInfo { name: "fake".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() })
+    }
+}
+
+#[async_trait]
+impl Parking for Fake {
+    async fn park(&self, slot: &SlotId, left: Arc<Notify>) -> Result<Parked, RuntimeError> {
+        let container = self.world.find(slot).ok_or_else(|| error(RuntimeErrorKind::NotFound, slot))?;
+        let nonce = container.nonce().ok_or_else(|| error(RuntimeErrorKind::NotReady, slot))?;
+        let (parked, waiting) = Parked::new(nonce, None);
+        tokio::spawn(container::wait(container, nonce, waiting, left));
+        Ok(parked)
     }
 }
 

@@ -8,14 +8,14 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use bollard::models::MountBindOptionsPropagationEnum::{self, RPRIVATE, RSLAVE};
 use bollard::models::{
     ContainerCreateBody, HostConfig, HostConfigCgroupnsModeEnum, HostConfigLogConfig, Mount,
-    MountBindOptions, MountBindOptionsPropagationEnum, MountType, ResourcesUlimits, RestartPolicy,
-    RestartPolicyNameEnum,
+    MountBindOptions, MountType, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
 };
 use mgx_agent_runner::protocol::{LINK_DIR, WORKSPACE_DIR};
 
-use crate::{ContainerSpec, Network, Placement};
+use crate::{ContainerSpec, Network, Placement, Workspace};
 
 /// Label that names the instance of the platform a container belongs to.
 pub const INSTANCE_LABEL: &str = "mgx.instance";
@@ -61,8 +61,14 @@ impl Hardening {
     fn host(&self, spec: &ContainerSpec, placement: &Placement, link: &Path) -> HostConfig {
         // Nothing in the container may write into the link directory, so it is mounted read-only:
         // that does not keep anyone from connecting to the socket in it.
-        let mut mounts = vec![bind(link, LINK_DIR, true)];
-        mounts.extend(placement.workspace.as_deref().map(|source| bind(source, WORKSPACE_DIR, false)));
+        let mut mounts = vec![bind(link, LINK_DIR, true, RPRIVATE)];
+        mounts.extend(placement.workspace.as_ref().map(|workspace| {
+            let propagation = match workspace {
+                Workspace::Directory(_) => RPRIVATE,
+                Workspace::Seat(_) => RSLAVE,
+            };
+            bind(workspace.path(), WORKSPACE_DIR, false, propagation)
+        }));
         let memory = i64::try_from(spec.limits.memory_bytes).unwrap_or(i64::MAX);
         HostConfig {
             privileged: Some(false),
@@ -107,14 +113,14 @@ impl Hardening {
     }
 }
 
-fn bind(source: &Path, target: &str, read_only: bool) -> Mount {
+fn bind(source: &Path, target: &str, read_only: bool, propagation: MountBindOptionsPropagationEnum) -> Mount {
     Mount {
         typ: Some(MountType::BIND),
         source: Some(source.display().to_string()),
         target: Some(target.to_owned()),
         read_only: Some(read_only),
         bind_options: Some(MountBindOptions {
-            propagation: Some(MountBindOptionsPropagationEnum::RPRIVATE),
+            propagation: Some(propagation),
             ..MountBindOptions::default()
         }),
         ..Mount::default()
@@ -144,7 +150,7 @@ mod tests {
         };
         let placement = Placement {
             slot: "job-1".parse().unwrap(),
-            workspace: Some(PathBuf::from("/srv/workspaces/w1")),
+            workspace: Some(Workspace::Directory(PathBuf::from("/srv/workspaces/w1"))),
             labels: BTreeMap::from([
                 ("mgx.session".to_owned(), "s1".to_owned()),
                 (SLOT_LABEL.to_owned(), "a label of the caller never replaces ours".to_owned()),

@@ -24,6 +24,17 @@ impl<T> Latest<T> {
         self.arrived.notify_one();
     }
 
+    /// Takes the value that is here.
+    pub(crate) fn try_take(&self) -> Option<T> {
+        self.lock().take()
+    }
+
+    /// Leaves here what was taken, unless something newer has arrived.
+    pub(crate) fn put_back(&self, value: T) {
+        self.lock().get_or_insert(value);
+        self.arrived.notify_one();
+    }
+
     /// Waits for a value, and takes it. Cancel-safe.
     pub(crate) async fn take(&self) -> T {
         loop {

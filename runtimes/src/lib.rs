@@ -18,6 +18,8 @@ mod latest;
 mod lines;
 pub mod link;
 pub mod null;
+pub mod parked;
+pub mod pool;
 pub mod process;
 pub mod runtime;
 
@@ -26,7 +28,10 @@ pub use engine::Engine;
 pub use error::{RuntimeError, RuntimeErrorKind};
 pub use link::{Links, Tunnel};
 pub use null::Null;
+pub use parked::{Parked, Parking};
+pub use pool::Pool;
 pub use process::{Process, ProcessConfig};
 pub use runtime::{
     Command, ContainerSpec, Ended, EngineInfo, Limits, Listed, Network, Output, Placement, Run, Runtime,
+    Workspace,
 };

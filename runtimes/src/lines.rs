@@ -9,12 +9,14 @@ use bytes::BytesMut;
 use mgx_agent_runner::SlotId;
 use mgx_agent_runner::codec::JsonFrames;
 use mgx_agent_runner::protocol::{FromRunner, Invocation, ToRunner};
+use tokio::sync::Notify;
 use tokio_util::codec::Encoder;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument, debug_span};
 
 use crate::driver::{Control, Driver};
 use crate::latest::Latest;
+use crate::parked::{self, Parked};
 use crate::{Ended, Run, RuntimeError, RuntimeErrorKind};
 
 /// One line per slot; each is kept open by a `K`. When this is dropped, every run ends without a word.
@@ -23,6 +25,8 @@ pub(crate) struct Lines<K>(Mutex<HashMap<SlotId, Line<K>>>);
 struct Line<K> {
     controls: Arc<Latest<Control>>,
     driver: Option<AbortOnDropHandle<()>>,
+    /// Attends to a runner that waits to be claimed.
+    attendant: Option<AbortOnDropHandle<()>>,
     _keeper: K,
 }
 
@@ -48,7 +52,7 @@ impl<K> Lines<K> {
         }
         let controls = Arc::new(Latest::default());
         let keeper = listen(Arc::clone(&controls))?;
-        lines.insert(slot.clone(), Line { controls, driver: None, _keeper: keeper });
+        lines.insert(slot.clone(), Line { controls, driver: None, attendant: None, _keeper: keeper });
         Ok(())
     }
 
@@ -61,6 +65,24 @@ impl<K> Lines<K> {
             let message = format!("the runner of slot {slot} did not call within {} s", limit.as_secs());
             RuntimeError::new(RuntimeErrorKind::NotReady, message)
         })
+    }
+
+    /// Holds the runner of `slot`, which has called and can be claimed. `left` is rung when it hangs up.
+    pub(crate) fn park(&self, slot: &SlotId, left: Arc<Notify>) -> Result<Parked, RuntimeError> {
+        let mut lines = self.lock();
+        let line = lines.get_mut(slot).ok_or_else(|| not_found(slot))?;
+        let unfit =
+            |why| RuntimeError::new(RuntimeErrorKind::NotReady, format!("the runner of slot {slot} {why}"));
+        let control = line.controls.try_take().ok_or_else(|| unfit("is not connected"))?;
+        let (None, Some(nonce)) = (control.ready.invoked, control.ready.nonce) else {
+            line.controls.put_back(control);
+            return Err(unfit("cannot be claimed"));
+        };
+        let (parked, waiting) = Parked::new(nonce, control.process);
+        let attending = parked::attend(control, waiting, Arc::clone(&line.controls), left);
+        let attending = tokio::spawn(attending.instrument(debug_span!("parked", %slot)));
+        line.attendant = Some(AbortOnDropHandle::new(attending));
+        Ok(parked)
     }
 
     /// Runs `invocation` in `slot`, which must not have served before.

@@ -12,10 +12,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mgx_agent_runner::SlotId;
-use mgx_agent_runner::protocol::{FromRunner, Invocation, SOCKET, VERSION};
-use tokio::io::AsyncReadExt;
+use mgx_agent_runner::protocol::{FromRunner, Invocation, OLDEST, SOCKET, VERSION};
+use rustix::process::Pid;
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument, debug, debug_span, warn};
@@ -23,7 +24,7 @@ use tracing::{Instrument, debug, debug_span, warn};
 use crate::driver::Control;
 use crate::latest::Latest;
 use crate::lines::Lines;
-use crate::{Ended, Run, RuntimeError, RuntimeErrorKind};
+use crate::{Ended, Parked, Run, RuntimeError, RuntimeErrorKind};
 
 /// The longest path of a unix socket that the kernel takes, without the final zero byte (unix(7)).
 const MAX_SOCKET_PATH: usize = 107;
@@ -105,6 +106,15 @@ impl Links {
     /// `NotFound` if nobody listens for it, `NotReady` if it did not call.
     pub async fn ready(&self, slot: &SlotId, limit: Duration) -> Result<bool, RuntimeError> {
         self.0.lines.ready(slot, limit).await
+    }
+
+    /// Holds the runner of `slot`, which has called and has no invocation, until it is claimed. `left` is rung when
+    /// it hangs up.
+    ///
+    /// # Errors
+    /// `NotFound` if nobody listens for it, `NotReady` if it is not there or cannot be claimed.
+    pub fn park(&self, slot: &SlotId, left: Arc<Notify>) -> Result<Parked, RuntimeError> {
+        self.0.lines.park(slot, left)
     }
 
     /// Runs `invocation` in `slot`. `death` resolves when its container is gone, and says how.
@@ -205,9 +215,12 @@ async fn greet(
     controls: Arc<Latest<Control>>,
     tunnels: mpsc::Sender<Tunnel>,
 ) {
-    match tokio::time::timeout(GREETING_LIMIT, first_frame(&mut stream)).await {
-        Ok(Ok(FromRunner::Ready(ready))) if ready.version == VERSION && ready.slot == slot => {
-            controls.put(Control { ready, stream: Box::new(stream) });
+    match tokio::time::timeout(GREETING_LIMIT, read_frame(&mut stream)).await {
+        Ok(Ok(FromRunner::Ready(ready)))
+            if (OLDEST..=VERSION).contains(&ready.version) && ready.slot == slot =>
+        {
+            let process = stream.peer_cred().ok().and_then(|peer| Pid::from_raw(peer.pid()?));
+            controls.put(Control { ready, process, stream: Box::new(stream) });
         }
         Ok(Ok(FromRunner::Ready(ready))) => {
             warn!(version = ready.version, claimed = %ready.slot, "a runner of another version or slot called");
@@ -217,7 +230,7 @@ async fn greet(
                 warn!("no room for another tunnel to the LLM proxy");
             }
         }
-        Ok(Ok(FromRunner::Event(_) | FromRunner::Exit(_))) => {
+        Ok(Ok(FromRunner::Claimed(_) | FromRunner::Event(_) | FromRunner::Exit(_))) => {
             debug!("a connection did not say what it is for");
         }
         Ok(Err(error)) => debug!(%error, "a connection did not say what it is for"),
@@ -225,8 +238,8 @@ async fn greet(
     }
 }
 
-/// Reads one frame and not a byte more: what follows belongs to whoever takes the connection over.
-async fn first_frame(stream: &mut UnixStream) -> io::Result<FromRunner> {
+/// Reads one small frame and not a byte more: what follows belongs to whoever takes the connection over.
+pub(crate) async fn read_frame(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<FromRunner> {
     let length = stream.read_u32().await? as usize;
     if length > MAX_GREETING {
         return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a first frame of {length} bytes")));

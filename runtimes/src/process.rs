@@ -15,7 +15,7 @@ use mgx_agent_runner::protocol::{Invocation, WORKSPACE_DIR};
 use tracing::{debug, warn};
 
 use crate::link::Links;
-use crate::{ContainerSpec, EngineInfo, Listed, Placement, Run, Runtime, RuntimeError, RuntimeErrorKind};
+use crate::{ContainerSpec, EngineInfo, Listed, Placement, Run, Runtime, RuntimeError, RuntimeErrorKind, Workspace};
 use place::{Place, Places};
 
 /// How long a started runner may take until it has called.
@@ -53,7 +53,7 @@ impl Process {
     async fn boot(&self, place: &Place, placement: &Placement) -> Result<(), RuntimeError> {
         let slot = &placement.slot;
         let link = self.links.open(slot)?;
-        place.start(slot, &self.runner, &link, placement.workspace.as_deref()).await?;
+        place.start(slot, &self.runner, &link, placement.workspace.as_ref().map(Workspace::path)).await?;
         tokio::select! {
             ready = self.links.ready(slot, READY_LIMIT) => ready.map(drop),
             () = ended(place) => {

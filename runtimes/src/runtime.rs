@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -62,7 +62,7 @@ pub trait Runtime: Send + Sync + fmt::Debug {
 }
 
 /// What a container is made of: the same for every job of its kind.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ContainerSpec {
     /// The image; its entry point is the agent-runner.
     pub image: String,
@@ -84,7 +84,8 @@ pub struct Limits {
 }
 
 /// Whom a container may talk to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Network {
     /// Nobody: loopback only. The LLM proxy comes over the runner link.
     None,
@@ -95,10 +96,29 @@ pub enum Network {
 pub struct Placement {
     /// Its slot; the container is named after it.
     pub slot: SlotId,
-    /// The workspace on the host, as the engine sees it, mounted at `/workspace`.
-    pub workspace: Option<PathBuf>,
+    /// What is mounted at `/workspace`.
+    pub workspace: Option<Workspace>,
     /// Labels for people who look with the engine's own tools. Never secret, never read back.
     pub labels: BTreeMap<String, String>,
+}
+
+/// What is mounted at `/workspace`: a directory on the host, as the engine sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Workspace {
+    /// The workspace.
+    Directory(PathBuf),
+    /// A place over which the workspace is mounted later: what the host mounts there appears in the container
+    /// (`rslave`). It is below a mount that is shared.
+    Seat(PathBuf),
+}
+
+impl Workspace {
+    /// The directory to mount.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Directory(path) | Self::Seat(path) => path,
+        }
+    }
 }
 
 /// One invocation under way: what comes out of it, and what it can be told.

@@ -5,13 +5,14 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use mgx_agent_runner::JobId;
-use mgx_agent_runner::protocol::{AgentEvent, Exit, ExitCause, Invocation};
+use mgx_agent_runner::protocol::{AgentEvent, Claimed, Exit, ExitCause, Invocation};
+use mgx_agent_runner::{JobId, Nonce};
 use serde_json::{Map, Value};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::script::{Act, OnStop, Script};
+use crate::parked::Waiting;
 use crate::{Command, Ended, Output};
 
 /// A container, invoked or not.
@@ -24,6 +25,8 @@ pub(super) struct Container {
 
 #[derive(Debug)]
 struct State {
+    /// What it can be claimed with, until it is.
+    nonce: Option<Nonce>,
     invoked: Option<JobId>,
     /// Said and not acknowledged.
     spool: Vec<AgentEvent>,
@@ -39,6 +42,7 @@ struct State {
 impl Default for Container {
     fn default() -> Self {
         let state = State {
+            nonce: Some(Nonce::new()),
             invoked: None,
             spool: Vec::new(),
             said: 0,
@@ -61,6 +65,12 @@ impl Container {
         let grace = Duration::from_millis(invocation.grace_ms);
         tokio::spawn(self.clone().live(script, deadline, grace));
         true
+    }
+
+    /// What it can be claimed with; nothing if that has happened, or it has ended.
+    pub(super) fn nonce(&self) -> Option<Nonce> {
+        let state = self.lock();
+        state.nonce.filter(|_| state.ended.is_none() && state.invoked.is_none())
     }
 
     pub(super) fn is_invoked(&self) -> bool {
@@ -223,6 +233,26 @@ impl State {
     fn now(&self) -> Timestamp {
         let passed = SignedDuration::try_from(self.since.elapsed()).unwrap_or(SignedDuration::MAX);
         Timestamp::UNIX_EPOCH.saturating_add(passed).unwrap_or(Timestamp::MAX)
+    }
+}
+
+/// Waits for the claim of a container, and confirms it with `nonce`. Rings `left` if it ends before.
+pub(super) async fn wait(container: Arc<Container>, nonce: Nonce, mut waiting: Waiting, left: Arc<Notify>) {
+    let mut changed = container.changed.subscribe();
+    let ended = async { while container.lock().ended.is_none() && changed.changed().await.is_ok() {} };
+    tokio::select! {
+        biased;
+        () = ended => {
+            drop(waiting);
+            left.notify_one();
+        }
+        claim = waiting.claimed() => {
+            if let Some(claim) = claim
+                && container.lock().nonce.take().is_some()
+            {
+                claim.send(Claimed { nonce, workspace: None }).ok();
+            }
+        }
     }
 }
 

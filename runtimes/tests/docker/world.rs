@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use mgx_agent_runner::SlotId;
 use mgx_runtimes::conformance::{Kit, Task};
 use mgx_runtimes::image::{Extra, Made, agent_image};
-use mgx_runtimes::{ContainerSpec, Docker, DockerConfig, Engine, Limits, Links, Network, Placement};
+use mgx_runtimes::{ContainerSpec, Docker, DockerConfig, Engine, Limits, Links, Network, Placement, Workspace};
 use tempfile::TempDir;
 use tokio::sync::{Mutex, mpsc};
 
@@ -74,7 +74,7 @@ impl World {
 
     pub(crate) fn placement(&self, slot: &str) -> Placement {
         let slot = format!("{slot}-{}", std::process::id()).parse().unwrap();
-        Placement { slot, workspace: Some(self.workspace()), labels: BTreeMap::new() }
+        Placement { slot, workspace: Some(Workspace::Directory(self.workspace())), labels: BTreeMap::new() }
     }
 
     pub(crate) fn link_directory(&self, slot: &SlotId) -> PathBuf {

@@ -30,7 +30,7 @@ impl Runner {
         version: u32,
     ) -> Self {
         let mut runner = Self::call_silently(socket).await;
-        runner.says(FromRunner::Ready(Ready { version, slot: slot.clone(), invoked })).await;
+        runner.says(FromRunner::Ready(Ready { version, slot: slot.clone(), invoked, nonce: None })).await;
         Self { slot: Some(slot.clone()), invoked, ..runner }
     }
 

@@ -11,7 +11,7 @@ use bollard::query_parameters::{
 };
 use mgx_agent_runner::SlotId;
 use mgx_runtimes::hardening::Hardening;
-use mgx_runtimes::{ContainerSpec, Limits, Network, Placement};
+use mgx_runtimes::{ContainerSpec, Limits, Network, Placement, Workspace};
 
 use crate::assemble::{container_user, docker_host};
 use crate::config::Config;
@@ -70,8 +70,11 @@ impl Floor {
     pub(super) async fn once(&self, round: u32) -> anyhow::Result<Duration> {
         let slot: SlotId = format!("floor-{}-{round}", std::process::id()).parse()?;
         let name = format!("mgx-{slot}");
-        let placement =
-            Placement { slot, workspace: Some(self.dir.join("workspace")), labels: BTreeMap::new() };
+        let placement = Placement {
+            slot,
+            workspace: Some(Workspace::Directory(self.dir.join("workspace"))),
+            labels: BTreeMap::new(),
+        };
         let body = self.hardening.container(&self.spec, &placement, &self.dir.join("link"));
         let options = CreateContainerOptionsBuilder::new().name(&name).build();
         let began = Instant::now();
