@@ -10,6 +10,7 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use mgx_apps::Sessions;
+use mgx_policies::Admission;
 use mgx_scheduler::Scheduler;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -33,7 +34,9 @@ use crate::{
 /// What the routes are about.
 #[derive(Debug)]
 pub struct App {
-    /// Accepts and runs jobs.
+    /// Lets jobs in.
+    pub admission: Admission,
+    /// Runs them.
     pub scheduler: Scheduler,
     /// The sessions, and their workspaces.
     pub sessions: Sessions,

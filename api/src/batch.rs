@@ -6,7 +6,6 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use futures_util::future::join_all;
 use mgx_agent_runner::{JobId, SessionId};
 use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -17,11 +16,11 @@ use utoipa_axum::routes;
 
 use crate::App;
 use crate::auth::User;
+use crate::enqueue::enqueue_all;
 use crate::extract::{Path, read_body, require_json};
 use crate::ids::Ids;
 use crate::job_request::NewJob;
 use crate::job_view::JobView;
-use crate::jobs::enqueue;
 use crate::problem::{Problem, ProblemView};
 use crate::strict_json;
 
@@ -97,12 +96,9 @@ async fn submit(
     let session = app.sessions.get(&session, user.scope()).await?;
     let body = read_body(request, MAX_BATCH_BODY).await?;
     let NewJobs { jobs } = strict_json::parse(&body)?;
-    // all at once: the store takes as many as it can into one commit
-    let submitted = jobs.iter().zip(0..).map(async |(job, index)| {
-        let spec = strict_json::shape::<NewJob>(job.get().as_bytes())?.checked(&app.rules)?;
-        enqueue(&app, &user, session.id.clone(), spec, &ids, index).await
-    });
-    let outcomes = join_all(submitted).await;
+    let checked = |job: &RawValue| strict_json::shape::<NewJob>(job.get().as_bytes())?.checked(&app.rules);
+    let specs = jobs.iter().map(|job| checked(job)).collect();
+    let outcomes = enqueue_all(&app, &user, &session, specs, &ids).await;
 
     let accepted = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
     if outcomes.iter().all(|outcome| outcome.as_ref().is_err_and(Problem::is_retryable)) {

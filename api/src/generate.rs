@@ -13,11 +13,12 @@ use utoipa_axum::routes;
 
 use crate::App;
 use crate::auth::User;
+use crate::enqueue::enqueue;
 use crate::extract::Json;
 use crate::ids::Ids;
 use crate::job_request::NewJob;
 use crate::job_view::JobView;
-use crate::jobs::{accepted, enqueue};
+use crate::jobs::accepted;
 use crate::problem::Problem;
 use crate::sessions::{DEFAULT_FRAMEWORK, open, title};
 
@@ -58,7 +59,7 @@ async fn generate(
     let spec = NewJob::of_prompt(asked.prompt.clone()).checked(&app.rules)?;
     match app.sessions.get(&asked.session_id, user.scope()).await {
         Ok(session) if asked.agrees_with(&session) => {
-            Ok(accepted(enqueue(&app, &user, session.id, spec, &ids, 0).await?))
+            Ok(accepted(enqueue(&app, &user, &session, spec, &ids).await?))
         }
         Ok(_) => Err(SessionError::Conflict.into()),
         Err(SessionError::NotFound) => {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use mgx_agent_runner::protocol::WORKSPACE_DIR;
+use mgx_policies::{Span, Times};
 use mgx_runtimes::Limits;
 use mgx_scheduler::{JobSpec, Kind};
 use serde::Deserialize;
@@ -40,10 +41,8 @@ pub struct JobRules {
     pub default_limits: Limits,
     /// The most its container may use.
     pub max_limits: Limits,
-    /// Seconds its command may run by default (`AGENT_TASK_TIMEOUT_SECONDS`).
-    pub default_timeout_s: u32,
-    /// The most seconds its command may run.
-    pub max_timeout_s: u32,
+    /// How long it may run (`AGENT_TASK_TIMEOUT_SECONDS`) and wait.
+    pub times: Times,
 }
 
 /// A job to run. It needs a prompt or a command.
@@ -78,7 +77,7 @@ pub(crate) struct NewJob {
     group: Option<NewGroup>,
     /// It does not join the line before this (RFC 3339).
     start_at: Option<Timestamp>,
-    /// Seconds it may wait for its turn before it expires; as long as it takes if absent.
+    /// Seconds it may wait for its turn before it expires; as the operator has set it if absent.
     queue_ttl_s: Option<u32>,
     /// How often it is run again when its command has failed.
     #[serde(default)]
@@ -124,7 +123,7 @@ impl NewJob {
     /// `quota-exceeded` if it asks for more than `rules` allow, else `validation` with all that is wrong.
     pub(crate) fn checked(self, rules: &JobRules) -> Result<JobSpec, Problem> {
         let limits = self.resources.limits(rules)?;
-        let timeout_s = self.timeout_s.unwrap_or(rules.default_timeout_s);
+        let timeout_s = self.timeout_s.unwrap_or(rules.times.run_s);
         let workdir = self.workdir.unwrap_or_else(|| WORKSPACE_DIR.to_owned());
 
         let mut errors = Vec::new();
@@ -137,11 +136,12 @@ impl NewJob {
                 "an absolute path: /workspace or below, without `.` or `..`",
             ));
         }
-        if !(1..=rules.max_timeout_s).contains(&timeout_s) {
-            errors.push(FieldError::at("/timeout_s", format!("1 to {} seconds", rules.max_timeout_s)));
+        if !rules.times.allow(Span::Run, timeout_s) {
+            errors.push(FieldError::too_long(Span::Run, rules.times.max(Span::Run)));
         }
         let Self { kind, prompt, command, env, priority, group, start_at, queue_ttl_s, retry, .. } = self;
-        let terms = NewTerms { priority, group, start_at, queue_ttl_s, retry }.checked(&mut errors);
+        let terms =
+            NewTerms { priority, group, start_at, queue_ttl_s, retry }.checked(&rules.times, &mut errors);
         if !errors.is_empty() {
             return Err(Problem::validation(errors));
         }
@@ -261,8 +261,7 @@ mod tests {
     const RULES: JobRules = JobRules {
         default_limits: Limits { memory_bytes: 2 << 30, cpu_quota: 100_000, pids: 256 },
         max_limits: Limits { memory_bytes: 4 << 30, cpu_quota: 200_000, pids: 512 },
-        default_timeout_s: 1800,
-        max_timeout_s: 3600,
+        times: Times { run_s: 1800, max_run_s: 3600, wait_s: None, max_wait_s: 86_400 },
     };
 
     fn ask(json: &str) -> Result<JobSpec, Problem> {

@@ -1,6 +1,7 @@
 //! The terms of a job as a client asks for them, and the rules that make checked [`Terms`] of them.
 
 use jiff::Timestamp;
+use mgx_policies::{Span, Times};
 use mgx_scheduler::terms::MAX_PRIORITY;
 use mgx_scheduler::{Group, Retry, Strategy, Terms};
 use serde::Deserialize;
@@ -12,8 +13,6 @@ use crate::problem::FieldError;
 const MAX_RETRIES: u32 = 10;
 /// The longest first pause before it is, in seconds.
 const MAX_BACKOFF_S: u32 = 3600;
-/// The longest time in the queue that can be asked for, in seconds: 30 days.
-const MAX_TTL_S: u32 = 30 * 24 * 3600;
 /// The longest name of a group, in bytes.
 const MAX_GROUP: usize = 64;
 
@@ -55,7 +54,7 @@ pub(crate) struct NewTerms {
 
 impl NewTerms {
     /// Checks every value; adds what is wrong to `errors`.
-    pub(crate) fn checked(self, errors: &mut Vec<FieldError>) -> Terms {
+    pub(crate) fn checked(self, times: &Times, errors: &mut Vec<FieldError>) -> Terms {
         let Self { priority, group, start_at, queue_ttl_s, retry } = self;
         let default = Terms::default();
         let mut check = |holds: bool, pointer: &str, rule: String| {
@@ -65,8 +64,8 @@ impl NewTerms {
         };
         let priority = priority.unwrap_or(default.priority);
         check(priority <= MAX_PRIORITY, "/priority", format!("0 to {MAX_PRIORITY}"));
-        let ttl = queue_ttl_s.is_none_or(|ttl| (1..=MAX_TTL_S).contains(&ttl));
-        check(ttl, "/queue_ttl_s", format!("1 to {MAX_TTL_S} seconds"));
+        let ttl = queue_ttl_s.is_none_or(|seconds| times.allow(Span::Wait, seconds));
+        check(ttl, "/queue_ttl_s", format!("1 to {} seconds", times.max(Span::Wait)));
         check(retry.times <= MAX_RETRIES, "/retry/times", format!("0 to {MAX_RETRIES}"));
         check(retry.backoff_s <= MAX_BACKOFF_S, "/retry/backoff_s", format!("0 to {MAX_BACKOFF_S} seconds"));
         let named = group.as_ref().is_none_or(|group| is_name(&group.key));
@@ -90,10 +89,12 @@ fn is_name(key: &str) -> bool {
 mod tests {
     use super::*;
 
+    const TIMES: Times = Times { run_s: 1, max_run_s: 1, wait_s: Some(60), max_wait_s: 3600 };
+
     #[test]
     fn what_is_not_said_has_its_default() {
         let mut errors = Vec::new();
-        assert_eq!(NewTerms::default().checked(&mut errors), Terms::default());
+        assert_eq!(NewTerms::default().checked(&TIMES, &mut errors), Terms::default());
         assert!(errors.is_empty());
     }
 
@@ -107,7 +108,7 @@ mod tests {
             retry: NewRetry { times: 11, backoff_s: 3601 },
             start_at: None,
         };
-        terms.checked(&mut errors);
+        terms.checked(&TIMES, &mut errors);
         let pointers: Vec<_> = errors.iter().filter_map(|error| error.pointer.as_deref()).collect();
         assert_eq!(pointers, ["/priority", "/queue_ttl_s", "/retry/times", "/retry/backoff_s", "/group/key"]);
     }

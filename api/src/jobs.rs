@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use mgx_agent_runner::{JobId, SessionId};
-use mgx_scheduler::{Accepted, CancelError, Cancelling, Job, JobFilter, JobSpec, Submission};
+use mgx_scheduler::{CancelError, Cancelling, Job, JobFilter};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -14,6 +14,7 @@ use utoipa_axum::routes;
 
 use crate::App;
 use crate::auth::User;
+use crate::enqueue::enqueue;
 use crate::extract::{Json, Path, Query, limit};
 use crate::ids::Ids;
 use crate::job_request::NewJob;
@@ -85,7 +86,7 @@ async fn submit(
 ) -> Result<Response, Problem> {
     let session = app.sessions.get(&session, user.scope()).await?;
     let spec = new.checked(&app.rules)?;
-    Ok(accepted(enqueue(&app, &user, session.id, spec, &ids, 0).await?))
+    Ok(accepted(enqueue(&app, &user, &session, spec, &ids).await?))
 }
 
 /// The jobs of a session, newest first.
@@ -152,27 +153,6 @@ async fn cancel(
         Cancelling::AlreadyAsked(job) => (StatusCode::OK, job),
     };
     Ok((status, axum::Json(JobView::new(job, None))))
-}
-
-/// Hands a checked job, number `index` of its request, to the scheduler; finds it there if an earlier try has.
-pub(crate) async fn enqueue(
-    app: &App,
-    user: &User,
-    session: SessionId,
-    spec: JobSpec,
-    ids: &Ids,
-    index: u16,
-) -> Result<JobView, Problem> {
-    let id = ids.job(index);
-    if ids.resumed().is_some()
-        && let Some(job) = app.scheduler.job(id).await?
-    {
-        let place = app.scheduler.place(id);
-        return Ok(JobView::new(job, place));
-    }
-    let submission = Submission { id, session, user: user.name().to_owned(), spec };
-    let Accepted { job, place } = app.scheduler.submit(submission).await?;
-    Ok(JobView::new(job, Some(place)))
 }
 
 /// The answer to a job that was accepted.

@@ -18,8 +18,11 @@ pub mod streams;
 pub mod strict_json;
 
 mod accept;
+#[cfg(test)]
+mod admission_tests;
 mod batch;
 mod byte_range;
+mod enqueue;
 mod event_id;
 mod event_view;
 mod events;

@@ -14,6 +14,7 @@ mod config;
 mod demo;
 mod error;
 mod meter;
+mod price;
 mod provider;
 mod request;
 #[cfg(test)]
@@ -36,6 +37,7 @@ use serde_json::json;
 pub use attempts::{Attempts, PlatformAttempts};
 pub use config::{LlmConfig, LlmConfigError, LlmLimits, ProviderConfig, RetryConfig};
 pub use error::LlmError;
+pub use price::Price;
 pub use tunnel::{TunnelLimits, serve_tunnels};
 
 use budget::Budget;
@@ -75,7 +77,7 @@ impl LlmProxy {
         config.check()?;
         let provider = config.provider.as_ref().map(|it| Provider::new(it, config.retry)).transpose()?;
         let budget = Budget::new(config.limits, sessions.clone());
-        let ledger = Arc::new(Ledger::new(attempts.clone(), sessions));
+        let ledger = Arc::new(Ledger::new(attempts.clone(), sessions, config.prices.clone()));
         Ok(Self(Arc::new(Inner { config, provider, attempts, budget, ledger })))
     }
 
@@ -117,13 +119,15 @@ impl LlmProxy {
         if self.is_demo() || asked == DEMO_MODEL {
             return Ok(DEMO_MODEL.to_owned());
         }
-        if asked.is_empty() || asked == DEFAULT_MODEL || asked == config.default_model {
-            return Ok(config.default_model.clone());
+        let is_default = asked.is_empty() || asked == DEFAULT_MODEL || asked == config.default_model;
+        let model = if is_default { &config.default_model } else { asked };
+        if !is_default && !config.models.is_empty() && !config.models.iter().any(|known| known == asked) {
+            return Err(LlmError::model_not_found(asked));
         }
-        if config.models.is_empty() || config.models.iter().any(|model| model == asked) {
-            return Ok(asked.to_owned());
+        if config.limits.max_cost_micros > 0 && !config.prices.contains_key(model) {
+            return Err(LlmError::model_without_price(model));
         }
-        Err(LlmError::model_not_found(asked))
+        Ok(model.to_owned())
     }
 }
 

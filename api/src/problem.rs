@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use mgx_scheduler::{JournalError, QueueScope, Rejection};
+use mgx_policies::{Refusal, Span};
+use mgx_scheduler::{JournalError, Rejection};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -184,6 +185,15 @@ impl FieldError {
         Self { pointer: Some(pointer.into()), parameter: None, detail: detail.into() }
     }
 
+    /// The field of a time that is 0 or too long.
+    pub(crate) fn too_long(span: Span, max_s: u32) -> Self {
+        let pointer = match span {
+            Span::Run => "/timeout_s",
+            Span::Wait => "/queue_ttl_s",
+        };
+        Self::at(pointer, format!("1 to {max_s} seconds"))
+    }
+
     /// A parameter of the query.
     pub fn parameter(name: impl Into<String>, detail: impl Into<String>) -> Self {
         Self { pointer: None, parameter: Some(name.into()), detail: detail.into() }
@@ -223,21 +233,27 @@ impl From<JournalError> for Problem {
     }
 }
 
-impl From<Rejection> for Problem {
-    fn from(rejection: Rejection) -> Self {
-        match rejection {
-            Rejection::QueueFull { scope, limit, used, retry_after } => {
-                let key = match scope {
-                    QueueScope::Everyone => "scheduler.max_queued",
-                    QueueScope::User => "scheduler.max_queued_per_user",
-                };
-                Self::new(Slug::QueueFull, rejection.to_string())
-                    .limit(key, used as u64, limit as u64)
-                    .retry_after(retry_after)
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let slug = match refusal {
+            Refusal::TooLong { span, max_s, .. } => {
+                return Self::validation(vec![FieldError::too_long(span, max_s)]);
             }
-            Rejection::GroupBusy { .. } => Self::new(Slug::Conflict, rejection.to_string()),
-            Rejection::Draining => Self::draining(),
-            Rejection::Journal(error) => error.into(),
+            Refusal::Scheduler(Rejection::Draining) => return Self::draining(),
+            Refusal::Scheduler(Rejection::Journal(error)) => return error.into(),
+            Refusal::NeverFits { .. } => Slug::QuotaExceeded,
+            Refusal::BudgetSpent { .. } => Slug::BudgetExhausted,
+            Refusal::TooFast { .. } | Refusal::TooManyUsers { .. } => Slug::RateLimited,
+            Refusal::Scheduler(Rejection::QueueFull { .. }) => Slug::QueueFull,
+            Refusal::Scheduler(Rejection::GroupBusy { .. }) => Slug::Conflict,
+        };
+        let mut problem = Self::new(slug, refusal.to_string());
+        if let Some(hit) = refusal.hit() {
+            problem = problem.limit(hit.limit, hit.used, hit.max);
+        }
+        match refusal.retry_after() {
+            Some(wait) => problem.retry_after(wait),
+            None => problem,
         }
     }
 }
@@ -253,16 +269,29 @@ impl Problem {
 mod tests {
     use super::*;
     use crate::testing::show;
+    use mgx_policies::Purse;
+    use mgx_scheduler::QueueScope;
 
     #[tokio::test]
-    async fn a_full_queue_says_when_to_come_back() {
-        let rejection = Rejection::QueueFull {
-            scope: QueueScope::Everyone,
-            limit: 1000,
-            used: 1000,
-            retry_after: Duration::from_millis(2500),
-        };
-        insta::assert_snapshot!(show(Problem::from(rejection).into_response()).await);
+    async fn every_refusal_names_its_limit_and_when_to_come_back() {
+        let retry_after = Duration::from_millis(2500);
+        let full = |scope, limit| Rejection::QueueFull { scope, limit, used: limit, retry_after }.into();
+        let mut shown = String::new();
+        for refusal in [
+            full(QueueScope::Everyone, 1000),
+            full(QueueScope::User, 100),
+            Refusal::TooFast { per_minute: 600, burst: 100, retry_after: Duration::from_millis(100) },
+            Refusal::TooManyUsers { max: 100_000, retry_after: Duration::from_mins(1) },
+            Refusal::BudgetSpent { of: Purse::Tokens, used: 1007, max: 1000 },
+            Refusal::BudgetSpent { of: Purse::Cost, used: 2_513_000, max: 2_500_000 },
+            Refusal::NeverFits { limit: "quotas.session_memory", asked: 8 << 30, max: 4 << 30 },
+            Refusal::TooLong { span: Span::Run, asked_s: 7201, max_s: 7200 },
+            Refusal::TooLong { span: Span::Wait, asked_s: 3601, max_s: 3600 },
+        ] {
+            shown.push_str(&show(Problem::from(refusal).into_response()).await);
+            shown.push_str("\n\n");
+        }
+        insta::assert_snapshot!(shown);
     }
 
     #[tokio::test]

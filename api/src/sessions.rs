@@ -16,11 +16,11 @@ use utoipa_axum::routes;
 
 use crate::App;
 use crate::auth::User;
+use crate::enqueue::enqueue;
 use crate::extract::{Json, Path, Query, limit};
 use crate::ids::Ids;
 use crate::job_request::NewJob;
 use crate::job_view::JobView;
-use crate::jobs::enqueue;
 use crate::problem::{Problem, Slug};
 
 /// The longest name of a session, in characters.
@@ -209,7 +209,7 @@ pub(crate) async fn open(
 ) -> Result<(Opened, Option<JobView>), Problem> {
     let opened = app.sessions.create(new).await?;
     let Some(spec) = first else { return Ok((opened, None)) };
-    match enqueue(app, user, opened.session.id.clone(), spec, ids, 0).await {
+    match enqueue(app, user, &opened.session, spec, ids).await {
         Ok(job) => Ok((opened, Some(job))),
         Err(problem) => {
             if opened.created && app.sessions.delete(&opened.session.id, user.scope()).await.is_err() {

@@ -29,6 +29,8 @@ pub enum Slug {
     Conflict,
     /// The job has ended.
     AlreadyFinished,
+    /// The session may use no more of the model.
+    BudgetExhausted,
     /// A request with the same key is being answered.
     InProgress,
     /// An event number that has not been given yet.
@@ -49,6 +51,8 @@ pub enum Slug {
     IdempotencyMismatch,
     /// More than one request may ask for.
     QuotaExceeded,
+    /// The user submits jobs too fast.
+    RateLimited,
     /// The line is full.
     QueueFull,
     /// No more idempotency keys are remembered.
@@ -79,7 +83,7 @@ pub(crate) struct Row {
 
 impl Slug {
     /// Every slug, in the order of the table.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 33] = [
         Self::MalformedJson,
         Self::InvalidLastEventId,
         Self::InvalidIdempotencyKey,
@@ -92,6 +96,7 @@ impl Slug {
         Self::RequestTimeout,
         Self::Conflict,
         Self::AlreadyFinished,
+        Self::BudgetExhausted,
         Self::InProgress,
         Self::EventIdAhead,
         Self::NotRegularFile,
@@ -102,6 +107,7 @@ impl Slug {
         Self::Validation,
         Self::IdempotencyMismatch,
         Self::QuotaExceeded,
+        Self::RateLimited,
         Self::QueueFull,
         Self::TooManyKeys,
         Self::TooManyStreams,
@@ -141,6 +147,7 @@ impl Slug {
             Self::RequestTimeout => row("request-timeout", S::REQUEST_TIMEOUT, "The body did not arrive in time", true),
             Self::Conflict => row("conflict", S::CONFLICT, "Conflict", false),
             Self::AlreadyFinished => row("already-finished", S::CONFLICT, "The job has ended", false),
+            Self::BudgetExhausted => row("budget-exhausted", S::CONFLICT, "The session's budget is used up", false),
             Self::InProgress => row("in-progress", S::CONFLICT, "The first request is not answered yet", true),
             Self::EventIdAhead => row("event-id-ahead", S::CONFLICT, "No such event yet", false),
             Self::NotRegularFile => row("not-regular-file", S::CONFLICT, "Not a regular file", false),
@@ -151,6 +158,7 @@ impl Slug {
             Self::Validation => row("validation", S::UNPROCESSABLE_ENTITY, "The request is not valid", false),
             Self::IdempotencyMismatch => row("idempotency-mismatch", S::UNPROCESSABLE_ENTITY, "The key belongs to another request", false),
             Self::QuotaExceeded => row("quota-exceeded", S::UNPROCESSABLE_ENTITY, "More than allowed", false),
+            Self::RateLimited => row("rate-limited", S::TOO_MANY_REQUESTS, "Too many jobs at once", true),
             Self::QueueFull => row("queue-full", S::TOO_MANY_REQUESTS, "The queue is full", true),
             Self::TooManyKeys => row("too-many-keys", S::TOO_MANY_REQUESTS, "Too many idempotency keys", true),
             Self::TooManyStreams => row("too-many-streams", S::TOO_MANY_REQUESTS, "Too many event streams", true),

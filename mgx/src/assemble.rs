@@ -1,6 +1,6 @@
 //! The platform, put together: the only place that names concrete types.
 
-use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,21 +10,22 @@ use axum::Router;
 use jiff::Timestamp;
 use mgx_agent_runner::protocol::Team;
 use mgx_api::llm::{
-    DEMO_MODEL, LlmConfig, LlmLimits, LlmProxy, PlatformAttempts, ProviderConfig, RetryConfig, TunnelLimits,
-    serve_tunnels,
+    DEMO_MODEL, LlmConfig, LlmLimits, LlmProxy, PlatformAttempts, Price, ProviderConfig, RetryConfig,
+    TunnelLimits, serve_tunnels,
 };
 use mgx_api::{AdminToken, App, EngineProbe, JobRules, Once, ServeConfig, Streams};
 use mgx_apps::workspaces::{Workspaces, WorkspacesConfig};
 use mgx_apps::{AttemptTokens, JobBlueprint, sessions::Sessions};
+use mgx_policies::{Admission, Allowance, MonotonicClock, Policies, Rate, Times};
 use mgx_runtimes::{Docker, DockerConfig, Limits, Links, Null, Process, ProcessConfig, Runtime, Tunnel};
-use mgx_scheduler::{Budget, Caps, Clock, Fairness, Scheduler, Uptime};
+use mgx_scheduler::{Budget, Caps, Clock, Fairness, Kind, Scheduler, Uptime};
 use mgx_store::Embedded;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use crate::config::{Config, RuntimeName};
+use crate::config::{Config, ModelPrice, RuntimeName};
 use crate::data_dir;
 use crate::image::{AgentImage, WithImage};
 
@@ -96,6 +97,7 @@ impl Platform {
         let once = Once::new(store.clone());
         let platform = Self {
             router: mgx_api::router(App {
+                admission: Admission::new(policies(config), scheduler.clone(), MonotonicClock),
                 scheduler: scheduler.clone(),
                 sessions: sessions.clone(),
                 engine: EngineProbe::new(runtime.clone()),
@@ -192,7 +194,7 @@ pub fn container_user() -> String {
 }
 
 /// How long the machine has been up. One that does not tell its boot id counts as never started again.
-fn uptime() -> Uptime {
+pub(crate) fn uptime() -> Uptime {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let passed = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     Uptime {
@@ -279,16 +281,17 @@ fn team(config: &Config) -> anyhow::Result<Team> {
     Ok(team.team()?)
 }
 
-fn scheduler_config(config: &Config) -> mgx_scheduler::config::Config {
+/// What the scheduler is told.
+pub(crate) fn scheduler_config(config: &Config) -> mgx_scheduler::config::Config {
     mgx_scheduler::config::Config {
         caps: caps(config),
         fairness: Fairness {
-            weights: BTreeMap::new(),
+            weights: config.weights.iter().map(|(user, weight)| (user.clone(), weight.small())).collect(),
             ageing: config.scheduler.ageing.duration(),
             patience: config.scheduler.patience.duration(),
         },
-        max_queued: config.scheduler.max_queued.count(),
-        max_queued_per_user: config.scheduler.max_queued.count(),
+        max_queued: config.queue.max_queued.count(),
+        max_queued_per_user: config.queue.max_queued_per_user.count(),
         grace: config.agent.grace.duration(),
         start_tries: config.scheduler.start_tries.small(),
         reap_every: config.scheduler.reap_every.duration(),
@@ -296,9 +299,11 @@ fn scheduler_config(config: &Config) -> mgx_scheduler::config::Config {
 }
 
 fn caps(config: &Config) -> Caps {
-    let quotas = &config.quotas;
+    let (quotas, kinds) = (&config.quotas, &config.kinds);
+    let per_kind = [(Kind::Agent, kinds.agent), (Kind::Dev, kinds.dev), (Kind::Build, kinds.build)];
     Caps {
         per_user: quotas.user_jobs.count(),
+        per_kind: per_kind.map(|(kind, running)| (kind, running.count())).into(),
         host: Budget {
             memory_bytes: quotas.host_memory.bytes(),
             cpu_quota: quotas.host_cpu_quota.get(),
@@ -328,8 +333,34 @@ fn rules(config: &Config) -> JobRules {
             cpu_quota: agent.max_cpu_quota.get(),
             pids,
         },
-        default_timeout_s: agent.timeout.seconds(),
-        max_timeout_s: agent.max_timeout.seconds(),
+        times: times(config),
+    }
+}
+
+fn times(config: &Config) -> Times {
+    Times {
+        run_s: config.agent.timeout.seconds(),
+        max_run_s: config.agent.max_timeout.seconds(),
+        wait_s: Some(config.queue.ttl.seconds()).filter(|seconds| *seconds > 0),
+        max_wait_s: config.queue.max_ttl.seconds(),
+    }
+}
+
+fn policies(config: &Config) -> Policies {
+    let (llm, rate) = (&config.llm, &config.rate);
+    let at_least_one = |number| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
+    Policies {
+        times: times(config),
+        caps: caps(config),
+        allowance: Allowance {
+            requests: llm.max_requests_per_session.get(),
+            tokens: llm.max_tokens_per_session.get(),
+            cost_micros: llm.max_cost_per_session.micros(),
+        },
+        rate: Rate {
+            per_minute: at_least_one(rate.per_minute.small()),
+            burst: at_least_one(rate.burst.small()),
+        },
     }
 }
 
@@ -339,13 +370,19 @@ fn llm_config(config: &Config) -> LlmConfig {
     LlmConfig {
         provider: ProviderConfig::of(base_url, llm.api_key.get().cloned()),
         default_model: config.agents.default_model.clone(),
-        models: Vec::new(),
+        models: llm.models.clone(),
         limits: LlmLimits {
             max_requests: llm.max_requests_per_session.get(),
             max_tokens: llm.max_tokens_per_session.get(),
+            max_cost_micros: llm.max_cost_per_session.micros(),
             requests_per_minute: llm.max_requests_per_minute.small(),
         },
+        prices: llm.prices.iter().map(|(model, price)| (model.clone(), price_of(*price))).collect(),
         retry: RetryConfig { tries: llm.retries.count() + 1, ..RetryConfig::default() },
         demo_pace: llm.demo_pace.duration(),
     }
+}
+
+fn price_of(price: ModelPrice) -> Price {
+    Price { input_micros: price.input_per_million.micros(), output_micros: price.output_per_million.micros() }
 }

@@ -5,25 +5,30 @@
 mod check;
 mod layer;
 mod problem;
+mod sections;
 mod show;
 mod values;
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use figment::Figment;
 use figment::error::Kind;
 use figment::value::{Dict, Value};
+use figment::{Figment, Profile, Provider};
 use mgx_apps::team::TeamConfig;
 use serde::Deserialize;
 
 pub use layer::Origin;
 pub use problem::{EXIT, Problem, Problems, What};
+pub use sections::{
+    Agent, Docker, Kinds, Llm, Log, LogFormat, ModelPrice, Queue, Quotas, Rate, RuntimeName, Scheduler,
+    Server, Store, Workspaces,
+};
 pub use show::{Setting, markdown};
-pub use values::{Secret, Size, Time, Whole, show_size};
+pub use values::{Amount, Secret, Size, Time, Whole, show_size};
 
-use layer::{Environment, Layer, TomlFile, find, leaves, nest, remove};
+use layer::{Environment, Layer, TomlFile, below, find, leaves, nest, remove};
 
 /// The file that is built in.
 pub const EMBEDDED: &str = include_str!("../../mgx.toml");
@@ -33,6 +38,9 @@ pub const SYSTEM_FILE: &str = "/etc/mgx/mgx.toml";
 
 /// Settings whose values are never shown.
 const SECRETS: &[&str] = &["llm.api_key"];
+
+/// Tables whose keys are names that the operator gives.
+const OPEN: &[&str] = &["weights", "llm.prices", "agents.roles"];
 
 /// Every setting. `mgx.toml` says what each means, and its unit.
 #[derive(Debug, Clone, Deserialize)]
@@ -45,155 +53,15 @@ pub struct Config {
     pub docker: Docker,
     pub agent: Agent,
     pub scheduler: Scheduler,
+    pub weights: BTreeMap<String, Whole<1, 10>>,
+    pub queue: Queue,
+    pub rate: Rate,
+    pub kinds: Kinds,
     pub quotas: Quotas,
     pub workspaces: Workspaces,
     pub llm: Llm,
     pub agents: TeamConfig,
     pub log: Log,
-}
-
-/// What containers run in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RuntimeName {
-    /// A Docker engine.
-    Docker,
-    /// Processes on this machine, isolated from nothing.
-    Process,
-    /// Nothing: jobs succeed without being run. For measuring the queue.
-    Null,
-}
-
-impl RuntimeName {
-    /// Its name, as it is written in the configuration.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Docker => "docker",
-            Self::Process => "process",
-            Self::Null => "null",
-        }
-    }
-}
-
-/// `[server]`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "each key is documented once, in mgx.toml")]
-pub struct Server {
-    pub listen: SocketAddr,
-    pub data_dir: PathBuf,
-    pub drain: Time<0, 300_000>,
-}
-
-/// `[store]`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "each key is documented once, in mgx.toml")]
-pub struct Store {
-    pub path: PathBuf,
-}
-
-/// `[docker]`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "each key is documented once, in mgx.toml")]
-pub struct Docker {
-    pub host: String,
-}
-
-/// `[agent]`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "each key is documented once, in mgx.toml")]
-pub struct Agent {
-    pub image: String,
-    pub runner: PathBuf,
-    pub memory: Size<{ 64 << 20 }, { 1 << 40 }>,
-    pub max_memory: Size<{ 64 << 20 }, { 1 << 40 }>,
-    pub cpu_quota: Whole<1000, 100_000_000>,
-    pub max_cpu_quota: Whole<1000, 100_000_000>,
-    pub pids: Whole<16, 100_000>,
-    pub timeout: Time<1000, 604_800_000>,
-    pub max_timeout: Time<1000, 604_800_000>,
-    pub grace: Time<0, 600_000>,
-}
-
-/// `[scheduler]`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "each key is documented once, in mgx.toml")]
-pub struct Scheduler {
-    pub max_running: Whole<1, 10_000>,
-    pub max_queued: Whole<1, 10_000_000>,
-    pub start_tries: Whole<1, 10>,
-    pub reap_every: Time<1000, 3_600_000>,
-    pub ageing: Time<1000, 86_400_000>,
-    pub patience: Time<1000, 86_400_000>,
-}
-
-/// `[quotas]`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "each key is documented once, in mgx.toml")]
-pub struct Quotas {
-    pub user_jobs: Whole<1, 10_000>,
-    pub host_memory: QuotaMemory,
-    pub host_cpu_quota: QuotaCpu,
-    pub host_pids: QuotaPids,
-    pub user_memory: QuotaMemory,
-    pub user_cpu_quota: QuotaCpu,
-    pub user_pids: QuotaPids,
-    pub session_memory: QuotaMemory,
-    pub session_cpu_quota: QuotaCpu,
-    pub session_pids: QuotaPids,
-}
-
-type QuotaMemory = Size<{ 64 << 20 }, { 1 << 50 }>;
-type QuotaCpu = Whole<1000, 10_000_000_000>;
-type QuotaPids = Whole<16, 1_000_000_000>;
-
-/// `[workspaces]`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "each key is documented once, in mgx.toml")]
-pub struct Workspaces {
-    pub root: PathBuf,
-    pub host_root: PathBuf,
-    pub max_file: Size<1024, { 1 << 30 }>,
-}
-
-/// `[llm]`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "each key is documented once, in mgx.toml")]
-pub struct Llm {
-    pub base_url: String,
-    pub api_key: Secret,
-    pub api_key_file: PathBuf,
-    pub max_requests_per_session: Whole<1, 1_000_000>,
-    pub max_tokens_per_session: Whole<1, 10_000_000_000>,
-    pub max_requests_per_minute: Whole<1, 100_000>,
-    pub retries: Whole<0, 10>,
-    pub demo_pace: Time<0, 10_000>,
-}
-
-/// `[log]`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "each key is documented once, in mgx.toml")]
-pub struct Log {
-    pub level: String,
-    pub format: LogFormat,
-}
-
-/// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object per line.
-    Json,
 }
 
 /// What the settings are read from: arguments, so that tests need no environment of their own.
@@ -314,9 +182,17 @@ impl Stack {
             .collect()
     }
 
-    /// Whether there is a setting of this name. What a role of the team may say is checked with its value.
+    /// Whether there is a setting of this name. What stands in a table of the operator's own names is checked with
+    /// its value.
     fn is_known(&self, key: &str) -> bool {
-        find(&self.defaults, key).is_some() || key.starts_with("agents.roles.")
+        find(&self.defaults, key).is_some()
+            || OPEN.iter().any(|table| below(key, table).is_some_and(|name| !name.is_empty()))
+    }
+
+    /// The value at `key`, from the layer that wins.
+    fn find(&self, key: &str) -> Option<Value> {
+        let merged = self.figment.data().ok()?.remove(&Profile::Default)?;
+        find(&merged, key).cloned()
     }
 
     /// The settings, and what is wrong with them: a wrong value is reported, replaced by the default, and the
@@ -350,6 +226,10 @@ impl Stack {
                     problems.push(Problem { origin, key, what });
                     return (None, problems);
                 }
+                Kind::MissingField(name) => {
+                    problems.push(self.problem(&key, What::Rule(format!("{name} is missing"))));
+                    return (None, problems);
+                }
                 other => other.to_string(),
             };
             let allowed = match find(&self.defaults, &key) {
@@ -372,16 +252,17 @@ impl Stack {
 
     /// The value at `key` as it was written, unless it is secret.
     fn got(&self, key: &str) -> String {
-        match self.figment.find_value(key) {
-            Ok(_) if SECRETS.contains(&key) => "a secret".to_owned(),
-            Ok(value) => show::value(&value),
-            Err(_) => "nothing".to_owned(),
+        match self.find(key) {
+            Some(_) if SECRETS.contains(&key) => "a secret".to_owned(),
+            Some(value) => show::value(&value),
+            None => "nothing".to_owned(),
         }
     }
 
     /// Where the value at `key` comes from.
     fn origin(&self, key: &str) -> Origin {
-        let name = self.figment.find_metadata(key).map_or("", |metadata| &*metadata.name);
+        let metadata = self.find(key).and_then(|value| self.figment.get_metadata(value.tag()));
+        let name = metadata.map_or("", |metadata| &*metadata.name);
         if let Some(name) = name.strip_prefix("env ") {
             Origin::Env(name.to_owned())
         } else if let Some(name) = name.strip_prefix("flag ") {

@@ -76,10 +76,10 @@ fn an_unknown_key_comes_with_the_nearest_known_one() {
 
 #[test]
 fn numbers_out_of_range_are_refused_all_at_once() {
-    insta::assert_snapshot!(refused("[scheduler]\nmax_running = 0\nmax_queued = -1\nstart_tries = 1e99\n"), @r"
+    insta::assert_snapshot!(refused("[scheduler]\nmax_running = 0\nstart_tries = 1e99\n[queue]\nmax_queued = -1\n"), @r"
     DIR/mgx.toml:2:1: scheduler.max_running: got 0, allowed: a whole number from 1 to 10000
-    DIR/mgx.toml:3:1: scheduler.max_queued: got -1, allowed: a whole number from 1 to 10000000
-    DIR/mgx.toml:4:1: scheduler.start_tries: got 1e99, allowed: a whole number from 1 to 10
+    DIR/mgx.toml:3:1: scheduler.start_tries: got 1e99, allowed: a whole number from 1 to 10
+    DIR/mgx.toml:5:1: queue.max_queued: got -1, allowed: a whole number from 1 to 10000000
     ");
 }
 
@@ -128,6 +128,43 @@ fn a_cap_below_what_one_job_needs_is_a_conflict() {
     DIR/mgx.toml:3:1: agent.max_cpu_quota: conflict: 50000 is less than the 100000 of agent.cpu_quota
     DIR/mgx.toml:4:1: agent.max_timeout: conflict: 60s is less than the 1800s of agent.timeout
     ");
+}
+
+#[test]
+fn names_that_the_operator_gives_are_looked_up_with_their_dots() {
+    let (dir, inputs) = world(
+        "[weights]\nann = 3\n\n[llm.prices.\"gpt-4.1\"]\ninput_per_million = 2\noutput_per_million = 8.5\n",
+    );
+    let inputs = Inputs { env: env(&[("MGX_WEIGHTS__BOB", "2")]), ..inputs };
+    let loaded = config::load(&inputs).unwrap();
+    let at = |line| format!("{}/mgx.toml:{line}:1", dir.path().display());
+    assert_eq!(source(&loaded, "weights.ann"), ("3".into(), at(2)));
+    assert_eq!(source(&loaded, "weights.bob"), ("2".into(), "env MGX_WEIGHTS__BOB".into()));
+    assert_eq!(source(&loaded, "llm.prices.gpt-4.1.output_per_million").1, at(6));
+    let price = loaded.config.llm.prices["gpt-4.1"];
+    assert_eq!((price.input_per_million.micros(), price.output_per_million.micros()), (2_000_000, 8_500_000));
+    let toml = "[llm.prices.\"gpt-4.1\"]\ninput_per_million = -1\noutput_per_million = 8\n";
+    insta::assert_snapshot!(refused(toml), @r#"DIR/mgx.toml:2:1: llm.prices.gpt-4.1.input_per_million: got -1, allowed: an amount from 0 to 1000000000 with up to 6 decimals, such as 2.5"#);
+    insta::assert_snapshot!(refused("[llm.prices.\"gpt-4.1\"]\ninput_per_million = 1\n"), @r#"DIR/mgx.toml:1:13: llm.prices.gpt-4.1: output_per_million is missing"#);
+    insta::assert_snapshot!(refused("[llm.prices.\"gpt-4.1\"]\ninput_per_milion = 1\n"), @r#"DIR/mgx.toml:2:1: llm.prices.gpt-4.1.input_per_milion: unknown key; did you mean llm.prices.gpt-4.1.input_per_million?"#);
+    insta::assert_snapshot!(refused("[weights]\nann = 11\n"), @"DIR/mgx.toml:2:1: weights.ann: got 11, allowed: a whole number from 1 to 10");
+    insta::assert_snapshot!(refused("[llm]\nmax_cost_per_session = \"cheap\"\n"), @r#"DIR/mgx.toml:2:1: llm.max_cost_per_session: got "cheap", allowed: an amount from 0 to 1000000000 with up to 6 decimals, such as 2.5"#);
+}
+
+#[test]
+fn limits_that_could_not_be_kept_are_conflicts() {
+    let toml = "[agent]\nmemory = \"2g\"\nmax_memory = \"8g\"\n[quotas]\nsession_memory = \"1g\"\n";
+    insta::assert_snapshot!(refused(toml), @r#"DIR/mgx.toml:5:1: quotas.session_memory: conflict: 1GiB is less than the 2GiB of agent.memory"#);
+    insta::assert_snapshot!(refused("[queue]\nttl = \"2h\"\nmax_ttl = \"1h\"\n"), @r#"DIR/mgx.toml:3:1: queue.max_ttl: conflict: 3600s is less than the 7200s of queue.ttl"#);
+    insta::assert_snapshot!(refused("[llm]\nmax_cost_per_session = 2.5\n"), @r#"DIR/mgx.toml:2:1: llm.max_cost_per_session: conflict: llm.prices has no price for the model "gpt-4.1""#);
+    let toml = "[llm]\nmax_cost_per_session = 2.5\nmodels = [\"small\"]\n\
+        [llm.prices.\"gpt-4.1\"]\ninput_per_million = 2\noutput_per_million = 8\n";
+    insta::assert_snapshot!(refused(toml), @r#"DIR/mgx.toml:2:1: llm.max_cost_per_session: conflict: llm.prices has no price for the model "small""#);
+    let (_dir, inputs) = world(&format!(
+        "{toml}[llm.prices.small]\ninput_per_million = 0.1\noutput_per_million = 0\n[quotas]\nsession_memory = \"4g\"\n"
+    ));
+    config::load(&inputs)
+        .expect("every model has a price, and the default job fits into the session's memory");
 }
 
 #[test]

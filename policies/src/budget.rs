@@ -26,6 +26,39 @@ pub struct Spent {
     pub cost_micros: u64,
 }
 
+/// What can be used up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purse {
+    /// Requests to a model.
+    Requests,
+    /// Tokens, sent and received.
+    Tokens,
+    /// What they cost.
+    Cost,
+}
+
+impl Purse {
+    /// The key of its limit in the configuration.
+    pub fn limit(self) -> &'static str {
+        match self {
+            Self::Requests => "llm.max_requests_per_session",
+            Self::Tokens => "llm.max_tokens_per_session",
+            Self::Cost => "llm.max_cost_per_session",
+        }
+    }
+
+    /// An amount as the operator would write it.
+    pub(crate) fn show(self, amount: u64) -> String {
+        match self {
+            Self::Requests | Self::Tokens => amount.to_string(),
+            Self::Cost => format!("{}.{:06}", amount / MICROS, amount % MICROS),
+        }
+    }
+}
+
+/// Millionths in one unit.
+const MICROS: u64 = 1_000_000;
+
 /// Refuses the agents' jobs of sessions that have used up their allowance. A plain command may do without the model.
 pub(crate) fn layer(allowance: Allowance) -> GateLayer<Allowance> {
     GateLayer::new(allowance)
@@ -37,16 +70,16 @@ impl Policy for Allowance {
             return Ok(());
         }
         let spent = from.spent;
-        left("llm.max_requests_per_session", spent.requests, self.requests)?;
-        left("llm.max_tokens_per_session", spent.tokens, self.tokens)?;
-        left("llm.max_cost_per_session", spent.cost_micros, self.cost_micros)
+        left(Purse::Requests, spent.requests, self.requests)?;
+        left(Purse::Tokens, spent.tokens, self.tokens)?;
+        left(Purse::Cost, spent.cost_micros, self.cost_micros)
     }
 
     fn take_back(&self, _: &Applicant, _: u32) {}
 }
 
-fn left(limit: &'static str, used: u64, max: u64) -> Result<(), Refusal> {
-    if max > 0 && used >= max { Err(Refusal::BudgetSpent { limit, used, max }) } else { Ok(()) }
+fn left(of: Purse, used: u64, max: u64) -> Result<(), Refusal> {
+    if max > 0 && used >= max { Err(Refusal::BudgetSpent { of, used, max }) } else { Ok(()) }
 }
 
 #[cfg(test)]

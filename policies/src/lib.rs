@@ -18,7 +18,7 @@ pub mod timeout;
 
 pub use admission::{Admission, Policies};
 pub use batch::{Applicant, Batch, Decision, Wanted};
-pub use budget::{Allowance, Spent};
+pub use budget::{Allowance, Purse, Spent};
 /// The time as the rate is measured by: the machine's own, and one that stands still until a test moves it.
 pub use governor::clock::{FakeRelativeClock, MonotonicClock};
 pub use rate::Rate;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use mgx_scheduler::{QueueScope, Rejection};
 
+use crate::budget::Purse;
 use crate::timeout::Span;
 
 /// Why a job was not admitted. Nothing of it was kept.
@@ -30,10 +31,10 @@ pub enum Refusal {
         max: u64,
     },
     /// Its session has used up what it may use of the model.
-    #[error("the session's budget is used up: {limit} is {max}, used are {used}")]
+    #[error("the session's budget is used up: {} is {}, used are {}", .of.limit(), .of.show(*.max), .of.show(*.used))]
     BudgetSpent {
-        /// The limit, by its key in the configuration; costs are in millionths of the operator's unit.
-        limit: &'static str,
+        /// Of what; costs are in millionths of the operator's unit.
+        of: Purse,
         /// What the session has used.
         used: u64,
         /// What it may use.
@@ -67,7 +68,7 @@ pub enum Refusal {
 pub struct LimitHit {
     /// The limit, by its key in the configuration.
     pub limit: &'static str,
-    /// What is used of it, or was asked for.
+    /// What is used of it, or was asked for; costs are in millionths of the operator's unit.
     pub used: u64,
     /// What it is.
     pub max: u64,
@@ -96,7 +97,7 @@ impl Refusal {
         match self {
             Self::TooLong { span, asked_s, max_s } => hit(span.limit(), (*asked_s).into(), (*max_s).into()),
             Self::NeverFits { limit, asked, max } => hit(limit, *asked, *max),
-            Self::BudgetSpent { limit, used, max } => hit(limit, *used, *max),
+            Self::BudgetSpent { of, used, max } => hit(of.limit(), *used, *max),
             Self::TooFast { burst, .. } => hit("rate.burst", (*burst).into(), (*burst).into()),
             Self::TooManyUsers { max, .. } => hit("rate.users", *max as u64, *max as u64),
             Self::Scheduler(Rejection::QueueFull { scope, limit, used, .. }) => {

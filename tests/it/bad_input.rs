@@ -128,7 +128,7 @@ async fn sessions_and_jobs() -> Result<()> {
 #[tokio::test]
 async fn a_full_queue_says_so_and_when_to_come_back() -> Result<()> {
     let settings = format!(
-        "{}\nscheduler.max_running = 1\nscheduler.max_queued = 1\nagent.image = \"mgx-agent-busybox:test\"",
+        "{}\nscheduler.max_running = 1\nqueue.max_queued = 1\nagent.image = \"mgx-agent-busybox:test\"",
         settings()
     );
     drop(crate::session::busybox().await?);

@@ -4,6 +4,7 @@ mod bad_input;
 mod chaos;
 mod containment;
 mod kill;
+mod policies;
 mod provider;
 mod queue;
 mod session;

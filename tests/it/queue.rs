@@ -14,7 +14,7 @@ use crate::session::{busybox_with, settings};
 
 /// Containers that do nothing: what counts here is the queue.
 fn null() -> String {
-    format!("{}\nruntime = \"null\"\nscheduler.max_queued = 5000", settings())
+    format!("{}\nruntime = \"null\"\nqueue.max_queued = 5000", settings())
 }
 
 /// An answer to a POST with an `Idempotency-Key`.

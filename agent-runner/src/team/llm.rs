@@ -53,7 +53,7 @@ impl fmt::Debug for Client {
 pub(crate) enum LlmError {
     /// The service refused the request, or cannot serve it now.
     #[error("the model service answered {status}: {message}")]
-    Status { status: u16, message: String, retry_after: Option<Duration> },
+    Status { status: u16, message: String, retry_after: Option<Duration>, is_final: bool },
     /// The service reported an error in mid-stream.
     #[error("the model service broke off its reply: {0}")]
     Provider(String),
@@ -78,8 +78,9 @@ impl LlmError {
     /// Its kind, for programs.
     pub(crate) fn kind(&self) -> &'static str {
         match self {
+            Self::Status { is_final: true, .. } | Self::TooLarge => "llm_refused",
             Self::Status { status: 429, .. } => "llm_rate_limited",
-            Self::Status { status: ..500, .. } | Self::TooLarge => "llm_refused",
+            Self::Status { status: ..500, .. } => "llm_refused",
             Self::Status { .. } | Self::Provider(_) | Self::Connection(_) | Self::Cut => "llm_unavailable",
             Self::Idle => "llm_timeout",
             Self::Report(_) => "runner_gone",
@@ -89,7 +90,9 @@ impl LlmError {
     /// Whether the same request may succeed later.
     fn is_passing(&self) -> bool {
         match self {
-            Self::Status { status, .. } => matches!(status, 408 | 409 | 425 | 429 | 500..),
+            Self::Status { status, is_final, .. } => {
+                !is_final && matches!(status, 408 | 409 | 425 | 429 | 500..)
+            }
             Self::Provider(_) | Self::Connection(_) | Self::Cut | Self::Idle => true,
             Self::TooLarge | Self::Report(_) => false,
         }
@@ -220,11 +223,14 @@ async fn refusal(response: Response<Incoming>) -> LlmError {
     let body =
         timeout_at(Instant::now() + IDLE, Limited::new(response.into_body(), ERROR_BODY).collect()).await;
     let body = body.ok().and_then(Result::ok).map(Collected::to_bytes).unwrap_or_default();
-    let said = match serde_json::from_slice::<Value>(&body) {
+    let json = serde_json::from_slice::<Value>(&body);
+    // a spent budget is a 429 too, and the platform says that time does not help
+    let is_final = json.as_ref().is_ok_and(|body| body["error"]["retryable"] == false);
+    let said = match json {
         Ok(body) => message(["error", "detail"].iter().find_map(|key| body.get(key)).unwrap_or(&body)),
         Err(_) => String::from_utf8_lossy(&body).trim().to_owned(),
     };
-    LlmError::Status { status, message: cut(&said, ERROR_TEXT), retry_after }
+    LlmError::Status { status, message: cut(&said, ERROR_TEXT), retry_after, is_final }
 }
 
 #[cfg(test)]
@@ -233,13 +239,17 @@ mod tests {
 
     #[test]
     fn what_may_pass_is_tried_again_and_what_will_not_is_told_at_once() {
-        let status = |status| LlmError::Status { status, message: "no".into(), retry_after: None };
+        let said =
+            |status, is_final| LlmError::Status { status, message: "no".into(), retry_after: None, is_final };
+        let status = |status| said(status, false);
         for passing in [408, 409, 429, 500, 502, 503, 529].map(status) {
             assert!(passing.is_passing(), "{passing}");
         }
         for final_word in [400, 401, 402, 403, 404, 413, 422].map(status) {
             assert!(!final_word.is_passing(), "{final_word}");
         }
+        let spent = said(429, true);
+        assert_eq!((spent.is_passing(), spent.kind()), (false, "llm_refused"));
         assert!(
             [LlmError::Cut, LlmError::Idle, LlmError::Connection(String::new())]
                 .iter()

@@ -48,8 +48,8 @@ impl Budget {
     pub(super) async fn admit(&self, caller: &Caller) -> Result<Permit, LlmError> {
         self.check_rate((caller.job, caller.attempt))?;
         let (permit, others) = Permit::take(&caller.session, &self.under_way);
-        let LlmLimits { max_requests, max_tokens, requests_per_minute: _ } = self.limits;
-        if max_requests == 0 && max_tokens == 0 {
+        let LlmLimits { max_requests, max_tokens, max_cost_micros, requests_per_minute: _ } = self.limits;
+        if max_requests == 0 && max_tokens == 0 && max_cost_micros == 0 {
             return Ok(permit);
         }
         let session = self.sessions.session(&caller.session).await.map_err(|why| {
@@ -64,6 +64,9 @@ impl Budget {
         let tokens = used.prompt_tokens + used.completion_tokens;
         if max_tokens > 0 && tokens >= max_tokens {
             return Err(LlmError::budget("max_tokens", max_tokens, tokens));
+        }
+        if max_cost_micros > 0 && used.cost_micros >= max_cost_micros {
+            return Err(LlmError::budget("max_cost_micros", max_cost_micros, used.cost_micros));
         }
         Ok(permit)
     }

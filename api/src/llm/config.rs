@@ -1,8 +1,11 @@
 //! What an operator can set about the LLM proxy.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use secrecy::SecretString;
+
+use super::price::Price;
 
 /// The LLM proxy's settings.
 #[derive(Clone, Debug)]
@@ -15,6 +18,8 @@ pub struct LlmConfig {
     pub models: Vec<String>,
     /// What a session, and an attempt, may use.
     pub limits: LlmLimits,
+    /// What the models cost. One that is not here costs nothing, and may not be asked if a session's cost is limited.
+    pub prices: BTreeMap<String, Price>,
     /// How long and how often a provider is asked.
     pub retry: RetryConfig,
     /// The pause between two chunks of the demo model's stream.
@@ -52,6 +57,8 @@ pub struct LlmLimits {
     pub max_requests: u64,
     /// Tokens of one session, sent and received.
     pub max_tokens: u64,
+    /// What they may cost, in millionths of the operator's unit.
+    pub max_cost_micros: u64,
     /// Requests that one attempt may send in a minute.
     pub requests_per_minute: u32,
 }
@@ -128,6 +135,7 @@ impl Default for LlmConfig {
             default_model: String::new(),
             models: Vec::new(),
             limits: LlmLimits::default(),
+            prices: BTreeMap::new(),
             retry: RetryConfig::default(),
             demo_pace: Duration::from_millis(15),
         }

@@ -68,6 +68,13 @@ impl LlmError {
         Self::new(StatusCode::NOT_FOUND, "invalid_request_error", "model_not_found", message)
     }
 
+    pub(super) fn model_without_price(model: &str) -> Self {
+        let model: String = model.chars().take(100).collect();
+        let message =
+            format!("what a session may cost is limited, and the model {model:?} has no price here");
+        Self::new(StatusCode::NOT_FOUND, "invalid_request_error", "model_without_price", message)
+    }
+
     pub(super) fn invalid_key() -> Self {
         let message = "not the token of an attempt: send it as `Authorization: Bearer …`";
         Self::new(StatusCode::UNAUTHORIZED, "invalid_request_error", "invalid_api_key", message)

@@ -1,5 +1,6 @@
 //! Reads what an answer used off its bytes as they pass by, and books it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use tokio::time::Instant;
 use super::Attempts;
 use super::budget::Permit;
 use super::caller::Caller;
+use super::price::Price;
 use super::request::ChatRequest;
 
 /// The longest line of a stream, and the longest whole answer, that is looked into. Longer ones pass unread, and
@@ -32,19 +34,26 @@ pub(super) struct BrokenOff(pub(super) &'static str);
 pub(super) struct Ledger {
     attempts: Arc<dyn Attempts>,
     sessions: Arc<dyn SessionStore>,
+    prices: BTreeMap<String, Price>,
 }
 
 impl Ledger {
-    pub(super) fn new(attempts: Arc<dyn Attempts>, sessions: Arc<dyn SessionStore>) -> Self {
-        Self { attempts, sessions }
+    pub(super) fn new(
+        attempts: Arc<dyn Attempts>,
+        sessions: Arc<dyn SessionStore>,
+        prices: BTreeMap<String, Price>,
+    ) -> Self {
+        Self { attempts, sessions, prices }
     }
 
     async fn book(&self, caller: &Caller, model: &str, used: Used) {
+        let price = self.prices.get(model);
+        let cost = price.map(|price| price.of(used.prompt_tokens, used.completion_tokens));
         let usage = Usage {
             requests: 1,
             prompt_tokens: used.prompt_tokens,
             completion_tokens: used.completion_tokens,
-            cost_micros: 0,
+            cost_micros: cost.unwrap_or(0),
         };
         let total = match self.sessions.add_usage(&caller.session, usage).await {
             Ok(total) => total,
@@ -60,6 +69,10 @@ impl Ledger {
             "total_requests": total.requests,
             "total_tokens": total.prompt_tokens + total.completion_tokens,
         });
+        if let Some(cost) = cost {
+            event["cost_micros"] = cost.into();
+            event["total_cost_micros"] = total.cost_micros.into();
+        }
         if used.estimated {
             event["estimated"] = Value::Bool(true);
         }

@@ -201,6 +201,41 @@ async fn a_budget_is_kept_and_its_end_is_explained() {
 }
 
 #[tokio::test]
+async fn what_a_session_costs_is_booked_and_has_an_end() {
+    let usage = r#"{"usage":{"prompt_tokens":1000,"completion_tokens":500}}"#;
+    let limits = LlmLimits { max_cost_micros: 12_000, ..LlmLimits::default() };
+    let house = House::limited(vec![Says::json(usage), Says::json(usage), Says::json(usage)], limits).await;
+    let priced = json!({"model": "gpt-allowed", "messages": [{"role": "user", "content": "hello"}]});
+    for total in [6000, 12_000] {
+        support::text(house.send(&priced).await).await.unwrap();
+        let event = house.events().pop().unwrap();
+        assert_eq!((&event["cost_micros"], &event["total_cost_micros"]), (&json!(6000), &json!(total)));
+    }
+    let error = support::error(house.send(&priced).await).await;
+    assert_eq!(
+        (&error["code"], &error["limit"], &error["value"], &error["used"], &error["retryable"]),
+        (
+            &json!("budget_exhausted"),
+            &json!("max_cost_micros"),
+            &json!(12_000),
+            &json!(12_000),
+            &json!(false)
+        )
+    );
+    assert_eq!(house.provider.seen().len(), 2, "checked before anything is sent");
+}
+
+#[tokio::test]
+async fn a_model_without_a_price_is_not_asked_if_costs_are_limited() {
+    let limits = LlmLimits { max_cost_micros: 12_000, ..LlmLimits::default() };
+    let house = House::limited(vec![], limits).await;
+    let response = house.send(&hello()).await;
+    assert_eq!(response.status(), StatusCode::NOT_FOUND);
+    assert_eq!(support::error(response).await["code"], "model_without_price");
+    assert!(house.provider.seen().is_empty());
+}
+
+#[tokio::test]
 async fn requests_under_way_count_against_the_budget() {
     let house = House::limited(vec![Says::silent(&["data: {}\n\n"])], limits(1, 0, 0)).await;
     let first = house.send(&streamed()).await;

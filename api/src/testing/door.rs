@@ -1,5 +1,6 @@
 //! The router over a real store, real workspaces and a container engine that never finishes making a container.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use jiff::Timestamp;
 use mgx_agent_runner::SlotId;
 use mgx_agent_runner::protocol::Invocation;
 use mgx_apps::{IntentStore, Sessions, Workspaces};
+use mgx_policies::{Admission, Allowance, FakeRelativeClock, Policies, Rate, Times};
 use mgx_runtimes::{
     ContainerSpec, EngineInfo, Limits, Listed, Placement, Run, Runtime, RuntimeError, RuntimeErrorKind,
 };
@@ -78,6 +80,9 @@ impl Blueprint for Engine {
 pub(crate) struct Door {
     router: Router,
     pub(crate) scheduler: Scheduler,
+    pub(crate) sessions: Sessions,
+    /// What the rate is measured by.
+    pub(crate) clock: FakeRelativeClock,
     pub(crate) closing: CancellationToken,
     pub(crate) dir: tempfile::TempDir,
 }
@@ -96,11 +101,35 @@ pub(crate) async fn door_over(
     streams: usize,
     intents: impl FnOnce(Arc<dyn IntentStore>) -> Arc<dyn IntentStore>,
 ) -> Door {
+    open(away, streams, intents, policies()).await
+}
+
+/// A door with policies of its own.
+pub(crate) async fn door_with_policies(policies: Policies) -> Door {
+    open(false, 8, |store| store, policies).await
+}
+
+/// Policies that refuse nothing but what would run longer than a minute.
+pub(crate) fn policies() -> Policies {
+    Policies {
+        times: Times { run_s: 60, max_run_s: 60, wait_s: None, max_wait_s: 30 * 86_400 },
+        caps: Caps::of(1),
+        allowance: Allowance::default(),
+        rate: Rate { per_minute: NonZeroU32::MAX, burst: NonZeroU32::MAX },
+    }
+}
+
+async fn open(
+    away: bool,
+    streams: usize,
+    intents: impl FnOnce(Arc<dyn IntentStore>) -> Arc<dyn IntentStore>,
+    policies: Policies,
+) -> Door {
     let dir = tempfile::tempdir().unwrap();
     let store = Arc::new(Embedded::open(&dir.path().join("store.db"), Timestamp::UNIX_EPOCH).unwrap());
     let workspaces = Workspaces::open(dir.path().join("workspaces"), None).unwrap();
     let config = Config {
-        caps: Caps::of(1),
+        caps: policies.caps.clone(),
         fairness: Fairness::default(),
         max_queued: 3,
         max_queued_per_user: 3,
@@ -114,22 +143,20 @@ pub(crate) async fn door_over(
         Scheduler::start(config, clock, store.clone(), engine.clone(), engine.clone()).await.unwrap();
     let limits = Limits { memory_bytes: 2 << 30, cpu_quota: 100_000, pids: 256 };
     let closing = CancellationToken::new();
+    let (clock, sessions) = (FakeRelativeClock::default(), Sessions::new(store.clone(), workspaces));
+    let times = policies.times;
     let app = App {
+        admission: Admission::new(policies, scheduler.clone(), clock.clone()),
         scheduler: scheduler.clone(),
-        once: Once::new(intents(store.clone())),
-        sessions: Sessions::new(store, workspaces),
+        once: Once::new(intents(store)),
+        sessions: sessions.clone(),
         engine: EngineProbe::new(engine),
         token: AdminToken::new(&SecretString::from(TOKEN)),
-        rules: JobRules {
-            default_limits: limits,
-            max_limits: limits,
-            default_timeout_s: 60,
-            max_timeout_s: 60,
-        },
+        rules: JobRules { default_limits: limits, max_limits: limits, times },
         streams: Streams::new(streams, 64),
         closing: closing.clone(),
     };
-    Door { router: router(app), scheduler, closing, dir }
+    Door { router: router(app), scheduler, sessions, clock, closing, dir }
 }
 
 /// A request with the token.

@@ -47,22 +47,22 @@ pub(super) fn check(config: &mut Config) -> Vec<(String, What)> {
             format!("{s}s")
         }),
     );
-    // a quota below the most that a job may ask for would let jobs in that can never run
+    // a job that says nothing must fit; one that asks for more than there is will be refused
     let quotas = &config.quotas;
     for (key, memory) in [
         ("quotas.host_memory", quotas.host_memory),
         ("quotas.user_memory", quotas.user_memory),
         ("quotas.session_memory", quotas.session_memory),
     ] {
-        report(key, at_least("agent.max_memory", agent.max_memory.bytes(), memory.bytes(), show_size));
+        report(key, at_least("agent.memory", agent.memory.bytes(), memory.bytes(), show_size));
     }
     for (key, quota) in [
         ("quotas.host_cpu_quota", quotas.host_cpu_quota),
         ("quotas.user_cpu_quota", quotas.user_cpu_quota),
         ("quotas.session_cpu_quota", quotas.session_cpu_quota),
     ] {
-        let needed = agent.max_cpu_quota.get();
-        report(key, at_least("agent.max_cpu_quota", needed, quota.get(), |n| n.to_string()));
+        let needed = agent.cpu_quota.get();
+        report(key, at_least("agent.cpu_quota", needed, quota.get(), |n| n.to_string()));
     }
     for (key, pids) in [
         ("quotas.host_pids", quotas.host_pids),
@@ -71,6 +71,14 @@ pub(super) fn check(config: &mut Config) -> Vec<(String, What)> {
     ] {
         report(key, at_least("agent.pids", agent.pids.get(), pids.get(), |n| n.to_string()));
     }
+    let queue = &config.queue;
+    report(
+        "queue.max_ttl",
+        at_least("queue.ttl", queue.ttl.seconds().into(), queue.max_ttl.seconds().into(), |s| {
+            format!("{s}s")
+        }),
+    );
+    report("llm.max_cost_per_session", priced(config));
     report("agent.image", image(&agent.image));
     report("server.data_dir", directory(&config.server.data_dir));
     report("workspaces.root", directory(&config.workspaces.root));
@@ -101,6 +109,19 @@ fn at_least(key: &str, needed: u64, cap: u64, show: impl Fn(u64) -> String) -> R
         return Ok(());
     }
     Err(What::Conflict(format!("{} is less than the {} of {key}", show(cap), show(needed))))
+}
+
+/// A limit on what a session costs needs the price of every model that is named.
+fn priced(config: &Config) -> Result<(), What> {
+    let llm = &config.llm;
+    if llm.max_cost_per_session.micros() == 0 {
+        return Ok(());
+    }
+    let mut models = llm.models.iter().chain([&config.agents.default_model]);
+    match models.find(|model| !llm.prices.contains_key(*model)) {
+        Some(model) => Err(What::Conflict(format!("llm.prices has no price for the model {model:?}"))),
+        None => Ok(()),
+    }
 }
 
 fn image(name: &str) -> Result<(), What> {

@@ -122,9 +122,11 @@ impl TomlFile {
     fn find(&self, key: &str) -> Option<(usize, usize)> {
         let mut table: &dyn TableLike = self.document.as_table();
         let mut span = None;
-        for part in key.split('.') {
-            let Some((name, item)) = table.get_key_value(part) else { break };
+        let mut rest = key;
+        while let Some((name, left)) = table.iter().find_map(|(name, _)| Some((name, below(rest, name)?))) {
+            let Some((name, item)) = table.get_key_value(name) else { break };
             span = name.span().or_else(|| item.span()).or(span);
+            rest = left;
             match item.as_table_like() {
                 Some(inner) => table = inner,
                 None => break,
@@ -190,10 +192,16 @@ impl Environment {
 
 /// The value at a dotted key.
 pub(super) fn find<'a>(dict: &'a Dict, key: &str) -> Option<&'a Value> {
-    match key.split_once('.') {
-        None => dict.get(key),
-        Some((first, rest)) => find(dict.get(first)?.as_dict()?, rest),
-    }
+    dict.iter().find_map(|(name, value)| match below(key, name)? {
+        "" => Some(value),
+        rest => find(value.as_dict()?, rest),
+    })
+}
+
+/// What is left of a dotted key below `name`, which may have dots in it itself; empty if that is all of it.
+pub(super) fn below<'a>(key: &'a str, name: &str) -> Option<&'a str> {
+    let rest = key.strip_prefix(name)?;
+    if rest.is_empty() { Some(rest) } else { rest.strip_prefix('.') }
 }
 
 /// Takes the value at a dotted key away, and the section that it leaves empty.
@@ -246,7 +254,9 @@ fn typed_like(like: Option<&Value>, text: &str) -> Value {
             .or_else(|| text.parse().map(|n: f64| n.into()).ok()),
         Some(Value::Bool(..)) => text.parse().map(|b: bool| Value::from(b)).ok(),
         Some(Value::Array(..)) => text.parse::<Value>().ok(),
-        Some(Value::String(..) | Value::Char(..) | Value::Empty(..) | Value::Dict(..)) | None => None,
+        // a name that the operator gives
+        None => text.parse().map(|n: i64| Value::from(n)).ok(),
+        Some(Value::String(..) | Value::Char(..) | Value::Empty(..) | Value::Dict(..)) => None,
     };
     parsed.unwrap_or_else(|| Value::from(text))
 }

@@ -32,10 +32,10 @@ pub(super) fn settings(stack: &Stack, config: &Config) -> Vec<Setting> {
     keys.sort_by_key(|key| order(key));
     keys.into_iter()
         .map(|key| Setting {
-            value: match stack.figment.find_value(&key) {
-                Ok(_) if SECRETS.contains(&key.as_str()) => mask(config, &key),
-                Ok(found) => value(&found),
-                Err(_) => String::new(),
+            value: match stack.find(&key) {
+                Some(_) if SECRETS.contains(&key.as_str()) => mask(config, &key),
+                Some(found) => value(&found),
+                None => String::new(),
             },
             source: stack.origin(&key).to_string(),
             key,
@@ -70,9 +70,14 @@ fn mask(config: &Config, key: &str) -> String {
 
 /// Where a key stands in `mgx.toml`.
 fn order(key: &str) -> (usize, usize) {
-    let (section, name) = key.rsplit_once('.').unwrap_or(("", key));
-    let start = if section.is_empty() { 0 } else { EMBEDDED.find(&format!("\n[{section}]")).unwrap_or(0) };
-    (start, EMBEDDED[start..].find(&format!("\n{name} =")).unwrap_or(0))
+    let Some((section, name)) = key.rsplit_once('.') else {
+        return (0, EMBEDDED.find(&format!("\n{key} =")).unwrap_or(0));
+    };
+    match EMBEDDED.find(&format!("\n[{section}]")) {
+        Some(start) => (start, EMBEDDED[start..].find(&format!("\n{name} =")).unwrap_or(0)),
+        // of a section that the operator has added: beside the one that it is part of
+        None => order(section),
+    }
 }
 
 /// The reference page of every setting, made of `mgx.toml` and its comments.
@@ -95,7 +100,10 @@ pub fn markdown() -> String {
         match item {
             Item::Table(table) => {
                 let comment = comment(table.decor().prefix().and_then(|prefix| prefix.as_str()));
-                write!(sections, "\n## `[{name}]`\n\n{comment}\n\n{HEAD}").expect("a String takes it");
+                write!(sections, "\n## `[{name}]`\n\n{comment}\n").expect("a String takes it");
+                if table.iter().any(|(_, item)| !item.is_table()) {
+                    sections.extend(["\n", HEAD]);
+                }
                 for (key, item) in table.iter().filter(|(_, item)| !item.is_table()) {
                     let about = table.key(key).and_then(|key| key.leaf_decor().prefix()?.as_str());
                     sections.push_str(&row(&format!("{name}.{key}"), item, about));

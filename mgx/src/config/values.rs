@@ -18,6 +18,11 @@ pub struct Size<const MIN: u64, const MAX: u64>(u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Time<const MIN: u64, const MAX: u64>(u64);
 
+/// An amount of money in whatever unit the operator counts it, from 0 to 1000000000, written `2`, `0.15` or `"2.5"`;
+/// kept in whole millionths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Amount(u64);
+
 /// A text that nobody gets to see; empty means that there is none.
 #[derive(Clone, Debug)]
 pub struct Secret(SecretString);
@@ -78,6 +83,13 @@ impl<const MIN: u64, const MAX: u64> Time<MIN, MAX> {
     }
 }
 
+impl Amount {
+    /// Millionths of the unit.
+    pub fn micros(self) -> u64 {
+        self.0
+    }
+}
+
 impl Secret {
     /// A secret of this text.
     pub fn new(text: &str) -> Self {
@@ -109,6 +121,21 @@ pub(crate) fn parse_size(text: &str) -> Option<u64> {
     };
     digits.checked_mul(1 << shift)
 }
+
+/// The amount written as `text`, in millionths: digits, perhaps with a point and up to six more.
+fn parse_amount(text: &str) -> Option<u64> {
+    let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(whole) || !digits(part) || part.len() > 6 {
+        return None;
+    }
+    let micros = whole.parse::<u64>().ok()?.checked_mul(1_000_000)?;
+    let amount = micros.checked_add(format!("{part:0<6}").parse().ok()?)?;
+    (amount <= MAX_AMOUNT).then_some(amount)
+}
+
+/// The largest amount, in millionths.
+const MAX_AMOUNT: u64 = 1_000_000_000_000_000;
 
 /// The time written as `text`, in milliseconds.
 pub(crate) fn parse_time(text: &str) -> Option<u64> {
@@ -204,6 +231,38 @@ read!(Time, parse_time, false, |f| write!(
     show_time(MAX)
 ));
 
+impl<'de> Deserialize<'de> for Amount {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl Visitor<'_> for Reader {
+            type Value = Amount;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an amount from 0 to 1000000000 with up to 6 decimals, such as 2.5")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Amount, E> {
+                parse_amount(text).map(Amount).ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))
+            }
+            fn visit_u64<E: de::Error>(self, value: u64) -> Result<Amount, E> {
+                parse_amount(&value.to_string())
+                    .map(Amount)
+                    .ok_or_else(|| E::invalid_value(Unexpected::Unsigned(value), &self))
+            }
+            fn visit_i64<E: de::Error>(self, value: i64) -> Result<Amount, E> {
+                parse_amount(&value.to_string())
+                    .map(Amount)
+                    .ok_or_else(|| E::invalid_value(Unexpected::Signed(value), &self))
+            }
+            fn visit_f64<E: de::Error>(self, value: f64) -> Result<Amount, E> {
+                // its shortest decimal form is what was written
+                parse_amount(&value.to_string())
+                    .map(Amount)
+                    .ok_or_else(|| E::invalid_value(Unexpected::Float(value), &self))
+            }
+        }
+        from.deserialize_any(Reader)
+    }
+}
+
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         String::deserialize(from).map(|text| Self::new(&text))
@@ -223,6 +282,23 @@ mod tests {
         }
         for bad in ["2x", "", "g", "-1g", "1.5g", "99999999999g", "2gg"] {
             assert_eq!(parse_size(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn amounts_are_exact() {
+        for (text, micros) in [
+            ("0", 0),
+            ("2", 2_000_000),
+            ("0.15", 150_000),
+            ("2.000001", 2_000_001),
+            ("1000000000", MAX_AMOUNT),
+        ] {
+            assert_eq!(parse_amount(text), Some(micros), "{text}");
+        }
+        for bad in ["", ".", ".5", "5.", "-1", "+1", "1e3", "0.0000001", "1000000000.1", "NaN", "inf", "1,5"]
+        {
+            assert_eq!(parse_amount(bad), None, "{bad}");
         }
     }
 

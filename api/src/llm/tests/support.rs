@@ -25,7 +25,7 @@ use uuid::Uuid;
 use super::super::*;
 
 pub(super) fn limits(max_requests: u64, max_tokens: u64, requests_per_minute: u32) -> LlmLimits {
-    LlmLimits { max_requests, max_tokens, requests_per_minute }
+    LlmLimits { max_requests, max_tokens, requests_per_minute, max_cost_micros: 0 }
 }
 
 /// One answer of the provider.
@@ -254,6 +254,8 @@ impl House {
             default_model: "gpt-test".to_owned(),
             models: vec!["gpt-allowed".to_owned()],
             limits,
+            prices: [("gpt-allowed".to_owned(), Price { input_micros: 2_000_000, output_micros: 8_000_000 })]
+                .into(),
             retry: RetryConfig {
                 first_pause: Duration::from_millis(1),
                 longest_pause: Duration::from_millis(20),

@@ -91,7 +91,9 @@ fn dispatching(config: Config, scratch: &Scratch) -> Config {
     let mut config = scratch_config(config, scratch);
     config.runtime = RuntimeName::Null;
     config.scheduler.max_running = Whole::nearest(SLOTS);
-    config.scheduler.max_queued = Whole::nearest(ROOM);
+    config.queue.max_queued = Whole::nearest(ROOM);
+    config.rate.per_minute = Whole::nearest(u64::MAX);
+    config.rate.burst = Whole::nearest(u64::MAX);
     config
 }
 

@@ -1,0 +1,194 @@
+//! The sections of `mgx.toml`, with the range of every value.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::values::{Amount, Secret, Size, Time, Whole};
+
+/// What containers run in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RuntimeName {
+    /// A Docker engine.
+    Docker,
+    /// Processes on this machine, isolated from nothing.
+    Process,
+    /// Nothing: jobs succeed without being run. For measuring the queue.
+    Null,
+}
+
+impl RuntimeName {
+    /// Its name, as it is written in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Docker => "docker",
+            Self::Process => "process",
+            Self::Null => "null",
+        }
+    }
+}
+
+/// `[server]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each key is documented once, in mgx.toml")]
+pub struct Server {
+    pub listen: SocketAddr,
+    pub data_dir: PathBuf,
+    pub drain: Time<0, 300_000>,
+}
+
+/// `[store]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each key is documented once, in mgx.toml")]
+pub struct Store {
+    pub path: PathBuf,
+}
+
+/// `[docker]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each key is documented once, in mgx.toml")]
+pub struct Docker {
+    pub host: String,
+}
+
+/// `[agent]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each key is documented once, in mgx.toml")]
+pub struct Agent {
+    pub image: String,
+    pub runner: PathBuf,
+    pub memory: Size<{ 64 << 20 }, { 1 << 40 }>,
+    pub max_memory: Size<{ 64 << 20 }, { 1 << 40 }>,
+    pub cpu_quota: Whole<1000, 100_000_000>,
+    pub max_cpu_quota: Whole<1000, 100_000_000>,
+    pub pids: Whole<16, 100_000>,
+    pub timeout: Time<1000, 604_800_000>,
+    pub max_timeout: Time<1000, 604_800_000>,
+    pub grace: Time<0, 600_000>,
+}
+
+/// `[scheduler]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each key is documented once, in mgx.toml")]
+pub struct Scheduler {
+    pub max_running: Whole<1, 10_000>,
+    pub start_tries: Whole<1, 10>,
+    pub reap_every: Time<1000, 3_600_000>,
+    pub ageing: Time<1000, 86_400_000>,
+    pub patience: Time<1000, 86_400_000>,
+}
+
+/// `[queue]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each key is documented once, in mgx.toml")]
+pub struct Queue {
+    pub max_queued: Whole<1, 10_000_000>,
+    pub max_queued_per_user: Whole<1, 10_000_000>,
+    pub ttl: Time<0, 2_592_000_000>,
+    pub max_ttl: Time<1000, 2_592_000_000>,
+}
+
+/// `[rate]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each key is documented once, in mgx.toml")]
+pub struct Rate {
+    pub per_minute: Whole<1, 10_000_000>,
+    pub burst: Whole<1, 10_000_000>,
+}
+
+/// `[kinds]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each key is documented once, in mgx.toml")]
+pub struct Kinds {
+    pub agent: Whole<0, 10_000>,
+    pub dev: Whole<0, 10_000>,
+    pub build: Whole<0, 10_000>,
+}
+
+/// `[quotas]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each key is documented once, in mgx.toml")]
+pub struct Quotas {
+    pub user_jobs: Whole<1, 10_000>,
+    pub host_memory: QuotaMemory,
+    pub host_cpu_quota: QuotaCpu,
+    pub host_pids: QuotaPids,
+    pub user_memory: QuotaMemory,
+    pub user_cpu_quota: QuotaCpu,
+    pub user_pids: QuotaPids,
+    pub session_memory: QuotaMemory,
+    pub session_cpu_quota: QuotaCpu,
+    pub session_pids: QuotaPids,
+}
+
+type QuotaMemory = Size<{ 64 << 20 }, { 1 << 50 }>;
+type QuotaCpu = Whole<1000, 10_000_000_000>;
+type QuotaPids = Whole<16, 1_000_000_000>;
+
+/// `[workspaces]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each key is documented once, in mgx.toml")]
+pub struct Workspaces {
+    pub root: PathBuf,
+    pub host_root: PathBuf,
+    pub max_file: Size<1024, { 1 << 30 }>,
+}
+
+/// `[llm]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each key is documented once, in mgx.toml")]
+pub struct Llm {
+    pub base_url: String,
+    pub api_key: Secret,
+    pub api_key_file: PathBuf,
+    pub models: Vec<String>,
+    pub max_requests_per_session: Whole<1, 1_000_000>,
+    pub max_tokens_per_session: Whole<1, 10_000_000_000>,
+    pub max_cost_per_session: Amount,
+    pub max_requests_per_minute: Whole<1, 100_000>,
+    pub retries: Whole<0, 10>,
+    pub demo_pace: Time<0, 10_000>,
+    pub prices: BTreeMap<String, ModelPrice>,
+}
+
+/// `[llm.prices."…"]`: what a million tokens of a model cost.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each key is documented once, in mgx.toml")]
+pub struct ModelPrice {
+    pub input_per_million: Amount,
+    pub output_per_million: Amount,
+}
+
+/// `[log]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each key is documented once, in mgx.toml")]
+pub struct Log {
+    pub level: String,
+    pub format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
