@@ -1,19 +1,26 @@
 //! One job, from its place in line to its end. Read from top to bottom: it is the order in which things happen.
 //!
-//! A life has one task, and that task is the only writer of its job. Every change is in the journal before
-//! anything follows from it: the attempt before its container, the run before its invocation, the end before its
-//! announcement. What an earlier process of the platform began is taken up in `recovery.rs`.
+//! A life has one task, and that task is the only writer of its job. Every change is in the journal before anything
+//! follows from it that cannot be taken back: the run before its invocation, the end before its announcement. What
+//! an earlier process of the platform began is taken up in `recovery.rs`.
 
 mod record;
 mod recovery;
 
+use std::convert::Infallible;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::maybe_done;
+use futures_util::poll;
 use jiff::Timestamp;
 use mgx_agent_runner::SlotId;
 use mgx_agent_runner::protocol::{Invocation, WORKSPACE_DIR};
-use mgx_runtimes::{Command, ContainerSpec, Ended, Output, Placement, Run, RuntimeError, RuntimeErrorKind};
+use mgx_runtimes::{
+    Command, ContainerSpec, Ended, Output, Placement, Run, Runtime, RuntimeError, RuntimeErrorKind, Workspace,
+};
+use serde_json::Map;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -21,12 +28,14 @@ use tracing::{info, warn};
 use crate::blueprint::Plan;
 use crate::core::Core;
 use crate::demand::Demand;
+use crate::event::NewEvent;
 use crate::job::{ExitStatus, Failure, Job, Outcome, State, Transition};
 use crate::live::Claim;
 use crate::rooms::Room;
 use crate::slots::{Slot, Turn};
 use crate::terms::Terms;
 use crate::verdict::{self, Verdict};
+use record::Again;
 
 /// How long to wait at the most before an engine that was away is tried again.
 const ENGINE_PAUSE: Duration = Duration::from_secs(15);
@@ -46,6 +55,8 @@ pub(crate) struct Lifecycle {
     cancel: CancellationToken,
     /// How often its container has been tried to start, since the platform runs.
     starts: u32,
+    /// What has happened since the last write, for the next.
+    unwritten: Vec<NewEvent>,
 }
 
 /// How a life begins in this process.
@@ -91,7 +102,7 @@ struct Seat {
 
 impl Lifecycle {
     pub(crate) fn new(core: Arc<Core>, job: Job, user: Arc<str>, cancel: CancellationToken) -> Self {
-        Self { core, job, user, cancel, starts: 0 }
+        Self { core, job, user, cancel, starts: 0, unwritten: Vec::new() }
     }
 
     /// Lives.
@@ -184,9 +195,11 @@ impl Lifecycle {
     }
 
     /// Makes its container and gives it the invocation.
-    async fn start(&mut self, slot: Slot) -> Result<Start, Handed> {
+    async fn start(&mut self, mut slot: Slot) -> Result<Start, Handed> {
         self.starts += 1;
-        self.advance(&[Transition::Admit, Transition::Start]).await?;
+        let decision = slot.take_decision();
+        self.pass(Transition::Admit, decision.map(|decision| decision.data()).unwrap_or_default());
+        self.pass(Transition::Start, Map::new());
         let plan = match timeout(PLAN, self.core.blueprint.plan(&self.job)).await {
             Ok(Ok(plan)) => plan,
             Ok(Err(error)) => return self.start_failed(Failure::StartFailed, &error).await,
@@ -197,7 +210,7 @@ impl Lifecycle {
         let seat = Seat { slot, claim: self.claim(), since: Instant::now() };
         let placement = Placement {
             slot: seat.claim.slot().clone(),
-            workspace: Some(plan.workspace_dir.clone()),
+            workspace: Some(Workspace::Directory(plan.workspace_dir.clone())),
             labels: plan.labels.clone(),
         };
         match (self.create(&plan.spec, &placement).await?, self.cancel.is_cancelled()) {
@@ -218,7 +231,7 @@ impl Lifecycle {
         self.job.started_up = Some(self.core.clock.uptime());
         self.job.runs += 1;
         self.job.deadline_at = now.checked_add(Duration::from_secs(self.job.spec.timeout_s.into())).ok();
-        self.advance(&[Transition::Run]).await?;
+        self.advance(Transition::Run).await?;
         self.core.live.set_running(self.job.id, Some(self.job.attempt));
         match self.core.runtime.invoke(seat.claim.slot(), self.invocation(plan)).await {
             Ok(run) => Ok(Start::Running(seat, run)),
@@ -230,21 +243,32 @@ impl Lifecycle {
         }
     }
 
-    /// Makes its container. A cancel is written down at once, and takes effect when the engine has answered.
+    /// Makes its container. That it is being made is written down meanwhile; if it is there at once, that is written
+    /// down together with the run. A cancel is written down at once, and takes effect when the engine has answered.
     async fn create(
         &mut self,
         spec: &ContainerSpec,
         placement: &Placement,
     ) -> Result<Result<(), RuntimeError>, Handed> {
         let (runtime, cancel) = (self.core.runtime.clone(), self.cancel.clone());
-        let mut creating = runtime.create(spec, placement);
-        tokio::select! {
-            biased;
-            created = &mut creating => return Ok(created),
-            () = cancel.cancelled() => {}
+        let mut creating = pin!(maybe_done(make(&*runtime, spec, placement)));
+        if poll!(creating.as_mut()).is_pending() {
+            let meanwhile = async {
+                creating.as_mut().await;
+                std::future::pending::<Infallible>().await
+            };
+            tokio::select! {
+                written = self.flush() => written?,
+                never = meanwhile => match never {},
+            }
+            tokio::select! {
+                biased;
+                () = creating.as_mut() => {}
+                () = cancel.cancelled() => self.advance(Transition::Stop(Outcome::Cancelled)).await?,
+            }
+            creating.as_mut().await;
         }
-        self.advance(&[Transition::Stop(Outcome::Cancelled)]).await?;
-        Ok(creating.await)
+        Ok(creating.take_output().expect("it is done"))
     }
 
     async fn cancelled(&mut self) -> Result<Start, Handed> {
@@ -306,7 +330,8 @@ impl Lifecycle {
             && failure.may_pass()
             && let Some(pause) = self.job.spec.terms.retry.pause(self.job.runs)
         {
-            self.requeue(failure.name()).await?;
+            let of = 1 + self.job.spec.terms.retry.times;
+            self.requeue(&Again { reason: failure.name(), tries: Some((self.job.runs, of)), pause }).await?;
             return Ok(Next::Again(pause));
         }
         self.end(outcome, exit, error).await?;
@@ -316,7 +341,7 @@ impl Lifecycle {
     /// Asks the command to end; answers when patience does.
     async fn stop(&mut self, outcome: Outcome, run: &Run) -> Result<Instant, Handed> {
         if matches!(self.job.state, State::Running) {
-            self.advance(&[Transition::Stop(outcome)]).await?;
+            self.advance(Transition::Stop(outcome)).await?;
         }
         run.tell(Command::Stop(self.core.config.grace)).await;
         Ok(Instant::now() + self.core.config.grace + REPORT)
@@ -354,8 +379,8 @@ impl Lifecycle {
         self.job.ended_at = Some(now);
         self.job.exit = exit;
         self.job.error = self.job.state.outcome().and_then(|outcome| self.explain(outcome, error));
-        let finish = self.event("finish", verdict::finish(&self.job));
-        self.write(Some(self.job.clone()), vec![finish]).await?;
+        self.happened("finish", verdict::finish(&self.job));
+        self.flush().await?;
         info!(job = %self.job.id, state = self.job.state.name(), reason = self.job.state.reason(), "a job has ended");
         Ok(())
     }
@@ -371,11 +396,14 @@ impl Lifecycle {
             Kind::ImageMissing => self.start_failed(Failure::ImageMissing, &error.to_string()).await,
             // fail closed: it waits for the engine, and goes nowhere else
             Kind::Unavailable | Kind::Deadline => {
-                self.again("runtime_unavailable", pause(2, self.starts).min(ENGINE_PAUSE)).await
+                let pause = pause(2, self.starts).min(ENGINE_PAUSE);
+                self.again(Again { reason: "runtime_unavailable", tries: None, pause }).await
             }
             Kind::Conflict | Kind::NotReady | Kind::NotFound | Kind::NotInvoked | Kind::Refused => {
-                if self.starts < self.core.config.start_tries {
-                    self.again("start_failed", pause(4, self.starts)).await
+                let (starts, of) = (self.starts, self.core.config.start_tries);
+                if starts < of {
+                    let tries = Some((starts, of));
+                    self.again(Again { reason: "start_failed", tries, pause: pause(4, starts) }).await
                 } else {
                     self.start_failed(Failure::StartFailed, &error.to_string()).await
                 }
@@ -383,9 +411,9 @@ impl Lifecycle {
         }
     }
 
-    async fn again(&mut self, reason: &str, pause: Duration) -> Result<Start, Handed> {
-        self.requeue(reason).await?;
-        Ok(Start::Not(Next::Again(pause)))
+    async fn again(&mut self, again: Again) -> Result<Start, Handed> {
+        self.requeue(&again).await?;
+        Ok(Start::Not(Next::Again(again.pause)))
     }
 
     async fn start_failed(&mut self, failure: Failure, error: &str) -> Result<Start, Handed> {
@@ -427,6 +455,22 @@ impl Lifecycle {
             grace_ms: millis(self.core.config.grace),
             team: plan.team,
         }
+    }
+}
+
+/// Makes a container. What stands in its place already was made for this same attempt, by an earlier process of the
+/// platform that did not come to write it down: so nothing was invoked in it, and it goes.
+async fn make(
+    runtime: &dyn Runtime,
+    spec: &ContainerSpec,
+    placement: &Placement,
+) -> Result<(), RuntimeError> {
+    match runtime.create(spec, placement).await {
+        Err(error) if error.kind() == RuntimeErrorKind::Conflict => {
+            runtime.remove(&placement.slot).await?;
+            runtime.create(spec, placement).await
+        }
+        made => made,
     }
 }
 

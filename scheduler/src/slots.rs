@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use crate::clock::Clock;
 use crate::demand::{Caps, Demand};
-use crate::line::{Fairness, Line};
+use crate::line::{Decision, Fairness, Line};
 use crate::usage::{Binding, Ticket, Usage};
 
 /// What the house allows at a time, and the line for it. Cheap to clone.
@@ -47,6 +47,8 @@ pub(crate) struct Turn {
 pub(crate) struct Slot {
     ticket: Ticket,
     slots: Slots,
+    /// Why it was given, unless it was taken without asking.
+    decision: Option<Box<Decision>>,
 }
 
 /// While this is kept, nobody is given a turn.
@@ -90,13 +92,13 @@ impl Slots {
     /// Takes a slot without waiting, even if there is none: for what runs already.
     pub(crate) fn occupy(&self, demand: Demand) -> Slot {
         let ticket = self.lock().usage.take(demand);
-        Slot { ticket, slots: self.clone() }
+        Slot { ticket, slots: self.clone(), decision: None }
     }
 
     /// Where a job stands that waits.
     pub(crate) fn standing(&self, job: JobId) -> Option<Standing> {
         let state = self.lock();
-        let ahead = state.line.ahead(job, self.0.clock.now())?;
+        let ahead = state.line.ahead(job)?;
         let binding = state.usage.binding(state.line.demand(job)?, &self.0.caps);
         Some(Standing { ahead, binding })
     }
@@ -104,9 +106,14 @@ impl Slots {
     /// How many go before a job that waits, and whether it might run now if none did.
     pub(crate) fn place(&self, job: JobId) -> Option<(usize, bool)> {
         let state = self.lock();
-        let ahead = state.line.ahead(job, self.0.clock.now())?;
+        let ahead = state.line.ahead(job)?;
         let may_run = state.usage.obstacle(state.line.demand(job)?, &self.0.caps).is_none();
         Some((ahead, may_run))
+    }
+
+    /// How many would go before somebody who joined now.
+    pub(crate) fn ahead_of(&self, demand: &Demand) -> usize {
+        self.lock().line.ahead_of(demand)
     }
 
     /// How many wait.
@@ -143,12 +150,13 @@ impl Slots {
                 return;
             }
             let State { usage, line, waiting, .. } = &mut *state;
-            let Some(demand) = line.next(usage, &self.0.caps, self.0.clock.now()) else { return };
+            let next = line.next(usage, &self.0.caps, self.0.clock.now());
+            let Some((demand, decision)) = next else { return };
             let job = demand.job;
             let ticket = usage.take(demand);
             let grant = waiting.remove(&job);
             drop(state);
-            let slot = Slot { ticket, slots: self.clone() };
+            let slot = Slot { ticket, slots: self.clone(), decision: Some(Box::new(decision)) };
             // one that stopped waiting just now drops the slot, which gives it back
             match grant {
                 Some(grant) => drop(grant.send(slot)),
@@ -170,6 +178,13 @@ impl Turn {
             // the sender lives in the line until it is used, and leaves it only with this turn
             Err(_) => std::future::pending().await,
         }
+    }
+}
+
+impl Slot {
+    /// Why it was given: the first time that somebody asks.
+    pub(crate) fn take_decision(&mut self) -> Option<Box<Decision>> {
+        self.decision.take()
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use mgx_agent_runner::{Attempt, JobId, SessionId};
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::core::Core;
@@ -17,7 +17,7 @@ use crate::lifecycle::{Begin, Lifecycle};
 use crate::rooms::{Full, QueueScope, Room};
 use crate::scheduler::Scheduler;
 use crate::slots::Turn;
-use crate::terms::{Group, Strategy};
+use crate::terms::{Group, Strategy, Terms};
 
 /// A request to run a job.
 #[derive(Clone, Debug)]
@@ -102,6 +102,7 @@ impl Scheduler {
 /// A job on its way into the line.
 struct Newcomer {
     job: Job,
+    demand: Demand,
     room: Room,
     cancel: CancellationToken,
     /// The live jobs of its group, which end when it has come in.
@@ -111,16 +112,18 @@ struct Newcomer {
 async fn accept(core: Arc<Core>, submissions: Vec<Submission>) -> Vec<Result<Accepted, Rejection>> {
     let admitted: Vec<_> =
         submissions.into_iter().map(|submission| Newcomer::admit(&core, submission)).collect();
-    let storing = admitted.into_iter().map(async |newcomer| newcomer?.store(&core).await);
+    let mut earlier = 0;
+    let storing = admitted.into_iter().map(|newcomer| {
+        let stored = newcomer.map(|newcomer| newcomer.store(&core, earlier));
+        earlier += usize::from(stored.is_ok());
+        async { stored?.await }
+    });
     let stored = join_all(storing).await;
-    let join = |newcomer: Newcomer| {
-        let turn = newcomer.line_up(&core);
-        (newcomer, turn)
-    };
-    let joined: Vec<_> = stored.into_iter().map(|newcomer| newcomer.map(join)).collect();
+    let joined: Vec<_> =
+        stored.into_iter().map(|newcomer| newcomer.map(|newcomer| newcomer.line_up(&core))).collect();
     // only now: among those who come together the first in line goes first, not the first in the request
     core.slots.grant();
-    joined.into_iter().map(|joined| joined.map(|(newcomer, turn)| newcomer.begin(&core, turn))).collect()
+    joined.into_iter().map(|joined| joined.map(|joined| joined.begin(&core))).collect()
 }
 
 impl Newcomer {
@@ -159,11 +162,14 @@ impl Newcomer {
                 return Err(Rejection::GroupBusy { group: key.clone(), holder: *holder });
             }
         };
-        Ok(Self { job, room, cancel, rivals })
+        let demand = Demand::of(&job, room.user());
+        Ok(Self { job, demand, room, cancel, rivals })
     }
 
-    async fn store(self, core: &Core) -> Result<Self, Rejection> {
+    /// Stores it, and how many jobs stood before it: in line, and of those that came with it.
+    async fn store(self, core: &Core, earlier: usize) -> Result<Self, Rejection> {
         let Job { id, attempt, queued_at, .. } = self.job;
+        let ahead = core.slots.ahead_of(&self.demand) + earlier;
         let event = NewEvent {
             at: queued_at,
             job: id,
@@ -171,7 +177,7 @@ impl Newcomer {
             source: None,
             kind: "job_queued".to_owned(),
             agent: None,
-            data: Map::from_iter([("kind".to_owned(), json!(self.job.spec.kind))]),
+            data: queued(&self.job.spec, ahead),
         };
         let entry =
             Entry { session: self.job.session.clone(), job: Some(self.job.clone()), events: vec![event] };
@@ -184,26 +190,50 @@ impl Newcomer {
         }
     }
 
-    /// Its place in line, unless it is to begin later.
-    fn line_up(&self, core: &Core) -> Option<Turn> {
-        let is_early = self.job.spec.terms.start_at.is_some_and(|at| at > core.clock.now());
-        (!is_early).then(|| core.slots.line_up(Demand::of(&self.job, self.room.user())))
-    }
-
-    /// Begins its life.
-    fn begin(self, core: &Arc<Core>, turn: Option<Turn>) -> Accepted {
-        let Self { job, room, cancel, rivals } = self;
+    /// Joins the line, unless it is to begin later.
+    fn line_up(self, core: &Core) -> Joined {
+        let Self { job, demand, room, cancel, rivals } = self;
         for rival in rivals {
             core.live.cancel(rival);
         }
+        let is_early = job.spec.terms.start_at.is_some_and(|at| at > core.clock.now());
+        let turn = (!is_early).then(|| core.slots.line_up(demand));
+        Joined { job, room, cancel, turn }
+    }
+}
+
+/// A job that is stored, and in line.
+struct Joined {
+    job: Job,
+    room: Room,
+    cancel: CancellationToken,
+    turn: Option<Turn>,
+}
+
+impl Joined {
+    /// Begins its life.
+    fn begin(self, core: &Arc<Core>) -> Accepted {
+        let Self { job, room, cancel, turn } = self;
         let early = job.spec.terms.start_at.filter(|_| turn.is_none());
-        let place = core.place(job.id).unwrap_or_else(|| {
-            let ms =
-                early.map_or(0, |at| u64::try_from(core.clock.until(at).as_millis()).unwrap_or(u64::MAX));
-            Place { ahead: 0, eta_ms: Some(ms) }
-        });
+        let pause = early.map_or(Duration::ZERO, |at| core.clock.until(at));
+        let at_once =
+            || Place { ahead: 0, eta_ms: Some(u64::try_from(pause.as_millis()).unwrap_or(u64::MAX)) };
+        let place = core.place(job.id).unwrap_or_else(at_once);
         let life = Lifecycle::new(core.clone(), job.clone(), room.user().clone(), cancel);
         core.tasks.spawn(life.run(Begin::Waiting { room: Some(room), turn }));
         Accepted { job, place }
     }
+}
+
+/// What is told of a job that has been accepted: what its turn goes by.
+fn queued(spec: &JobSpec, ahead: usize) -> Map<String, Value> {
+    let Terms { priority, group, start_at, queue_ttl_s: _, retry: _ } = &spec.terms;
+    let mut data = Map::from_iter([
+        ("kind".to_owned(), json!(spec.kind)),
+        ("priority".to_owned(), json!(priority)),
+        ("ahead".to_owned(), json!(ahead)),
+    ]);
+    data.extend(group.iter().map(|group| ("group".to_owned(), json!(group.key))));
+    data.extend(start_at.iter().map(|at| ("start_at".to_owned(), json!(at))));
+    data
 }

@@ -1,6 +1,7 @@
 //! What is in use, by whom, and what that keeps from running. Pure.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::hash::Hash;
 use std::sync::Arc;
 
@@ -38,30 +39,39 @@ pub(crate) struct Usage {
     users: HashMap<Arc<str>, Sum>,
     sessions: HashMap<SessionId, Sum>,
     kinds: HashMap<Kind, Sum>,
+    groups: HashMap<Arc<str>, Sum>,
 }
 
 /// A limit that is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Obstacle {
-    scope: Scope,
-    resource: Resource,
+    pub(crate) limit: Limit,
     used: u64,
     asked: u64,
     max: u64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Scope {
-    Host,
-    Kind,
-    User,
-    Session,
+/// What limits how much may run; its text is its key in the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Limit {
+    /// Jobs in all.
+    Running,
+    /// Jobs of a kind.
+    Kind(Kind),
+    /// What all jobs together use.
+    Host(Resource),
+    /// Jobs of a user.
+    UserJobs,
+    /// What the jobs of a user use.
+    User(Resource),
+    /// What the jobs of a session use.
+    Session(Resource),
+    /// One job of a group.
     Group,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Resource {
-    Jobs,
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Resource {
     Memory,
     Cpu,
     Pids,
@@ -93,37 +103,38 @@ impl Usage {
         self.running.len()
     }
 
+    /// How many jobs of `user` run.
+    pub(crate) fn jobs_of(&self, user: &str) -> usize {
+        self.users.get(user).map_or(0, |sum| usize::try_from(sum.jobs).unwrap_or(usize::MAX))
+    }
+
+    /// What keeps every job of `user` from running now.
+    pub(crate) fn is_user_full(&self, user: &str, caps: &Caps) -> Option<Obstacle> {
+        self.users.get(user).copied().unwrap_or_default().jobs(Limit::UserJobs, caps.per_user)
+    }
+
     /// What keeps `demand` from running now, the widest limit first.
     pub(crate) fn obstacle(&self, demand: &Demand, caps: &Caps) -> Option<Obstacle> {
         let of_kind = caps.per_kind.get(&demand.kind).copied().unwrap_or(usize::MAX);
-        let find = Sum::default;
-        let user = self.users.get(&demand.user).copied().unwrap_or_else(find);
-        let session = self.sessions.get(&demand.session).copied().unwrap_or_else(find);
-        let kind = self.kinds.get(&demand.kind).copied().unwrap_or_else(find);
-        (self.host.jobs(Scope::Host, caps.running))
-            .or_else(|| kind.jobs(Scope::Kind, of_kind))
-            .or_else(|| self.host.resources(Scope::Host, &caps.host, demand))
-            .or_else(|| user.jobs(Scope::User, caps.per_user))
-            .or_else(|| user.resources(Scope::User, &caps.user, demand))
-            .or_else(|| session.resources(Scope::Session, &caps.session, demand))
-            .or_else(|| self.is_group_busy(demand).then(Obstacle::group))
+        let user = self.users.get(&demand.user).copied().unwrap_or_default();
+        let session = self.sessions.get(&demand.session).copied().unwrap_or_default();
+        let kind = self.kinds.get(&demand.kind).copied().unwrap_or_default();
+        let group = demand.group.as_ref().and_then(|group| self.groups.get(group)).copied();
+        (self.host.jobs(Limit::Running, caps.running))
+            .or_else(|| kind.jobs(Limit::Kind(demand.kind), of_kind))
+            .or_else(|| self.host.resources(Limit::Host, &caps.host, demand))
+            .or_else(|| user.jobs(Limit::UserJobs, caps.per_user))
+            .or_else(|| user.resources(Limit::User, &caps.user, demand))
+            .or_else(|| session.resources(Limit::Session, &caps.session, demand))
+            .or_else(|| group.and_then(|group| group.jobs(Limit::Group, 1)))
     }
 
     /// The same, with the jobs that stand in the way.
     pub(crate) fn binding(&self, demand: &Demand, caps: &Caps) -> Option<Binding> {
-        let obstacle = self.obstacle(demand, caps)?;
-        let holders = self.running.values().filter(|other| obstacle.scope.covers(demand, other));
-        Some(Binding {
-            limit: obstacle.name(demand),
-            used: obstacle.used,
-            asked: obstacle.asked,
-            max: obstacle.max,
-            holders: holders.map(|holder| holder.job).collect(),
-        })
-    }
-
-    fn is_group_busy(&self, demand: &Demand) -> bool {
-        demand.group.is_some() && self.running.values().any(|other| other.group == demand.group)
+        let Obstacle { limit, used, asked, max } = self.obstacle(demand, caps)?;
+        let holders = self.running.values().filter(|other| limit.covers(demand, other));
+        let holders = holders.map(|holder| holder.job).collect();
+        Some(Binding { limit: limit.to_string(), used, asked, max, holders })
     }
 
     fn sums(&mut self, demand: &Demand, change: fn(Sum, &Demand) -> Sum) {
@@ -131,6 +142,9 @@ impl Usage {
         update(&mut self.users, &demand.user, demand, change);
         update(&mut self.sessions, &demand.session, demand, change);
         update(&mut self.kinds, &demand.kind, demand, change);
+        if let Some(group) = &demand.group {
+            update(&mut self.groups, group, demand, change);
+        }
     }
 }
 
@@ -168,63 +182,66 @@ impl Sum {
         }
     }
 
-    fn jobs(self, scope: Scope, max: usize) -> Option<Obstacle> {
-        Obstacle::if_over(scope, Resource::Jobs, self.jobs, 1, u64::try_from(max).unwrap_or(u64::MAX))
+    fn jobs(self, limit: Limit, max: usize) -> Option<Obstacle> {
+        Obstacle::if_over(limit, self.jobs, 1, u64::try_from(max).unwrap_or(u64::MAX))
     }
 
-    fn resources(self, scope: Scope, budget: &Budget, demand: &Demand) -> Option<Obstacle> {
+    fn resources(self, of: fn(Resource) -> Limit, budget: &Budget, demand: &Demand) -> Option<Obstacle> {
+        use Resource as R;
         let need = demand.need;
-        Obstacle::if_over(scope, Resource::Memory, self.memory_bytes, need.memory_bytes, budget.memory_bytes)
-            .or_else(|| {
-                Obstacle::if_over(scope, Resource::Cpu, self.cpu_quota, need.cpu_quota, budget.cpu_quota)
-            })
-            .or_else(|| Obstacle::if_over(scope, Resource::Pids, self.pids, need.pids.into(), budget.pids))
+        Obstacle::if_over(of(R::Memory), self.memory_bytes, need.memory_bytes, budget.memory_bytes)
+            .or_else(|| Obstacle::if_over(of(R::Cpu), self.cpu_quota, need.cpu_quota, budget.cpu_quota))
+            .or_else(|| Obstacle::if_over(of(R::Pids), self.pids, need.pids.into(), budget.pids))
     }
 }
 
 impl Obstacle {
     /// Whether it is one for everybody: then nobody behind may overtake for long.
     pub(crate) fn is_of_the_host(self) -> bool {
-        self.scope == Scope::Host
+        match self.limit {
+            Limit::Running | Limit::Host(_) => true,
+            Limit::Kind(_) | Limit::UserJobs | Limit::User(_) | Limit::Session(_) | Limit::Group => false,
+        }
     }
 
-    fn if_over(scope: Scope, resource: Resource, used: u64, asked: u64, max: u64) -> Option<Self> {
-        (used.saturating_add(asked) > max).then_some(Self { scope, resource, used, asked, max })
+    fn if_over(limit: Limit, used: u64, asked: u64, max: u64) -> Option<Self> {
+        (used.saturating_add(asked) > max).then_some(Self { limit, used, asked, max })
     }
+}
 
-    fn group() -> Self {
-        Self { scope: Scope::Group, resource: Resource::Jobs, used: 1, asked: 1, max: 1 }
-    }
-
-    /// The key of the limit in the configuration.
-    fn name(self, demand: &Demand) -> String {
-        let resource = match self.resource {
-            Resource::Jobs => "jobs",
-            Resource::Memory => "memory_bytes",
-            Resource::Cpu => "cpu_quota",
-            Resource::Pids => "pids",
-        };
-        match (self.scope, self.resource) {
-            (Scope::Host, Resource::Jobs) => "running".to_owned(),
-            (Scope::User, Resource::Jobs) => "per_user".to_owned(),
-            (Scope::Kind, _) => format!("per_kind.{}", demand.kind),
-            (Scope::Group, _) => "group".to_owned(),
-            (Scope::Host, _) => format!("host.{resource}"),
-            (Scope::User, _) => format!("user.{resource}"),
-            (Scope::Session, _) => format!("session.{resource}"),
+impl Limit {
+    /// Whether `other` uses up what `demand` asks for.
+    fn covers(self, demand: &Demand, other: &Demand) -> bool {
+        match self {
+            Self::Running | Self::Host(_) => true,
+            Self::Kind(kind) => kind == other.kind,
+            Self::UserJobs | Self::User(_) => demand.user == other.user,
+            Self::Session(_) => demand.session == other.session,
+            Self::Group => demand.group == other.group,
         }
     }
 }
 
-impl Scope {
-    /// Whether `other` uses up what `demand` asks for.
-    fn covers(self, demand: &Demand, other: &Demand) -> bool {
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Host => true,
-            Self::Kind => demand.kind == other.kind,
-            Self::User => demand.user == other.user,
-            Self::Session => demand.session == other.session,
-            Self::Group => demand.group == other.group,
+            Self::Running => f.write_str("running"),
+            Self::Kind(kind) => write!(f, "per_kind.{kind}"),
+            Self::Host(resource) => write!(f, "host.{resource}"),
+            Self::UserJobs => f.write_str("per_user"),
+            Self::User(resource) => write!(f, "user.{resource}"),
+            Self::Session(resource) => write!(f, "session.{resource}"),
+            Self::Group => f.write_str("group"),
         }
+    }
+}
+
+impl fmt::Display for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Memory => "memory_bytes",
+            Self::Cpu => "cpu_quota",
+            Self::Pids => "pids",
+        })
     }
 }

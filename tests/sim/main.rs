@@ -57,6 +57,7 @@ fn the_laws_notice_when_a_guard_is_gone() {
         Guard::EndedJobsAreFenced,
         Guard::OrphansAreReaped,
         Guard::JobsAreTakenUp,
+        Guard::WritesAreKept,
     ] {
         let broken = (0..3_000).find_map(|seed| simulate(seed, guard).err());
         assert!(broken.is_some(), "nothing was noticed without {guard:?}");

@@ -1,6 +1,6 @@
 //! One scenario: everything in it is drawn from its seed before it begins.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -8,9 +8,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use mgx_agent_runner::protocol::{Claim, Team};
-use mgx_agent_runner::{Attempt, JobId, SessionId};
+use mgx_agent_runner::{Attempt, JobId, SessionId, SlotId};
 use mgx_runtimes::fake::{Act, Birth, OnStop, Script, World};
-use mgx_runtimes::{ContainerSpec, Limits, Network, RuntimeErrorKind};
+use mgx_runtimes::{ContainerSpec, Limits, Network, Runtime, RuntimeErrorKind};
 use mgx_scheduler::memory::MemoryJournal;
 use mgx_scheduler::{
     Blueprint, Cancelling, Caps, Clock, Config, Fairness, Group, Job, JobSpec, Kind, Plan, Retry, Scheduler,
@@ -35,6 +35,7 @@ pub(crate) enum Guard {
     EndedJobsAreFenced,
     OrphansAreReaped,
     JobsAreTakenUp,
+    WritesAreKept,
 }
 
 /// One job, and what is going to happen to it.
@@ -71,6 +72,8 @@ pub(crate) struct Tally {
     pub(crate) crashes: u64,
     pub(crate) reattached: u64,
     pub(crate) started_again: u64,
+    /// Containers whose making was never written down.
+    pub(crate) unwritten: u64,
     pub(crate) events: u64,
 }
 
@@ -82,6 +85,7 @@ impl Tally {
         self.crashes += other.crashes;
         self.reattached += other.reattached;
         self.started_again += other.started_again;
+        self.unwritten += other.unwritten;
         self.events += other.events;
     }
 
@@ -103,6 +107,7 @@ impl Tally {
             && self.crashes > 0
             && self.reattached > 0
             && self.started_again > 0
+            && self.unwritten > 0
     }
 }
 
@@ -160,6 +165,7 @@ impl Scenario {
         for fate in self.fates.clone() {
             playing.spawn(play_fate(fate, begin, now.clone(), refused.clone(), promised.clone()));
         }
+        let mut unwritten = 0;
         let mut scheduler = self.boot(begin, &journal, &world, &now).await;
         for at in &self.crashes {
             sleep_until(begin + *at).await;
@@ -167,6 +173,7 @@ impl Scenario {
                 supply.cancel();
             }
             sleep(Duration::from_millis(700)).await;
+            unwritten += count_unwritten(&journal, &world).await;
             scheduler = self.boot(begin, &journal, &world, &now).await;
         }
         let rest = async {
@@ -181,7 +188,7 @@ impl Scenario {
         let refused = refused.lock().expect("unpoisoned").clone();
         laws::check(&self, &journal, &world, scheduler.load(), &refused, in_time)?;
         laws::kept(&journal, &promised.lock().expect("unpoisoned"))?;
-        Ok(self.tally(&journal, refused.len() as u64))
+        Ok(Tally { unwritten, ..self.tally(&journal, refused.len() as u64) })
     }
 
     async fn boot(
@@ -205,6 +212,7 @@ impl Scenario {
             supply: supply.clone(),
             slowness: self.journal_slowness,
             writes: AtomicU32::new(0),
+            keeps: self.guard != Guard::WritesAreKept,
         });
         let uptime = Uptime { passed: begin.elapsed(), ..Uptime::default() };
         let clock = Clock::starting_at(wall(begin), uptime);
@@ -261,6 +269,8 @@ impl Fate {
                 Birth::FailsButIsThere(rng.millis(30_000), RuntimeErrorKind::Deadline),
                 Birth::Ready(rng.millis(500)),
             ],
+            // there at once, as from a warm pool
+            3..5 => vec![Birth::Ready(Duration::ZERO)],
             _ => vec![Birth::Ready(rng.millis(800))],
         };
         Self {
@@ -410,6 +420,14 @@ async fn current(now: &Mutex<Option<(Scheduler, Supply)>>) -> (Scheduler, Supply
         }
         sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// Containers of attempts that the journal holds to have none yet.
+async fn count_unwritten(journal: &MemoryJournal, world: &World) -> u64 {
+    let listed = world.runtime().list().await.expect("a fake always answers");
+    let waiting = journal.all_jobs().into_iter().filter(|job| job.state == State::Queued);
+    let waiting: HashSet<_> = waiting.map(|job| SlotId::of(job.id, job.attempt)).collect();
+    listed.iter().filter(|container| waiting.contains(&container.slot)).count() as u64
 }
 
 /// The wall clock: it goes on while the platform is down.

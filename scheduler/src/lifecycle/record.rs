@@ -1,4 +1,6 @@
-//! How a life is written down: every change of a job's state and every event of its own, in one write each.
+//! How a life is written down: each change of a job's state with the event that tells of it.
+
+use std::time::Duration;
 
 use mgx_agent_runner::Attempt;
 use serde_json::{Map, Value, json};
@@ -9,32 +11,78 @@ use crate::event::NewEvent;
 use crate::job::{Failure, Job, Outcome, State, Transition};
 use crate::journal::Entry;
 
+/// Why a job stands in line once more.
+#[derive(Debug)]
+pub(super) struct Again {
+    pub(super) reason: &'static str,
+    /// Which try has failed, of how many there are, if they are counted.
+    pub(super) tries: Option<(u32, u32)>,
+    /// How long before it stands there.
+    pub(super) pause: Duration,
+}
+
+impl Again {
+    /// At once.
+    pub(super) fn after(reason: &'static str) -> Self {
+        Self { reason, tries: None, pause: Duration::ZERO }
+    }
+
+    fn data(&self) -> Map<String, Value> {
+        let mut data = Map::from_iter([("reason".to_owned(), json!(self.reason))]);
+        if let Some((done, of)) = self.tries {
+            data.insert("try".to_owned(), json!(done));
+            data.insert("tries".to_owned(), json!(of));
+        }
+        if !self.pause.is_zero() {
+            data.insert(
+                "pause_ms".to_owned(),
+                json!(u64::try_from(self.pause.as_millis()).unwrap_or(u64::MAX)),
+            );
+        }
+        data
+    }
+}
+
 impl Lifecycle {
     /// Back into the line as the next attempt.
-    pub(super) async fn requeue(&mut self, reason: &str) -> Result<(), Handed> {
+    pub(super) async fn requeue(&mut self, again: &Again) -> Result<(), Handed> {
         self.core.live.set_running(self.job.id, None);
         self.turn_to(Transition::Requeue);
         self.job.attempt = Attempt(self.job.attempt.0 + 1);
         (self.job.started_at, self.job.started_up, self.job.deadline_at) = (None, None, None);
-        let data = Map::from_iter([("reason".to_owned(), Value::from(reason))]);
-        let event = self.event("job_queued", data);
-        self.write(Some(self.job.clone()), vec![event]).await
+        self.happened("job_queued", again.data());
+        self.flush().await
     }
 
-    /// Moves through `transitions` in one write, with one event each.
-    pub(super) async fn advance(&mut self, transitions: &[Transition]) -> Result<(), Handed> {
-        let mut events = Vec::with_capacity(transitions.len());
-        for transition in transitions {
-            self.turn_to(*transition);
-            let mut data = Map::new();
-            if let Some(reason) = self.job.state.reason() {
-                data.insert("reason".to_owned(), json!(reason));
-            }
-            if let (State::Running, Some(deadline)) = (self.job.state, self.job.deadline_at) {
-                data.insert("deadline_at".to_owned(), json!(deadline));
-            }
-            events.push(self.event(&format!("job_{}", self.job.state.name()), data));
+    /// Moves through `transition`, and writes that down with whatever was not written down before.
+    pub(super) async fn advance(&mut self, transition: Transition) -> Result<(), Handed> {
+        let mut data = Map::new();
+        self.turn_to(transition);
+        if let Some(reason) = self.job.state.reason() {
+            data.insert("reason".to_owned(), json!(reason));
         }
+        if let (State::Running, Some(deadline)) = (self.job.state, self.job.deadline_at) {
+            data.insert("deadline_at".to_owned(), json!(deadline));
+        }
+        self.happened(&format!("job_{}", self.job.state.name()), data);
+        self.flush().await
+    }
+
+    /// Moves through `transition`; the next write says so.
+    pub(super) fn pass(&mut self, transition: Transition, data: Map<String, Value>) {
+        self.turn_to(transition);
+        self.happened(&format!("job_{}", self.job.state.name()), data);
+    }
+
+    /// Notes an event for the next write.
+    pub(super) fn happened(&mut self, kind: &str, data: Map<String, Value>) {
+        let event = self.event(kind, data);
+        self.unwritten.push(event);
+    }
+
+    /// Writes down the job as it stands, and what has happened since the last time.
+    pub(super) async fn flush(&mut self) -> Result<(), Handed> {
+        let events = std::mem::take(&mut self.unwritten);
         self.write(Some(self.job.clone()), events).await
     }
 

@@ -8,6 +8,7 @@ use serde_json::Map;
 use tokio::time::Instant;
 use tracing::warn;
 
+use super::record::Again;
 use super::{Handed, Lifecycle, Next, Seat};
 use crate::core::Backoff;
 use crate::handover::Decision;
@@ -34,6 +35,8 @@ impl Lifecycle {
             Err(error) if error.kind() == RuntimeErrorKind::NotInvoked => {
                 self.core.desk.tell(Decision::StartAgain(self.job.id));
                 self.leave(seat).await?;
+                // it was written down as a run before it could be one: it costs the job no retry
+                self.job.runs = self.job.runs.saturating_sub(1);
                 return self.start_again().await;
             }
             Err(error) => {
@@ -58,7 +61,7 @@ impl Lifecycle {
         if jump.abs() < SLIGHT {
             return false;
         }
-        warn!(job = %self.job.id, ?jump, "the machine's clock was set while it ran; its deadline moves along");
+        warn!(job = %self.job.id, jump_s = jump.as_secs_f64(), "the machine's clock was set while it ran; its deadline moves along");
         self.job.started_at = Some(begun);
         self.job.deadline_at = self.job.deadline_at.and_then(|at| at.checked_add(jump).ok());
         true
@@ -99,7 +102,7 @@ impl Lifecycle {
         if matches!(self.job.state, State::Stopping(_)) {
             return self.end(Outcome::Cancelled, None, None).await;
         }
-        self.requeue("platform_restarted").await?;
+        self.requeue(&Again::after("platform_restarted")).await?;
         self.go_on(Duration::ZERO).await
     }
 

@@ -2,8 +2,10 @@
 
 use super::*;
 use crate::demand::Budget;
+use crate::job::Kind;
 use mgx_runtimes::Limits;
 use proptest::prelude::*;
+use std::collections::HashMap;
 use uuid::Uuid;
 
 const NEED: Limits = Limits { memory_bytes: 100, cpu_quota: 10, pids: 1 };
@@ -34,9 +36,13 @@ fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(seconds).unwrap()
 }
 
+fn next(line: &mut Line, usage: &Usage, caps: &Caps, now: i64) -> Option<Demand> {
+    line.next(usage, caps, at(now)).map(|(demand, _)| demand)
+}
+
 /// Whoever may run if nothing else runs, one after the other.
 fn drain(line: &mut Line) -> Vec<u128> {
-    let next = || line.next(&Usage::default(), &Caps::of(1), at(0));
+    let next = || line.next(&Usage::default(), &Caps::of(1), at(0)).map(|(demand, _)| demand);
     std::iter::from_fn(next).map(|demand| demand.job.0.as_u128()).collect()
 }
 
@@ -71,7 +77,7 @@ fn who_comes_late_waits_for_nobodys_backlog() {
         line.next(&Usage::default(), &Caps::of(1), at(0));
     }
     line.join(demand(1000, "guest"));
-    assert!(line.ahead(job(1000), at(0)).unwrap() <= 1);
+    assert!(line.ahead(job(1000)).unwrap() <= 1);
 }
 
 #[test]
@@ -96,11 +102,11 @@ fn staying_away_saves_no_turns() {
 fn a_priority_goes_first_and_age_makes_up_for_it() {
     let mut line = line();
     line.join(Demand { priority: 0, ..demand(1, "a") });
+    line.join(Demand { priority: 9, since: at(530), ..demand(2, "a") });
+    let next = |line: &mut Line, now| next(line, &Usage::default(), &Caps::of(1), now).unwrap().job;
+    assert_eq!(next(&mut line, 530), job(2));
     line.join(Demand { priority: 9, since: at(600), ..demand(2, "a") });
-    let next = |line: &mut Line, now| line.next(&Usage::default(), &Caps::of(1), at(now)).unwrap().job;
-    assert_eq!(next(&mut line, 0), job(2));
-    line.join(Demand { priority: 9, since: at(600), ..demand(2, "a") });
-    assert_eq!(next(&mut line, 600), job(1), "nine steps of ageing and one more have passed");
+    assert_eq!(next(&mut line, 600), job(1), "it has waited for ten steps of ageing longer");
 }
 
 #[test]
@@ -113,7 +119,7 @@ fn a_limit_of_one_is_no_limit_of_others() {
     }
     line.join(demand(10, "b"));
     let (mut ran, mut tickets) = (Vec::new(), Vec::new());
-    while let Some(demand) = line.next(&usage, &caps, at(0)) {
+    while let Some(demand) = next(&mut line, &usage, &caps, 0) {
         ran.push(demand.job);
         tickets.push(usage.take(demand));
     }
@@ -124,7 +130,7 @@ fn a_limit_of_one_is_no_limit_of_others() {
         ("per_user", 1, 1, vec![job(0)])
     );
     usage.give_back(tickets[0]);
-    assert_eq!(line.next(&usage, &caps, at(0)).unwrap().job, job(1));
+    assert_eq!(next(&mut line, &usage, &caps, 0).unwrap().job, job(1));
 }
 
 #[test]
@@ -135,8 +141,8 @@ fn a_group_runs_one_at_a_time() {
     line.join(grouped(1));
     line.join(grouped(2));
     line.join(demand(3, "a"));
-    usage.take(line.next(&usage, &Caps::of(10), at(0)).unwrap());
-    assert_eq!(line.next(&usage, &Caps::of(10), at(0)).unwrap().job, job(3));
+    usage.take(next(&mut line, &usage, &Caps::of(10), 0).unwrap());
+    assert_eq!(next(&mut line, &usage, &Caps::of(10), 0).unwrap().job, job(3));
     assert_eq!(usage.binding(line.demand(job(2)).unwrap(), &Caps::of(10)).unwrap().holders, [job(1)]);
 }
 
@@ -149,23 +155,190 @@ fn a_large_job_is_overtaken_for_a_while_and_no_longer() {
     line.join(Demand { need: Limits { memory_bytes: 300, ..NEED }, ..demand(2, "b") });
     line.join(demand(3, "c"));
     line.join(demand(4, "c"));
-    assert_eq!(line.next(&usage, &caps, at(0)).unwrap().job, job(3));
-    assert_eq!(line.next(&usage, &caps, at(31)), None, "the house waits until it fits");
+    assert_eq!(next(&mut line, &usage, &caps, 0).unwrap().job, job(3));
+    assert_eq!(next(&mut line, &usage, &caps, 31), None, "the house waits until it fits");
     usage.give_back(ticket);
-    assert_eq!(line.next(&usage, &caps, at(31)).unwrap().job, job(2));
+    assert_eq!(next(&mut line, &usage, &caps, 31).unwrap().job, job(2));
+}
+
+#[test]
+fn who_is_at_a_limit_of_their_own_does_not_hold_up_the_house() {
+    let mut line = line();
+    let host = Budget { memory_bytes: 300, ..Budget::UNLIMITED };
+    let caps = Caps { host, per_user: 1, ..Caps::of(10) };
+    let mut usage = Usage::default();
+    usage.take(demand(1, "a"));
+    line.join(Demand { need: Limits { memory_bytes: 300, ..NEED }, ..demand(2, "a") });
+    line.join(demand(3, "b"));
+    assert_eq!(next(&mut line, &usage, &caps, 31).unwrap().job, job(3));
+}
+
+#[test]
+fn a_turn_says_what_was_weighed() {
+    let mut line = line();
+    let caps = Caps { per_user: 2, per_kind: BTreeMap::from([(Kind::Build, 1)]), ..Caps::of(10) };
+    let mut usage = Usage::default();
+    for (n, kind) in [(1, Kind::Build), (2, Kind::Agent)] {
+        usage.take(Demand { kind, ..demand(n, "a") });
+    }
+    line.join(demand(3, "a"));
+    line.join(Demand { kind: Kind::Build, priority: 9, ..demand(4, "gold") });
+    line.join(Demand { since: at(60), ..demand(5, "gold") });
+    let (demand, decision) = line.next(&usage, &caps, at(200)).unwrap();
+    assert_eq!(demand.job, job(5));
+    insta::assert_json_snapshot!(decision.data(), @r#"
+    {
+      "max_running": 10,
+      "passed_over": {
+        "per_kind.build": 1,
+        "per_user": 1
+      },
+      "priority": 7,
+      "running": 2,
+      "user_running": 0,
+      "user_turn": {
+        "time": 0,
+        "weight": 3
+      },
+      "waited_ms": 140000
+    }
+    "#);
+}
+
+/// The same rules in the plainest way: everything is looked at, and sorted, for every turn.
+#[derive(Debug, Default)]
+struct Plain {
+    jobs: Vec<Demand>,
+    times: BTreeMap<Arc<str>, u64>,
+    now: u64,
+}
+
+impl Plain {
+    fn join(&mut self, demand: Demand) {
+        let time = self.times.entry(demand.user.clone()).or_default();
+        if self.jobs.iter().all(|other| other.user != demand.user) {
+            *time = self.now.max(*time);
+        }
+        self.jobs.push(demand);
+    }
+
+    fn next(&mut self, fairness: &Fairness, usage: &Usage, caps: &Caps, now: Timestamp) -> Option<Demand> {
+        let rank = |demand: &Demand| {
+            let head_start = fairness.ageing * demand.priority.into();
+            (demand.since.as_microsecond() - i64::try_from(head_start.as_micros()).unwrap(), demand.job)
+        };
+        let mut jobs: Vec<_> = self.jobs.iter().collect();
+        jobs.sort_by_key(|demand| (self.times[&demand.user], demand.user.clone(), rank(demand)));
+        let mut seen = Vec::new();
+        let chosen = jobs.into_iter().find_map(|demand| {
+            let lane = (&demand.user, demand.priority, demand.kind, &demand.session, &demand.group);
+            if usage.jobs_of(&demand.user) >= caps.per_user || seen.contains(&lane) {
+                return None;
+            }
+            seen.push(lane);
+            match usage.obstacle(demand, caps) {
+                None => Some(Some(demand.clone())),
+                Some(obstacle) => {
+                    let has_waited = waited(demand, now) >= fairness.patience;
+                    (obstacle.is_of_the_host() && has_waited).then_some(None)
+                }
+            }
+        })??;
+        self.jobs.retain(|other| other.job != chosen.job);
+        let time = self.times.get_mut(&chosen.user)?;
+        self.now = self.now.max(*time);
+        *time += TURN / u64::from(fairness.weight(&chosen.user));
+        Some(chosen)
+    }
+}
+
+/// What happens to a line.
+#[derive(Clone, Debug)]
+enum Step {
+    Join { user: u8, priority: u8, session: u8, group: Option<u8>, is_build: bool, memory: u64 },
+    Leave(usize),
+    Turn,
+    GiveBack(usize),
+    Pass(u8),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let join = (0u8..4, 0u8..10, 0u8..2, prop::option::weighted(0.2, 0u8..2), any::<bool>(), 1u64..4);
+    prop_oneof![
+        4 => join.prop_map(|(user, priority, session, group, is_build, memory)| {
+            Step::Join { user, priority, session, group, is_build, memory }
+        }),
+        1 => any::<usize>().prop_map(Step::Leave),
+        4 => Just(Step::Turn),
+        2 => any::<usize>().prop_map(Step::GiveBack),
+        1 => (0u8..60).prop_map(Step::Pass),
+    ]
 }
 
 proptest! {
     #[test]
-    fn the_announced_place_is_the_true_one(jobs in prop::collection::vec((0u8..4, 0u8..3, any::<bool>()), 1..40)) {
+    fn the_line_goes_as_if_everybody_were_looked_at_for_every_turn(
+        steps in prop::collection::vec(step(), 1..120),
+        (running, per_user, builds, memory) in (1usize..6, 1usize..4, 1usize..3, 2u64..8),
+    ) {
+        let host = Budget { memory_bytes: memory, ..Budget::UNLIMITED };
+        let session = Budget { memory_bytes: 3, ..Budget::UNLIMITED };
+        let per_kind = BTreeMap::from([(Kind::Build, builds)]);
+        let caps = Caps { per_user, per_kind, host, session, ..Caps::of(running) };
+        let (mut line, mut plain) = (line(), Plain::default());
+        let (mut usage, mut tickets, mut now, mut joined) = (Usage::default(), Vec::new(), 0, 0);
+        for step in steps {
+            match step {
+                Step::Join { user, priority, session, group, is_build, memory } => {
+                    joined += 1;
+                    let name = if user == 3 { "gold".to_owned() } else { format!("user-{user}") };
+                    let demand = Demand {
+                        priority,
+                        session: format!("{name}-{session}").parse().unwrap(),
+                        group: group.map(|group| format!("{name}/{group}").into()),
+                        kind: if is_build { Kind::Build } else { Kind::Agent },
+                        need: Limits { memory_bytes: memory, ..NEED },
+                        since: at(now),
+                        ..demand(joined, &name)
+                    };
+                    line.join(demand.clone());
+                    plain.join(demand);
+                }
+                Step::Leave(index) if !plain.jobs.is_empty() => {
+                    let leaver = plain.jobs.remove(index % plain.jobs.len());
+                    line.leave(leaver.job);
+                }
+                Step::GiveBack(index) if !tickets.is_empty() => {
+                    usage.give_back(tickets.remove(index % tickets.len()));
+                }
+                Step::Turn => {
+                    let expected = if usage.jobs() < running {
+                        plain.next(&line.fairness, &usage, &caps, at(now))
+                    } else {
+                        None
+                    };
+                    let found = next(&mut line, &usage, &caps, now);
+                    prop_assert_eq!(&found, &expected);
+                    tickets.extend(found.map(|demand| usage.take(demand)));
+                }
+                Step::Pass(seconds) => now += i64::from(seconds),
+                Step::Leave(_) | Step::GiveBack(_) => {}
+            }
+            prop_assert_eq!(line.len(), plain.jobs.len());
+        }
+    }
+
+    #[test]
+    fn the_announced_place_is_the_true_one(jobs in prop::collection::vec((0u8..4, 0u8..3, any::<bool>(), 0i64..90), 1..40)) {
         let mut line = line();
-        for (n, (user, priority, leaves)) in jobs.iter().enumerate() {
-            line.join(Demand { priority: *priority, ..demand(n as u128, &format!("user-{user}")) });
+        for (n, (user, priority, leaves, since)) in jobs.iter().enumerate() {
+            let since = at(*since);
+            line.join(Demand { priority: *priority, since, ..demand(n as u128, &format!("user-{user}")) });
             if *leaves { line.leave(job(n as u128 / 2)); }
         }
         let waiting = line.len();
         let announced: HashMap<_, _> =
-            (0..jobs.len() as u128).filter_map(|n| Some((n, line.ahead(job(n), at(0))?))).collect();
+            (0..jobs.len() as u128).filter_map(|n| Some((n, line.ahead(job(n))?))).collect();
         prop_assert_eq!(announced.len(), waiting);
         for (turn, n) in drain(&mut line).into_iter().enumerate() {
             prop_assert_eq!(announced[&n], turn);
