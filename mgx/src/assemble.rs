@@ -226,9 +226,11 @@ fn engine(config: &Config, instance: &str, tunnels: mpsc::Sender<Tunnel>) -> any
                 host: docker_host(config),
                 instance: instance.to_owned(),
                 user: container_user(),
+                profile: profile(config),
             };
-            let docker = Arc::new(Docker::connect(docker, links));
-            let image = Arc::new(WithImage::new(docker, AgentImage::of(config)));
+            let docker = Docker::connect(docker, links);
+            let images = docker.images();
+            let image = Arc::new(WithImage::new(Arc::new(docker), images, AgentImage::of(config)));
             Ok(Engine { runtime: image.clone(), image: Some(image) })
         }
         RuntimeName::Process => {
@@ -246,6 +248,11 @@ fn engine(config: &Config, instance: &str, tunnels: mpsc::Sender<Tunnel>) -> any
             Ok(Engine { runtime: Arc::new(Null::default()), image: None })
         }
     }
+}
+
+/// Where engines that take a file find the system-call profile.
+pub(crate) fn profile(config: &Config) -> PathBuf {
+    config.server.data_dir.join("seccomp.json")
 }
 
 /// The runner links: in the data directory, or where the system keeps sockets if that path is too long for one.

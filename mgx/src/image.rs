@@ -6,10 +6,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use mgx_agent_runner::SlotId;
 use mgx_agent_runner::protocol::Invocation;
-use mgx_runtimes::image::{Made, agent_image};
+use mgx_runtimes::image::{Images, Made, agent_image};
 use mgx_runtimes::{
-    ContainerSpec, Docker, Engine, EngineInfo, Listed, Placement, Run, Runtime, RuntimeError,
-    RuntimeErrorKind,
+    ContainerSpec, EngineInfo, Listed, Parking, Placement, Run, Runtime, RuntimeError, RuntimeErrorKind,
 };
 use tokio::sync::OnceCell;
 use tracing::{info, warn};
@@ -46,7 +45,7 @@ impl AgentImage {
     ///
     /// # Errors
     /// The runner cannot be read or is no static program, or the engine does not do it.
-    pub async fn make(&self, engine: &Engine) -> Result<Made, RuntimeError> {
+    pub async fn make(&self, images: &dyn Images) -> Result<Made, RuntimeError> {
         let Some(runner) = &self.runner else {
             warn!(image = self.tag, "no runner to build the agent image from; using what the engine has");
             return Ok(Made::Present);
@@ -56,7 +55,7 @@ impl AgentImage {
             Some(path) => Some(read(path).await?),
             None => None,
         };
-        let made = agent_image(engine, &self.tag, &runner, ca_bundle.as_deref(), &[]).await?;
+        let made = agent_image(images, &self.tag, &runner, ca_bundle.as_deref(), &[]).await?;
         if made == Made::Built {
             info!(image = self.tag, "the agent image has been built");
         }
@@ -64,18 +63,19 @@ impl AgentImage {
     }
 }
 
-/// Docker with its agent image.
+/// An engine with its agent image.
 #[derive(Debug)]
 pub struct WithImage {
-    docker: Arc<Docker>,
+    engine: Arc<dyn Parking>,
+    images: Arc<dyn Images>,
     image: AgentImage,
     made: OnceCell<()>,
 }
 
 impl WithImage {
-    /// A runtime that makes `image` in the engine of `docker`.
-    pub fn new(docker: Arc<Docker>, image: AgentImage) -> Self {
-        Self { docker, image, made: OnceCell::new() }
+    /// A runtime that makes `image` among the `images` of `engine`.
+    pub fn new(engine: Arc<dyn Parking>, images: Arc<dyn Images>, image: AgentImage) -> Self {
+        Self { engine, images, image, made: OnceCell::new() }
     }
 
     /// Makes the image if that has not happened yet.
@@ -83,7 +83,7 @@ impl WithImage {
     /// # Errors
     /// As [`AgentImage::make`].
     pub async fn prepare(&self) -> Result<(), RuntimeError> {
-        let make = async || self.image.make(self.docker.engine()).await.map(drop);
+        let make = async || self.image.make(&*self.images).await.map(drop);
         self.made.get_or_try_init(make).await.copied()
     }
 }
@@ -92,34 +92,34 @@ impl WithImage {
 impl Runtime for WithImage {
     async fn create(&self, spec: &ContainerSpec, placement: &Placement) -> Result<(), RuntimeError> {
         self.prepare().await?;
-        match self.docker.create(spec, placement).await {
+        match self.engine.create(spec, placement).await {
             Err(error) if error.kind() == RuntimeErrorKind::ImageMissing && self.image.runner.is_some() => {
                 warn!(image = self.image.tag, "the agent image is gone from the engine; building it again");
-                self.image.make(self.docker.engine()).await?;
-                self.docker.create(spec, placement).await
+                self.image.make(&*self.images).await?;
+                self.engine.create(spec, placement).await
             }
             created => created,
         }
     }
 
     async fn invoke(&self, slot: &SlotId, invocation: Invocation) -> Result<Run, RuntimeError> {
-        self.docker.invoke(slot, invocation).await
+        self.engine.invoke(slot, invocation).await
     }
 
     async fn reattach(&self, slot: &SlotId) -> Result<Run, RuntimeError> {
-        self.docker.reattach(slot).await
+        self.engine.reattach(slot).await
     }
 
     async fn remove(&self, slot: &SlotId) -> Result<(), RuntimeError> {
-        self.docker.remove(slot).await
+        self.engine.remove(slot).await
     }
 
     async fn list(&self) -> Result<Vec<Listed>, RuntimeError> {
-        self.docker.list().await
+        self.engine.list().await
     }
 
     async fn info(&self) -> Result<EngineInfo, RuntimeError> {
-        self.docker.info().await
+        self.engine.info().await
     }
 }
 

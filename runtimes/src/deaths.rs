@@ -6,12 +6,9 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use bollard::models::{ContainerState, EventMessage};
-use bollard::query_parameters::{EventsOptions, EventsOptionsBuilder};
 use futures_util::StreamExt;
 use mgx_agent_runner::SlotId;
 use tokio::sync::watch;
@@ -19,9 +16,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, info, warn};
 
-use crate::docker::{list, name};
-use crate::engine::{Engine, deadline, within};
-use crate::hardening::{INSTANCE_LABEL, SLOT_LABEL};
+use crate::contained::{Containers, End};
 use crate::{Ended, RuntimeError, RuntimeErrorKind};
 
 /// How often the whole list is looked at.
@@ -31,9 +26,8 @@ const LOOK: Duration = Duration::from_secs(5);
 const PAUSE: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(1)];
 
 /// Who waits for the end of which container. When this is dropped, nobody is told anything any more.
-pub(crate) struct Deaths {
-    engine: Arc<Engine>,
-    instance: String,
+pub(crate) struct Deaths<C> {
+    containers: Arc<C>,
     expected: Arc<Expected>,
     /// Begun with the first container, so that a platform without any leaves the engine alone.
     watching: OnceLock<AbortOnDropHandle<()>>,
@@ -43,10 +37,10 @@ pub(crate) struct Deaths {
 #[derive(Default)]
 struct Expected(Mutex<HashMap<SlotId, watch::Sender<Option<Ended>>>>);
 
-impl Deaths {
-    /// The ends of the containers of `instance` in `engine`.
-    pub(crate) fn new(engine: Arc<Engine>, instance: String) -> Self {
-        Self { engine, instance, expected: Arc::default(), watching: OnceLock::new() }
+impl<C: Containers> Deaths<C> {
+    /// The ends of `containers`.
+    pub(crate) fn new(containers: Arc<C>) -> Self {
+        Self { containers, expected: Arc::default(), watching: OnceLock::new() }
     }
 
     /// From now on the end of the container of `slot`, which is there, is noticed.
@@ -54,8 +48,7 @@ impl Deaths {
         self.expected.lock().entry(slot.clone()).or_default();
         self.watching.get_or_init(|| {
             let watch = Watch {
-                engine: Arc::clone(&self.engine),
-                instance: self.instance.clone(),
+                containers: Arc::clone(&self.containers),
                 expected: Arc::clone(&self.expected),
                 newest: None,
             };
@@ -80,9 +73,9 @@ impl Deaths {
     }
 }
 
-impl fmt::Debug for Deaths {
+impl<C> fmt::Debug for Deaths<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Deaths").field("instance", &self.instance).finish_non_exhaustive()
+        f.debug_struct("Deaths").finish_non_exhaustive()
     }
 }
 
@@ -114,15 +107,14 @@ impl Expected {
 }
 
 /// The one that watches.
-struct Watch {
-    engine: Arc<Engine>,
-    instance: String,
+struct Watch<C> {
+    containers: Arc<C>,
     expected: Arc<Expected>,
     /// When the newest event happened, by the engine's clock, in nanoseconds since 1970.
     newest: Option<i64>,
 }
 
-impl Watch {
+impl<C: Containers> Watch<C> {
     /// Watches for ever. An engine that is away or hangs is asked again, by nobody but us.
     async fn run(mut self) {
         let [first, longest] = PAUSE;
@@ -141,28 +133,25 @@ impl Watch {
         }
     }
 
-    /// One stream of events, from where the last one broke, until this one does; `heard` says that the engine spoke.
+    /// One stream of ends, from where the last one broke, until this one does; `heard` says that the engine spoke.
     async fn listen(&mut self, heard: &mut bool) -> RuntimeError {
-        let client = match self.engine.connected().await {
-            Ok(connected) => connected.client.clone(),
+        let mut ends = match self.containers.ends(self.newest).await {
+            Ok(ends) => ends,
             Err(error) => return error,
         };
-        let mut events = pin!(client.events(Some(self.options())));
         // the first look comes after the stream was asked for, and a second soon afterwards
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
-                event = events.next() => match event {
-                    Some(Ok(event)) => self.hear(&event),
-                    Some(Err(error)) => {
-                        return RuntimeError::new(RuntimeErrorKind::Unavailable, "cannot hear the engine").because(error);
-                    }
+                end = ends.next() => match end {
+                    Some(Ok(end)) => self.hear(end),
+                    Some(Err(error)) => return error,
                     None => return RuntimeError::new(RuntimeErrorKind::Unavailable, "the engine went away"),
                 },
                 _ = look.tick() => {
-                    if let Err(error) = self.look(&client).await {
+                    if let Err(error) = self.look().await {
                         return error;
                     }
                     if !*heard {
@@ -174,86 +163,37 @@ impl Watch {
         }
     }
 
-    fn options(&self) -> EventsOptions {
-        let label = format!("{INSTANCE_LABEL}={}", self.instance);
-        let filters = HashMap::from([
-            ("type", vec!["container".to_owned()]),
-            ("event", vec!["die".to_owned(), "destroy".to_owned()]),
-            ("label", vec![label]),
-        ]);
-        let options = EventsOptionsBuilder::new().filters(&filters);
-        match self.newest {
-            Some(nanos) => options.since(&format!("{}.{:09}", nanos / 1_000_000_000, nanos % 1_000_000_000)),
-            None => options,
-        }
-        .build()
-    }
-
     /// Late ones and those that come twice do no harm: a slot has one container, ever.
-    fn hear(&mut self, event: &EventMessage) {
-        self.newest = self.newest.max(event.time_nano);
-        if let Some((slot, ended)) = told(event) {
+    fn hear(&mut self, end: End) {
+        self.newest = self.newest.max(end.at);
+        if let Some((slot, ended)) = end.of {
             self.expected.tell(&slot, ended);
         }
     }
 
     /// Compares the engine's list with what is expected to be alive.
-    async fn look(&self, client: &bollard::Docker) -> Result<(), RuntimeError> {
+    async fn look(&self) -> Result<(), RuntimeError> {
         let alive = self.expected.alive();
         if alive.is_empty() {
             // whoever comes after this is seen by the stream that listens already
-            return within(deadline::PING, "cannot reach the container engine", client.ping())
-                .await
-                .map(drop);
+            return self.containers.ping().await;
         }
-        let listed: HashMap<_, _> = list(client, &self.instance)
-            .await?
-            .into_iter()
-            .map(|listed| (listed.slot, listed.running))
-            .collect();
+        let listed = self.containers.list().await?;
+        let listed: HashMap<_, _> = listed.into_iter().map(|listed| (listed.slot, listed.running)).collect();
         for slot in alive.into_iter().filter(|slot| listed.get(slot) != Some(&true)) {
-            if let Some(ended) = end_of(client, &slot).await? {
+            if let Some(ended) = self.end_of(&slot).await? {
                 info!(%slot, "a container has ended unheard");
                 self.expected.tell(&slot, ended);
             }
         }
         Ok(())
     }
-}
 
-/// How the container of `slot` ended, if it does not run and is not about to; [`Ended::Lost`] if there is none.
-async fn end_of(client: &bollard::Docker, slot: &SlotId) -> Result<Option<Ended>, RuntimeError> {
-    match ended(client, &name(slot)).await {
-        Err(error) if error.kind() == RuntimeErrorKind::NotFound => Ok(Some(Ended::Lost)),
-        answer => answer,
-    }
-}
-
-/// How a container ended, if it has been started and does not run.
-///
-/// # Errors
-/// `NotFound` if there is none, or the engine does not say.
-pub(crate) async fn ended(client: &bollard::Docker, name: &str) -> Result<Option<Ended>, RuntimeError> {
-    use bollard::models::ContainerStateStatusEnum::CREATED;
-    let looking = client.inspect_container(name, None);
-    let state = within(deadline::LOOK, "cannot look at the container", looking).await?.state;
-    Ok(match state {
-        Some(ContainerState { running: Some(true), .. } | ContainerState { status: Some(CREATED), .. }) => {
-            None
+    /// How the container of `slot` ended, if it does not run and is not about to; [`Ended::Lost`] if there is none.
+    async fn end_of(&self, slot: &SlotId) -> Result<Option<Ended>, RuntimeError> {
+        match self.containers.ended(slot).await {
+            Err(error) if error.kind() == RuntimeErrorKind::NotFound => Ok(Some(Ended::Lost)),
+            answer => answer,
         }
-        Some(ContainerState { exit_code: Some(code), .. }) => Some(Ended::Died { code }),
-        Some(ContainerState { .. }) | None => Some(Ended::Lost),
-    })
-}
-
-/// What an event says of the container of a slot.
-fn told(event: &EventMessage) -> Option<(SlotId, Ended)> {
-    let attributes = event.actor.as_ref()?.attributes.as_ref()?;
-    let slot = attributes.get(SLOT_LABEL)?.parse().ok()?;
-    match event.action.as_deref()? {
-        // without a code, the next look finds it
-        "die" => Some((slot, Ended::Died { code: attributes.get("exitCode")?.parse().ok()? })),
-        "destroy" => Some((slot, Ended::Lost)),
-        _ => None,
     }
 }

@@ -15,6 +15,9 @@ pub(crate) mod deadline {
 
     pub(crate) const PING: Duration = Duration::from_secs(2);
     pub(crate) const LOOK: Duration = Duration::from_secs(5);
+    /// What Podman is: it asks the package manager for the versions of its parts, which takes seconds on a busy
+    /// machine.
+    pub(crate) const ABOUT: Duration = Duration::from_secs(30);
     pub(crate) const CREATE: Duration = Duration::from_secs(30);
     pub(crate) const KILL: Duration = Duration::from_secs(10);
     pub(crate) const IMPORT: Duration = Duration::from_mins(2);
@@ -31,6 +34,8 @@ pub struct Engine {
 pub(crate) struct Connected {
     pub(crate) client: bollard::Docker,
     pub(crate) cgroup_v1: bool,
+    pub(crate) is_podman: bool,
+    pub(crate) version: String,
 }
 
 impl Engine {
@@ -51,10 +56,17 @@ impl Engine {
         let client = bollard::Docker::connect_with_host(&self.host).map_err(|error| {
             RuntimeError::new(RuntimeErrorKind::Unavailable, unreachable()).because(error)
         })?;
-        let client = within(deadline::PING, &unreachable(), client.negotiate_version()).await?;
-        let info = within(deadline::LOOK, "ask the engine about itself", client.info()).await?;
+        within(deadline::PING, &unreachable(), client.ping()).await?;
+        let client = within(deadline::ABOUT, &unreachable(), client.negotiate_version()).await?;
+        let info = within(deadline::ABOUT, "ask the engine about itself", client.info()).await?;
         let cgroup_v1 = info.cgroup_version == Some(SystemInfoCgroupVersionEnum::_1);
-        Ok(Connected { client, cgroup_v1 })
+        // only Podman has this log driver
+        let is_podman = info
+            .plugins
+            .and_then(|plugins| plugins.log)
+            .is_some_and(|drivers| drivers.iter().any(|driver| driver == "k8s-file"));
+        let version = info.server_version.unwrap_or_default();
+        Ok(Connected { client, cgroup_v1, is_podman, version })
     }
 }
 
@@ -95,6 +107,12 @@ fn explained(what: &str, error: EngineError) -> RuntimeError {
             }
         }
         EngineError::DockerResponseServerError { status_code: 409, .. } => RuntimeErrorKind::Conflict,
+        // Podman has no other status for it
+        EngineError::DockerResponseServerError { status_code: 500, message }
+            if message.contains("name is already in use") || message.contains("container state improper") =>
+        {
+            RuntimeErrorKind::Conflict
+        }
         EngineError::RequestTimeoutError => RuntimeErrorKind::Deadline,
         EngineError::IOError { .. }
         | EngineError::HyperResponseError { .. }

@@ -6,7 +6,7 @@
 //! unix, inet, inet6 and netlink.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bollard::models::MountBindOptionsPropagationEnum::{self, RPRIVATE, RSLAVE};
 use bollard::models::{
@@ -14,6 +14,7 @@ use bollard::models::{
     MountBindOptions, MountType, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
 };
 use mgx_agent_runner::protocol::{LINK_DIR, WORKSPACE_DIR};
+use rustix::process::{Resource, getrlimit};
 
 use crate::{ContainerSpec, Network, Placement, Workspace};
 
@@ -26,8 +27,19 @@ pub const SLOT_LABEL: &str = "mgx.slot";
 /// The system calls that a container may make (<https://docs.docker.com/engine/security/seccomp/>).
 pub const SECCOMP: &str = include_str!("seccomp.json");
 
-const CPU_PERIOD_US: i64 = 100_000;
 const MIB: i64 = 1024 * 1024;
+
+/// The period of a processor quota, in microseconds.
+pub(crate) const CPU_PERIOD_US: i64 = 100_000;
+
+/// The size of `/tmp` and of `/dev/shm`, in bytes. Both are memory, and count as such.
+pub(crate) const TMP_BYTES: i64 = 64 * MIB;
+
+/// How much of a container's output the engine keeps, in bytes.
+pub(crate) const LOG_BYTES: i64 = 10 * MIB;
+
+/// Limits of each process: open files, and the sizes of core dumps and of any file, in bytes.
+pub(crate) const ULIMITS: [(&str, i64); 3] = [("nofile", 4096), ("core", 0), ("fsize", 2048 * MIB)];
 
 /// What is the same for every container of this instance of the platform.
 #[derive(Clone, Debug)]
@@ -39,6 +51,31 @@ pub struct Hardening {
     /// Whether the engine understands `memory.swappiness`: cgroup version 1 only. Nothing depends on it, because
     /// memory and swap together are limited to `memory_bytes` as well.
     pub swappiness: bool,
+    /// What the engine has to be told in a way of its own.
+    pub dialect: Dialect,
+}
+
+/// Who it is that speaks the Docker API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// Docker.
+    Docker,
+    /// Podman.
+    Podman {
+        /// The system-call profile: it takes a path where Docker takes the text.
+        profile: PathBuf,
+        /// Processes of one user, as [`processes`] has it: it has a default that its own service may not have.
+        processes: i64,
+    },
+}
+
+/// The most processes of one user, all containers together, that Podman may be asked for. It lowers its own limit to
+/// the kernel's highest process number, and cannot give more than it has. What a container may have is its `pids`.
+pub fn processes() -> i64 {
+    let highest = std::fs::read_to_string("/proc/sys/kernel/pid_max");
+    let highest = highest.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(32_768);
+    let own = getrlimit(Resource::Nproc).maximum.and_then(|own| i64::try_from(own).ok());
+    own.map_or(highest, |own| own.min(highest))
 }
 
 impl Hardening {
@@ -73,14 +110,14 @@ impl Hardening {
         HostConfig {
             privileged: Some(false),
             cap_drop: Some(vec!["ALL".to_owned()]),
-            security_opt: Some(vec!["no-new-privileges".to_owned(), format!("seccomp={SECCOMP}")]),
+            security_opt: Some(vec!["no-new-privileges".to_owned(), self.seccomp()]),
             readonly_rootfs: Some(true),
             // `exec`: whoever could put a program here could put it into the workspace as well.
             tmpfs: Some(HashMap::from([(
                 "/tmp".to_owned(),
-                format!("rw,exec,nosuid,nodev,mode=1777,size={}", 64 * MIB),
+                format!("rw,exec,nosuid,nodev,mode=1777,size={TMP_BYTES}"),
             )])),
-            shm_size: Some(64 * MIB),
+            shm_size: Some(TMP_BYTES),
             mounts: Some(mounts),
             memory: Some(memory),
             memory_swap: Some(memory),
@@ -88,7 +125,7 @@ impl Hardening {
             cpu_period: Some(CPU_PERIOD_US),
             cpu_quota: Some(i64::try_from(spec.limits.cpu_quota).unwrap_or(i64::MAX)),
             pids_limit: Some(i64::from(spec.limits.pids)),
-            ulimits: Some(vec![ulimit("nofile", 4096), ulimit("core", 0), ulimit("fsize", 2048 * MIB)]),
+            ulimits: Some(self.ulimits()),
             network_mode: Some(match spec.network {
                 Network::None => "none".to_owned(),
             }),
@@ -110,6 +147,23 @@ impl Hardening {
             }),
             ..HostConfig::default()
         }
+    }
+}
+
+impl Hardening {
+    fn seccomp(&self) -> String {
+        match &self.dialect {
+            Dialect::Docker => format!("seccomp={SECCOMP}"),
+            Dialect::Podman { profile, .. } => format!("seccomp={}", profile.display()),
+        }
+    }
+
+    fn ulimits(&self) -> Vec<ResourcesUlimits> {
+        let processes = match &self.dialect {
+            Dialect::Docker => None,
+            Dialect::Podman { processes, .. } => Some(("nproc", *processes)),
+        };
+        ULIMITS.into_iter().chain(processes).map(|(name, value)| ulimit(name, value)).collect()
     }
 }
 
@@ -141,8 +195,12 @@ mod tests {
 
     #[test]
     fn this_is_what_the_engine_is_asked_for() {
-        let hardening =
-            Hardening { instance: "test".to_owned(), user: "10001:10001".to_owned(), swappiness: true };
+        let hardening = Hardening {
+            instance: "test".to_owned(),
+            user: "10001:10001".to_owned(),
+            swappiness: true,
+            dialect: Dialect::Docker,
+        };
         let spec = ContainerSpec {
             image: "mgx-agent:dev".to_owned(),
             limits: Limits { memory_bytes: 2 << 30, cpu_quota: 100_000, pids: 256 },

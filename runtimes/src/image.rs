@@ -1,8 +1,9 @@
 //! The agent image: a static runner and next to nothing else, handed to the engine as one deterministic tar.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::io;
 
+use async_trait::async_trait;
 use bollard::query_parameters::CreateImageOptionsBuilder;
 use bytes::Bytes;
 use futures_util::TryStreamExt;
@@ -32,13 +33,38 @@ pub enum Extra {
     Symlink(String, String),
 }
 
+/// A place where images are kept: an engine.
+#[async_trait]
+pub trait Images: fmt::Debug + Send + Sync {
+    /// The [`CONTENT_LABEL`] of the image `tag`; `None` if it has none, or there is no such image.
+    ///
+    /// # Errors
+    /// The engine's.
+    async fn content(&self, tag: &str) -> Result<Option<String>, RuntimeError>;
+
+    /// Makes `image` the one that `tag` names.
+    ///
+    /// # Errors
+    /// The engine's.
+    async fn import(&self, tag: &str, image: Image) -> Result<(), RuntimeError>;
+}
+
+/// What an engine makes an image of.
+#[derive(Debug)]
+pub struct Image {
+    /// Its files, as a tar.
+    pub rootfs: Vec<u8>,
+    /// What it says of them, as instructions of a Dockerfile.
+    pub changes: Vec<String>,
+}
+
 /// Makes the agent image `tag` from a static `runner`, the certificates of `ca_bundle` (PEM) and `extras`,
 /// unless an image of this name and content is there.
 ///
 /// # Errors
 /// `Refused` if the runner is not a static program; otherwise as any call to an engine.
 pub async fn agent_image(
-    engine: &Engine,
+    images: &dyn Images,
     tag: &str,
     runner: &[u8],
     ca_bundle: Option<&[u8]>,
@@ -51,31 +77,42 @@ pub async fn agent_image(
     let tar = rootfs(runner, ca_bundle, extras).await.map_err(refused)?;
     let content = hex(ring::digest::digest(&ring::digest::SHA256, &tar).as_ref());
 
-    let client = &engine.connected().await?.client;
-    let looking = async {
-        match client.inspect_image(tag).await {
-            Err(error) if status(&error) == Some(404) => Ok(None),
-            answer => answer.map(Some),
-        }
-    };
-    let image = within(deadline::LOOK, "cannot look for the agent image", looking).await?;
-    let labels = image.and_then(|image| image.config).and_then(|config| config.labels);
-    if labels.is_some_and(|labels| labels.get(CONTENT_LABEL) == Some(&content)) {
+    if images.content(tag).await?.is_some_and(|there| there == content) {
         return Ok(Made::Present);
     }
-
     let changes = vec![
         "ENTRYPOINT [\"/agent-runner\"]".to_owned(),
         "USER 10001:10001".to_owned(),
         "WORKDIR /workspace".to_owned(),
         format!("LABEL {CONTENT_LABEL}={content}"),
     ];
-    let options = CreateImageOptionsBuilder::new().from_src("-").repo(tag).changes(changes).build();
-    let importing = client
-        .create_image(Some(options), Some(bollard::body_full(Bytes::from(tar))), None)
-        .try_collect::<Vec<_>>();
-    within(deadline::IMPORT, "cannot import the agent image", importing).await?;
+    images.import(tag, Image { rootfs: tar, changes }).await?;
     Ok(Made::Built)
+}
+
+#[async_trait]
+impl Images for Engine {
+    async fn content(&self, tag: &str) -> Result<Option<String>, RuntimeError> {
+        let client = &self.connected().await?.client;
+        let looking = async {
+            match client.inspect_image(tag).await {
+                Err(error) if status(&error) == Some(404) => Ok(None),
+                answer => answer.map(Some),
+            }
+        };
+        let image = within(deadline::LOOK, "cannot look for the agent image", looking).await?;
+        let labels = image.and_then(|image| image.config).and_then(|config| config.labels);
+        Ok(labels.and_then(|mut labels| labels.remove(CONTENT_LABEL)))
+    }
+
+    async fn import(&self, tag: &str, image: Image) -> Result<(), RuntimeError> {
+        let client = &self.connected().await?.client;
+        let options = CreateImageOptionsBuilder::new().from_src("-").repo(tag).changes(image.changes).build();
+        let importing = client
+            .create_image(Some(options), Some(bollard::body_full(Bytes::from(image.rootfs))), None)
+            .try_collect::<Vec<_>>();
+        within(deadline::IMPORT, "cannot import the agent image", importing).await.map(drop)
+    }
 }
 
 /// Refuses a program that would need a loader and libraries, which the image does not have.

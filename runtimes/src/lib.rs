@@ -5,6 +5,7 @@
 
 #[cfg(feature = "testing")]
 pub mod conformance;
+mod contained;
 mod deaths;
 pub mod docker;
 mod driver;
@@ -19,8 +20,10 @@ mod lines;
 pub mod link;
 pub mod null;
 pub mod parked;
+pub mod podman;
 pub mod pool;
 pub mod process;
+mod profile;
 pub mod runtime;
 
 pub use docker::{Docker, DockerConfig};
@@ -29,6 +32,7 @@ pub use error::{RuntimeError, RuntimeErrorKind};
 pub use link::{Links, Tunnel};
 pub use null::Null;
 pub use parked::{Parked, Parking};
+pub use podman::{Podman, PodmanConfig};
 pub use pool::Pool;
 pub use process::{Process, ProcessConfig};
 pub use runtime::{

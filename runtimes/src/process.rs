@@ -15,7 +15,9 @@ use mgx_agent_runner::protocol::{Invocation, WORKSPACE_DIR};
 use tracing::{debug, warn};
 
 use crate::link::Links;
-use crate::{ContainerSpec, EngineInfo, Listed, Placement, Run, Runtime, RuntimeError, RuntimeErrorKind, Workspace};
+use crate::{
+    ContainerSpec, EngineInfo, Listed, Placement, Run, Runtime, RuntimeError, RuntimeErrorKind, Workspace,
+};
 use place::{Place, Places};
 
 /// How long a started runner may take until it has called.

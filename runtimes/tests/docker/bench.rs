@@ -3,17 +3,16 @@
 use std::time::{Duration, Instant};
 
 use bollard::query_parameters::{CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder};
-use mgx_runtimes::Runtime;
-use mgx_runtimes::hardening::Hardening;
+use mgx_runtimes::hardening::{Dialect, Hardening};
 
-use crate::world::{World, client};
+use crate::world::{On, World};
 
 const ROUNDS: usize = 20;
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "a measurement, for a quiet machine: cargo test -p mgx-runtimes --test docker -- --ignored --nocapture"]
 async fn create_to_ready_beside_the_engine_alone() {
-    let world = World::new("bench").await;
+    let world = World::new(On::Docker, "bench").await;
     let runtime = world.runtime();
     runtime.info().await.unwrap();
     let mut ours = Vec::new();
@@ -26,8 +25,12 @@ async fn create_to_ready_beside_the_engine_alone() {
         ours.push(start.elapsed());
         runtime.remove(&placement.slot).await.unwrap();
 
-        let hardening =
-            Hardening { instance: "bench".to_owned(), user: "10001:10001".to_owned(), swappiness: true };
+        let hardening = Hardening {
+            instance: "bench".to_owned(),
+            user: "10001:10001".to_owned(),
+            swappiness: true,
+            dialect: Dialect::Docker,
+        };
         let link = world.link_directory(&placement.slot);
         std::fs::create_dir_all(&link).unwrap();
         let body = hardening.container(&World::spec(), &placement, &link);
@@ -50,7 +53,7 @@ async fn create_to_ready_beside_the_engine_alone() {
 }
 
 async fn create_and_start(name: &str, body: bollard::models::ContainerCreateBody) -> Duration {
-    let client = client().await;
+    let client = On::Docker.client().await;
     let start = Instant::now();
     let options = CreateContainerOptionsBuilder::new().name(name).build();
     client.create_container(Some(options), body).await.unwrap();

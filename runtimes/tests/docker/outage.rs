@@ -4,21 +4,25 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mgx_runtimes::conformance::invocation;
-use mgx_runtimes::{Command, Ended, Output, Run, Runtime, RuntimeErrorKind};
+use mgx_runtimes::{Command, Ended, Output, Run, RuntimeErrorKind};
+use rstest::rstest;
 use tokio::io::copy_bidirectional;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, timeout};
 
-use crate::world::{World, host, kill, shell};
+use crate::world::{On, World, shell};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
+#[rstest]
+#[case::docker(On::Docker)]
+#[case::podman(On::Podman)]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_goes_on_without_its_engine_and_its_death_is_told_afterwards() {
-    let world = World::new("outage").await;
+async fn a_run_goes_on_without_its_engine_and_its_death_is_told_afterwards(#[case] on: On) {
+    let world = World::new(on, "outage").await;
     let socket = world.path("engine.sock");
-    let engine = forward(&socket);
+    let engine = forward(on, &socket);
     let runtime = world.runtime_at(&format!("unix://{}", socket.display()));
     let placement = world.placement("outage-1");
     runtime.create(&World::spec(), &placement).await.unwrap();
@@ -33,21 +37,24 @@ async fn a_run_goes_on_without_its_engine_and_its_death_is_told_afterwards() {
     std::fs::write(world.path("workspace/go"), "").unwrap();
     hear(&mut run, "two").await;
 
-    kill(placement.slot.clone()).await;
+    on.kill(placement.slot.clone()).await;
     let early = timeout(Duration::from_secs(1), run.next(1)).await;
     assert!(early.is_err(), "nobody can know how it died yet: {early:?}");
-    let _engine = forward(&socket);
+    let _engine = forward(on, &socket);
     let told = timeout(PATIENCE, run.next(1)).await.unwrap();
     assert_eq!(told, [Output::Ended(Ended::Died { code: 137 })]);
     run.tell(Command::Dismiss).await;
     runtime.remove(&placement.slot).await.unwrap();
 }
 
+#[rstest]
+#[case::docker(On::Docker)]
+#[case::podman(On::Podman)]
 #[tokio::test(flavor = "multi_thread")]
-async fn an_engine_that_falls_silent_costs_no_more_than_the_deadline() {
-    let world = World::new("silence").await;
+async fn an_engine_that_falls_silent_costs_no_more_than_the_deadline(#[case] on: On) {
+    let world = World::new(on, "silence").await;
     let socket = world.path("engine.sock");
-    let engine = forward(&socket);
+    let engine = forward(on, &socket);
     let runtime = world.runtime_at(&format!("unix://{}", socket.display()));
     runtime.info().await.unwrap();
     engine.abort();
@@ -60,9 +67,9 @@ async fn an_engine_that_falls_silent_costs_no_more_than_the_deadline() {
 }
 
 /// Listens at `socket` for the engine, until it is aborted: then every connection breaks.
-fn forward(socket: &Path) -> JoinHandle<()> {
+fn forward(on: On, socket: &Path) -> JoinHandle<()> {
     let listener = UnixListener::bind(socket).unwrap();
-    let engine = PathBuf::from(host().trim_start_matches("unix://"));
+    let engine = PathBuf::from(on.host().trim_start_matches("unix://"));
     tokio::spawn(async move {
         let mut connections = JoinSet::new();
         while let Ok((mut near, _)) = listener.accept().await {

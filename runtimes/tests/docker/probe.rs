@@ -1,12 +1,13 @@
 //! The walls of a container, from inside and from outside.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mgx_runtimes::conformance::invocation;
 use mgx_runtimes::hardening::SECCOMP;
-use mgx_runtimes::{Command, Output, Runtime};
+use mgx_runtimes::{Command, Output};
+use rstest::rstest;
 
-use crate::world::{World, client, shell};
+use crate::world::{On, World, shell};
 
 /// Prints one line per wall: its name, a tab, what is seen.
 const PROBE: &str = r#"
@@ -25,7 +26,7 @@ say pids "$(cgroup pids/pids.max pids.max)"
 say nofile "$(ulimit -n)"
 say core "$(ulimit -c)"
 say sockets "$(find / -xdev -name '*.sock' 2>/dev/null | tr '\n' ' ')$(ls /run /run/mgx | tr '\n' ' ')"
-say environment "$(cut -d= -f1 /proc/1/environ | tr '\0' '\n' | grep -v -e PATH -e HOME -e HOSTNAME)"
+say environment "$(tr '\0' '\n' </proc/1/environ | cut -d= -f1 | grep -v -x -E 'PATH|HOME|HOSTNAME|TERM|container' | tr '\n' ' ')"
 try root_write touch /x
 try link_write touch /run/mgx/x
 try tmp_write touch /tmp/x
@@ -38,9 +39,13 @@ try kernel_log dmesg
 try sysctl touch /proc/sys/kernel/hostname
 "#;
 
+#[rstest]
+#[case::docker(On::Docker)]
+#[case::podman(On::Podman)]
+#[case::podman_as_docker(On::PodmanAsDocker)]
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_but_the_workspace_is_reached_from_inside() {
-    let world = World::new("inside").await;
+async fn nothing_but_the_workspace_is_reached_from_inside(#[case] on: On) {
+    let world = World::new(on, "inside").await;
     let runtime = world.runtime();
     let placement = world.placement("inside-1");
     runtime.create(&World::spec(), &placement).await.unwrap();
@@ -68,16 +73,26 @@ async fn nothing_but_the_workspace_is_reached_from_inside() {
     runtime.remove(&placement.slot).await.unwrap();
     let seen: BTreeMap<_, _> = text.lines().filter_map(|line| line.split_once('\t')).collect();
     assert!(seen.len() > 20, "the probe has run: {ended:?} {text}");
-    insta::assert_debug_snapshot!(seen);
+    // the same from within, whoever the engine is
+    insta::assert_debug_snapshot!("nothing_but_the_workspace_is_reached_from_inside", seen);
 }
 
+#[rstest]
+#[case::docker(On::Docker)]
+#[case::podman(On::Podman)]
+#[case::podman_as_docker(On::PodmanAsDocker)]
 #[tokio::test(flavor = "multi_thread")]
-async fn the_engine_has_kept_every_line_of_the_hardening() {
-    let world = World::new("outside").await;
+async fn the_engine_has_kept_every_line_of_the_hardening(#[case] on: On) {
+    let world = World::new(on, "outside").await;
     let runtime = world.runtime();
     let placement = world.placement("outside-1");
     runtime.create(&World::spec(), &placement).await.unwrap();
-    let container = client().await.inspect_container(&format!("mgx-{}", placement.slot), None).await.unwrap();
+    let container =
+        on.client().await.inspect_container(&format!("mgx-{}", placement.slot), None).await.unwrap();
+    let system_calls = match on {
+        On::Docker => None,
+        On::Podman | On::PodmanAsDocker => Some(system_calls(&container.id.unwrap())),
+    };
     runtime.remove(&placement.slot).await.unwrap();
 
     let config = container.config.unwrap();
@@ -86,14 +101,21 @@ async fn the_engine_has_kept_every_line_of_the_hardening() {
     assert_eq!(config.labels.unwrap()["mgx.slot"], placement.slot.as_str());
 
     let mut host = container.host_config.unwrap();
-    let info = client().await.info().await.unwrap();
+    let info = on.client().await.info().await.unwrap();
     let cgroup_v1 = info.cgroup_version == Some(bollard::models::SystemInfoCgroupVersionEnum::_1);
     assert_eq!(host.memory_swappiness == Some(0), cgroup_v1, "0 wherever the engine knows it");
     let options = host.security_opt.take().unwrap();
     assert!(options.iter().any(|option| option == "no-new-privileges"), "{options:?}");
-    assert!(options.iter().any(|option| *option == format!("seccomp={SECCOMP}")), "the profile is ours");
+    match system_calls {
+        None => assert!(options.contains(&format!("seccomp={SECCOMP}")), "the profile is ours"),
+        // Podman does not show it
+        Some(system_calls) => assert_eq!(system_calls, allowed(), "the profile is ours"),
+    }
     for mount in host.mounts.iter_mut().flatten() {
         mount.source = Some("<host>".to_owned());
+    }
+    for bind in host.binds.iter_mut().flatten() {
+        *bind = format!("<host>{}", &bind[bind.find(':').unwrap()..]);
     }
     let mounts = container.mounts.unwrap();
     assert_eq!(mounts.len(), 2, "the link and the workspace: {mounts:?}");
@@ -112,5 +134,30 @@ async fn the_engine_has_kept_every_line_of_the_hardening() {
         .into_iter()
         .filter(|(key, value)| !unset(value) && key != "MaskedPaths" && key != "ReadonlyPaths")
         .collect();
-    insta::assert_json_snapshot!(kept);
+    insta::with_settings!({ snapshot_suffix => format!("{on:?}").to_lowercase() }, {
+        insta::assert_json_snapshot!(kept);
+    });
+}
+
+/// The system calls that Podman has told the OCI runtime to allow without conditions.
+fn system_calls(container: &str) -> BTreeSet<String> {
+    let format = ["inspect", "--format", "{{.OCIConfigPath}}", container];
+    let path = std::process::Command::new("podman").args(format).output().unwrap();
+    let path = String::from_utf8(path.stdout).unwrap();
+    let config: serde_json::Value = serde_json::from_slice(&std::fs::read(path.trim()).unwrap()).unwrap();
+    assert_eq!(config["linux"]["seccomp"]["defaultAction"], "SCMP_ACT_ERRNO");
+    unconditional(&config["linux"]["seccomp"])
+}
+
+/// Those that the profile allows.
+fn allowed() -> BTreeSet<String> {
+    unconditional(&serde_json::from_str(SECCOMP).unwrap())
+}
+
+fn unconditional(profile: &serde_json::Value) -> BTreeSet<String> {
+    let rules = profile["syscalls"].as_array().unwrap();
+    let allowing =
+        rules.iter().filter(|rule| rule["action"] == "SCMP_ACT_ALLOW" && rule.get("args").is_none());
+    let names = allowing.flat_map(|rule| rule["names"].as_array().unwrap());
+    names.map(|name| name.as_str().unwrap().to_owned()).collect()
 }

@@ -1,32 +1,57 @@
-//! An instance of the platform on the engine of this machine: with its own image, links and workspace.
+//! An instance of the platform on an engine of this machine: with its own image, links and workspace.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use mgx_agent_runner::SlotId;
 use mgx_runtimes::conformance::{Kit, Task};
-use mgx_runtimes::image::{Extra, Made, agent_image};
-use mgx_runtimes::{ContainerSpec, Docker, DockerConfig, Engine, Limits, Links, Network, Placement, Workspace};
+use mgx_runtimes::image::{Extra, Images, Made, agent_image};
+use mgx_runtimes::{
+    ContainerSpec, Docker, DockerConfig, Limits, Links, Network, Parking, Placement, Podman, PodmanConfig,
+    Workspace,
+};
 use tempfile::TempDir;
 use tokio::sync::{Mutex, mpsc};
 
 const IMAGE: &str = "mgx-runtimes-test:latest";
 const BUSYBOX: &str = "/bin/busybox";
+const USER: &str = "10001:10001";
+
+/// An engine, and how it is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum On {
+    /// Docker.
+    Docker,
+    /// Podman, in its own language.
+    Podman,
+    /// Podman, in Docker's language.
+    PodmanAsDocker,
+}
 
 pub(crate) struct World {
-    instance: String,
+    place: Place,
     directory: TempDir,
 }
 
+/// All that a runtime of a world is made of.
+#[derive(Clone)]
+struct Place {
+    on: On,
+    instance: String,
+    directory: PathBuf,
+}
+
 impl World {
-    pub(crate) async fn new(instance: &str) -> Self {
+    pub(crate) async fn new(on: On, instance: &str) -> Self {
         let directory = TempDir::new().unwrap();
         let workspace = directory.path().join("workspace");
         std::fs::create_dir(&workspace).unwrap();
         std::fs::set_permissions(&workspace, std::fs::Permissions::from_mode(0o777)).unwrap();
-        let world = Self { instance: format!("test-{}-{instance}", std::process::id()), directory };
+        let instance = format!("test-{}-{instance}-{on:?}", std::process::id()).to_lowercase();
+        let place = Place { on, instance, directory: directory.path().to_owned() };
+        let world = Self { place, directory };
         world.make_image().await;
         world
     }
@@ -38,30 +63,28 @@ impl World {
                 runner_path().display()
             )
         });
-        make_image(IMAGE, &runner).await
+        make_image(self, IMAGE, &runner).await
     }
 
     /// A container whose first process ends at once: busybox in the runner's place.
     pub(crate) async fn without_runner(&self) -> ContainerSpec {
         let image = "mgx-runtimes-test:no-runner";
-        make_image(image, &busybox()).await;
+        make_image(self, image, &busybox()).await;
         ContainerSpec { image: image.to_owned(), ..Self::spec() }
     }
 
-    pub(crate) fn runtime(&self) -> Docker {
-        self.runtime_at(&host())
+    pub(crate) fn runtime(&self) -> Box<dyn Parking> {
+        self.place.runtime()
     }
 
-    pub(crate) fn runtime_at(&self, host: &str) -> Docker {
-        // nobody listens to tunnels
-        let (tunnels, _) = mpsc::channel(1);
-        let links = Links::new(self.links(), tunnels).unwrap();
-        let config = DockerConfig {
-            host: host.to_owned(),
-            instance: self.instance.clone(),
-            user: "10001:10001".to_owned(),
-        };
-        Docker::connect(config, links)
+    pub(crate) fn runtime_at(&self, host: &str) -> Box<dyn Parking> {
+        self.place.runtime_at(host)
+    }
+
+    /// The runtime as another process of the platform would see it.
+    pub(crate) fn another(&self) -> impl Fn() -> Box<dyn Parking> + Send + Sync + 'static {
+        let place = self.place.clone();
+        move || place.runtime()
     }
 
     pub(crate) fn spec() -> ContainerSpec {
@@ -73,31 +96,24 @@ impl World {
     }
 
     pub(crate) fn placement(&self, slot: &str) -> Placement {
-        let slot = format!("{slot}-{}", std::process::id()).parse().unwrap();
+        let slot =
+            format!("{slot}-{}-{:?}", std::process::id(), self.place.on).to_lowercase().parse().unwrap();
         Placement { slot, workspace: Some(Workspace::Directory(self.workspace())), labels: BTreeMap::new() }
     }
 
     pub(crate) fn link_directory(&self, slot: &SlotId) -> PathBuf {
-        self.links().join(slot.as_str())
+        self.path("l").join(slot.as_str())
     }
 
     pub(crate) fn kit(&self) -> Kit {
-        let (instance, directory) = (self.instance.clone(), self.directory.path().to_owned());
+        let (on, another) = (self.place.on, self.another());
         Kit {
             spec: Self::spec(),
             missing: ContainerSpec { image: "mgx-runtimes-test:missing".to_owned(), ..Self::spec() },
             workspace: Some(self.workspace()),
             argv: |task| shell(script(task)),
-            kill: Box::new(|slot| Box::pin(kill(slot))),
-            again: Box::new(move || {
-                let (tunnels, _) = mpsc::channel(1);
-                let links = Links::new(directory.join("l"), tunnels).unwrap();
-                let user = "10001:10001".to_owned();
-                Box::new(Docker::connect(
-                    DockerConfig { host: host(), instance: instance.clone(), user },
-                    links,
-                ))
-            }),
+            kill: Box::new(move |slot| Box::pin(on.kill(slot))),
+            again: Box::new(move || another()),
         }
     }
 
@@ -106,12 +122,53 @@ impl World {
         self.directory.path().join(name)
     }
 
-    fn links(&self) -> PathBuf {
-        self.directory.path().join("l")
-    }
-
     fn workspace(&self) -> PathBuf {
         self.directory.path().join("workspace")
+    }
+}
+
+impl Place {
+    fn runtime(&self) -> Box<dyn Parking> {
+        self.runtime_at(&self.on.host())
+    }
+
+    fn runtime_at(&self, host: &str) -> Box<dyn Parking> {
+        match self.on {
+            On::Docker | On::PodmanAsDocker => Box::new(self.docker(host)),
+            On::Podman => Box::new(self.podman(host)),
+        }
+    }
+
+    fn images(&self) -> Arc<dyn Images> {
+        match self.on {
+            On::Docker | On::PodmanAsDocker => self.docker(&self.on.host()).images(),
+            On::Podman => self.podman(&self.on.host()).images(),
+        }
+    }
+
+    fn docker(&self, host: &str) -> Docker {
+        let (host, instance, user, profile) =
+            (host.to_owned(), self.instance.clone(), USER.to_owned(), self.profile());
+        Docker::connect(DockerConfig { host, instance, user, profile }, self.links())
+    }
+
+    fn podman(&self, host: &str) -> Podman {
+        let (host, instance, user, profile) =
+            (host.to_owned(), self.instance.clone(), USER.to_owned(), self.profile());
+        Podman::connect(
+            PodmanConfig { host, oci_runtime: String::new(), instance, user, profile },
+            self.links(),
+        )
+    }
+
+    fn profile(&self) -> PathBuf {
+        self.directory.join("seccomp.json")
+    }
+
+    fn links(&self) -> Links {
+        // nobody listens to tunnels
+        let (tunnels, _) = mpsc::channel(1);
+        Links::new(self.directory.join("l"), tunnels).unwrap()
     }
 }
 
@@ -119,9 +176,37 @@ pub(crate) fn shell(script: &str) -> Vec<String> {
     ["/bin/sh", "-c", script].map(str::to_owned).into()
 }
 
-/// A client of the engine that knows nothing of ours.
-pub(crate) async fn client() -> bollard::Docker {
-    bollard::Docker::connect_with_host(&host()).unwrap().negotiate_version().await.unwrap()
+impl On {
+    /// A client of the engine that knows nothing of ours.
+    pub(crate) async fn client(self) -> bollard::Docker {
+        bollard::Docker::connect_with_host(&self.host()).unwrap().negotiate_version().await.unwrap()
+    }
+
+    /// The engine's socket.
+    pub(crate) fn host(self) -> String {
+        let (variable, usual) = match self {
+            Self::Docker => ("DOCKER_HOST", "unix:///var/run/docker.sock"),
+            Self::Podman | Self::PodmanAsDocker => ("CONTAINER_HOST", "unix:///run/podman/podman.sock"),
+        };
+        let host = std::env::var(variable).unwrap_or_else(|_| usual.to_owned());
+        let socket = host.strip_prefix("unix://").unwrap_or(&host);
+        assert!(
+            host.starts_with("tcp://") || Path::new(socket).exists(),
+            "these tests need Docker and Podman, and there is nothing at {host}: `./bootstrap.sh engines` installs \
+             and starts them; {variable} names another place"
+        );
+        host
+    }
+
+    pub(crate) async fn kill(self, slot: SlotId) {
+        let client = self.client().await;
+        let name = format!("mgx-{slot}");
+        let options = bollard::query_parameters::KillContainerOptionsBuilder::new().signal("SIGKILL").build();
+        client.kill_container(&name, Some(options)).await.unwrap();
+        while client.inspect_container(&name, None).await.unwrap().state.unwrap().running == Some(true) {
+            tokio::task::yield_now().await;
+        }
+    }
 }
 
 fn script(task: Task) -> &'static str {
@@ -135,18 +220,8 @@ fn script(task: Task) -> &'static str {
     }
 }
 
-pub(crate) async fn kill(slot: SlotId) {
-    let client = client().await;
-    let name = format!("mgx-{slot}");
-    let options = bollard::query_parameters::KillContainerOptionsBuilder::new().signal("SIGKILL").build();
-    client.kill_container(&name, Some(options)).await.unwrap();
-    while client.inspect_container(&name, None).await.unwrap().state.unwrap().running == Some(true) {
-        tokio::task::yield_now().await;
-    }
-}
-
 /// One image at a time: they have the same name.
-async fn make_image(tag: &str, runner: &[u8]) -> Made {
+async fn make_image(world: &World, tag: &str, runner: &[u8]) -> Made {
     static ONE: OnceLock<Mutex<()>> = OnceLock::new();
     let _guard = ONE.get_or_init(Mutex::default).lock().await;
     let mut extras = vec![Extra::Program("bin/busybox".to_owned(), busybox())];
@@ -155,21 +230,11 @@ async fn make_image(tag: &str, runner: &[u8]) -> Made {
     {
         extras.push(Extra::Symlink(format!("bin/{applet}"), "busybox".to_owned()));
     }
-    agent_image(&Engine::new(host()), tag, runner, None, &extras).await.unwrap()
+    agent_image(&*world.place.images(), tag, runner, None, &extras).await.unwrap()
 }
 
 fn busybox() -> Vec<u8> {
     std::fs::read(BUSYBOX).expect("/bin/busybox is there: install the package busybox-static")
-}
-
-pub(crate) fn host() -> String {
-    let host = std::env::var("DOCKER_HOST").unwrap_or_else(|_| "unix:///var/run/docker.sock".to_owned());
-    let socket = host.strip_prefix("unix://").unwrap_or(&host);
-    assert!(
-        host.starts_with("tcp://") || Path::new(socket).exists(),
-        "these tests need a container engine, and there is none at {host}: start Docker, or set DOCKER_HOST"
-    );
-    host
 }
 
 fn runner_path() -> PathBuf {

@@ -10,7 +10,7 @@ use bollard::query_parameters::{
     CreateContainerOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
 };
 use mgx_agent_runner::SlotId;
-use mgx_runtimes::hardening::Hardening;
+use mgx_runtimes::hardening::{Dialect, Hardening};
 use mgx_runtimes::{ContainerSpec, Limits, Network, Placement, Workspace};
 
 use crate::assemble::{container_user, docker_host};
@@ -46,7 +46,12 @@ impl Floor {
         let instance = format!("floor-{}", std::process::id());
         Ok(Self {
             docker,
-            hardening: Hardening { instance, user: container_user(), swappiness: cgroup_v1 },
+            hardening: Hardening {
+                instance,
+                user: container_user(),
+                swappiness: cgroup_v1,
+                dialect: Dialect::Docker,
+            },
             spec: ContainerSpec { image: config.agent.image.clone(), limits, network: Network::None },
             dir,
         })

@@ -1,0 +1,150 @@
+//! What a libpod service is, and whether it can hold untrusted code at all.
+
+use serde::Deserialize;
+
+use super::client::{Client, Question};
+use crate::RuntimeError;
+use crate::engine::deadline;
+
+/// What a service says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(from = "Info")]
+pub struct Service {
+    /// Podman's version.
+    pub version: String,
+    /// Whether it runs without root.
+    pub rootless: bool,
+    /// Whether limits are kept by cgroups of version 1.
+    pub cgroup_v1: bool,
+    /// The controllers that it may use.
+    pub controllers: Vec<String>,
+    /// The OCI runtime that it uses if nobody names one, such as `crun` or `runc`, and its version as it tells it.
+    pub oci_runtime: String,
+    /// The first line of what the OCI runtime says of its version.
+    pub oci_version: String,
+}
+
+/// What a container's limits need.
+const NEEDED: [&str; 3] = ["cpu", "memory", "pids"];
+
+impl Service {
+    /// Why containers cannot be run here, and the remedy; `is_root`: the platform is run by root.
+    pub fn obstacle(&self, is_root: bool) -> Option<String> {
+        let missing: Vec<&str> =
+            NEEDED.into_iter().filter(|name| !self.controllers.iter().any(|it| it == name)).collect();
+        if self.rootless && self.cgroup_v1 {
+            return Some(
+                "rootless Podman limits nothing with cgroups of version 1: run Podman's service as root, or boot \
+                 with systemd.unified_cgroup_hierarchy=1"
+                    .to_owned(),
+            );
+        }
+        if self.rootless && is_root {
+            return Some(
+                "Podman is rootless and the platform is run by root, so that containers could not write to the \
+                 workspaces: run both as the same user, or both as root (podman.host)"
+                    .to_owned(),
+            );
+        }
+        if !missing.is_empty() {
+            let remedy = if self.rootless {
+                "delegate them: Delegate=cpu memory pids in /etc/systemd/system/user@.service.d/delegate.conf"
+            } else {
+                "enable them in the kernel"
+            };
+            return Some(format!("Podman cannot limit {}: {remedy}", missing.join(", ")));
+        }
+        None
+    }
+}
+
+/// What the service of `client` is.
+pub(super) async fn of(client: &Client) -> Result<Service, RuntimeError> {
+    let what = "cannot ask Podman about itself";
+    client.ask(deadline::ABOUT, what, Question::get("/info")).await?.json(what)
+}
+
+#[derive(Deserialize)]
+struct Info {
+    host: Host,
+    version: Version,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Host {
+    cgroup_version: String,
+    #[serde(default)]
+    cgroup_controllers: Vec<String>,
+    oci_runtime: OciRuntime,
+    security: Security,
+}
+
+#[derive(Deserialize)]
+struct OciRuntime {
+    name: String,
+    #[serde(default)]
+    version: String,
+}
+
+#[derive(Deserialize)]
+struct Security {
+    rootless: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Version {
+    version: String,
+}
+
+impl From<Info> for Service {
+    fn from(info: Info) -> Self {
+        Self {
+            version: info.version.version,
+            rootless: info.host.security.rootless,
+            cgroup_v1: info.host.cgroup_version == "v1",
+            controllers: info.host.cgroup_controllers,
+            oci_runtime: info.host.oci_runtime.name,
+            oci_version: info.host.oci_runtime.version.lines().next().unwrap_or_default().to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn service(rootless: bool, cgroup_v1: bool, controllers: &[&str]) -> Service {
+        Service {
+            version: "4.3.1".to_owned(),
+            rootless,
+            cgroup_v1,
+            controllers: controllers.iter().map(|&name| name.to_owned()).collect(),
+            oci_runtime: "runc".to_owned(),
+            oci_version: "runc version 1.1.5".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_service_that_could_not_hold_anybody_is_turned_down_with_a_remedy() {
+        let all = ["cpuset", "cpu", "memory", "pids"];
+        let advice = |service: Service, is_root| service.obstacle(is_root).unwrap_or("none".to_owned());
+        assert_eq!(advice(service(false, true, &all), true), "none", "rootful, version 1");
+        assert_eq!(advice(service(false, false, &all), true), "none", "rootful, version 2");
+        assert_eq!(advice(service(true, false, &all), false), "none", "rootless, version 2, delegated");
+        insta::assert_snapshot!(advice(service(true, true, &[]), false), @"rootless Podman limits nothing with cgroups of version 1: run Podman's service as root, or boot with systemd.unified_cgroup_hierarchy=1");
+        insta::assert_snapshot!(advice(service(true, false, &all), true), @"Podman is rootless and the platform is run by root, so that containers could not write to the workspaces: run both as the same user, or both as root (podman.host)");
+        insta::assert_snapshot!(advice(service(true, false, &["memory", "pids"]), false), @"Podman cannot limit cpu: delegate them: Delegate=cpu memory pids in /etc/systemd/system/user@.service.d/delegate.conf");
+        insta::assert_snapshot!(advice(service(false, false, &["cpu"]), true), @"Podman cannot limit memory, pids: enable them in the kernel");
+    }
+
+    #[test]
+    fn a_service_is_read_from_what_podman_4_3_says() {
+        let said = r#"{"host":{"cgroupVersion":"v1","cgroupControllers":["cpu","memory","pids"],"ociRuntime":
+            {"name":"runc","version":"runc version 1.1.5\ncommit: 1"},"security":{"rootless":false}},
+            "version":{"Version":"4.3.1"}}"#;
+        let read: Service = serde_json::from_str(said).unwrap();
+        assert_eq!(read, service(false, true, &["cpu", "memory", "pids"]));
+    }
+}
