@@ -54,6 +54,14 @@ pub(crate) fn open_child(parent: impl AsFd, name: &str) -> Result<OwnedFd, FileE
     Ok(openat(parent, name, flags, Mode::empty())?)
 }
 
+/// The same for a name that the kernel remembers: it does not look at the disk, and so never waits for it. `None`: it
+/// does not remember, or cannot (before Linux 5.12), or there is no such directory; [`open_child`] knows.
+pub(crate) fn open_remembered_child(parent: impl AsFd, name: &str) -> Option<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let cached = ResolveFlags::CACHED | ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    openat2(parent, name, flags, Mode::empty(), cached).ok()
+}
+
 /// Opens a regular file for reading.
 pub(crate) fn open_file(root: impl AsFd, path: &WorkspacePath) -> Result<(File, Stat), FileError> {
     let fd = open_beneath(root, path.as_str(), OFlags::RDONLY)?;

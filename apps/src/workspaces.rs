@@ -142,7 +142,10 @@ impl Workspaces {
     /// [`FileError::NotFound`] if there is none, or [`FileError::Io`].
     pub async fn workspace(&self, id: &WorkspaceId) -> Result<Workspace, FileError> {
         let (shared, name) = (self.shared.clone(), id.clone());
-        let root = blocking(move || beneath::open_child(&shared.dir, name.as_str())).await?;
+        let root = match beneath::open_remembered_child(&shared.dir, name.as_str()) {
+            Some(root) => root,
+            None => blocking(move || beneath::open_child(&shared.dir, name.as_str())).await?,
+        };
         let lock =
             id.as_str().bytes().fold(0, |sum: usize, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
         Ok(Workspace { root: Arc::new(root), shared: self.shared.clone(), lock: lock % LOCKS })

@@ -66,6 +66,24 @@ async fn a_removed_workspace_is_gone_and_its_neighbour_is_not() {
     assert!(house.workspace.read(&path("a/b/c")).await.is_err());
 }
 
+/// What the kernel remembers of a name is as good as a look at the disk, and no way around it.
+#[tokio::test]
+async fn a_link_is_no_workspace_however_often_it_is_asked_for() {
+    let house = House::new().await;
+    let link = house.workspaces.root().join("link");
+    symlink(house.at(""), &link).unwrap();
+    for _ in 0..3 {
+        assert!(house.workspaces.workspace(&id("link")).await.is_err());
+        assert!(house.workspaces.workspace(&id("missing")).await.is_err());
+        assert!(house.workspaces.workspace(&house.id).await.is_ok());
+    }
+    fs::remove_file(&link).unwrap();
+    fs::create_dir(&link).unwrap();
+    assert!(house.workspaces.workspace(&id("link")).await.is_ok(), "now it is one");
+    fs::remove_dir(&link).unwrap();
+    assert!(house.workspaces.workspace(&id("link")).await.is_err(), "now it is none");
+}
+
 #[tokio::test]
 async fn what_a_crash_left_half_done_is_swept_away() {
     let house = House::new().await;
