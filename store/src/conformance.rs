@@ -38,6 +38,7 @@ pub fn sample_job() -> Job {
         runs: 0,
         queued_at: at("2026-01-02T03:04:05.678901234Z"),
         started_at: None,
+        started_up: None,
         deadline_at: None,
         ended_at: None,
         exit: None,

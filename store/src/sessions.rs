@@ -75,7 +75,8 @@ const OF_ALL: &str = "SELECT id, name, framework, workspace, user, created_at,
     WHERE ?1 IS NULL AND (?2 IS NULL OR number < (SELECT number FROM sessions WHERE id = ?2))
     ORDER BY number DESC LIMIT ?3";
 
-const USED: &str = "SELECT requests, prompt_tokens, completion_tokens, cost_micros FROM sessions WHERE id = ?1";
+const USED: &str =
+    "SELECT requests, prompt_tokens, completion_tokens, cost_micros FROM sessions WHERE id = ?1";
 
 const USE: &str = "UPDATE sessions
     SET requests = ?2, prompt_tokens = ?3, completion_tokens = ?4, cost_micros = ?5 WHERE id = ?1";
