@@ -1,8 +1,10 @@
-//! `mgx bench`: how long a start takes, beside the engine's own floor, measured in turns in one run; and how fast the
-//! queue is by itself.
+//! `mgx bench`: how long a start takes, beside the engine's own floor, measured in turns in one run; how fast the
+//! queue is by itself, and how fair; and what a server holds in memory.
 
 mod dispatch;
+mod fairness;
 mod floor;
+mod memory;
 mod trial;
 
 use std::process::ExitCode;
@@ -25,6 +27,10 @@ pub(crate) enum Command {
     Start(Args),
     /// How many jobs a second come in and end, and how long each waits, when running them costs nothing.
     Dispatch(dispatch::Args),
+    /// How long nine users wait while a tenth floods the queue, beside how long they wait without it.
+    Fairness(fairness::Args),
+    /// What a server holds in memory while many jobs run and many more wait.
+    Memory(memory::Args),
 }
 
 /// How much.
@@ -44,6 +50,8 @@ pub(crate) fn run(config: Config, command: &Command) -> Outcome {
     let measured = match command {
         Command::Start(args) => runtime.block_on(Box::pin(start(config, args))),
         Command::Dispatch(args) => runtime.block_on(Box::pin(dispatch::run(config, args))),
+        Command::Fairness(args) => runtime.block_on(Box::pin(fairness::run(config, args))),
+        Command::Memory(args) => runtime.block_on(Box::pin(memory::run(config, args))),
     };
     measured.map_err(|error| Failure::new(format!("{error:#}")))
 }

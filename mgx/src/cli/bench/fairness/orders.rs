@@ -1,0 +1,122 @@
+//! Who asks for what, and when: drawn from a seed before anything begins.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use mgx_runtimes::Limits;
+use mgx_runtimes::null::HOLD;
+use mgx_scheduler::{JobSpec, Kind, Terms};
+
+/// What an ordinary job uses, in bytes.
+pub(super) const MEMORY: u64 = 256 << 20;
+
+/// One job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Order {
+    /// Whose it is.
+    pub(super) user: usize,
+    /// What kind of work it pretends to be.
+    pub(super) kind: Kind,
+    /// What it uses, in bytes.
+    pub(super) memory_bytes: u64,
+    /// How long it runs.
+    pub(super) hold: Duration,
+}
+
+/// One job of those who submit normally.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arrival {
+    /// When, from the beginning.
+    pub(super) at: Duration,
+    /// What.
+    pub(super) order: Order,
+}
+
+/// Draws orders.
+#[derive(Debug)]
+pub(super) struct Orders {
+    rng: fastrand::Rng,
+    hold: Duration,
+}
+
+impl Orders {
+    /// Orders that hold their slots for `hold` on average, and mostly for less.
+    pub(super) fn of(seed: u64, hold: Duration) -> Self {
+        Self { rng: fastrand::Rng::with_seed(seed), hold }
+    }
+
+    /// A Poisson process of `users` for as long as `window`, one job after each `pause` on average.
+    pub(super) fn arrivals(&mut self, users: usize, pause: Duration, window: Duration) -> Vec<Arrival> {
+        let mut at = Duration::ZERO;
+        let mut arrivals = Vec::new();
+        loop {
+            at += exponential(&mut self.rng, pause);
+            if at >= window {
+                return arrivals;
+            }
+            let user = self.rng.usize(..users);
+            arrivals.push(Arrival { at, order: self.ordinary(user) });
+        }
+    }
+
+    /// Many jobs of one user.
+    pub(super) fn flood(&mut self, user: usize, count: u32) -> Vec<Order> {
+        (0..count).map(|_| self.ordinary(user)).collect()
+    }
+
+    /// Jobs of one user, of every kind and of three sizes.
+    pub(super) fn mixed(&mut self, user: usize, count: u32) -> Vec<Order> {
+        let mut mixed = |_| {
+            let kind = *self.rng.choice(&[Kind::Agent, Kind::Dev, Kind::Build]).unwrap_or(&Kind::Agent);
+            Order { kind, memory_bytes: MEMORY * self.rng.u64(1..=3), ..self.ordinary(user) }
+        };
+        (0..count).map(&mut mixed).collect()
+    }
+
+    fn ordinary(&mut self, user: usize) -> Order {
+        let hold = exponential(&mut self.rng, self.hold);
+        Order { user, kind: Kind::Agent, memory_bytes: MEMORY, hold }
+    }
+}
+
+impl Order {
+    /// The job as the scheduler takes it.
+    pub(super) fn spec(&self) -> JobSpec {
+        JobSpec {
+            kind: self.kind,
+            prompt: String::new(),
+            command: vec![HOLD.to_owned(), self.hold.as_millis().to_string()],
+            env: BTreeMap::new(),
+            workdir: String::new(),
+            limits: Limits { memory_bytes: self.memory_bytes, cpu_quota: 1000, pids: 8 },
+            timeout_s: 3600,
+            terms: Terms::default(),
+        }
+    }
+}
+
+/// A time with no memory, `mean` on average.
+fn exponential(rng: &mut fastrand::Rng, mean: Duration) -> Duration {
+    mean.mul_f64(-(1.0 - rng.f64()).ln())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_says_who_comes_when_and_a_load_is_what_it_says() {
+        let draw = |seed| {
+            let mut orders = Orders::of(seed, Duration::from_millis(40));
+            orders.arrivals(9, Duration::from_millis(10), Duration::from_secs(100))
+        };
+        let shown = |arrivals: &[Arrival]| format!("{:?}", arrivals.iter().take(5).collect::<Vec<_>>());
+        assert_eq!(shown(&draw(1)), shown(&draw(1)));
+        assert_ne!(shown(&draw(1)), shown(&draw(2)));
+        let arrivals = draw(1);
+        let work: Duration = arrivals.iter().map(|arrival| arrival.order.hold).sum();
+        // 10,000 jobs of 40 ms: four slots' work
+        assert!((9_500..10_500).contains(&arrivals.len()), "{}", arrivals.len());
+        assert!((380..420).contains(&work.as_secs()), "{work:?}");
+    }
+}

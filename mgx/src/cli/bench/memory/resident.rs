@@ -1,0 +1,62 @@
+//! How much of a process is in memory, as Linux says it (`proc_pid_status(5)`).
+
+use std::fmt;
+
+use anyhow::Context;
+use serde_json::{Value, json};
+
+/// Bytes of a process in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Resident {
+    /// Now (`VmRSS`).
+    pub(super) now: u64,
+    /// The most so far (`VmHWM`).
+    pub(super) peak: u64,
+}
+
+impl Resident {
+    /// Of the process `id`.
+    pub(super) fn of(id: u32) -> anyhow::Result<Self> {
+        let path = format!("/proc/{id}/status");
+        let status = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+        Self::parse(&status).with_context(|| format!("{path} does not say VmRSS and VmHWM"))
+    }
+
+    fn parse(status: &str) -> Option<Self> {
+        let bytes = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+            Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+        };
+        Some(Self { now: bytes("VmRSS")?, peak: bytes("VmHWM")? })
+    }
+
+    pub(super) fn report(self) -> Value {
+        json!({ "now": mib(self.now), "peak": mib(self.peak) })
+    }
+}
+
+impl fmt::Display for Resident {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} MiB, {} MiB at the most", mib(self.now), mib(self.peak))
+    }
+}
+
+/// To a tenth.
+fn mib(bytes: u64) -> f64 {
+    let tenths = u32::try_from(bytes * 10 >> 20).unwrap_or(u32::MAX);
+    f64::from(tenths) / 10.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernel_is_understood() {
+        let status = "Name:\tmgx\nVmPeak:\t  999999 kB\nVmHWM:\t   20480 kB\nVmRSS:\t   10342 kB\n";
+        let resident = Resident::parse(status).unwrap();
+        assert_eq!(resident, Resident { now: 10_342 * 1024, peak: 20 << 20 });
+        assert_eq!(resident.to_string(), "10 MiB, 20 MiB at the most");
+        assert_eq!(Resident::parse("Name:\tkthreadd\n"), None);
+    }
+}

@@ -1,0 +1,112 @@
+//! A server in a process of its own, with a directory that goes away.
+
+use std::fs::File;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use reqwest::{Method, StatusCode};
+use rustix::process::{Pid, Signal, kill_process};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::data_dir;
+
+/// How long it may take to become ready, and to end.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A server. Dropping it kills it.
+#[derive(Debug)]
+pub(super) struct Server {
+    child: Child,
+    base: String,
+    token: SecretString,
+    http: reqwest::Client,
+}
+
+impl Server {
+    /// Starts this very program as a server in `dir`, with `settings` (lines of TOML), and waits until it is ready.
+    pub(super) async fn start(dir: &Path, settings: &[String]) -> anyhow::Result<Self> {
+        let data = dir.join("data");
+        data_dir::make(&data)?;
+        // before the server would make one at the same time
+        let token = data_dir::admin_token(&data)?;
+        // free now; nobody else takes it in the next moment
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let mut file = settings.to_vec();
+        file.push(format!("server.listen = \"127.0.0.1:{port}\""));
+        file.push(format!("server.data_dir = \"{}\"", data.display()));
+        let config = dir.join("mgx.toml");
+        std::fs::write(&config, file.join("\n"))?;
+        let log = File::create(dir.join("log"))?;
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("--config").arg(&config).arg("up").current_dir(dir);
+        // what this process was told is not meant for that one
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("MGX_") {
+                command.env_remove(name);
+            }
+        }
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).kill_on_drop(true);
+        let child = command.spawn().context("cannot start the server")?;
+        let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build()?;
+        let mut server = Self { child, base: format!("http://127.0.0.1:{port}"), token, http };
+        let ready = server.ready().await;
+        ready.with_context(|| std::fs::read_to_string(dir.join("log")).unwrap_or_default())?;
+        Ok(server)
+    }
+
+    /// Its process.
+    pub(super) fn process(&self) -> anyhow::Result<u32> {
+        self.child.id().context("the server has ended")
+    }
+
+    /// GETs `path`.
+    pub(super) async fn get(&self, path: &str) -> anyhow::Result<Value> {
+        self.ask(Method::GET, path, None).await
+    }
+
+    /// POSTs `body`.
+    pub(super) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        self.ask(Method::POST, path, Some(body)).await
+    }
+
+    /// Ends it and waits until it has ended.
+    pub(super) async fn stop(mut self) -> anyhow::Result<()> {
+        let process = i32::try_from(self.process()?).ok().and_then(Pid::from_raw);
+        kill_process(process.context("the server has no process")?, Signal::TERM)?;
+        timeout(PATIENCE, self.child.wait()).await.context("the server does not end")??;
+        Ok(())
+    }
+
+    async fn ready(&mut self) -> anyhow::Result<()> {
+        let end = Instant::now() + PATIENCE;
+        let url = format!("{}/readyz", self.base);
+        while Instant::now() < end {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("the server ended with {status}");
+            }
+            if self.http.get(&url).send().await.is_ok_and(|answer| answer.status() == StatusCode::OK) {
+                return Ok(());
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+        bail!("the server does not become ready")
+    }
+
+    async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
+        let mut request = self.http.request(method, format!("{}{path}", self.base));
+        request = request.bearer_auth(self.token.expose_secret());
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let answer = request.send().await?;
+        let (status, text) = (answer.status(), answer.text().await?);
+        ensure!(status.is_success(), "{path} answered {status}: {text}");
+        serde_json::from_str(&text).with_context(|| format!("{path} answered something else"))
+    }
+}

@@ -1,0 +1,198 @@
+//! One user floods the queue, and the others hardly notice: the scheduler as it is, under a paused clock.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use mgx_agent_runner::JobId;
+use mgx_agent_runner::protocol::Team;
+use mgx_runtimes::null::HOLD;
+use mgx_runtimes::{ContainerSpec, Limits, Network, Null};
+use mgx_scheduler::memory::MemoryJournal;
+use mgx_scheduler::{
+    Blueprint, Caps, Clock, Config, Fairness, Job, JobSpec, Kind, Plan, Scheduler, Submission, Terms, Uptime,
+};
+use tokio::time::{Instant, sleep, sleep_until};
+use uuid::Uuid;
+
+const SLOTS: usize = 8;
+const PER_USER: usize = 6;
+const FLOOD: u32 = 300;
+const FLOODER: &str = "user-0";
+
+/// A job: who submits it, when, and how long it runs, in milliseconds.
+#[derive(Clone, Copy, Debug)]
+struct Order {
+    user: u32,
+    at: u64,
+    hold: u64,
+}
+
+/// What became of it, in turns: how many the flood had while it waited, and how many of its own user's jobs stood
+/// before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Wait {
+    turns_of_the_flood: usize,
+    own_before: usize,
+}
+
+/// Everything that happened, in order.
+struct Story {
+    orders: HashMap<JobId, (String, Order)>,
+    steps: Vec<(&'static str, JobId)>,
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_gets_no_more_than_its_turns_while_others_wait() {
+    let mut orders = vec![Order { user: 0, at: 0, hold: 97 }; FLOOD as usize];
+    // each of nine comes with three jobs every 378 ms: together, 70 % of what eight slots can do
+    orders.extend((0..360).map(|n| {
+        let (burst, hold) = (n / 3, 30 + u64::from(n * 37 % 101));
+        Order { user: 1 + burst % 9, at: 20 + u64::from(burst) * 42, hold }
+    }));
+    let story = play(orders, |order| format!("user-{}", order.user)).await;
+
+    assert!(story.most(|_| true) <= SLOTS, "more jobs run than there are slots");
+    assert_eq!(
+        story.most(|user| user == FLOODER),
+        PER_USER,
+        "the flood is as large as one user's cap, and no larger"
+    );
+    let waits: Vec<_> = story.waits(|user| user != FLOODER);
+    assert_eq!(waits.len(), 360);
+    for wait in &waits {
+        // it begins at the present time of the line, or one turn later; so does the flood
+        assert!(wait.turns_of_the_flood <= wait.own_before + 2, "{wait:?}");
+    }
+    assert!(waits.iter().any(|wait| wait.turns_of_the_flood > 0), "there was no flood to wait for");
+}
+
+/// The red control: of one user's own jobs, the first goes first.
+#[tokio::test(start_paused = true)]
+async fn who_floods_waits_for_the_flood() {
+    let mut orders = vec![Order { user: 0, at: 0, hold: 97 }; FLOOD as usize];
+    orders.push(Order { user: 1, at: 500, hold: 30 });
+    let story = play(orders, |_| FLOODER.to_owned()).await;
+    let wait = story.waits(|_| true).into_iter().max_by_key(|wait| wait.turns_of_the_flood);
+    assert!(wait.is_some_and(|wait| wait.turns_of_the_flood > 200), "{wait:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_everybody_waits_all_have_the_same_number_of_turns() {
+    let of_user =
+        |user| (0..20).map(move |n| Order { user, at: 0, hold: 20 + u64::from((user * 7 + n * 13) % 50) });
+    let story = play((0..10).flat_map(of_user).collect(), |order| format!("user-{}", order.user)).await;
+    let mut turns = BTreeMap::new();
+    // whoever came first was alone for a moment, and has no less for it later
+    let admitted = story.steps.iter().filter(|(step, _)| *step == "job_admitted");
+    for (_, job) in admitted.skip(SLOTS).take(100) {
+        *turns.entry(story.orders[job].0.as_str()).or_insert(0) += 1;
+    }
+    let (least, most) = (turns.values().min().unwrap(), turns.values().max().unwrap());
+    assert!(turns.len() == 10 && most - least <= 2, "{turns:?}");
+}
+
+/// Plays `orders` to their end.
+async fn play(orders: Vec<Order>, user: fn(&Order) -> String) -> Story {
+    let begin = Instant::now();
+    let journal = Arc::new(MemoryJournal::default());
+    let config = Config {
+        caps: Caps { per_user: PER_USER, ..Caps::of(SLOTS) },
+        fairness: Fairness::default(),
+        max_queued: 10_000,
+        max_queued_per_user: 10_000,
+        grace: Duration::from_secs(1),
+        start_tries: 1,
+        reap_every: Duration::from_hours(1),
+    };
+    let clock = Clock::starting_at(Timestamp::UNIX_EPOCH, Uptime::default());
+    let scheduler =
+        Scheduler::start(config, clock, journal.clone(), Arc::new(Null::default()), Arc::new(Boxes));
+    let scheduler = scheduler.await.unwrap();
+    let mut known = HashMap::new();
+    for (number, order) in (1..).zip(orders) {
+        sleep_until(begin + Duration::from_millis(order.at)).await;
+        let (id, user) = (JobId(Uuid::from_u128(number)), user(&order));
+        known.insert(id, (user.clone(), order));
+        let submission = Submission { id, session: "session".parse().unwrap(), user, spec: spec(order) };
+        scheduler.submit(submission).await.unwrap();
+    }
+    while scheduler.load().live > 0 {
+        sleep(Duration::from_secs(1)).await;
+    }
+    let events = journal.all_events().into_values().flatten();
+    let step = |kind: &str| ["job_queued", "job_admitted", "finish"].into_iter().find(|step| *step == kind);
+    Story { orders: known, steps: events.filter_map(|event| Some((step(&event.kind)?, event.job))).collect() }
+}
+
+impl Story {
+    /// The most jobs of some users that ran at a time.
+    fn most(&self, of: impl Fn(&str) -> bool) -> usize {
+        let (mut running, mut most) = (0, 0);
+        for (step, _) in self.steps.iter().filter(|(_, job)| of(&self.orders[job].0)) {
+            match *step {
+                "job_admitted" => running += 1,
+                "finish" => running -= 1,
+                _ => {}
+            }
+            most = most.max(running);
+        }
+        most
+    }
+
+    /// What each job of some users waited for.
+    fn waits(&self, of: impl Fn(&str) -> bool) -> Vec<Wait> {
+        let mut waiting: HashMap<JobId, Wait> = HashMap::new();
+        let mut waits = Vec::new();
+        for (step, job) in &self.steps {
+            let user = &self.orders[job].0;
+            match *step {
+                "job_queued" => {
+                    let own_before = waiting.keys().filter(|other| self.orders[other].0 == *user).count();
+                    waiting.insert(*job, Wait { turns_of_the_flood: 0, own_before });
+                }
+                "job_admitted" => {
+                    waits.extend(waiting.remove(job).filter(|_| of(user)));
+                    if user == FLOODER {
+                        waiting.values_mut().for_each(|wait| wait.turns_of_the_flood += 1);
+                    }
+                }
+                _ => {}
+            }
+        }
+        waits
+    }
+}
+
+fn spec(order: Order) -> JobSpec {
+    JobSpec {
+        kind: Kind::Agent,
+        prompt: String::new(),
+        command: vec![HOLD.to_owned(), order.hold.to_string()],
+        env: BTreeMap::new(),
+        workdir: String::new(),
+        limits: Limits { memory_bytes: 1, cpu_quota: 1, pids: 1 },
+        timeout_s: 3600,
+        terms: Terms::default(),
+    }
+}
+
+/// Every job in the same box.
+#[derive(Debug)]
+struct Boxes;
+
+#[async_trait]
+impl Blueprint for Boxes {
+    async fn plan(&self, job: &Job) -> Result<Plan, String> {
+        Ok(Plan {
+            spec: ContainerSpec { image: String::new(), limits: job.spec.limits, network: Network::None },
+            workspace: "workspace".parse().map_err(|_| "no workspace".to_owned())?,
+            workspace_dir: "/".into(),
+            labels: BTreeMap::new(),
+            env: BTreeMap::new(),
+            team: Team::default(),
+        })
+    }
+}
