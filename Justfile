@@ -66,9 +66,12 @@ fmt:
 docs:
     cargo run --locked --quiet --bin mgx -- config --markdown > docs/configuration.md
 
-# Start latency, beside the engine's own floor.
+# Start latency beside the engine's own floor, the queue's speed and its fairness, and what a server holds in memory.
 bench n="30": build
     target/release/mgx bench start --n {{ n }}
+    target/release/mgx bench dispatch
+    target/release/mgx bench fairness
+    target/release/mgx bench memory
 
 # Fuzzes one of link_codec, config and workspace_path (needs cargo-fuzz and a nightly toolchain).
 fuzz target seconds="60":
