@@ -93,6 +93,9 @@ struct House {
     /// Whether what an earlier life left has been taken up.
     is_settled: watch::Sender<bool>,
     tasks: TaskTracker,
+    /// Nothing new is begun any more; what is under way is brought to its end.
+    retiring: CancellationToken,
+    /// Nobody is left to do anything.
     closing: CancellationToken,
 }
 
@@ -118,6 +121,7 @@ impl Pool {
             starting: Hands::default(),
             is_settled: watch::Sender::new(false),
             tasks: TaskTracker::new(),
+            retiring: CancellationToken::new(),
             closing: closing.clone(),
         });
         Ok(Self { house, _closing: closing.drop_guard() })
@@ -127,7 +131,12 @@ impl Pool {
     pub fn start(&self) {
         self.house.shelf(&self.house.config.spec);
         let house = Arc::clone(&self.house);
-        self.house.spawn(async move { keeper::settle(&house).await });
+        self.house.spawn(async move {
+            tokio::select! {
+                () = keeper::settle(&house) => {}
+                () = house.retiring.cancelled() => {}
+            }
+        });
     }
 
     /// What each pool has been good for.
@@ -145,7 +154,7 @@ impl Pool {
 
     /// Stops making containers, and removes all that wait. Those that were claimed stay.
     pub async fn dissolve(&self) {
-        self.house.closing.cancel();
+        self.house.retiring.cancel();
         self.house.tasks.close();
         self.house.tasks.wait().await;
         for shelf in self.house.shelves() {
@@ -220,6 +229,18 @@ impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pool").field("below", &self.house.below).finish_non_exhaustive()
     }
+}
+
+/// Tries whether this process may mount workspaces where containers can see them. That an engine's do see them is
+/// known once one waits.
+///
+/// # Errors
+/// It may not, or cannot try.
+pub fn can_mount() -> io::Result<()> {
+    let directory = std::env::temp_dir().join(format!("mgx-seats-{}", std::process::id()));
+    let tried = Seats::open(&directory).map(|seats| seats.close());
+    std::fs::remove_dir(&directory)?;
+    tried
 }
 
 /// What became of one container that waited.

@@ -34,10 +34,14 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// How many containers of an earlier life are taken up at a time.
 const ADOPTED_AT_ONCE: usize = 8;
 
-/// Keeps `shelf` as full as it should be, for ever.
+/// Keeps `shelf` as full as it should be, until the pool is dissolved. Then none is being made any more.
 pub(super) async fn keep(house: Arc<House>, shelf: Arc<Shelf>) {
-    // the sender lives in the house
-    house.is_settled.subscribe().wait_for(|is_settled| *is_settled).await.ok();
+    let mut settled = house.is_settled.subscribe();
+    tokio::select! {
+        // the sender lives in the house
+        _ = settled.wait_for(|is_settled| *is_settled) => {}
+        () = house.retiring.cancelled() => return,
+    }
     let mut breaker = Breaker::default();
     let mut making: JoinSet<Result<(), RuntimeError>> = JoinSet::new();
     let mut look = interval(LOOK);
@@ -57,8 +61,10 @@ pub(super) async fn keep(house: Arc<House>, shelf: Arc<Shelf>) {
                 note(&shelf, &mut breaker, made.map_err(io::Error::other));
             }
             _ = look.tick() => {}
+            () = house.retiring.cancelled() => break,
         }
     }
+    while making.join_next().await.is_some() {}
 }
 
 /// Begins to make what is missing, or lets one go that is too many.

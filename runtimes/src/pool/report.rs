@@ -65,6 +65,11 @@ pub struct Percentiles {
 }
 
 impl Report {
+    /// Whether as many wait as should.
+    pub fn is_settled(&self) -> bool {
+        self.parked == self.target && self.making == 0
+    }
+
     /// Hits among all starts; nothing if there were none.
     pub fn hit_rate(&self) -> Option<f64> {
         #[expect(clippy::cast_precision_loss, reason = "a ratio of counts")]

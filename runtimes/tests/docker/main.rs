@@ -3,6 +3,7 @@
 
 mod bench;
 mod outage;
+mod pool;
 mod probe;
 mod world;
 
