@@ -3,18 +3,18 @@
 //! The server is the real one, with its real store, which syncs; only the runtime does nothing. Client and server are
 //! one process, so they share the processors; they speak over the loopback device.
 
+mod beside;
+mod disk;
 mod latency;
 mod load;
 mod wire;
 
-use std::process::{ExitCode, Stdio};
+use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use mgx_runtimes::Null;
 use serde_json::{Value, json};
-use tokio::process::Command;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +22,7 @@ use super::{Scratch, out, scratch, scratch_config};
 use crate::config::{Config, RuntimeName, Whole};
 use crate::data_dir;
 use crate::serve::Serving;
+use beside::Rounds;
 use latency::Latency;
 use load::Load;
 
@@ -33,9 +34,6 @@ const ROOM: u64 = 1_200_000;
 
 /// Invocations that may wait to be noted.
 const WITNESSED: usize = 1 << 16;
-
-/// How long the program of `--beside` may take.
-const BESIDE: Duration = Duration::from_mins(10);
 
 /// How much.
 #[derive(Debug, clap::Args)]
@@ -49,7 +47,7 @@ pub(crate) struct Args {
     /// One JSON object, nothing else.
     #[arg(long)]
     json: bool,
-    /// A program to run afterwards on the same machine; the last line it prints is a JSON object, whose
+    /// A program to run on the same machine, in turns with this one; the last line it prints is a JSON object, whose
     /// `end_to_end_per_s` is compared with ours.
     #[arg(long, value_name = "COMMAND")]
     beside: Option<String>,
@@ -58,6 +56,7 @@ pub(crate) struct Args {
 /// What was measured.
 #[derive(Debug)]
 struct Figures {
+    fsync: Latency,
     http_submits_per_s: f64,
     end_to_end_per_s: f64,
     batch_submits_per_s: f64,
@@ -67,16 +66,23 @@ struct Figures {
 
 /// Measures.
 pub(super) async fn run(config: Config, args: &Args) -> anyhow::Result<ExitCode> {
-    let scratch = scratch()?;
-    let figures = serve(dispatching(config, &scratch), args).await?;
-    drop(scratch);
+    let figures = {
+        let scratch = scratch()?;
+        let directory = scratch.0.clone();
+        let fsync = tokio::task::spawn_blocking(move || disk::syncs(&directory)).await?;
+        let fsync = fsync.context("cannot measure the disk")?;
+        out::note(format_args!("a sync of the disk       {fsync}"));
+        serve(dispatching(config.clone(), &scratch), async |load| measure(load, fsync, args).await).await?
+    };
     let mut report = figures.report();
     if let Some(command) = &args.beside {
         out::note(format_args!("beside: {command}"));
-        let beside = beside(command).await?;
-        let theirs = beside["end_to_end_per_s"].as_f64().context("it reports no end_to_end_per_s")?;
-        report["beside"] = beside;
-        report["times_beside"] = json!((figures.end_to_end_per_s / theirs * 10.0).round() / 10.0);
+        let ours = async || {
+            let scratch = scratch()?;
+            serve(dispatching(config.clone(), &scratch), async |mut load| end_to_end(&mut load, args).await)
+                .await
+        };
+        report["beside"] = Rounds::measure(command, ours).await?.report();
     }
     if args.json {
         out::line(report);
@@ -97,14 +103,15 @@ fn dispatching(config: Config, scratch: &Scratch) -> Config {
     config
 }
 
-async fn serve(config: Config, args: &Args) -> anyhow::Result<Figures> {
+/// Serves while `measure` measures.
+async fn serve<T>(config: Config, measure: impl AsyncFnOnce(Load) -> anyhow::Result<T>) -> anyhow::Result<T> {
     let (witness, invoked) = mpsc::channel(WITNESSED);
     let serving = Serving::start_on(config.clone(), Some(Arc::new(Null::watched(witness)))).await?;
     let address = serving.address();
     let token = data_dir::admin_token(&config.server.data_dir)?;
     let shutdown = CancellationToken::new();
     let measuring = async {
-        let measured = async { measure(Load::start(address, token, invoked).await?, args).await }.await;
+        let measured = async { measure(Load::start(address, token, invoked).await?).await }.await;
         shutdown.cancel();
         measured
     };
@@ -114,10 +121,14 @@ async fn serve(config: Config, args: &Args) -> anyhow::Result<Figures> {
     Ok(figures)
 }
 
-async fn measure(mut load: Load, args: &Args) -> anyhow::Result<Figures> {
+/// Jobs a second, of a server that is warm.
+async fn end_to_end(load: &mut Load, args: &Args) -> anyhow::Result<f64> {
     load.run(args.n / 10).await.context("the warm-up")?;
+    load.run(args.n).await.context("end to end")
+}
 
-    let end_to_end_per_s = load.run(args.n).await.context("end to end")?;
+async fn measure(mut load: Load, fsync: Latency, args: &Args) -> anyhow::Result<Figures> {
+    let end_to_end_per_s = end_to_end(&mut load, args).await?;
     out::note(format_args!("end to end               {end_to_end_per_s:>9.0} jobs/s"));
 
     let empty = load.latency().await.context("an empty queue")?;
@@ -135,12 +146,13 @@ async fn measure(mut load: Load, args: &Args) -> anyhow::Result<Figures> {
 
     let full = load.latency().await.context("a full queue")?;
     out::note(format_args!("to dispatch, full queue  {full}"));
-    Ok(Figures { http_submits_per_s, end_to_end_per_s, batch_submits_per_s, empty, full })
+    Ok(Figures { fsync, http_submits_per_s, end_to_end_per_s, batch_submits_per_s, empty, full })
 }
 
 impl Figures {
     fn report(&self) -> Value {
         json!({
+            "fsync_ms": self.fsync.report(),
             "http_submits_per_s": self.http_submits_per_s.round(),
             "end_to_end_per_s": self.end_to_end_per_s.round(),
             "batch_submits_per_s": self.batch_submits_per_s.round(),
@@ -148,15 +160,4 @@ impl Figures {
             "at_1m_queued": self.full.report(),
         })
     }
-}
-
-/// Runs `command` and reads the last line that it prints.
-async fn beside(command: &str) -> anyhow::Result<Value> {
-    let mut shell = Command::new("sh");
-    shell.args(["-c", command]).stdin(Stdio::null()).stderr(Stdio::inherit()).kill_on_drop(true);
-    let output = tokio::time::timeout(BESIDE, shell.output()).await.context("it took too long")??;
-    ensure!(output.status.success(), "{command} ended with {}", output.status);
-    let text = String::from_utf8_lossy(&output.stdout);
-    let last = text.trim_end().lines().last().unwrap_or_default();
-    serde_json::from_str(last).with_context(|| format!("{command} printed {last:?} last, not a JSON object"))
 }

@@ -7,8 +7,6 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use futures_util::future::try_join_all;
-use hyper::StatusCode;
-use hyper::body::Bytes;
 use mgx_agent_runner::JobId;
 use mgx_runtimes::null::{HOLD, Invoked};
 use secrecy::SecretString;
@@ -19,7 +17,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::latency::Latency;
-use super::wire::Wire;
+use super::wire::{Request, Wire};
 
 /// Connections, each with a session of its own.
 const CLIENTS: u32 = 64;
@@ -33,6 +31,11 @@ const BATCH: u32 = 500;
 
 /// Connections that send batches.
 const BATCHERS: usize = 8;
+
+/// The statuses of the answers.
+const OK: u16 = 200;
+const CREATED: u16 = 201;
+const ACCEPTED: u16 = 202;
 
 /// The concurrency group that the full queue waits for.
 pub(super) const BACKLOG: &str = "backlog";
@@ -77,7 +80,8 @@ impl Load {
             let mut wire = Wire::connect(address, &token).await?;
             let session = format!("bench-{number}");
             let body = json!({ "session_id": session, "framework": "nextjs" }).to_string();
-            wire.post::<Value>("/api/sessions", body.into(), StatusCode::CREATED).await?;
+            let making = wire.post("/api/sessions", body.as_bytes());
+            wire.ask::<Value>(&making, CREATED).await?;
             let (jobs, session) =
                 (format!("/api/sessions/{session}/jobs"), format!("/api/sessions/{session}"));
             clients.push(Client { wire, session, jobs });
@@ -106,13 +110,13 @@ impl Load {
 
     /// Jobs a second that are accepted one by one, with `count` jobs.
     pub(super) async fn submit(&mut self, count: u32) -> anyhow::Result<f64> {
-        let body = body(&json!({ "command": ["true"] }));
+        let order = json!({ "command": ["true"] });
         let began = Instant::now();
         let submitting = self.clients.iter_mut().enumerate().map(|(number, client)| {
-            let body = body.clone();
+            let request = client.order(&order);
             async move {
                 for _ in share(count, number) {
-                    client.submit(body.clone()).await?;
+                    client.submit(&request).await?;
                 }
                 anyhow::Ok(())
             }
@@ -124,15 +128,14 @@ impl Load {
     /// Jobs a second that are accepted in batches, with `count` jobs, which all wait for the same group.
     pub(super) async fn fill(&mut self, count: u32) -> anyhow::Result<f64> {
         let order = json!({ "command": ["true"], "group": { "key": BACKLOG } });
-        let body = body(&json!({ "jobs": vec![order; BATCH as usize] }));
+        let body = json!({ "jobs": vec![order; BATCH as usize] }).to_string();
         let batches = count.div_ceil(BATCH);
         let began = Instant::now();
         let submitting = self.clients.iter_mut().take(BATCHERS).enumerate().map(|(number, client)| {
-            let (body, path) = (body.clone(), format!("{}:batch", client.jobs));
+            let request = client.wire.post(&format!("{}:batch", client.jobs), body.as_bytes());
             async move {
                 for _ in (0..batches).skip(number).step_by(BATCHERS) {
-                    let Batch { accepted } =
-                        client.wire.post(&path, body.clone(), StatusCode::ACCEPTED).await?;
+                    let Batch { accepted } = client.wire.ask(&request, ACCEPTED).await?;
                     ensure!(accepted == BATCH, "of {BATCH} jobs {accepted} were accepted");
                 }
                 anyhow::Ok(())
@@ -146,10 +149,10 @@ impl Load {
     /// come at a steady pace, whether those before them have been answered or not.
     pub(super) async fn latency(&mut self) -> anyhow::Result<Latency> {
         self.forget();
-        let body = body(&json!({ "command": ["true"] }));
+        let order = json!({ "command": ["true"] });
         let begin = Instant::now() + Duration::from_millis(50);
         let pacing = self.clients.iter_mut().enumerate().map(|(number, client)| {
-            let body = body.clone();
+            let request = client.order(&order);
             async move {
                 let mut sent = Vec::new();
                 for turn in share(PACED, number) {
@@ -158,7 +161,7 @@ impl Load {
                     let late = Instant::now() > due;
                     sleep_until(due).await;
                     let at = if late { due } else { Instant::now() };
-                    sent.push((client.submit(body.clone()).await?, at));
+                    sent.push((client.submit(&request).await?, at));
                 }
                 anyhow::Ok(sent)
             }
@@ -189,10 +192,11 @@ impl Load {
         if let Some(group) = group {
             order["group"] = json!({ "key": group });
         }
-        let body = body(&order);
+        let client = &mut self.clients[0];
+        let request = client.order(&order);
         let mut held = Vec::new();
         for _ in 0..count {
-            held.push(self.clients[0].submit(body.clone()).await?);
+            held.push(client.submit(&request).await?);
         }
         let sent: Vec<_> = held.iter().map(|job| (*job, Instant::now())).collect();
         timeout(PATIENCE, self.dispatched(&sent)).await.context("the slots were not taken")?;
@@ -203,8 +207,8 @@ impl Load {
     pub(super) async fn release(&mut self, held: Vec<JobId>) -> anyhow::Result<()> {
         let wire = &mut self.clients[0].wire;
         for job in held {
-            let path = format!("/api/jobs/{job}/cancel");
-            wire.post::<Value>(&path, Bytes::new(), StatusCode::ACCEPTED).await?;
+            let cancelling = wire.post(&format!("/api/jobs/{job}/cancel"), b"");
+            wire.ask::<Value>(&cancelling, ACCEPTED).await?;
         }
         Ok(())
     }
@@ -213,7 +217,8 @@ impl Load {
     pub(super) async fn settle(&mut self) -> anyhow::Result<()> {
         let end = Instant::now() + PATIENCE;
         for client in &mut self.clients {
-            while client.wire.get::<Value>(&client.session).await?["is_running"] != json!(false) {
+            let looking = client.wire.get(&client.session);
+            while client.wire.ask::<Value>(&looking, OK).await?["is_running"] != json!(false) {
                 ensure!(Instant::now() < end, "the jobs of {} do not end", client.session);
                 sleep(Duration::from_millis(5)).await;
             }
@@ -227,8 +232,13 @@ impl Load {
 }
 
 impl Client {
-    async fn submit(&mut self, body: Bytes) -> anyhow::Result<JobId> {
-        let Submitted { job_id } = self.wire.post(&self.jobs, body, StatusCode::ACCEPTED).await?;
+    /// The request for a job of its session.
+    fn order(&self, order: &Value) -> Request {
+        self.wire.post(&self.jobs, order.to_string().as_bytes())
+    }
+
+    async fn submit(&mut self, request: &Request) -> anyhow::Result<JobId> {
+        let Submitted { job_id } = self.wire.ask(request, ACCEPTED).await?;
         Ok(job_id)
     }
 }
@@ -236,8 +246,4 @@ impl Client {
 /// Which of `count` turns are those of client `number`.
 fn share(count: u32, number: usize) -> impl Iterator<Item = u32> {
     (0..count).skip(number).step_by(CLIENTS as usize)
-}
-
-fn body(order: &Value) -> Bytes {
-    order.to_string().into()
 }
