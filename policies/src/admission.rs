@@ -36,8 +36,11 @@ pub struct Policies {
 #[derive(Clone)]
 pub struct Admission {
     stack: BoxCloneSyncService<Batch, Vec<Decision>, Infallible>,
-    tell: Arc<dyn Fn(&Applicant, JobId, &Refusal) + Send + Sync>,
+    tell: Arc<Tell>,
 }
+
+/// Tells the log of a refusal.
+type Tell = dyn Fn(&Applicant, JobId, &Refusal) + Send + Sync;
 
 impl Admission {
     /// The policies in front of `scheduler`. The outermost sees a job first; those that remember what they have

@@ -37,7 +37,7 @@ pub(crate) struct Limiter<C: Clock> {
     /// The time in which a user may submit one more job.
     interval: Nanos,
     accounts: Accounts,
-    limiter: RateLimiter<String, Accounts, C, NoOpMiddleware<C::Instant>>,
+    cells: RateLimiter<String, Accounts, C, NoOpMiddleware<C::Instant>>,
 }
 
 /// When each user, going on at the full rate, would have submitted what they have (GCRA's "theoretical arrival time").
@@ -55,8 +55,8 @@ impl<C: Clock> Limiter<C> {
         let quota = Quota::per_minute(rate.per_minute).allow_burst(rate.burst);
         let accounts = Accounts::default();
         let interval = quota.replenish_interval().into();
-        let limiter = RateLimiter::new(quota, accounts.clone(), clock);
-        Self { rate, max_users, interval, accounts, limiter }
+        let cells = RateLimiter::new(quota, accounts.clone(), clock);
+        Self { rate, max_users, interval, accounts, cells }
     }
 
     /// Whether there is room for the account of `user`.
@@ -66,7 +66,7 @@ impl<C: Clock> Limiter<C> {
             accounts.len() < self.max_users || accounts.contains_key(user)
         };
         has_room() || {
-            self.limiter.retain_recent();
+            self.cells.retain_recent();
             has_room()
         }
     }
@@ -77,9 +77,9 @@ impl<C: Clock + Send + Sync + 'static> Policy for Limiter<C> {
         if !self.has_room_for(&from.user) {
             return Err(Refusal::TooManyUsers { max: self.max_users, retry_after: Duration::from_mins(1) });
         }
-        self.limiter.check_key(&from.user).map_err(|not_until| {
+        self.cells.check_key(&from.user).map_err(|not_until| {
             let Rate { per_minute, burst } = self.rate;
-            let retry_after = not_until.wait_time_from(self.limiter.clock().now());
+            let retry_after = not_until.wait_time_from(self.cells.clock().now());
             Refusal::TooFast { per_minute: per_minute.get(), burst: burst.get(), retry_after }
         })
     }
