@@ -18,7 +18,7 @@ use mgx_apps::workspaces::{Workspaces, WorkspacesConfig};
 use mgx_apps::{AttemptTokens, JobBlueprint, sessions::Sessions};
 use mgx_policies::{Admission, Allowance, MonotonicClock, Policies, Rate, Times};
 use mgx_runtimes::{Docker, DockerConfig, Limits, Links, Null, Process, ProcessConfig, Runtime, Tunnel};
-use mgx_scheduler::{Budget, Caps, Clock, Fairness, Kind, Scheduler, Uptime};
+use mgx_scheduler::{Budget, Caps, Clock, Fairness, Handover, Kind, Scheduler, Uptime};
 use mgx_store::Embedded;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -126,6 +126,12 @@ impl Platform {
     /// Resolves when the store cannot be trusted any more, and says why.
     pub async fn failed(&self) -> String {
         self.store.failed().await
+    }
+
+    /// What was taken over from the process before, as soon as it is.
+    pub fn handover(&self) -> impl Future<Output = Handover> + Send + use<> {
+        let scheduler = self.scheduler.clone();
+        async move { scheduler.handover().await }
     }
 
     /// Refuses new jobs and ends the event streams; what is being answered is answered.

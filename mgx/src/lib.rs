@@ -6,6 +6,7 @@ pub mod assemble;
 mod cli;
 pub mod config;
 pub mod data_dir;
+pub mod handover;
 pub mod image;
 pub mod serve;
 

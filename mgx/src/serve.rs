@@ -1,6 +1,7 @@
 //! Serving: from a configuration to a door that is open, and from a signal to one that is closed.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -9,11 +10,12 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::assemble::Platform;
 use crate::config::Config;
 use crate::data_dir::{self, PidFile};
+use crate::handover::Report;
 
 /// A platform with its door open.
 #[derive(Debug)]
@@ -21,6 +23,8 @@ pub struct Serving {
     address: SocketAddr,
     platform: Platform,
     door: AbortOnDropHandle<()>,
+    /// Keeps the report of what was taken over, when there is one.
+    _reporting: AbortOnDropHandle<()>,
     config: Config,
     _pid: PidFile,
 }
@@ -55,8 +59,10 @@ impl Serving {
             platform.door.clone(),
         );
         let door = AbortOnDropHandle::new(tokio::spawn(serving));
+        let reporting =
+            AbortOnDropHandle::new(tokio::spawn(report(&platform, config.server.data_dir.clone())));
         info!(%address, "ready");
-        Ok(Self { address, platform, door, config, _pid: pid })
+        Ok(Self { address, platform, door, _reporting: reporting, config, _pid: pid })
     }
 
     /// Where it listens.
@@ -64,25 +70,29 @@ impl Serving {
         self.address
     }
 
-    /// Serves until `shutdown`, then closes: new jobs are refused at once, what is being answered is answered, what
-    /// runs in containers goes on and is taken up again at the next start.
+    /// Serves until `signals` ask for the end, then closes: new jobs are refused at once, what is being answered is
+    /// answered, what runs in containers goes on and is taken up again at the next start. Asked twice, it waits for
+    /// nothing more.
     ///
     /// # Errors
-    /// The store failed; only a new process can trust it again.
-    pub async fn until(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+    /// The store failed, and only a new process can trust it again; or it was asked twice.
+    pub async fn until(self, signals: impl Into<Signals>) -> anyhow::Result<()> {
+        let signals = signals.into();
         let failure = tokio::select! {
-            () = shutdown.cancelled() => None,
+            () = signals.end.cancelled() => None,
             why = self.platform.failed() => Some(why),
         };
         match &failure {
             None => info!("shutting down; what runs in containers goes on"),
             Some(why) => error!(why, "the store has failed; shutting down"),
         }
-        self.platform.drain();
-        if let Err(error) = self.door.await {
-            error!(%error, "the door was not closed in order");
+        tokio::select! {
+            () = self.close() => {}
+            () = signals.at_once.cancelled() => {
+                warn!("asked twice: ending at once");
+                return Err(anyhow::anyhow!("ended at once; what was being answered was cut off"));
+            }
         }
-        self.platform.shut_down(self.config.server.drain.duration()).await;
         match failure {
             None => Ok(()),
             Some(why) => {
@@ -90,26 +100,71 @@ impl Serving {
             }
         }
     }
+
+    async fn close(self) {
+        self.platform.drain();
+        if let Err(error) = self.door.await {
+            error!(%error, "the door was not closed in order");
+        }
+        self.platform.shut_down(self.config.server.drain.duration()).await;
+        info!("shut down");
+    }
 }
 
-/// Cancelled by SIGTERM and SIGINT. SIGHUP, which a closing terminal sends, is ignored.
-///
-/// # Errors
-/// The process cannot listen to signals.
-pub fn on_signal() -> std::io::Result<CancellationToken> {
-    let shutdown = CancellationToken::new();
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let mut hangup = signal(SignalKind::hangup())?;
-    let asked = shutdown.clone();
-    tokio::spawn(async move {
-        loop {
-            tokio::select! {
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
-                _ = hangup.recv() => {}
-            }
+/// Keeps the report of what `platform` has taken over.
+fn report(platform: &Platform, dir: PathBuf) -> impl Future<Output = ()> + Send + use<> {
+    let handover = platform.handover();
+    async move {
+        let report = Report::of_this_process(handover.await);
+        let kept =
+            tokio::task::spawn_blocking(move || report.keep(&dir)).await.map_err(std::io::Error::other);
+        if let Err(error) = kept.flatten() {
+            warn!(%error, "cannot keep the report of the handover");
         }
-        asked.cancel();
-    });
-    Ok(shutdown)
+    }
+}
+
+/// What a process is asked from outside.
+#[derive(Clone, Debug, Default)]
+pub struct Signals {
+    /// To end, in order.
+    pub end: CancellationToken,
+    /// To end at once.
+    pub at_once: CancellationToken,
+}
+
+impl From<CancellationToken> for Signals {
+    /// Whoever has one token asks once.
+    fn from(end: CancellationToken) -> Self {
+        Self { end, at_once: CancellationToken::new() }
+    }
+}
+
+impl Signals {
+    /// SIGTERM and SIGINT ask for the end; the second of them, for an end at once. SIGHUP, which a closing terminal
+    /// sends, is ignored.
+    ///
+    /// # Errors
+    /// The process cannot listen to signals.
+    pub fn of_this_process() -> std::io::Result<Self> {
+        let signals = Self::default();
+        let (mut terminate, mut interrupt) =
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let mut hangup = signal(SignalKind::hangup())?;
+        let asked = signals.clone();
+        tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                    _ = hangup.recv() => continue,
+                }
+                if asked.end.is_cancelled() {
+                    return asked.at_once.cancel();
+                }
+                asked.end.cancel();
+            }
+        });
+        Ok(signals)
+    }
 }

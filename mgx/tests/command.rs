@@ -90,3 +90,28 @@ fn who_needs_a_server_says_how_to_start_one() {
     assert_eq!(output.status.code(), Some(1));
     insta::assert_snapshot!(text(&output.stderr).replace(&port.to_string(), "PORT"), @r"mgx: no server answers at http://127.0.0.1:PORT; start it with `mgx up --detach`");
 }
+
+#[test]
+fn doctor_looks_at_what_is_configured_and_at_nothing_else() {
+    let dir = world("docker.host = \"unix:///nowhere/docker.sock\"\n");
+    let said = |args: &[&str]| {
+        let output = mgx(&dir, args, &[]);
+        (output.status.code(), text(&output.stdout))
+    };
+    let (code, shown) = said(&["doctor"]);
+    assert_eq!(code, Some(1), "{shown}");
+    assert!(shown.contains("FAIL  engine    unix:///nowhere/docker.sock does not answer"), "{shown}");
+    for runtime in ["null", "process"] {
+        let (_, shown) = said(&["--runtime", runtime, "doctor", "--json"]);
+        let findings: Vec<serde_json::Value> =
+            shown.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let of = |check: &str| findings.iter().any(|finding| finding["check"] == check);
+        assert!(of("runtime") && of("disk") && of("settings"), "{shown}");
+        assert!(!of("engine") && !of("image") && !of("runc"), "{runtime} needs no engine: {shown}");
+        let bad = findings.iter().filter(|finding| finding["verdict"] != "ok");
+        assert!(
+            bad.clone().count() > 0 && bad.clone().all(|finding| finding["remedy"].is_string()),
+            "{shown}"
+        );
+    }
+}

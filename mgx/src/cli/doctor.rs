@@ -1,6 +1,7 @@
 //! `mgx doctor`: what is wrong with this machine, and the remedy of each finding.
 
 mod engine;
+mod handover;
 mod host;
 
 use std::process::ExitCode;
@@ -8,7 +9,8 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::out::{self, Outcome};
-use crate::config::Loaded;
+use crate::config::{Config, Loaded, RuntimeName};
+use crate::image::AgentImage;
 
 /// How to report.
 #[derive(Debug, clap::Args)]
@@ -64,8 +66,9 @@ pub(crate) async fn run(loaded: &Loaded, args: &Args) -> Outcome {
             "unset it, or leave it: it does no harm",
         )
     }));
-    findings.extend(engine::look(&loaded.config).await);
+    findings.extend(runtime(&loaded.config).await);
     findings.extend(host::look(&loaded.config).await);
+    findings.extend(handover::look(&loaded.config));
     for finding in &findings {
         if args.json {
             out::line(serde_json::to_string(finding).unwrap_or_default());
@@ -75,6 +78,26 @@ pub(crate) async fn run(loaded: &Loaded, args: &Args) -> Outcome {
     }
     let failed = findings.iter().any(|finding| finding.verdict == Verdict::Fail);
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// What jobs run in, as it is configured.
+async fn runtime(config: &Config) -> Vec<Finding> {
+    match config.runtime {
+        RuntimeName::Docker => engine::look(config).await,
+        RuntimeName::Process => {
+            let walls = Finding::warn(
+                "runtime",
+                "process: commands are isolated from nothing",
+                "set runtime to \"docker\" for anything but development",
+            );
+            vec![walls, engine::runner(&AgentImage::of(config))]
+        }
+        RuntimeName::Null => vec![Finding::warn(
+            "runtime",
+            "null: no job is run, all of them succeed",
+            "set runtime to \"docker\", unless it is the queue that is measured",
+        )],
+    }
 }
 
 fn settings(loaded: &Loaded) -> Finding {

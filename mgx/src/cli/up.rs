@@ -12,7 +12,7 @@ use super::client::{Client, url};
 use super::out::{self, Failure, Outcome};
 use crate::config::{Config, Loaded, Log, LogFormat};
 use crate::data_dir;
-use crate::serve::{Serving, on_signal};
+use crate::serve::{Serving, Signals};
 
 /// How long a server in the background may take to answer.
 const START: Duration = Duration::from_secs(30);
@@ -67,13 +67,13 @@ pub(crate) fn current_thread() -> Result<Runtime, Failure> {
 }
 
 async fn serve(config: Config, background: bool) -> anyhow::Result<()> {
-    let shutdown = on_signal()?;
+    let signals = Signals::of_this_process()?;
     let token = data_dir_of(&config);
     let serving = Serving::start(config).await?;
     if !background {
         out::line(format_args!("http://{}  (token in {token})", serving.address()));
     }
-    serving.until(shutdown).await
+    serving.until(signals).await
 }
 
 fn data_dir_of(config: &Config) -> String {

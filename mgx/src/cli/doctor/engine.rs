@@ -125,7 +125,8 @@ fn cgroups(info: &SystemInfo) -> Finding {
     }
 }
 
-fn runner(image: &AgentImage) -> Finding {
+/// The program that is the first process of every job.
+pub(super) fn runner(image: &AgentImage) -> Finding {
     let Some(path) = &image.runner else {
         return Finding::fail(
             "runner",

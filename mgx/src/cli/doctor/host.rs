@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 
 use super::super::client::{Client, url};
 use super::Finding;
-use crate::config::{Config, show_size};
+use crate::config::{Config, RuntimeName, show_size};
 use crate::data_dir;
 use crate::image::AgentImage;
 
@@ -20,7 +20,10 @@ const FREE: u64 = 5 << 30;
 
 /// Looks at it.
 pub(super) async fn look(config: &Config) -> Vec<Finding> {
-    let mut findings = vec![files(), disk(&config.server.data_dir), port(config).await, ca(config)];
+    let mut findings = vec![files(), disk(&config.server.data_dir), port(config).await];
+    if config.runtime == RuntimeName::Docker {
+        findings.push(ca(config));
+    }
     findings.extend(private(&config.server.data_dir));
     findings.push(model(config));
     findings
