@@ -50,7 +50,7 @@ const REPORT: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(crate) struct Lifecycle {
     core: Arc<Core>,
-    job: Job,
+    job: Box<Job>,
     user: Arc<str>,
     cancel: CancellationToken,
     /// How often its container has been tried to start, since the platform runs.
@@ -102,7 +102,7 @@ struct Seat {
 
 impl Lifecycle {
     pub(crate) fn new(core: Arc<Core>, job: Job, user: Arc<str>, cancel: CancellationToken) -> Self {
-        Self { core, job, user, cancel, starts: 0, unwritten: Vec::new() }
+        Self { core, job: Box::new(job), user, cancel, starts: 0, unwritten: Vec::new() }
     }
 
     /// Lives.
@@ -113,7 +113,7 @@ impl Lifecycle {
             (Begin::Waiting { room, turn }, State::Queued) => {
                 let waited = match turn {
                     Some(turn) => self.wait_for(turn).await,
-                    None => self.wait(self.until_start()).await,
+                    None => Box::pin(self.wait(self.until_start())).await,
                 };
                 drop(room);
                 Box::pin(self.live(waited)).await
@@ -170,7 +170,8 @@ impl Lifecycle {
             Some(ttl) if self.job.runs == 0 => {
                 let since = start_at.map_or(self.job.queued_at, |at| at.max(self.job.queued_at));
                 let until = since.checked_add(Duration::from_secs((*ttl).into())).unwrap_or(Timestamp::MAX);
-                sleep_until(self.core.clock.instant(until)).await;
+                // few have one, and it is large
+                Box::pin(sleep_until(self.core.clock.instant(until))).await;
             }
             Some(_) | None => std::future::pending().await,
         }
@@ -477,4 +478,18 @@ async fn make(
 /// One second after the first try, and `factor` times as long after each further one.
 fn pause(factor: u64, tries: u32) -> Duration {
     Duration::from_secs(factor.saturating_pow(tries.saturating_sub(1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_million_may_wait() {
+        fn size<F>(_: fn(Lifecycle, Begin) -> F) -> usize {
+            size_of::<F>()
+        }
+        let bytes = size(Lifecycle::run) + size_of::<Job>();
+        assert!(bytes <= 1_280, "{bytes} bytes for each job that waits");
+    }
 }

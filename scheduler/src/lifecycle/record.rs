@@ -83,7 +83,7 @@ impl Lifecycle {
     /// Writes down the job as it stands, and what has happened since the last time.
     pub(super) async fn flush(&mut self) -> Result<(), Handed> {
         let events = std::mem::take(&mut self.unwritten);
-        self.write(Some(self.job.clone()), events).await
+        self.write(Some(Job::clone(&self.job)), events).await
     }
 
     pub(super) fn turn_to(&mut self, transition: Transition) {

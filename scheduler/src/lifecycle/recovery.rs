@@ -12,7 +12,7 @@ use super::record::Again;
 use super::{Handed, Lifecycle, Next, Seat};
 use crate::core::Backoff;
 use crate::handover::Decision;
-use crate::job::{Failure, Outcome, State};
+use crate::job::{Failure, Job, Outcome, State};
 use crate::slots::Slot;
 use crate::verdict::Verdict;
 
@@ -24,7 +24,7 @@ impl Lifecycle {
     pub(super) async fn take_up(&mut self, slot: Slot) -> Result<(), Handed> {
         let seat = Seat { slot, claim: self.claim(), since: Instant::now() };
         self.core.live.set_running(self.job.id, Some(self.job.attempt));
-        let moved = self.follow_the_clock().then(|| self.job.clone());
+        let moved = self.follow_the_clock().then(|| Job::clone(&self.job));
         let next = match self.reattach(&seat).await? {
             Ok(run) => {
                 self.core.desk.tell(Decision::Reattach(self.job.id));
