@@ -25,10 +25,11 @@ use crate::auth::AdminToken;
 use crate::health::EngineProbe;
 use crate::idempotency::{self, Once};
 use crate::job_request::JobRules;
+use crate::pools::Pools;
 use crate::problem::{Problem, Slug};
 use crate::streams::Streams;
 use crate::{
-    accept, auth, batch, events, explain, files, generate, health, jobs, openapi, sessions, timeline,
+    accept, auth, batch, events, explain, files, generate, health, jobs, openapi, pools, sessions, timeline,
 };
 
 /// What the routes are about.
@@ -42,6 +43,8 @@ pub struct App {
     pub sessions: Sessions,
     /// Asks the container engine how it is.
     pub engine: EngineProbe,
+    /// Asks the warm pools how they are.
+    pub pools: Pools,
     /// What opens everything under `/api`.
     pub token: AdminToken,
     /// What a job gets, and the most it may ask for.
@@ -85,6 +88,7 @@ fn described() -> (Router<Arc<App>>, OpenApi) {
         .merge(generate::routes())
         .merge(files::json_routes())
         .merge(health::routes())
+        .merge(pools::routes())
         .route_layer(from_fn(accept::json));
     let (routes, api) = OpenApiRouter::with_openapi(openapi::head())
         .merge(in_json)

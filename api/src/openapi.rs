@@ -12,7 +12,7 @@ use crate::problem::{FieldError, LimitHit, MEDIA_TYPE, ProblemView, Slug};
 #[openapi(
     info(title = "MGX", description = "Teams of agents build web apps in containers. Every answer that is not a \
         success is a problem (RFC 9457); branch on its `code`."),
-    tags((name = "sessions"), (name = "jobs"), (name = "events"), (name = "files"), (name = "health"))
+    tags((name = "sessions"), (name = "jobs"), (name = "events"), (name = "files"), (name = "pools"), (name = "health"))
 )]
 struct Head;
 

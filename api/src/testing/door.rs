@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use crate::{AdminToken, App, EngineProbe, JobRules, Once, Streams, router};
+use crate::{AdminToken, App, EngineProbe, JobRules, Once, Pools, Streams, router};
 
 const TOKEN: &str = "the-token";
 
@@ -151,6 +151,7 @@ async fn open(
         once: Once::new(intents(store)),
         sessions: sessions.clone(),
         engine: EngineProbe::new(engine),
+        pools: Pools::none(),
         token: AdminToken::new(&SecretString::from(TOKEN)),
         rules: JobRules { default_limits: limits, max_limits: limits, times },
         streams: Streams::new(streams, 64),
