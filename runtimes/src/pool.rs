@@ -85,7 +85,7 @@ struct House {
     config: PoolConfig,
     ledger: Ledger,
     /// Where workspaces are mounted; nothing if that cannot be done here.
-    seats: Option<Seats>,
+    seats: Option<Arc<Seats>>,
     hands: Hands,
     shelves: RwLock<HashMap<Key, Arc<Shelf>>>,
     /// Slots of jobs whose container is being made.
@@ -115,7 +115,7 @@ impl Pool {
             below,
             config,
             ledger,
-            seats: seats.ok(),
+            seats: seats.ok().map(Arc::new),
             hands: Hands::default(),
             shelves: RwLock::default(),
             starting: Hands::default(),
@@ -204,7 +204,7 @@ impl Runtime for Pool {
         let container = self.house.container_of(slot);
         self.house.below.remove(&container).await?;
         if container != *slot {
-            self.house.clear(&container);
+            self.house.clear(&container).await;
             self.house.ledger.release(slot);
         }
         Ok(())
@@ -353,17 +353,18 @@ impl House {
         let slot = known.slot();
         debug!(%slot, why, "a container that waited is thrown away");
         match self.below.remove(slot).await {
-            Ok(()) => self.clear(slot),
+            Ok(()) => self.clear(slot).await,
             Err(error) => warn!(%slot, %error, "a container of the pool is left over for now"),
         }
         self.ledger.forget(slot);
     }
 
     /// Takes away what was made on the host for the container of `slot`, which is gone.
-    fn clear(&self, slot: &SlotId) {
-        if let Some(seats) = &self.seats {
-            seats.clear(slot);
-        }
+    async fn clear(&self, slot: &SlotId) {
+        let Some(seats) = self.seats.clone() else { return };
+        let slot = slot.clone();
+        // the kernel may take a tenth of a second to unmount
+        tokio::task::spawn_blocking(move || seats.clear(&slot)).await.ok();
     }
 
     fn container_of(&self, slot: &SlotId) -> SlotId {

@@ -236,7 +236,7 @@ async fn sweep(house: &Arc<House>) -> Result<(), RuntimeError> {
     // a claim is written down after its container was made, so one without a container has lost it
     for (slot, job) in claimed_before.iter().filter(|(slot, _)| !listed.contains(slot)) {
         if claims.get(slot) == Some(job) {
-            house.clear(slot);
+            house.clear(slot).await;
             house.ledger.release(job);
         }
     }
