@@ -219,7 +219,8 @@ async fn field(args: &Args, nemeses: &[Nemesis], dir: &TempDir, history: History
     if args.runtime == On::Docker {
         // the first start makes the image without a shell
         let settings = settings.lines().filter(|line| !line.starts_with("store.path"));
-        drop(Server::start_program(&program, &settings.collect::<Vec<_>>().join("\n"), &[]).await?);
+        let server = Server::start_program(&program, &settings.collect::<Vec<_>>().join("\n"), &[]).await?;
+        ensure!(server.command(&["images"]).status()?.success(), "there is no agent image");
         Engine::busybox_image_at(host.as_deref(), "mgx-agent:latest", IMAGE)?;
     }
     if args.runtime == On::Docker {

@@ -1,7 +1,7 @@
 //! A Docker engine of a test's own, which may be killed, stopped and held up. Never the machine's.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,9 @@ use crate::Engine;
 
 /// How long it may take to come up, or to go.
 const PATIENCE: Duration = Duration::from_secs(40);
+
+/// The file with the number of its containerd.
+const CONTAINERD: &str = "exec/containerd/containerd.pid";
 
 /// An engine with a socket, images and containers of its own. Dropping it removes all of them.
 #[derive(Debug)]
@@ -60,8 +63,11 @@ impl Dockerd {
     /// # Errors
     /// It does not.
     pub fn up(&mut self) -> Result<()> {
-        // that of a process that was killed
+        // those of processes that were killed: a containerd dies with its dockerd, and may remain as a zombie
         drop(std::fs::remove_file(self.file("pid")));
+        if self.containerd().is_none() {
+            drop(std::fs::remove_file(self.file(CONTAINERD)));
+        }
         let log = File::options().create(true).append(true).open(self.file("log"))?;
         let mut command = Command::new("dockerd");
         command.arg("--host").arg(self.host());
@@ -129,6 +135,37 @@ impl Dockerd {
         std::fs::read_to_string(self.file("log")).unwrap_or_default()
     }
 
+    /// Ends and unmounts what an engine that did not come up again could not.
+    fn sweep(&self) {
+        let dir = self.dir.path().to_string_lossy().into_owned();
+        for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let read = |name: &str| std::fs::read_to_string(entry.path().join(name)).unwrap_or_default();
+            let number = entry.file_name().to_string_lossy().into_owned();
+            if number.parse::<i32>().is_ok() && read("cmdline").contains(&dir) {
+                // a shim, and the first process of its container
+                let children = read(&format!("task/{number}/children"));
+                for pid in children.split(' ').chain([&*number]) {
+                    if let Some(pid) = pid.parse().ok().and_then(Pid::from_raw) {
+                        kill_process(pid, Signal::KILL).ok();
+                    }
+                }
+            }
+        }
+        let mounts = std::fs::read_to_string("/proc/mounts").unwrap_or_default();
+        let below = mounts.lines().filter_map(|line| line.split(' ').nth(1)).filter(|at| at.starts_with(&dir));
+        for mount in below.collect::<Vec<_>>().into_iter().rev() {
+            drop(Command::new("umount").args(["-l", mount]).output());
+        }
+    }
+
+    /// Its containerd, if that is alive.
+    fn containerd(&self) -> Option<Pid> {
+        let number = std::fs::read_to_string(self.file(CONTAINERD)).ok()?;
+        let status = std::fs::read_to_string(format!("/proc/{}/status", number.trim())).ok()?;
+        let is_alive = status.contains("Name:\tcontainerd\n") && !status.contains("State:\tZ");
+        Pid::from_raw(number.trim().parse().ok()?).filter(|_| is_alive)
+    }
+
     fn file(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
@@ -145,15 +182,10 @@ impl Drop for Dockerd {
         let remove: Vec<_> = ["rm", "-f"].into_iter().chain(containers.lines()).collect();
         drop(Engine::docker_at(Some(&host), &remove));
         drop(self.terminate());
-        // a dockerd that was killed has left it, and the next one did not take it for its own
-        if let Some(pid) = pid(&self.file("exec/containerd/containerd.pid")) {
+        // one that was not its own child
+        if let Some(pid) = self.containerd() {
             kill_process(pid, Signal::TERM).ok();
         }
+        self.sweep();
     }
-}
-
-fn pid(file: &Path) -> Option<Pid> {
-    let pid = Pid::from_raw(std::fs::read_to_string(file).ok()?.trim().parse().ok()?)?;
-    let command = std::fs::read_to_string(format!("/proc/{}/comm", pid.as_raw_nonzero())).ok()?;
-    (command.trim() == "containerd").then_some(pid)
 }

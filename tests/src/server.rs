@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -100,6 +100,19 @@ impl Server {
         bail!("the server did not become ready:\n{}", self.logged())
     }
 
+    /// From the next start on, it is another program.
+    pub fn replace(&mut self, program: &Path) {
+        program.clone_into(&mut self.program);
+    }
+
+    /// How it has ended, if it has.
+    ///
+    /// # Errors
+    /// It was not running.
+    pub fn exited(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.child.as_mut().context("the server is not running")?.try_wait()?)
+    }
+
     /// `kill -9`.
     ///
     /// # Errors
@@ -156,8 +169,15 @@ impl Server {
     /// A client with the admin token.
     #[must_use]
     pub fn client(&self) -> Client {
-        let token = std::fs::read_to_string(self.data().join("admin.token")).unwrap_or_default();
-        Client::new(&self.url, token.trim())
+        Client::new(&self.url, &self.token().unwrap_or_default())
+    }
+
+    /// The admin token.
+    ///
+    /// # Errors
+    /// It was never started.
+    pub fn token(&self) -> Result<String> {
+        Ok(std::fs::read_to_string(self.data().join("admin.token"))?.trim().to_owned())
     }
 
     /// Its base URL.
