@@ -141,7 +141,7 @@ impl Dockerd {
         for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
             let read = |name: &str| std::fs::read_to_string(entry.path().join(name)).unwrap_or_default();
             let number = entry.file_name().to_string_lossy().into_owned();
-            if number.parse::<i32>().is_ok() && read("cmdline").contains(&dir) {
+            if read("comm").starts_with("containerd-shim") && read("cmdline").contains(&dir) {
                 // a shim, and the first process of its container
                 let children = read(&format!("task/{number}/children"));
                 for pid in children.split(' ').chain([&*number]) {
@@ -152,7 +152,8 @@ impl Dockerd {
             }
         }
         let mounts = std::fs::read_to_string("/proc/mounts").unwrap_or_default();
-        let below = mounts.lines().filter_map(|line| line.split(' ').nth(1)).filter(|at| at.starts_with(&dir));
+        let below =
+            mounts.lines().filter_map(|line| line.split(' ').nth(1)).filter(|at| at.starts_with(&dir));
         for mount in below.collect::<Vec<_>>().into_iter().rev() {
             drop(Command::new("umount").args(["-l", mount]).output());
         }
