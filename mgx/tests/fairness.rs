@@ -110,14 +110,15 @@ async fn play(orders: Vec<Order>, user: fn(&Order) -> String) -> Story {
     let clock = Clock::starting_at(Timestamp::UNIX_EPOCH, Uptime::default());
     let scheduler =
         Scheduler::start(config, clock, journal.clone(), Arc::new(Null::default()), Arc::new(Boxes));
-    let scheduler = scheduler.await.unwrap();
+    let scheduler = scheduler.await.expect("the journal can be read");
     let mut known = HashMap::new();
     for (number, order) in (1..).zip(orders) {
         sleep_until(begin + Duration::from_millis(order.at)).await;
         let (id, user) = (JobId(Uuid::from_u128(number)), user(&order));
         known.insert(id, (user.clone(), order));
-        let submission = Submission { id, session: "session".parse().unwrap(), user, spec: spec(order) };
-        scheduler.submit(submission).await.unwrap();
+        let submission =
+            Submission { id, session: "session".parse().expect("a name"), user, spec: spec(order) };
+        scheduler.submit(submission).await.expect("there is room");
     }
     while scheduler.load().live > 0 {
         sleep(Duration::from_secs(1)).await;
@@ -156,7 +157,9 @@ impl Story {
                 "job_admitted" => {
                     waits.extend(waiting.remove(job).filter(|_| of(user)));
                     if user == FLOODER {
-                        waiting.values_mut().for_each(|wait| wait.turns_of_the_flood += 1);
+                        for wait in waiting.values_mut() {
+                            wait.turns_of_the_flood += 1;
+                        }
                     }
                 }
                 _ => {}

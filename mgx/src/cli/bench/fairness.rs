@@ -118,17 +118,17 @@ async fn pair(
     let flood = orders.flood(USERS, args.flood);
 
     let dir = |name: &str| scratch.0.join(format!("{name}-{load}"));
-    let quiet = trial(House::open(config, caps.clone(), &dir("alone")).await?, &arrivals, &[]).await?;
-    let loud = trial(House::open(config, caps, &dir("flood")).await?, &arrivals, &flood).await?;
+    let without = trial(House::open(config, caps.clone(), &dir("alone")).await?, &arrivals, &[]).await?;
+    let with = trial(House::open(config, caps, &dir("flood")).await?, &arrivals, &flood).await?;
     let the_nine = |told: &Told| Waits::of(&told.story.waits(|order| order.user < USERS));
-    audit.add(&quiet.audit);
-    audit.add(&loud.audit);
+    audit.add(&without.audit);
+    audit.add(&with.audit);
     Ok(Pair {
         load,
         jobs: arrivals.len(),
-        busy: quiet.story.held().as_secs_f64() / (window * slots).as_secs_f64(),
-        alone: the_nine(&quiet),
-        flooded: the_nine(&loud),
+        busy: without.story.held().as_secs_f64() / (window * slots).as_secs_f64(),
+        alone: the_nine(&without),
+        flooded: the_nine(&with),
     })
 }
 
