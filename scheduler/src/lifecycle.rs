@@ -124,7 +124,7 @@ impl Lifecycle {
                 State::Admitted | State::Starting | State::Running | State::Stopping(_) | State::Ended(_),
             ) => {
                 drop(room);
-                Box::pin(self.start_again()).await
+                Box::pin(self.start_again(None)).await
             }
         };
         if handed.is_ok() {

@@ -58,8 +58,14 @@ impl Asked {
     /// The request; `shell` is how the container starts one.
     pub(crate) fn request(self, shell: &[&str], number: u64, dice: &mut Dice) -> Value {
         let (script, seconds, code) = match self {
-            Self::Succeed if dice.throw(0..5) == 0 => (SCRIPT, millis(dice.throw(50..1500)), "0"),
-            Self::Succeed => (SCRIPT, "0".to_owned(), "0"),
+            Self::Succeed => {
+                let takes = match dice.throw(0..20) {
+                    0 => millis(dice.throw(2000..6000)),
+                    1..5 => millis(dice.throw(50..1500)),
+                    _ => "0".to_owned(),
+                };
+                (SCRIPT, takes, "0")
+            }
             Self::Fail => (SCRIPT, millis(dice.throw(0..300)), "3"),
             Self::Again => (AGAIN, millis(dice.throw(0..300)), "0"),
             Self::TimeOut(_) => (BEAT, String::new(), ""),

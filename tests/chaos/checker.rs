@@ -45,7 +45,7 @@ const SHORTAGES: [(u16, &str); 5] = [
     (503, "draining"),
     (503, "store-unavailable"),
     (503, "runtime-unavailable"),
-    (507, "store-full"),
+    (503, "store-full"),
 ];
 
 /// How much memory the server may have resident, in MiB.

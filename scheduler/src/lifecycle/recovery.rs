@@ -34,10 +34,9 @@ impl Lifecycle {
             }
             Err(error) if error.kind() == RuntimeErrorKind::NotInvoked => {
                 self.core.desk.tell(Decision::StartAgain(self.job.id));
-                self.leave(seat).await?;
                 // it was written down as a run before it could be one: it costs the job no retry
                 self.job.runs = self.job.runs.saturating_sub(1);
-                return self.start_again().await;
+                return self.start_again(Some(seat)).await;
             }
             Err(error) => {
                 self.core.desk.tell(Decision::Lost(self.job.id));
@@ -97,12 +96,20 @@ impl Lifecycle {
     }
 
     /// A start that was never acknowledged: the next attempt, with a container of its own. The one that may be there
-    /// is cleared away before anybody is given a turn.
-    pub(super) async fn start_again(&mut self) -> Result<(), Handed> {
+    /// is cleared away before anybody is given a turn, or now if it has a `seat`.
+    pub(super) async fn start_again(&mut self, seat: Option<Seat>) -> Result<(), Handed> {
         if matches!(self.job.state, State::Stopping(_)) {
+            if let Some(seat) = seat {
+                self.leave(seat).await?;
+            }
             return self.end(Outcome::Cancelled, None, None).await;
         }
+        // written down first: were the platform to die in between, a container that is gone although the journal says
+        // that it runs would have lost a run that never was
         self.requeue(&Again::after("platform_restarted")).await?;
+        if let Some(seat) = seat {
+            self.leave(seat).await?;
+        }
         self.go_on(Duration::ZERO).await
     }
 
