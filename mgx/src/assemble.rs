@@ -13,11 +13,16 @@ use mgx_api::llm::{
     DEMO_MODEL, LlmConfig, LlmLimits, LlmProxy, PlatformAttempts, Price, ProviderConfig, RetryConfig,
     TunnelLimits, serve_tunnels,
 };
-use mgx_api::{AdminToken, App, EngineProbe, JobRules, Once, ServeConfig, Streams};
+use mgx_api::{AdminToken, App, EngineProbe, JobRules, Once, Pools, ServeConfig, Streams};
 use mgx_apps::workspaces::{Workspaces, WorkspacesConfig};
 use mgx_apps::{AttemptTokens, JobBlueprint, sessions::Sessions};
 use mgx_policies::{Admission, Allowance, MonotonicClock, Policies, Rate, Times};
-use mgx_runtimes::{Docker, DockerConfig, Limits, Links, Null, Process, ProcessConfig, Runtime, Tunnel};
+use mgx_runtimes::image::Images;
+use mgx_runtimes::pool::{Bounds, PoolConfig};
+use mgx_runtimes::{
+    ContainerSpec, Containers, Docker, DockerApi, DockerConfig, Libpod, Limits, Links, Network, Null,
+    Parking, Podman, PodmanConfig, Pool, Process, ProcessConfig, Runtime, Tunnel,
+};
 use mgx_scheduler::{Budget, Caps, Clock, Fairness, Handover, Kind, Scheduler, Uptime};
 use mgx_store::Embedded;
 use tokio::sync::mpsc;
@@ -34,6 +39,9 @@ const CONTAINER_USER: u32 = 10_001;
 
 /// Where Docker listens, if nobody says otherwise.
 pub const DOCKER_SOCKET: &str = "unix:///var/run/docker.sock";
+
+/// Where a rootful Podman listens.
+const PODMAN_SOCKET: &str = "unix:///run/podman/podman.sock";
 
 /// Connections to the LLM proxy that may wait to be served.
 const TUNNELS: usize = 256;
@@ -55,6 +63,7 @@ pub struct Platform {
     pub closing: CancellationToken,
     scheduler: Scheduler,
     store: Arc<Embedded>,
+    pool: Option<Arc<Pool>>,
     tunnels: CancellationToken,
     tasks: TaskTracker,
 }
@@ -71,8 +80,8 @@ impl Platform {
         let token = data_dir::admin_token(data)?;
         let store = Arc::new(Embedded::open(&config.store.path, Timestamp::now())?);
         let (tunnels_in, tunnels_out) = mpsc::channel(TUNNELS);
-        let Engine { runtime, image } = match runtime {
-            Some(runtime) => Engine { runtime, image: None },
+        let Engine { runtime, image, pool } = match runtime {
+            Some(runtime) => Engine { runtime, image: None, pool: None },
             None => engine(config, store.instance(), tunnels_in)?,
         };
         let tokens = AttemptTokens::load_or_create(&data.join("attempt.key"))?;
@@ -101,6 +110,7 @@ impl Platform {
                 scheduler: scheduler.clone(),
                 sessions: sessions.clone(),
                 engine: EngineProbe::new(runtime.clone()),
+                pools: pool.clone().map_or_else(Pools::none, |pool| Pools::of(move || pool.report())),
                 token: AdminToken::new(&token),
                 rules: rules(config),
                 once: once.clone(),
@@ -111,6 +121,7 @@ impl Platform {
             closing,
             scheduler,
             store,
+            pool,
             tunnels: CancellationToken::new(),
             tasks: TaskTracker::new(),
         };
@@ -121,6 +132,16 @@ impl Platform {
         }
         platform.sweep(sessions);
         Ok(platform)
+    }
+
+    /// The instance that its containers belong to.
+    pub fn instance(&self) -> &str {
+        self.store.instance()
+    }
+
+    /// The warm pool, if there is one.
+    pub fn pool(&self) -> Option<Arc<Pool>> {
+        self.pool.clone()
     }
 
     /// Resolves when the store cannot be trusted any more, and says why.
@@ -193,6 +214,19 @@ pub fn docker_host(config: &Config) -> String {
     if config.docker.host.is_empty() { DOCKER_SOCKET.to_owned() } else { config.docker.host.clone() }
 }
 
+/// The address of Podman's service: that of this user.
+pub fn podman_host(config: &Config) -> String {
+    if !config.podman.host.is_empty() {
+        return config.podman.host.clone();
+    }
+    match std::env::var_os("XDG_RUNTIME_DIR") {
+        Some(dir) if !rustix::process::geteuid().is_root() => {
+            format!("unix://{}/podman/podman.sock", PathBuf::from(dir).display())
+        }
+        Some(_) | None => PODMAN_SOCKET.to_owned(),
+    }
+}
+
 /// `uid:gid` of the processes in containers.
 pub fn container_user() -> String {
     let (uid, gid) = owner();
@@ -222,22 +256,20 @@ fn owner() -> (u32, u32) {
 struct Engine {
     runtime: Arc<dyn Runtime>,
     image: Option<Arc<WithImage>>,
+    pool: Option<Arc<Pool>>,
 }
 
 fn engine(config: &Config, instance: &str, tunnels: mpsc::Sender<Tunnel>) -> anyhow::Result<Engine> {
     match config.runtime {
-        RuntimeName::Docker => {
-            let links = links(config, instance, tunnels)?;
-            let docker = DockerConfig {
-                host: docker_host(config),
-                instance: instance.to_owned(),
-                user: container_user(),
-                profile: profile(config),
-            };
-            let docker = Docker::connect(docker, links);
+        RuntimeName::Docker | RuntimeName::PoolDocker => {
+            let docker = Docker::connect(docker(config, instance), links(config, instance, tunnels)?);
             let images = docker.images();
-            let image = Arc::new(WithImage::new(Arc::new(docker), images, AgentImage::of(config)));
-            Ok(Engine { runtime: image.clone(), image: Some(image) })
+            contained(config, Arc::new(docker), images)
+        }
+        RuntimeName::Podman | RuntimeName::PoolPodman => {
+            let podman = Podman::connect(podman(config, instance), links(config, instance, tunnels)?);
+            let images = podman.images();
+            contained(config, Arc::new(podman), images)
         }
         RuntimeName::Process => {
             warn!(
@@ -247,18 +279,91 @@ fn engine(config: &Config, instance: &str, tunnels: mpsc::Sender<Tunnel>) -> any
                 AgentImage::of(config).runner.context("there is no agent-runner; name it in agent.runner")?;
             let slots = config.server.data_dir.join("slots");
             let process = Process::new(ProcessConfig { runner, slots }, links(config, instance, tunnels)?)?;
-            Ok(Engine { runtime: Arc::new(process), image: None })
+            Ok(Engine { runtime: Arc::new(process), image: None, pool: None })
         }
         RuntimeName::Null => {
             warn!("runtime = \"null\": no job is run, all of them succeed; this is for measuring the queue");
-            Ok(Engine { runtime: Arc::new(Null::default()), image: None })
+            Ok(Engine { runtime: Arc::new(Null::default()), image: None, pool: None })
         }
     }
 }
 
-/// Where engines that take a file find the system-call profile.
-pub(crate) fn profile(config: &Config) -> PathBuf {
+/// What the engine of `config` can do with the containers of `instance`, without a platform around it.
+///
+/// # Errors
+/// The runtime has no engine.
+pub(crate) fn containers(config: &Config, instance: &str) -> anyhow::Result<Arc<dyn Containers>> {
+    match config.runtime {
+        RuntimeName::Docker | RuntimeName::PoolDocker => {
+            Ok(Arc::new(DockerApi::new(docker(config, instance))))
+        }
+        RuntimeName::Podman | RuntimeName::PoolPodman => Ok(Arc::new(Libpod::new(podman(config, instance)))),
+        RuntimeName::Process | RuntimeName::Null => {
+            anyhow::bail!("the runtime \"{}\" has no engine", config.runtime.name())
+        }
+    }
+}
+
+/// Where the agent image is made: in the engine of `config`, or in Docker if it names none.
+pub(crate) fn images(config: &Config) -> Arc<dyn Images> {
+    match config.runtime {
+        RuntimeName::Podman | RuntimeName::PoolPodman => Arc::new(Libpod::new(podman(config, ""))),
+        RuntimeName::Docker | RuntimeName::PoolDocker | RuntimeName::Process | RuntimeName::Null => {
+            Arc::new(mgx_runtimes::Engine::new(docker_host(config)))
+        }
+    }
+}
+
+fn docker(config: &Config, instance: &str) -> DockerConfig {
+    DockerConfig {
+        host: docker_host(config),
+        instance: instance.to_owned(),
+        user: container_user(),
+        profile: profile(config),
+    }
+}
+
+fn podman(config: &Config, instance: &str) -> PodmanConfig {
+    PodmanConfig {
+        host: podman_host(config),
+        oci_runtime: config.podman.oci_runtime.clone(),
+        instance: instance.to_owned(),
+        user: container_user(),
+        profile: profile(config),
+    }
+}
+
+/// Where an engine that wants a file finds the system-call profile.
+fn profile(config: &Config) -> PathBuf {
     config.server.data_dir.join("seccomp.json")
+}
+
+/// An engine with its image, and the warm pool before it, if there is to be one.
+fn contained(config: &Config, engine: Arc<dyn Parking>, images: Arc<dyn Images>) -> anyhow::Result<Engine> {
+    let image = Arc::new(WithImage::new(engine, images, AgentImage::of(config)));
+    if !config.runtime.is_pool() {
+        return Ok(Engine { runtime: image.clone(), image: Some(image), pool: None });
+    }
+    let pool = Arc::new(Pool::open(image.clone(), pool(config)).context("cannot make the warm pool")?);
+    pool.start();
+    Ok(Engine { runtime: pool.clone(), image: Some(image), pool: Some(pool) })
+}
+
+/// How the warm pool is kept.
+fn pool(config: &Config) -> PoolConfig {
+    let pool = &config.pool;
+    PoolConfig {
+        directory: config.server.data_dir.join("pool"),
+        spec: ContainerSpec {
+            image: config.agent.image.clone(),
+            limits: rules(config).default_limits,
+            network: Network::None,
+        },
+        generation: AgentImage::of(config).generation(),
+        bounds: Bounds { min: pool.min.count(), max: pool.max.count(), idle: pool.idle.duration() },
+        memory_bytes: pool.memory.bytes(),
+        refill: pool.refill.count(),
+    }
 }
 
 /// The runner links: in the data directory, or where the system keeps sockets if that path is too long for one.

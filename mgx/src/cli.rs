@@ -9,6 +9,7 @@ mod explain;
 mod feed;
 mod images;
 mod out;
+mod pools;
 mod ps;
 mod run;
 mod screen;
@@ -73,6 +74,8 @@ enum Command {
     Explain(explain::Args),
     /// Show where a job's time went.
     Timeline(timeline::Args),
+    /// Show what waits in the warm pools, and what they have been good for.
+    Pools(pools::Args),
     /// End a job, whatever its state.
     Cancel(ps::CancelArgs),
     /// Look for what is wrong with this machine, and say how to put it right.
@@ -131,6 +134,7 @@ fn dispatch(cli: Cli) -> Outcome {
         | Command::Events(_)
         | Command::Explain(_)
         | Command::Timeline(_)
+        | Command::Pools(_)
         | Command::Cancel(_)
         | Command::Doctor(_)
         | Command::Images
@@ -156,6 +160,7 @@ fn asynchronous(command: Command, server: &Server, loaded: &Loaded) -> Outcome {
             Command::Events(args) => events::run(&client()?, &args).await,
             Command::Explain(args) => explain::run(&client()?, &args).await,
             Command::Timeline(args) => timeline::run(&client()?, &args).await,
+            Command::Pools(args) => pools::run(&client()?, &args).await,
             Command::Cancel(args) => ps::cancel(&client()?, &args).await,
             Command::Doctor(args) => Box::pin(doctor::run(loaded, &args)).await,
             Command::Images => images::run(config).await,

@@ -22,7 +22,7 @@ use serde::Deserialize;
 pub use layer::Origin;
 pub use problem::{EXIT, Problem, Problems, What};
 pub use sections::{
-    Agent, Docker, Kinds, Llm, Log, LogFormat, ModelPrice, Queue, Quotas, Rate, RuntimeName, Scheduler,
+    Agent, Docker, Kinds, Llm, Log, LogFormat, ModelPrice, Podman, Pool, Queue, Quotas, Rate, RuntimeName, Scheduler,
     Server, Store, Workspaces,
 };
 pub use show::{Setting, markdown};
@@ -51,7 +51,9 @@ pub struct Config {
     pub server: Server,
     pub store: Store,
     pub docker: Docker,
+    pub podman: Podman,
     pub agent: Agent,
+    pub pool: Pool,
     pub scheduler: Scheduler,
     pub weights: BTreeMap<String, Whole<1, 10>>,
     pub queue: Queue,

@@ -1,5 +1,6 @@
 //! A runtime whose agent image is always there: made before the first container, and again if it is gone.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,9 +9,10 @@ use mgx_agent_runner::SlotId;
 use mgx_agent_runner::protocol::Invocation;
 use mgx_runtimes::image::{Images, Made, agent_image};
 use mgx_runtimes::{
-    ContainerSpec, EngineInfo, Listed, Parking, Placement, Run, Runtime, RuntimeError, RuntimeErrorKind,
+    ContainerSpec, EngineInfo, Listed, Parked, Parking, Placement, Run, Runtime, RuntimeError,
+    RuntimeErrorKind,
 };
-use tokio::sync::OnceCell;
+use tokio::sync::{Notify, OnceCell};
 use tracing::{info, warn};
 
 use crate::config::Config;
@@ -38,6 +40,14 @@ impl AgentImage {
     pub fn of(config: &Config) -> Self {
         let named = (!config.agent.runner.as_os_str().is_empty()).then(|| config.agent.runner.clone());
         Self { tag: config.agent.image.clone(), runner: named.or_else(runner_nearby), ca_bundle: ca_bundle() }
+    }
+
+    /// Tells one build of the image from another, without an engine.
+    pub fn generation(&self) -> String {
+        let found = self.runner.as_ref().and_then(|runner| runner.metadata().ok());
+        let build =
+            found.map(|found| format!("{}-{}", found.len(), found.mtime_nsec().wrapping_add(found.mtime())));
+        format!("{}-{}", env!("CARGO_PKG_VERSION"), build.unwrap_or_default())
     }
 
     /// Makes the image unless one of this name and content is there. Without a runner, whatever the engine has under
@@ -120,6 +130,13 @@ impl Runtime for WithImage {
 
     async fn info(&self) -> Result<EngineInfo, RuntimeError> {
         self.engine.info().await
+    }
+}
+
+#[async_trait]
+impl Parking for WithImage {
+    async fn park(&self, slot: &SlotId, left: Arc<Notify>) -> Result<Parked, RuntimeError> {
+        self.engine.park(slot, left).await
     }
 }
 

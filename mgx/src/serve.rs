@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
-use mgx_runtimes::Runtime;
+use mgx_runtimes::{Pool, Runtime};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -68,6 +68,16 @@ impl Serving {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The instance that its containers belong to.
+    pub fn instance(&self) -> &str {
+        self.platform.instance()
+    }
+
+    /// The warm pool, if there is one.
+    pub fn pool(&self) -> Option<Arc<Pool>> {
+        self.platform.pool()
     }
 
     /// Serves until `signals` ask for the end, then closes: new jobs are refused at once, what is being answered is

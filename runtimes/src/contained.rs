@@ -35,7 +35,7 @@ pub(crate) const MAX_LAST_WORDS: usize = 2048;
 /// The steps, as one engine does them with the containers of one instance. Each has a deadline.
 #[async_trait]
 pub trait Containers: std::fmt::Debug + Send + Sync + 'static {
-    /// Makes the container of `placement`, whose link directory is `link`, with every wall that was asked for.
+    /// Makes the container of `placement`, whose link directory is `link`, and does not start it.
     ///
     /// # Errors
     /// `Conflict` if there is one; any other error leaves none, or one that may be removed.
@@ -45,6 +45,12 @@ pub trait Containers: std::fmt::Debug + Send + Sync + 'static {
         placement: &Placement,
         link: &Path,
     ) -> Result<(), RuntimeError>;
+
+    /// Looks whether it has every wall that was asked for.
+    ///
+    /// # Errors
+    /// `Refused` if it has not.
+    async fn inspect(&self, spec: &ContainerSpec, placement: &Placement) -> Result<(), RuntimeError>;
 
     /// Starts it.
     ///
@@ -93,7 +99,7 @@ pub trait Containers: std::fmt::Debug + Send + Sync + 'static {
 }
 
 /// Ends, until the engine goes away. An engine may leave some out, tell them late or twice.
-pub(crate) type EndStream = BoxStream<'static, Result<End, RuntimeError>>;
+pub type EndStream = BoxStream<'static, Result<End, RuntimeError>>;
 
 /// That a container has ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -124,7 +130,9 @@ impl<C: Containers> Contained<C> {
         &self.containers
     }
 
-    async fn boot(&self, slot: &SlotId) -> Result<(), RuntimeError> {
+    async fn boot(&self, spec: &ContainerSpec, placement: &Placement) -> Result<(), RuntimeError> {
+        let slot = &placement.slot;
+        self.containers.inspect(spec, placement).await?;
         self.deaths.expect(slot);
         self.containers.start(slot).await?;
         tokio::select! {
@@ -161,7 +169,7 @@ impl<C: Containers> Runtime for Contained<C> {
                 return Err(error);
             }
             Err(error) => Err(error),
-            Ok(()) => self.boot(slot).await,
+            Ok(()) => self.boot(spec, placement).await,
         };
         if let Err(error) = &booted {
             debug!(%slot, %error, "the container did not become ready");

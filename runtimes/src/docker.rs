@@ -15,6 +15,7 @@ use bollard::query_parameters::{
 };
 use futures_util::StreamExt;
 use mgx_agent_runner::SlotId;
+use tokio::sync::OnceCell;
 
 use crate::contained::{Contained, Containers, End, EndStream, MAX_LAST_WORDS, name};
 use crate::engine::{Engine, deadline, status, within};
@@ -45,13 +46,15 @@ pub type Docker = Contained<DockerApi>;
 pub struct DockerApi {
     engine: Arc<Engine>,
     config: DockerConfig,
+    /// Done when the profile is where Podman finds it.
+    profile: OnceCell<()>,
 }
 
 impl Docker {
     /// A runtime on the engine of `config`, whose runners call at `links`. Reaches for it with the first call, so the
     /// engine may come later than the platform.
     pub fn connect(config: DockerConfig, links: Links) -> Self {
-        Self::new(DockerApi { engine: Arc::new(Engine::new(&config.host)), config }, links)
+        Self::new(DockerApi::new(config), links)
     }
 
     /// Where the agent image is made.
@@ -70,7 +73,7 @@ impl Containers for DockerApi {
     ) -> Result<(), RuntimeError> {
         let connected = self.engine.connected().await?;
         let dialect = if connected.is_podman {
-            write_profile(&self.config.profile).await?;
+            self.profile.get_or_try_init(|| write_profile(&self.config.profile)).await?;
             Dialect::Podman { profile: self.config.profile.clone(), processes: processes() }
         } else {
             Dialect::Docker
@@ -85,6 +88,11 @@ impl Containers for DockerApi {
         let body = hardening.container(spec, placement, link);
         let creating = connected.client.create_container(Some(options), body);
         within(deadline::CREATE, "cannot create the container", creating).await.map(drop)
+    }
+
+    /// What Docker is asked for it does, or it refuses.
+    async fn inspect(&self, _: &ContainerSpec, _: &Placement) -> Result<(), RuntimeError> {
+        Ok(())
     }
 
     async fn start(&self, slot: &SlotId) -> Result<(), RuntimeError> {
@@ -183,6 +191,11 @@ impl Containers for DockerApi {
 }
 
 impl DockerApi {
+    /// The containers of the instance of `config`.
+    pub fn new(config: DockerConfig) -> Self {
+        Self { engine: Arc::new(Engine::new(&config.host)), config, profile: OnceCell::new() }
+    }
+
     async fn client(&self) -> Result<&bollard::Docker, RuntimeError> {
         self.engine.connected().await.map(|connected| &connected.client)
     }

@@ -5,7 +5,7 @@
 
 #[cfg(feature = "testing")]
 pub mod conformance;
-mod contained;
+pub mod contained;
 mod deaths;
 pub mod docker;
 mod driver;
@@ -26,13 +26,14 @@ pub mod process;
 mod profile;
 pub mod runtime;
 
-pub use docker::{Docker, DockerConfig};
+pub use contained::Containers;
+pub use docker::{Docker, DockerApi, DockerConfig};
 pub use engine::Engine;
 pub use error::{RuntimeError, RuntimeErrorKind};
 pub use link::{Links, Tunnel};
 pub use null::Null;
 pub use parked::{Parked, Parking};
-pub use podman::{Podman, PodmanConfig};
+pub use podman::{Libpod, Podman, PodmanConfig};
 pub use pool::Pool;
 pub use process::{Process, ProcessConfig};
 pub use runtime::{

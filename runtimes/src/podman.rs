@@ -19,7 +19,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
-pub use service::Service;
+pub use service::{Obstacle, Service};
 
 use crate::contained::{Contained, Containers, End, EndStream, MAX_LAST_WORDS, name};
 use crate::engine::deadline;
@@ -56,6 +56,8 @@ pub struct Libpod {
     config: PodmanConfig,
     /// Known after the first call that was answered.
     service: OnceCell<Service>,
+    /// Done when the profile is where the service finds it.
+    profile: OnceCell<()>,
     processes: i64,
 }
 
@@ -73,9 +75,11 @@ impl Podman {
 }
 
 impl Libpod {
-    fn new(config: PodmanConfig) -> Self {
+    /// The containers of the instance of `config`.
+    pub fn new(config: PodmanConfig) -> Self {
         let client = Client::new(&config.host);
-        Self { client, config, service: OnceCell::new(), processes: processes() }
+        let (service, profile) = (OnceCell::new(), OnceCell::new());
+        Self { client, config, service, profile, processes: processes() }
     }
 
     /// What the service is, once it has been found fit to hold untrusted code.
@@ -85,9 +89,8 @@ impl Libpod {
                 let service = service::of(&self.client).await?;
                 let is_root = rustix::process::geteuid().is_root();
                 if let Some(obstacle) = service.obstacle(is_root) {
-                    return Err(RuntimeError::new(RuntimeErrorKind::Refused, obstacle));
+                    return Err(RuntimeError::new(RuntimeErrorKind::Refused, obstacle.to_string()));
                 }
-                write_profile(&self.config.profile).await?;
                 Ok(service)
             })
             .await
@@ -148,13 +151,16 @@ impl Containers for Libpod {
         link: &Path,
     ) -> Result<(), RuntimeError> {
         let service = self.service().await?;
-        let processes = self.processes;
-        let walls = Walls { config: &self.config, service, spec, placement, link, processes };
-        let what = "cannot create the container";
-        let question = Question::post("/containers/create").json(&walls.body());
-        self.client.ask(deadline::CREATE, what, question).await?;
-        let seen: Value = self.inspect(&placement.slot).await?;
-        walls.missing(&seen).map_or(Ok(()), |missing| {
+        self.profile.get_or_try_init(|| write_profile(&self.config.profile)).await?;
+        let body = self.walls(service, spec, placement).body(link);
+        let question = Question::post("/containers/create").json(&body);
+        self.client.ask(deadline::CREATE, "cannot create the container", question).await.map(drop)
+    }
+
+    async fn inspect(&self, spec: &ContainerSpec, placement: &Placement) -> Result<(), RuntimeError> {
+        let service = self.service().await?;
+        let seen: Value = self.seen(&placement.slot).await?;
+        self.walls(service, spec, placement).missing(&seen).map_or(Ok(()), |missing| {
             let message = format!("Podman made a container without what was asked for: {missing}");
             Err(RuntimeError::new(RuntimeErrorKind::Refused, message))
         })
@@ -166,7 +172,7 @@ impl Containers for Libpod {
     }
 
     async fn ended(&self, slot: &SlotId) -> Result<Option<Ended>, RuntimeError> {
-        let Inspected { state } = self.inspect(slot).await?;
+        let Inspected { state } = self.seen(slot).await?;
         Ok(match state.status.as_str() {
             "exited" | "stopped" => Some(Ended::Died { code: state.exit_code }),
             "removing" => Some(Ended::Lost),
@@ -232,7 +238,16 @@ impl Containers for Libpod {
 }
 
 impl Libpod {
-    async fn inspect<T: serde::de::DeserializeOwned>(&self, slot: &SlotId) -> Result<T, RuntimeError> {
+    fn walls<'a>(
+        &'a self,
+        service: &'a Service,
+        spec: &'a ContainerSpec,
+        placement: &'a Placement,
+    ) -> Walls<'a> {
+        Walls { config: &self.config, service, spec, placement, processes: self.processes }
+    }
+
+    async fn seen<T: serde::de::DeserializeOwned>(&self, slot: &SlotId) -> Result<T, RuntimeError> {
         let what = "cannot look at the container";
         let question = Question::get(format!("/containers/{}/json", name(slot)));
         self.client.ask(deadline::LOOK, what, question).await?.json(what)

@@ -10,6 +10,8 @@ mod trial;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use mgx_runtimes::Pool;
+use mgx_runtimes::pool::report::{Percentiles, Report};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -61,14 +63,18 @@ async fn start(config: Config, args: &Args) -> anyhow::Result<ExitCode> {
     let config = scratch_config(config, &dir);
     let runtime = config.runtime.name();
     let serving = Serving::start(config.clone()).await?;
-    let address = serving.address();
+    let (address, pool) = (serving.address(), serving.pool());
+    let floor = Floor::new(&config, serving.instance())?;
     let shutdown = CancellationToken::new();
     let measuring = async {
-        let measured = measure(&config, address, args).await;
+        let measured = measure(&config, &floor, address, pool.as_deref(), args).await;
         shutdown.cancel();
         measured
     };
     let (served, measured) = tokio::join!(serving.until(shutdown.clone()), measuring);
+    if let Some(pool) = pool {
+        pool.dissolve().await;
+    }
     let samples = measured?;
     served?;
     let report = samples.report(runtime);
@@ -80,12 +86,17 @@ async fn start(config: Config, args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn measure(config: &Config, address: std::net::SocketAddr, args: &Args) -> anyhow::Result<Samples> {
-    let floor = Floor::new(config).await?;
+async fn measure(
+    config: &Config,
+    floor: &Floor,
+    address: std::net::SocketAddr,
+    pool: Option<&Pool>,
+    args: &Args,
+) -> anyhow::Result<Samples> {
     let trial = Trial::new(config, address)?;
     // The first of each pays for what all others find warm.
     trial.once(0).await?;
-    floor.quiet(&trial::session(0)).await?;
+    floor.quiet(pool).await?;
     floor.once(0).await?;
     let mut samples = Samples::default();
     for round in 1..=u32::from(args.n) {
@@ -93,17 +104,20 @@ async fn measure(config: &Config, address: std::net::SocketAddr, args: &Args) ->
         samples.tti.push(tti);
         samples.finish.push(finish);
         // What the platform clears away after the end must not slow the floor down.
-        floor.quiet(&trial::session(round)).await?;
+        floor.quiet(pool).await?;
         samples.floor.push(floor.once(round).await?);
         if !args.json {
             out::note(format_args!("{round}/{}", args.n));
         }
     }
+    samples.pool = pool.and_then(|pool| pool.report().into_iter().max_by_key(|pool| pool.hits + pool.misses));
     Ok(samples)
 }
 
 #[derive(Debug, Default)]
 struct Samples {
+    /// What the pool says of itself, if there is one.
+    pool: Option<Report>,
     tti: Vec<Duration>,
     floor: Vec<Duration>,
     finish: Vec<Duration>,
@@ -130,6 +144,10 @@ impl Samples {
         for (name, samples) in self.rows() {
             report[name] = json!({ "p50": percentile(&samples, 50), "p99": percentile(&samples, 99) });
         }
+        if let Some(pool) = &self.pool {
+            report["claim_ms"] = json!({ "p50": pool.claim_ms.p50, "p99": pool.claim_ms.p99 });
+            report["hit_rate"] = json!(pool.hit_rate());
+        }
         report
     }
 
@@ -141,6 +159,12 @@ impl Samples {
                 percentile(&samples, 50),
                 percentile(&samples, 99)
             ));
+        }
+        if let Some(pool) = &self.pool {
+            let Percentiles { p50, p99 } = pool.claim_ms;
+            out::line(format_args!("{:<16} {p50:>8.1} {p99:>9.1}", "claim_ms"));
+            let rate = pool.hit_rate().unwrap_or_default();
+            out::line(format_args!("{:<16} {rate:>8.3}", "hit_rate"));
         }
     }
 }

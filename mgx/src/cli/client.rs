@@ -78,6 +78,11 @@ impl Client {
         self.json(self.request(Method::GET, "/api/jobs").query(query)).await
     }
 
+    /// What waits in the warm pools.
+    pub(crate) async fn pools(&self) -> Result<Value, Failure> {
+        self.json(self.request(Method::GET, "/api/pools")).await
+    }
+
     /// Asks for the end of a job; `None` if there is no such job.
     pub(crate) async fn cancel(&self, id: JobId) -> Result<Option<Value>, Failure> {
         self.found(self.request(Method::POST, &format!("/api/jobs/{id}/cancel"))).await

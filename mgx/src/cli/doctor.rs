@@ -3,6 +3,8 @@
 mod engine;
 mod handover;
 mod host;
+mod podman;
+mod pool;
 
 use std::process::ExitCode;
 
@@ -68,6 +70,7 @@ pub(crate) async fn run(loaded: &Loaded, args: &Args) -> Outcome {
     }));
     findings.extend(runtime(&loaded.config).await);
     findings.extend(host::look(&loaded.config).await);
+    findings.extend(pool::look(&loaded.config).await);
     findings.extend(handover::look(&loaded.config));
     for finding in &findings {
         if args.json {
@@ -83,7 +86,8 @@ pub(crate) async fn run(loaded: &Loaded, args: &Args) -> Outcome {
 /// What jobs run in, as it is configured.
 async fn runtime(config: &Config) -> Vec<Finding> {
     match config.runtime {
-        RuntimeName::Docker => engine::look(config).await,
+        RuntimeName::Docker | RuntimeName::PoolDocker => engine::look(config).await,
+        RuntimeName::Podman | RuntimeName::PoolPodman => podman::look(config).await,
         RuntimeName::Process => {
             let walls = Finding::warn(
                 "runtime",

@@ -3,11 +3,10 @@
 use std::process::ExitCode;
 use std::time::Instant;
 
-use mgx_runtimes::Engine;
 use mgx_runtimes::image::Made;
 
 use super::out::{self, Failure, Outcome};
-use crate::assemble::docker_host;
+use crate::assemble::images;
 use crate::config::Config;
 use crate::image::AgentImage;
 
@@ -19,7 +18,7 @@ pub(crate) async fn run(config: &Config) -> Outcome {
         return Err(Failure::new(message));
     }
     let began = Instant::now();
-    let made = image.make(&Engine::new(docker_host(config))).await;
+    let made = image.make(&*images(config)).await;
     let made =
         match made.map_err(|error| Failure::new(format!("{error}; `mgx doctor` says what is missing")))? {
             Made::Built => "built",

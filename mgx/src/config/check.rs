@@ -47,6 +47,7 @@ pub(super) fn check(config: &mut Config) -> Vec<(String, What)> {
             format!("{s}s")
         }),
     );
+    report("pool.max", at_least("pool.min", config.pool.min.get(), config.pool.max.get(), |n| n.to_string()));
     // a job that says nothing must fit; one that asks for more than there is will be refused
     let quotas = &config.quotas;
     for (key, memory) in [
@@ -83,6 +84,7 @@ pub(super) fn check(config: &mut Config) -> Vec<(String, What)> {
     report("server.data_dir", directory(&config.server.data_dir));
     report("workspaces.root", directory(&config.workspaces.root));
     report("docker.host", url(&config.docker.host, &["unix://", "tcp://", "http://"]));
+    report("podman.host", url(&config.podman.host, &["unix://"]));
     report("llm.base_url", url(&config.llm.base_url, &["http://", "https://"]));
     report("log.level", level(&config.log.level));
     if let Err(error) = config.agents.team() {

@@ -22,6 +22,7 @@ pub(super) const ALIASES: &[(&str, &str)] = &[
     ("OPENAI_API_KEY", "llm.api_key"),
     ("OPENAI_BASE_URL", "llm.base_url"),
     ("DOCKER_HOST", "docker.host"),
+    ("CONTAINER_HOST", "podman.host"),
 ];
 
 /// Names of the seeds' settings whose feature does not exist yet: read, and reported as not used.

@@ -14,6 +14,14 @@ use super::values::{Amount, Secret, Size, Time, Whole};
 pub enum RuntimeName {
     /// A Docker engine.
     Docker,
+    /// A Docker engine, with containers in store.
+    #[serde(rename = "pool:docker")]
+    PoolDocker,
+    /// Podman, by its own API.
+    Podman,
+    /// Podman, with containers in store.
+    #[serde(rename = "pool:podman")]
+    PoolPodman,
     /// Processes on this machine, isolated from nothing.
     Process,
     /// Nothing: jobs succeed without being run. For measuring the queue.
@@ -25,8 +33,19 @@ impl RuntimeName {
     pub fn name(self) -> &'static str {
         match self {
             Self::Docker => "docker",
+            Self::PoolDocker => "pool:docker",
+            Self::Podman => "podman",
+            Self::PoolPodman => "pool:podman",
             Self::Process => "process",
             Self::Null => "null",
+        }
+    }
+
+    /// Whether containers are kept in store.
+    pub fn is_pool(self) -> bool {
+        match self {
+            Self::PoolDocker | Self::PoolPodman => true,
+            Self::Docker | Self::Podman | Self::Process | Self::Null => false,
         }
     }
 }
@@ -57,6 +76,15 @@ pub struct Docker {
     pub host: String,
 }
 
+/// `[podman]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each key is documented once, in mgx.toml")]
+pub struct Podman {
+    pub host: String,
+    pub oci_runtime: String,
+}
+
 /// `[agent]`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -72,6 +100,18 @@ pub struct Agent {
     pub timeout: Time<1000, 604_800_000>,
     pub max_timeout: Time<1000, 604_800_000>,
     pub grace: Time<0, 600_000>,
+}
+
+/// `[pool]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each key is documented once, in mgx.toml")]
+pub struct Pool {
+    pub min: Whole<0, 1000>,
+    pub max: Whole<0, 1000>,
+    pub memory: Size<{ 64 << 20 }, { 1 << 50 }>,
+    pub refill: Whole<1, 32>,
+    pub idle: Time<1000, 86_400_000>,
 }
 
 /// `[scheduler]`.

@@ -1,5 +1,7 @@
 //! What a libpod service is, and whether it can hold untrusted code at all.
 
+use std::fmt;
+
 use serde::Deserialize;
 
 use super::client::{Client, Question};
@@ -28,33 +30,54 @@ pub struct Service {
 const NEEDED: [&str; 3] = ["cpu", "memory", "pids"];
 
 impl Service {
-    /// Why containers cannot be run here, and the remedy; `is_root`: the platform is run by root.
-    pub fn obstacle(&self, is_root: bool) -> Option<String> {
+    /// Whether the OCI runtime that is asked for is ignored for the one in `containers.conf`: before version 5.
+    pub fn takes_runtime_from_its_file(&self) -> bool {
+        self.version
+            .split('.')
+            .next()
+            .and_then(|major| major.parse::<u32>().ok())
+            .is_some_and(|major| major < 5)
+    }
+
+    /// Why containers cannot be run here; `is_root`: the platform is run by root.
+    pub fn obstacle(&self, is_root: bool) -> Option<Obstacle> {
         let missing: Vec<&str> =
             NEEDED.into_iter().filter(|name| !self.controllers.iter().any(|it| it == name)).collect();
-        if self.rootless && self.cgroup_v1 {
-            return Some(
-                "rootless Podman limits nothing with cgroups of version 1: run Podman's service as root, or boot \
-                 with systemd.unified_cgroup_hierarchy=1"
+        let (what, remedy) = match (self.rootless, self.cgroup_v1, is_root) {
+            (true, true, _) => (
+                "rootless Podman limits nothing with cgroups of version 1".to_owned(),
+                "run Podman's service as root, or boot with systemd.unified_cgroup_hierarchy=1",
+            ),
+            (true, false, true) => (
+                "Podman is rootless and the platform is run by root: containers could not write to workspaces"
                     .to_owned(),
-            );
-        }
-        if self.rootless && is_root {
-            return Some(
-                "Podman is rootless and the platform is run by root, so that containers could not write to the \
-                 workspaces: run both as the same user, or both as root (podman.host)"
-                    .to_owned(),
-            );
-        }
-        if !missing.is_empty() {
-            let remedy = if self.rootless {
-                "delegate them: Delegate=cpu memory pids in /etc/systemd/system/user@.service.d/delegate.conf"
-            } else {
-                "enable them in the kernel"
-            };
-            return Some(format!("Podman cannot limit {}: {remedy}", missing.join(", ")));
-        }
-        None
+                "run both as the same user, or both as root (podman.host)",
+            ),
+            (_, _, _) if missing.is_empty() => return None,
+            (true, false, false) => (
+                format!("Podman cannot limit {}", missing.join(", ")),
+                "put Delegate=cpu memory pids into /etc/systemd/system/user@.service.d/delegate.conf",
+            ),
+            (false, _, _) => {
+                (format!("Podman cannot limit {}", missing.join(", ")), "enable these cgroup controllers in the kernel")
+            }
+        };
+        Some(Obstacle { what, remedy })
+    }
+}
+
+/// Why untrusted code cannot be held, and what the operator can do about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Obstacle {
+    /// What is wrong.
+    pub what: String,
+    /// What to do.
+    pub remedy: &'static str,
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; {}", self.what, self.remedy)
     }
 }
 
@@ -129,14 +152,16 @@ mod tests {
     #[test]
     fn a_service_that_could_not_hold_anybody_is_turned_down_with_a_remedy() {
         let all = ["cpuset", "cpu", "memory", "pids"];
-        let advice = |service: Service, is_root| service.obstacle(is_root).unwrap_or("none".to_owned());
+        let advice = |service: Service, is_root| {
+            service.obstacle(is_root).map_or("none".to_owned(), |it| it.to_string())
+        };
         assert_eq!(advice(service(false, true, &all), true), "none", "rootful, version 1");
         assert_eq!(advice(service(false, false, &all), true), "none", "rootful, version 2");
         assert_eq!(advice(service(true, false, &all), false), "none", "rootless, version 2, delegated");
-        insta::assert_snapshot!(advice(service(true, true, &[]), false), @"rootless Podman limits nothing with cgroups of version 1: run Podman's service as root, or boot with systemd.unified_cgroup_hierarchy=1");
-        insta::assert_snapshot!(advice(service(true, false, &all), true), @"Podman is rootless and the platform is run by root, so that containers could not write to the workspaces: run both as the same user, or both as root (podman.host)");
-        insta::assert_snapshot!(advice(service(true, false, &["memory", "pids"]), false), @"Podman cannot limit cpu: delegate them: Delegate=cpu memory pids in /etc/systemd/system/user@.service.d/delegate.conf");
-        insta::assert_snapshot!(advice(service(false, false, &["cpu"]), true), @"Podman cannot limit memory, pids: enable them in the kernel");
+        insta::assert_snapshot!(advice(service(true, true, &[]), false), @"rootless Podman limits nothing with cgroups of version 1; run Podman's service as root, or boot with systemd.unified_cgroup_hierarchy=1");
+        insta::assert_snapshot!(advice(service(true, false, &all), true), @"Podman is rootless and the platform is run by root: containers could not write to workspaces; run both as the same user, or both as root (podman.host)");
+        insta::assert_snapshot!(advice(service(true, false, &["memory", "pids"]), false), @"Podman cannot limit cpu; put Delegate=cpu memory pids into /etc/systemd/system/user@.service.d/delegate.conf");
+        insta::assert_snapshot!(advice(service(false, false, &["cpu"]), true), @"Podman cannot limit memory, pids; enable these cgroup controllers in the kernel");
     }
 
     #[test]

@@ -17,7 +17,6 @@ pub(super) struct Walls<'a> {
     pub(super) service: &'a Service,
     pub(super) spec: &'a ContainerSpec,
     pub(super) placement: &'a Placement,
-    pub(super) link: &'a Path,
     /// As [`crate::hardening::processes`] has it.
     pub(super) processes: i64,
 }
@@ -25,7 +24,7 @@ pub(super) struct Walls<'a> {
 impl Walls<'_> {
     /// What to ask of libpod (`SpecGenerator` in its reference). Keys that it does not know it ignores in silence,
     /// which is why [`missing`](Self::missing) looks at the result.
-    pub(super) fn body(&self) -> Value {
+    pub(super) fn body(&self, link: &Path) -> Value {
         let slot = &self.placement.slot;
         let limits = &self.spec.limits;
         let mut labels: Map<String, Value> =
@@ -33,7 +32,7 @@ impl Walls<'_> {
         labels.insert(INSTANCE_LABEL.to_owned(), json!(self.config.instance));
         labels.insert(SLOT_LABEL.to_owned(), json!(slot));
         // Nothing in the container may write into the link directory; that does not keep anyone from connecting.
-        let mut mounts = vec![bind(self.link, LINK_DIR, "ro", "rprivate")];
+        let mut mounts = vec![bind(link, LINK_DIR, "ro", "rprivate")];
         mounts.extend(self.placement.workspace.as_ref().map(|workspace| {
             let propagation = match workspace {
                 Workspace::Directory(_) => "rprivate",

@@ -77,7 +77,7 @@ async fn runc_version(docker: &Docker) -> String {
 
 /// What is known of this version of runc: breakouts through a leaked file descriptor (CVE-2024-21626, before
 /// 1.1.12) and through masked paths (CVE-2025-31133, CVE-2025-52565, CVE-2025-52881, before 1.2.8 and 1.3.3).
-fn runc(version: &str) -> Finding {
+pub(super) fn runc(version: &str) -> Finding {
     let remedy = "upgrade runc (containerd.io or runc of your distribution); distributions may have patched an \
                   older number: see its changelog";
     let numbers: Vec<u32> =
@@ -107,6 +107,14 @@ fn runc(version: &str) -> Finding {
     }
 }
 
+pub(super) fn cgroups_of_version_1() -> Finding {
+    Finding::warn(
+        "cgroups",
+        "version 1: limits work, but the kernel no longer develops it",
+        "boot with systemd.unified_cgroup_hierarchy=1",
+    )
+}
+
 fn cgroups(info: &SystemInfo) -> Finding {
     let limits = [info.memory_limit, info.cpu_cfs_quota, info.pids_limit];
     if limits.contains(&Some(false)) {
@@ -115,11 +123,7 @@ fn cgroups(info: &SystemInfo) -> Finding {
         return Finding::fail("cgroups", "the engine cannot limit memory, CPU or processes", remedy);
     }
     match info.cgroup_version {
-        Some(SystemInfoCgroupVersionEnum::_1) => Finding::warn(
-            "cgroups",
-            "version 1: limits work, but the kernel no longer develops it",
-            "boot with systemd.unified_cgroup_hierarchy=1",
-        ),
+        Some(SystemInfoCgroupVersionEnum::_1) => cgroups_of_version_1(),
         Some(_) => Finding::ok("cgroups", "version 2"),
         None => Finding::warn("cgroups", "the engine does not say which version", "look at `docker info`"),
     }
