@@ -11,3 +11,4 @@ mod session;
 mod sse;
 mod timeout;
 mod truth;
+mod upgrade;

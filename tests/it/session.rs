@@ -1,6 +1,6 @@
 //! The main job: a prompt becomes a finished session, with its files.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use mgx_tests::server::runner;
 use mgx_tests::{Engine, Server};
 use serde_json::json;
@@ -129,9 +129,12 @@ pub(crate) async fn busybox_in(more: &str, env: &[(&str, &str)]) -> Result<Serve
     static IMAGE: tokio::sync::OnceCell<()> = tokio::sync::OnceCell::const_new();
     IMAGE
         .get_or_try_init(|| async {
-            let server = Server::start(&settings(), &[]).await?;
-            drop(server);
-            Engine::busybox_image("mgx-agent:latest", "mgx-agent-busybox:test")
+            // a base of its own, and made before it is built upon
+            let base = "mgx-agent-busybox-base:test";
+            let server = Server::start(&format!("{}\nagent.image = \"{base}\"", settings()), &[]).await?;
+            let made = server.command(&["images"]).output()?;
+            ensure!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+            Engine::busybox_image(base, "mgx-agent-busybox:test")
         })
         .await?;
     Server::start(&format!("{}\nagent.image = \"mgx-agent-busybox:test\"\n{more}", settings()), env).await
