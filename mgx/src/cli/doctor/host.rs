@@ -21,7 +21,7 @@ const FREE: u64 = 5 << 30;
 /// Looks at it.
 pub(super) async fn look(config: &Config) -> Vec<Finding> {
     let mut findings = vec![files(), disk(&config.server.data_dir), port(config).await];
-    if config.runtime == RuntimeName::Docker {
+    if !matches!(config.runtime, RuntimeName::Process | RuntimeName::Null) {
         findings.push(ca(config));
     }
     findings.extend(private(&config.server.data_dir));
