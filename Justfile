@@ -48,9 +48,14 @@ chaos-engine cycles="30" jobs="300" seed="1":
     just chaos docker {{ cycles }} {{ jobs }} {{ seed }} --nemesis kill,engine --live-restore
     just chaos docker {{ cycles }} {{ jobs }} {{ seed }} --nemesis kill,engine
 
-# What a job's state says, 20 times over; 30 containers taken up within 2 s of a restart; a deadline of 60 s kept.
-truth: build
-    MGX_BIN="$PWD/target/release/mgx" MGX_TRUTH_REPEATS=20 MGX_TRUTH_CONTAINERS=30 MGX_TRUTH_WITHIN_MS=2000 MGX_TRUTH_TIMEOUT_S=60 \
+# The state of jobs, and the walls around them, on Podman.
+test-podman: runner
+    MGX_TEST_ENGINE=podman cargo test --locked -p mgx-tests --test it -- truth:: containment::
+
+# What a job's state says, 20 times over; 30 containers taken up within 2 s of a restart; a deadline of 60 s kept;
+# `just truth podman` for Podman.
+truth engine="docker": build
+    MGX_TEST_ENGINE={{ engine }} MGX_BIN="$PWD/target/release/mgx" MGX_TRUTH_REPEATS=20 MGX_TRUTH_CONTAINERS=30 MGX_TRUTH_WITHIN_MS=2000 MGX_TRUTH_TIMEOUT_S=60 \
         cargo test --locked -p mgx-tests --test it truth:: -- --test-threads 1
 
 # rustfmt and clippy; warnings are errors.

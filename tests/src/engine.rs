@@ -6,12 +6,18 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-/// The engine that the tests use.
+/// The engine that the tests use: `MGX_TEST_ENGINE`, which is `docker` (if it is not set) or `podman`, whose command
+/// line is the same.
 #[derive(Debug)]
 pub struct Engine;
 
 impl Engine {
-    /// What a `docker` command prints.
+    /// Its name, and that of its command line.
+    pub fn name() -> String {
+        std::env::var("MGX_TEST_ENGINE").unwrap_or_else(|_| "docker".to_owned())
+    }
+
+    /// What a command of the engine prints.
     ///
     /// # Errors
     /// It cannot be run, or fails.
@@ -54,7 +60,8 @@ impl Engine {
     /// # Errors
     /// It does not run.
     pub fn processes(name: &str) -> Result<Vec<u32>> {
-        let table = Self::docker(&["top", name, "-eo", "pid"])?;
+        let columns: &[&str] = if Self::name() == "podman" { &["hpid"] } else { &["-eo", "pid"] };
+        let table = Self::docker(&[&["top", name], columns].concat())?;
         Ok(table.lines().skip(1).filter_map(|line| line.trim().parse().ok()).collect())
     }
 
@@ -87,17 +94,23 @@ impl Engine {
         let format = "{{.Names}} {{.Mounts}}";
         let filter = ["ps", "-a", "--no-trunc", "--filter", "label=mgx.instance", "--format", format];
         let all = Self::docker(&filter).unwrap_or_default();
-        let ours = all.lines().filter(|line| line.contains(&*dir.to_string_lossy()));
-        for name in ours.filter_map(|line| line.split(' ').next()) {
-            drop(Self::docker(&["rm", "-f", name]));
+        let dir = dir.to_string_lossy();
+        for line in all.lines() {
+            let name = line.split(' ').next().unwrap_or_default();
+            // Podman lists where something is mounted, not what
+            let is_ours = line.contains(&*dir)
+                || Self::name() == "podman"
+                    && Self::inspect(name).is_ok_and(|seen| seen["Mounts"].to_string().contains(&*dir));
+            if is_ours {
+                drop(Self::docker(&["rm", "-f", name]));
+            }
         }
     }
 }
 
 fn command(host: Option<&str>) -> Command {
+    let Some(host) = host else { return Command::new(Engine::name()) };
     let mut command = Command::new("docker");
-    if let Some(host) = host {
-        command.env("DOCKER_HOST", host);
-    }
+    command.env("DOCKER_HOST", host);
     command
 }

@@ -46,6 +46,9 @@ impl Server {
         let mut file = String::new();
         writeln!(file, "server.listen = \"127.0.0.1:{port}\"")?;
         writeln!(file, "server.data_dir = \"{}\"", dir.path().join("data").display())?;
+        if !settings.lines().any(|line| line.starts_with("runtime = ")) {
+            writeln!(file, "runtime = \"{}\"", Engine::name())?;
+        }
         writeln!(file, "llm.demo_pace = \"0s\"\n{settings}")?;
         std::fs::write(dir.path().join("mgx.toml"), file)?;
         let env = env.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
