@@ -54,7 +54,7 @@ impl Volume {
     /// It cannot be filled.
     pub fn fill(&self) -> Result<()> {
         let ballast = File::options().create(true).append(true).open(self.ballast())?;
-        let mut piece = statvfs(&self.path())?.f_bavail * BLOCK;
+        let mut piece = statvfs(self.path())?.f_bavail * BLOCK;
         while piece >= BLOCK {
             match fallocate(&ballast, FallocateFlags::empty(), ballast.metadata()?.len(), piece) {
                 Ok(()) => {}
