@@ -109,7 +109,7 @@ fn a_job_that_ran_twice_at_once_or_more_often_than_agreed_is_found() {
 
 #[test]
 fn a_command_that_was_ended_too_early_or_too_late_is_found() {
-    let lived = |seconds| broken(|_, facts| drop(facts.lived.insert(4, seconds)));
+    let lived = |seconds| broken(|_, facts| facts.lived.extend([(4, seconds)]));
     assert_eq!((lived(3.1), lived(6.9)), (vec![], vec![]));
     assert_eq!((lived(2.9), lived(7.1)), (vec![Promise::InTime], vec![Promise::InTime]));
     assert_eq!(broken(|_, facts| facts.lived.clear()), [Promise::InTime], "it timed out before it began");

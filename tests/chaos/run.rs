@@ -179,7 +179,7 @@ fn nemeses(args: &Args) -> Result<Vec<Nemesis>> {
         match wants {
             None => able.push(nemesis),
             Some(wants) if args.nemesis.is_empty() => {
-                out(&format!("without {nemesis:?}: that wants {wants}"))
+                out(&format!("without {nemesis:?}: that wants {wants}"));
             }
             Some(wants) => anyhow::bail!("{nemesis:?} wants {wants}"),
         }
