@@ -1,13 +1,15 @@
 #!/bin/sh
-# Makes a Debian or Ubuntu machine ready, then does what was asked:
+# Makes a machine ready (Debian or Ubuntu; engines also with dnf, pacman or zypper), then does what was asked:
 #
 #   ./bootstrap.sh run "Create a landing page for a bakery"    build, start, and let the agents work
 #   ./bootstrap.sh up                                          build, and start in the background
-#   ./bootstrap.sh test                                        every test, against a real engine
+#   ./bootstrap.sh test                                        every test, against real engines: Docker and Podman
+#   ./bootstrap.sh engines                                     only what the tests need of engines
 #   ./bootstrap.sh lint                                        rustfmt and clippy
 #
-# Installs only what is missing, says what it does and how long it took, and may be repeated at will. An engine
-# that is there is used, never restarted. Needs root, or sudo for what has to be installed.
+# MGX_RUNTIME=podman takes Podman instead of Docker. Installs only what is missing, says what it does and how long it
+# took, and may be repeated at will. An engine that is there is used, never restarted. Needs root, or sudo for what has
+# to be installed.
 set -eu
 cd "$(dirname "$0")"
 
@@ -15,6 +17,7 @@ TOOLS="$PWD/target/tools"
 PATH="$HOME/.cargo/bin:$TOOLS/bin:$PATH"
 export PATH
 SOCKET=/var/run/docker.sock
+PODMAN_SOCKET=/run/podman/podman.sock
 RUST=$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
 
 main() {
@@ -28,12 +31,15 @@ main() {
     up) start_platform ;;
     test)
         build_tools
-        step 'container engine' need_engine
+        need_engines
         step 'busybox' need_busybox
         step 'faketime' need_faketime
         may_use_engine || fail "the tests need the engine: run this as root, or as a member of the group docker"
+        answers "$PODMAN_SOCKET" || fail "the tests need Podman's service at $PODMAN_SOCKET: run this as root"
         step 'tests' just test
+        step 'tests on Podman' just test-podman
         ;;
+    engines) need_engines ;;
     lint)
         build_tools
         step 'lint' just lint
@@ -49,8 +55,17 @@ main() {
 start_platform() {
     build_tools
     step 'build' just build
-    step 'container engine' need_engine
+    case "${MGX_RUNTIME:-}" in
+    podman | pool:podman) step 'container engine' need_podman ;;
+    process | null) ;;
+    *) step 'container engine' need_engine ;;
+    esac
     step 'platform' mgx up --detach
+}
+
+need_engines() {
+    step 'Docker' need_engine
+    step 'Podman' need_podman
 }
 
 build_tools() {
@@ -132,6 +147,12 @@ need_engine() {
             return
         fi
     done
+    if ! have dockerd && ! candidate docker.io; then
+        echo "Docker cannot be installed from here: taking Podman"
+        export MGX_RUNTIME=podman
+        need_podman
+        return
+    fi
     have dockerd || apt_install docker.io
     # The package may have started it.
     wait_for_engine 5 || start_engine
@@ -164,6 +185,52 @@ wait_for_engine() {
     done
 }
 
+# Podman's service, rootful, or this user's own if MGX_PODMAN__HOST names its socket.
+need_podman() {
+    host=${MGX_PODMAN__HOST:-${CONTAINER_HOST:-unix://$PODMAN_SOCKET}}
+    socket=${host#unix://}
+    if answers "$socket"; then
+        echo "using Podman at $socket"
+        return
+    fi
+    [ "$socket" = "$PODMAN_SOCKET" ] || fail "nothing answers at $socket: start it with 'systemctl --user enable --now podman.socket'"
+    have podman || install_packages podman
+    choose_oci_runtime
+    if [ -d /run/systemd/system ]; then
+        as_root systemctl enable --now podman.socket
+    else
+        log=/var/log/podman.log
+        echo "starting Podman's service, logging to $log"
+        as_root mkdir -p "${PODMAN_SOCKET%/*}"
+        # In /: conmon leaves a file in the service's working directory.
+        as_root sh -c "cd / && setsid podman system service --time=0 unix://$PODMAN_SOCKET >>$log 2>&1 </dev/null &"
+    fi
+    tries=300
+    while ! as_root_answers "$PODMAN_SOCKET"; do
+        tries=$((tries - 1))
+        [ "$tries" -gt 0 ] || fail "Podman does not answer at $PODMAN_SOCKET"
+        sleep 0.2
+    done
+}
+
+# crun refuses hybrid cgroups, where version 2 is mounted beside version 1 and has controllers. Whether it does is
+# seen, not assumed: by a container of nothing that fails for another reason where crun is content.
+choose_oci_runtime() {
+    runtime=$(as_root podman info --format '{{.Host.OCIRuntime.Name}}' 2>/dev/null) || return 0
+    [ "$runtime" = crun ] || return 0
+    mkdir -p target/nothing
+    refusal=$(as_root podman run --rm --network none --ulimit nofile=1024:1024 --ulimit nproc=1024:1024 \
+        --rootfs "$PWD/target/nothing:O" /nothing 2>&1 || true)
+    case "$refusal" in
+    *"hybrid mode not supported"*) ;;
+    *) return 0 ;;
+    esac
+    have runc || install_packages runc
+    as_root mkdir -p /etc/containers/containers.conf.d
+    echo "crun refuses this machine's cgroups: Podman uses runc from here on (/etc/containers/containers.conf.d/mgx.conf)"
+    printf '[engine]\nruntime = "runc"\n' | as_root tee /etc/containers/containers.conf.d/mgx.conf >/dev/null
+}
+
 # Removes the pid file of a daemon that is dead, a zombie, or something else by now.
 forget_dead() {
     [ -f "$1" ] || return 0
@@ -194,13 +261,20 @@ answers() {
     [ -S "$1" ] && perl -MIO::Socket::UNIX -e "$PING" "$1" 2>/dev/null
 }
 
+as_root_answers() {
+    answers "$1" || { [ "$(id -u)" != 0 ] && have sudo && sudo perl -MIO::Socket::UNIX -e "$PING" "$1" 2>/dev/null; }
+}
+
 root_answers() {
     [ "$(id -u)" != 0 ] && have sudo && [ -S "$SOCKET" ] &&
         sudo perl -MIO::Socket::UNIX -e "$PING" "$SOCKET" 2>/dev/null
 }
 
 may_use_engine() {
-    [ -n "${DOCKER_HOST:-}" ] || answers "$SOCKET"
+    case "${MGX_RUNTIME:-}" in
+    podman | pool:podman) podman_host=${MGX_PODMAN__HOST:-$PODMAN_SOCKET} && answers "${podman_host#unix://}" ;;
+    *) [ -n "${DOCKER_HOST:-}" ] || answers "$SOCKET" ;;
+    esac
 }
 
 # The program, as root only if the engine's socket is root's alone.
@@ -222,6 +296,21 @@ candidate() {
 
 at_least() {
     [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]
+}
+
+# With whatever this machine installs packages.
+install_packages() {
+    if have apt-get; then
+        apt_install "$@"
+    elif have dnf; then
+        as_root dnf install -y "$@"
+    elif have pacman; then
+        as_root pacman -S --noconfirm --needed "$@"
+    elif have zypper; then
+        as_root zypper --non-interactive install "$@"
+    else
+        fail "$* is missing, and there is no package manager here that is known: install it, then run this again"
+    fi
 }
 
 apt_install() {
