@@ -5,6 +5,7 @@ mod chaos;
 mod containment;
 mod kill;
 mod policies;
+mod pool;
 mod provider;
 mod queue;
 mod session;

@@ -1,0 +1,129 @@
+//! The warm pool in the real server: what is bound to a job, and what a server that is killed leaves behind.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use mgx_tests::{Client, Engine, Server};
+use serde_json::{Value, json};
+
+use crate::session::busybox_with;
+
+const SETTINGS: &str = "runtime = \"pool:docker\"\npool.min = 3\npool.idle = \"1h\"";
+
+/// How long the pool may take to be full again.
+const FULL: Duration = Duration::from_secs(30);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_with_environment_secret_and_workspace_takes_what_waits() -> Result<()> {
+    let server = busybox_with(SETTINGS).await?;
+    let _seats = Seats::of(&server);
+    let client = server.client();
+    full(&client).await?;
+    let session = client.session("nextjs").await?;
+    let script = "cat package.json >/dev/null && echo $GREETING > made.txt; cat /sys/fs/cgroup/pids/pids.max /sys/fs/cgroup/pids.max";
+    let job = json!({
+        "command": ["/bin/busybox", "sh", "-c", script], "env": { "GREETING": "bonjour" },
+        "resources": { "memory": "256m", "cpu_quota": 50_000, "pids": 77 },
+    });
+    client.submit(&session, &job).await?;
+    let frames = client.until_finish(&session).await?;
+    let said: Vec<_> = frames.iter().filter_map(|frame| frame.data["data"]["text"].as_str()).collect();
+    assert!(said.contains(&"77"), "{said:?}");
+    let made = server.data().join(format!("workspaces/{session}/made.txt"));
+    assert_eq!(std::fs::read_to_string(made)?, "bonjour\n");
+    let pool = pool(&client).await?;
+    assert_eq!(
+        (&pool["hits"], &pool["misses"], &pool["workspaces"]),
+        (&json!(1), &json!(0), &json!("propagated"))
+    );
+    let table = server.command(&["pools"]).output()?;
+    let table = String::from_utf8(table.stdout)?;
+    assert!(table.contains("100.0 %"), "{table}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kill_9_with_a_full_pool_leaves_nothing_and_loses_nothing() -> Result<()> {
+    let mut server = busybox_with(SETTINGS).await?;
+    let _seats = Seats::of(&server);
+    let client = server.client();
+    full(&client).await?;
+    let session = client.session("nextjs").await?;
+    let script = "echo up; sleep 4; echo still here > made.txt";
+    let job = client.submit(&session, &json!({ "command": ["/bin/busybox", "sh", "-c", script] })).await?;
+    client.follow(&session, 0, |frame| frame.event == "log").await?;
+    full(&client).await?;
+    for _ in 0..2 {
+        server.kill()?;
+        server.up().await?;
+        let began = Instant::now();
+        full(&client).await?;
+        assert!(began.elapsed() < FULL);
+    }
+    client.until_finish(&session).await?;
+    assert_eq!(client.job(&job).await?["state"], "succeeded");
+    let made = server.data().join(format!("workspaces/{session}/made.txt"));
+    assert_eq!(std::fs::read_to_string(made)?, "still here\n");
+
+    let began = Instant::now();
+    while left(&server)? != (3, 3, 1) {
+        // containers, sockets, and the mount that all seats share
+        ensure!(began.elapsed() < FULL, "left over: {:?}", left(&server)?);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
+}
+
+async fn pool(client: &Client) -> Result<Value> {
+    let (_, answer) = client.get("/api/pools").await?;
+    answer["pools"].get(0).cloned().context("there is no pool")
+}
+
+/// Waits until as many wait as should.
+async fn full(client: &Client) -> Result<()> {
+    let began = Instant::now();
+    loop {
+        let pool = pool(client).await?;
+        if pool["parked"].as_u64() >= Some(3) && pool["making"] == 0 {
+            return Ok(());
+        }
+        ensure!(began.elapsed() < FULL, "the pool is not full: {pool}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// How many containers, link directories and mounts there are of a server.
+fn left(server: &Server) -> Result<(usize, usize, usize)> {
+    let data = server.data();
+    let format = "{{.Names}} {{.Mounts}}";
+    let all =
+        Engine::docker(&["ps", "-a", "--no-trunc", "--filter", "label=mgx.instance", "--format", format])?;
+    let within = |line: &&str| line.contains(&*data.to_string_lossy());
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
+    let links = std::fs::read_dir(data.join("links"))?.count();
+    Ok((all.lines().filter(within).count(), links, mounts.lines().filter(within).count()))
+}
+
+/// Where workspaces are mounted: nobody else takes that mount away when a test has ended.
+struct Seats(PathBuf);
+
+impl Seats {
+    fn of(server: &Server) -> Self {
+        Self(server.data().join("pool/seats"))
+    }
+
+    fn unmount(path: &Path) -> bool {
+        Command::new("umount").arg("--lazy").arg(path).output().is_ok_and(|output| output.status.success())
+    }
+}
+
+impl Drop for Seats {
+    fn drop(&mut self) {
+        for seat in std::fs::read_dir(&self.0).into_iter().flatten().flatten() {
+            while Self::unmount(&seat.path()) {}
+        }
+        while Self::unmount(&self.0) {}
+    }
+}
