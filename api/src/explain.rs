@@ -29,8 +29,8 @@ pub(crate) struct ExplainView {
     /// Its state.
     state: &'static str,
     /// What it waits for: `start_time`, `retry` (the pause before its next try), `turn` (others go first), `limit`
-    /// (one is reached), `container` (it is made), `command` (it runs), `stop` (it is being ended), `nothing` (it has
-    /// ended).
+    /// (one is reached), `engine` (it is away), `container` (it is made), `command` (it runs), `stop` (it is being
+    /// ended), `nothing` (it has ended).
     #[schema(value_type = String, example = "limit")]
     waits_for: WaitsFor,
     /// Its place in line; 1: it is next.

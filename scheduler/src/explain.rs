@@ -62,6 +62,7 @@ pub(crate) fn explain(
         (State::Queued, None) => WaitsFor::Retry,
         (State::Queued, Some(Standing { binding: Some(_), ahead: 0 })) => WaitsFor::Limit,
         (State::Queued, Some(_)) => WaitsFor::Turn,
+        (State::Admitted | State::Starting, _) if is_held => WaitsFor::Engine,
         (State::Admitted | State::Starting, _) => WaitsFor::Container,
         (State::Running, _) => WaitsFor::Command,
         (State::Stopping(_), _) => WaitsFor::Stop,

@@ -39,6 +39,7 @@ fn sentences(explained: &Value) -> String {
         "retry" => "waits for the pause before its next try",
         "turn" => "waits for its turn: others go first",
         "limit" => "is next, but a limit is reached",
+        "engine" => "waits for the container engine, which does not answer",
         "container" => "waits for its container",
         "command" => "waits for nothing: its command runs",
         "stop" => "is being ended",
