@@ -1,5 +1,6 @@
 //! The router over a real store, real workspaces and a container engine that never finishes making a container.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,11 +12,12 @@ use axum::http::{Request, Response};
 use http_body_util::BodyExt;
 use jiff::Timestamp;
 use mgx_agent_runner::SlotId;
-use mgx_agent_runner::protocol::Invocation;
+use mgx_agent_runner::protocol::{Invocation, Team};
 use mgx_apps::{IntentStore, Sessions, Workspaces};
 use mgx_policies::{Admission, Allowance, FakeRelativeClock, Policies, Rate, Times};
 use mgx_runtimes::{
-    ContainerSpec, EngineInfo, Limits, Listed, Placement, Run, Runtime, RuntimeError, RuntimeErrorKind,
+    ContainerSpec, EngineInfo, Limits, Listed, Network, Placement, Run, Runtime, RuntimeError,
+    RuntimeErrorKind,
 };
 use mgx_scheduler::{Blueprint, Clock, Config, Job, Plan, Scheduler, Uptime};
 use mgx_scheduler::{Caps, Fairness};
@@ -72,7 +74,14 @@ impl Blueprint for Engine {
         if job.spec.prompt == "fail" {
             return Err("nobody knows how to run this".into());
         }
-        std::future::pending().await
+        Ok(Plan {
+            spec: ContainerSpec { image: "fake".to_owned(), limits: job.spec.limits, network: Network::None },
+            workspace: "demo".parse().expect("it is an id"),
+            workspace_dir: "/workspaces/demo".into(),
+            labels: BTreeMap::new(),
+            env: BTreeMap::new(),
+            team: Team::default(),
+        })
     }
 }
 
