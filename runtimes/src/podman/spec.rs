@@ -177,3 +177,123 @@ fn bind(source: &Path, target: &str, mode: &str, propagation: &str) -> Value {
         "options": ["rbind", mode, propagation, "nosuid", "nodev"],
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::Limits;
+
+    fn config(oci_runtime: &str) -> PodmanConfig {
+        PodmanConfig {
+            host: "unix:///run/podman/podman.sock".to_owned(),
+            oci_runtime: oci_runtime.to_owned(),
+            instance: "test".to_owned(),
+            user: "10001:10001".to_owned(),
+            profile: PathBuf::from("/srv/data/seccomp.json"),
+        }
+    }
+
+    /// What `ask` makes of the walls of a container of `config`, on a service that is `rootless` or not.
+    fn walls<T>(config: &PodmanConfig, rootless: bool, ask: impl FnOnce(Walls<'_>) -> T) -> T {
+        let service = Service {
+            version: "4.3.1".to_owned(),
+            rootless,
+            cgroup_v1: !rootless,
+            controllers: Vec::new(),
+            oci_runtime: "runc".to_owned(),
+            oci_version: String::new(),
+        };
+        let spec = ContainerSpec {
+            image: "mgx-agent:dev".to_owned(),
+            limits: Limits { memory_bytes: 2 << 30, cpu_quota: 100_000, pids: 256 },
+            network: Network::None,
+        };
+        let placement = Placement {
+            slot: "job-1".parse().unwrap(),
+            workspace: Some(Workspace::Directory(PathBuf::from("/srv/workspaces/w1"))),
+            labels: BTreeMap::from([
+                ("mgx.session".to_owned(), "s1".to_owned()),
+                (SLOT_LABEL.to_owned(), "a label of the caller never replaces ours".to_owned()),
+            ]),
+        };
+        ask(Walls { config, service: &service, spec: &spec, placement: &placement, processes: 32_768 })
+    }
+
+    /// How Podman 4.3 describes a container that has every wall.
+    fn closed() -> Value {
+        json!({
+            "OCIRuntime": "runc", "EffectiveCaps": null, "BoundingCaps": null,
+            "Config": { "User": "10001:10001" },
+            "Mounts": [
+                { "Source": "/run/mgx/job-1", "Destination": "/run/mgx", "RW": false },
+                { "Source": "/srv/workspaces/w1", "Destination": "/workspace", "RW": true },
+            ],
+            "HostConfig": {
+                "Privileged": false, "ReadonlyRootfs": true, "NetworkMode": "none", "PidMode": "private",
+                "UTSMode": "private", "CgroupMode": "private", "CapAdd": [], "SecurityOpt": ["no-new-privileges"],
+                "Memory": 2_147_483_648_u64, "MemorySwap": 2_147_483_648_u64, "CpuPeriod": 100_000,
+                "CpuQuota": 100_000, "PidsLimit": 256,
+                "Ulimits": [
+                    { "Name": "RLIMIT_NOFILE", "Soft": 4096, "Hard": 4096 },
+                    { "Name": "RLIMIT_CORE", "Soft": 0, "Hard": 0 },
+                    { "Name": "RLIMIT_FSIZE", "Soft": 2_147_483_648_u64, "Hard": 2_147_483_648_u64 },
+                    { "Name": "RLIMIT_NPROC", "Soft": 32_768, "Hard": 32_768 },
+                ],
+            },
+        })
+    }
+
+    #[test]
+    fn this_is_what_libpod_is_asked_for() {
+        let link = Path::new("/run/mgx/job-1");
+        insta::assert_json_snapshot!(walls(&config(""), false, |walls| walls.body(link)));
+        let rootless = walls(&config("crun"), true, |walls| walls.body(link));
+        assert_eq!(rootless["userns"], json!({ "nsmode": "keep-id" }), "both own the workspace");
+        assert_eq!(rootless["oci_runtime"], "crun");
+        assert_eq!(
+            rootless["resource_limits"]["memory"].get("swappiness"),
+            None,
+            "there is none in version 2"
+        );
+    }
+
+    #[test]
+    fn a_container_that_lacks_a_wall_is_found_out() {
+        let missing = |config: &PodmanConfig, seen: &Value| walls(config, false, |walls| walls.missing(seen));
+        assert_eq!(missing(&config(""), &closed()), None);
+        assert_eq!(missing(&config("runc"), &closed()), None);
+        for (place, value) in [
+            ("/Config/User", json!("")),
+            ("/HostConfig/Privileged", json!(true)),
+            ("/HostConfig/ReadonlyRootfs", json!(false)),
+            ("/HostConfig/NetworkMode", json!("bridge")),
+            ("/HostConfig/PidMode", json!("host")),
+            ("/HostConfig/UTSMode", json!("host")),
+            ("/HostConfig/CgroupMode", json!("host")),
+            ("/HostConfig/Memory", json!(0)),
+            ("/HostConfig/MemorySwap", json!(-1)),
+            ("/HostConfig/CpuQuota", json!(0)),
+            ("/HostConfig/PidsLimit", json!(2048)),
+            ("/HostConfig/SecurityOpt", json!([])),
+            ("/HostConfig/CapAdd", json!(["CAP_SYS_ADMIN"])),
+            ("/BoundingCaps", json!(["CAP_CHOWN"])),
+            ("/EffectiveCaps", json!(["CAP_CHOWN"])),
+            ("/HostConfig/Ulimits/0/Hard", json!(1_048_576)),
+            ("/HostConfig/Ulimits/3", json!(null)),
+            ("/Mounts/0/RW", json!(true)),
+            ("/Mounts", json!([])),
+            ("/HostConfig", json!(null)),
+        ] {
+            let mut seen = closed();
+            *seen.pointer_mut(place).unwrap() = value;
+            assert!(missing(&config(""), &seen).is_some(), "{place}");
+        }
+        insta::assert_snapshot!(
+            missing(&config("crun"), &closed()).unwrap(),
+            @r#"the OCI runtime is "runc" instead of "crun": before version 5 Podman takes it from its own file only, so put runtime = "crun" under [engine] in /etc/containers/containers.conf and start its service again"#
+        );
+    }
+}
