@@ -19,6 +19,9 @@ use tower::ServiceExt;
 
 use crate::connection::{Answer, Patience, Phase, Watched};
 
+/// How long those who came after the shutdown may hold it up, when all others have been answered.
+const LATE: Duration = Duration::from_secs(1);
+
 /// What the door bears.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServeConfig {
@@ -55,8 +58,8 @@ impl ServeConfig {
     }
 }
 
-/// Serves `router` on `listener` until `shutdown`; then takes no more connections, lets the answers under way end
-/// within `config.drain`, and returns.
+/// Serves `router` on `listener` until `shutdown`; then lets the answers under way end within `config.drain`, and
+/// returns. Who comes meanwhile gets one answer: that no new work is taken, if it is work.
 pub async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken, config: ServeConfig) {
     let mut door = Door { connections: JoinSet::new(), of_ip: HashMap::new(), config };
     loop {
@@ -73,14 +76,24 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Cancellation
             () = shutdown.cancelled() => break,
         }
     }
-    drop(listener);
-    let all_ended = async { while door.connections.join_next().await.is_some() {} };
-    if tokio::time::timeout(door.config.drain, all_ended).await.is_err() {
-        tracing::warn!(
-            connections = door.connections.len(),
-            "connections are cut: the time to drain is over"
-        );
+    let drained = tokio::time::Instant::now() + door.config.drain;
+    let mut under_way = std::mem::take(&mut door.connections);
+    loop {
+        tokio::select! {
+            ended = under_way.join_next() => if ended.is_none() { break },
+            Ok((socket, peer)) = listener.accept() => door.admit(socket, peer, &router, &shutdown),
+            Some(ended) = door.connections.join_next() => door.forget(ended.ok()),
+            () = tokio::time::sleep_until(drained) => break,
+        }
     }
+    drop(listener);
+    let late_ones = async { while door.connections.join_next().await.is_some() {} };
+    let limit = drained.min(tokio::time::Instant::now() + LATE);
+    if tokio::time::timeout_at(limit, late_ones).await.is_err() || !under_way.is_empty() {
+        let connections = under_way.len() + door.connections.len();
+        tracing::warn!(connections, "connections are cut: the time to drain is over");
+    }
+    under_way.shutdown().await;
     door.connections.shutdown().await;
 }
 
@@ -130,6 +143,7 @@ async fn connection(
     config: ServeConfig,
 ) {
     socket.set_nodelay(true).ok();
+    let is_late = shutdown.is_cancelled();
     let phase = Phase::default();
     let io = TokioIo::new(Watched::new(socket, phase.clone(), config.patience));
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
@@ -140,6 +154,7 @@ async fn connection(
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
+        .keep_alive(!is_late)
         // the socket keeps this time itself: here it would also run between two requests
         .header_read_timeout(None)
         .max_headers(config.max_headers)
@@ -149,7 +164,8 @@ async fn connection(
     tokio::pin!(connection);
     let outcome = tokio::select! {
         outcome = connection.as_mut() => outcome,
-        () = shutdown.cancelled() => {
+        // it would close one that has not said anything yet
+        () = shutdown.cancelled(), if !is_late => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
@@ -313,6 +329,24 @@ mod tests {
         let head = format!("GET / HTTP/1.1\r\nhost: x\r\na: {}\r\n\r\n", "b".repeat(33 * 1024));
         socket.write_all(head.as_bytes()).await.ok();
         assert!(rest(&mut socket).await.starts_with("HTTP/1.1 431"));
+    }
+
+    #[tokio::test]
+    async fn who_comes_while_the_last_answers_are_given_gets_one_too() {
+        let (address, shutdown, server) = start(|config| config.drain = Duration::from_secs(2)).await;
+        let mut busy = TcpStream::connect(address).await.unwrap();
+        busy.write_all(b"GET /never HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let mut idle = TcpStream::connect(address).await.unwrap();
+        idle.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        one_answer(&mut idle).await;
+        shutdown.cancel();
+        assert_eq!(rest(&mut idle).await, "", "who asks nothing is let go");
+        let mut late = TcpStream::connect(address).await.unwrap();
+        late.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let answer = rest(&mut late).await.to_ascii_lowercase();
+        assert!(answer.contains("connection: close") && answer.ends_with("hello"), "{answer}");
+        tokio::time::timeout(Duration::from_secs(10), server).await.expect("it ends").unwrap();
+        assert!(TcpStream::connect(address).await.is_err(), "and then nobody answers");
     }
 
     #[tokio::test]

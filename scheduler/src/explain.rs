@@ -58,11 +58,10 @@ pub(crate) fn explain(
 ) -> Explanation {
     let waits_for = match (job.state, &standing) {
         (State::Queued, None) if is_early => WaitsFor::StartTime,
-        (State::Queued, Some(_)) if is_held => WaitsFor::Engine,
+        (State::Queued, Some(_)) | (State::Admitted | State::Starting, _) if is_held => WaitsFor::Engine,
         (State::Queued, None) => WaitsFor::Retry,
         (State::Queued, Some(Standing { binding: Some(_), ahead: 0 })) => WaitsFor::Limit,
         (State::Queued, Some(_)) => WaitsFor::Turn,
-        (State::Admitted | State::Starting, _) if is_held => WaitsFor::Engine,
         (State::Admitted | State::Starting, _) => WaitsFor::Container,
         (State::Running, _) => WaitsFor::Command,
         (State::Stopping(_), _) => WaitsFor::Stop,
