@@ -17,8 +17,8 @@ mod ledger;
 mod mountinfo;
 pub mod report;
 mod seats;
-mod shelf;
 mod sizing;
+mod stock;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -44,8 +44,8 @@ use known::{Hands, Known};
 use ledger::Ledger;
 use report::Report;
 use seats::Seats;
-use shelf::{Key, Shelf, Slot};
 pub use sizing::Bounds;
+use stock::{Key, Slot, Stock};
 
 /// How long a runner may take to confirm that it is claimed.
 const CLAIM_LIMIT: Duration = Duration::from_millis(250);
@@ -87,7 +87,7 @@ struct House {
     /// Where workspaces are mounted; nothing if that cannot be done here.
     seats: Option<Arc<Seats>>,
     hands: Hands,
-    shelves: RwLock<HashMap<Key, Arc<Shelf>>>,
+    stocks: RwLock<HashMap<Key, Arc<Stock>>>,
     /// Slots of jobs whose container is being made.
     starting: Hands,
     /// Whether what an earlier life left has been taken up.
@@ -117,7 +117,7 @@ impl Pool {
             ledger,
             seats: seats.ok().map(Arc::new),
             hands: Hands::default(),
-            shelves: RwLock::default(),
+            stocks: RwLock::default(),
             starting: Hands::default(),
             is_settled: watch::Sender::new(false),
             tasks: TaskTracker::new(),
@@ -129,7 +129,7 @@ impl Pool {
 
     /// Takes up what an earlier life of the platform has left, and fills the pool.
     pub fn start(&self) {
-        self.house.shelf(&self.house.config.spec);
+        self.house.stock(&self.house.config.spec);
         let house = Arc::clone(&self.house);
         self.house.spawn(async move {
             tokio::select! {
@@ -142,7 +142,7 @@ impl Pool {
     /// What each pool has been good for.
     pub fn report(&self) -> Vec<Report> {
         let now = Instant::now();
-        let mut reports: Vec<_> = self.house.shelves().iter().map(|shelf| shelf.report(now)).collect();
+        let mut reports: Vec<_> = self.house.stocks().iter().map(|stock| stock.report(now)).collect();
         reports.sort_by(|one, other| one.image.cmp(&other.image));
         reports
     }
@@ -157,8 +157,8 @@ impl Pool {
         self.house.retiring.cancel();
         self.house.tasks.close();
         self.house.tasks.wait().await;
-        for shelf in self.house.shelves() {
-            while let Some(slot) = shelf.take(Instant::now()) {
+        for stock in self.house.stocks() {
+            while let Some(slot) = stock.take(Instant::now()) {
                 self.house.discard(slot.known, "the pool is dissolved").await;
             }
         }
@@ -179,16 +179,16 @@ impl Runtime for Pool {
         if self.house.ledger.claimed_by(job).is_some() {
             return Err(conflict());
         }
-        let shelf = self.house.shelf(spec);
-        shelf.arrival(Instant::now());
-        if self.house.claim(&shelf, spec, placement).await? {
-            shelf.changed.notify_one();
+        let stock = self.house.stock(spec);
+        stock.arrival(Instant::now());
+        if self.house.claim(&stock, spec, placement).await? {
+            stock.changed.notify_one();
             return Ok(());
         }
-        let _cold = shelf.cold();
+        let _cold = stock.cold();
         let began = Instant::now();
         self.house.below.create(spec, placement).await?;
-        shelf.lock().tally.made(began.elapsed());
+        stock.lock().tally.made(began.elapsed());
         Ok(())
     }
 
@@ -259,31 +259,31 @@ impl House {
     /// Takes a container that waits for the job of `placement`. False: there is none that fits.
     async fn claim(
         self: &Arc<Self>,
-        shelf: &Shelf,
+        stock: &Stock,
         spec: &ContainerSpec,
         placement: &Placement,
     ) -> Result<bool, RuntimeError> {
         let began = Instant::now();
         for _ in 0..TRIES {
-            let Some(slot) = shelf.take(Instant::now()) else { return Ok(false) };
+            let Some(slot) = stock.take(Instant::now()) else { return Ok(false) };
             match self.bind(slot, spec, placement).await {
                 Bound::Claimed => {
                     let took = began.elapsed();
                     debug!(job = %placement.slot, ?took, "a container that waited is claimed");
-                    shelf.lock().tally.hit(took);
+                    stock.lock().tally.hit(took);
                     return Ok(true);
                 }
                 Bound::Unfit(slot) => {
-                    self.put_back(shelf, slot);
+                    self.put_back(stock, slot);
                     return Ok(false);
                 }
                 Bound::Taken(slot) => {
-                    self.put_back(shelf, slot);
+                    self.put_back(stock, slot);
                     let message = format!("slot {} is taken", placement.slot);
                     return Err(RuntimeError::new(RuntimeErrorKind::Conflict, message));
                 }
                 Bound::Doubtful(known, why) => {
-                    shelf.lock().tally.quarantined += 1;
+                    stock.lock().tally.quarantined += 1;
                     self.quarantine(known, why);
                 }
             }
@@ -314,10 +314,10 @@ impl House {
                 return Bound::Doubtful(slot.known, why);
             }
         }
-        let set = limits.map(|cgroup| cgroup.set(&slot.shape, &spec.limits)).transpose();
-        let set = set.map_err(|error| format!("its limits cannot be set: {error}"));
+        let limited = limits.map(|cgroup| cgroup.set(&slot.shape, &spec.limits)).transpose();
+        let limited = limited.map_err(|error| format!("its limits cannot be set: {error}"));
         let seat = |()| workspace.map(|(seats, directory)| seats.seat(id, directory)).transpose();
-        let seated = set.map(Option::unwrap_or_default).map(seat);
+        let seated = limited.map(Option::unwrap_or_default).map(seat);
         let confirmed = match seated {
             Ok(Ok(seated)) => match slot.parked.claim(CLAIM_LIMIT).await {
                 Ok(claimed) if seated.is_none_or(|seated| claimed.workspace == Some(seated)) => Ok(()),
@@ -336,8 +336,8 @@ impl House {
         }
     }
 
-    fn put_back(self: &Arc<Self>, shelf: &Shelf, slot: Slot) {
-        if let Err(slot) = shelf.put(slot, Instant::now()) {
+    fn put_back(self: &Arc<Self>, stock: &Stock, slot: Slot) {
+        if let Some(slot) = stock.put(slot, Instant::now()) {
             self.quarantine(slot.known, "there is no room for it".to_owned());
         }
     }
@@ -371,25 +371,25 @@ impl House {
         self.ledger.claimed_by(slot).unwrap_or_else(|| slot.clone())
     }
 
-    /// The shelf for containers of `spec`; with a keeper, if it is new.
-    fn shelf(self: &Arc<Self>, spec: &ContainerSpec) -> Arc<Shelf> {
+    /// The stock for containers of `spec`; with a keeper, if it is new.
+    fn stock(self: &Arc<Self>, spec: &ContainerSpec) -> Arc<Stock> {
         let key = Key::of(spec);
-        if let Some(shelf) = self.shelves.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
-            return Arc::clone(shelf);
+        if let Some(stock) = self.stocks.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
+            return Arc::clone(stock);
         }
-        let mut shelves = self.shelves.write().unwrap_or_else(PoisonError::into_inner);
-        let shelf = shelves.entry(key).or_insert_with(|| {
+        let mut stocks = self.stocks.write().unwrap_or_else(PoisonError::into_inner);
+        let stock = stocks.entry(key).or_insert_with(|| {
             let min = if Key::of(&self.config.spec) == Key::of(spec) { self.config.bounds.min } else { 0 };
             let bounds = Bounds { min, ..self.config.bounds };
-            let shelf = Arc::new(Shelf::new(spec.clone(), bounds, Instant::now()));
-            self.spawn(keeper::keep(Arc::clone(self), Arc::clone(&shelf)));
-            shelf
+            let stock = Arc::new(Stock::new(spec.clone(), bounds, Instant::now()));
+            self.spawn(keeper::keep(Arc::clone(self), Arc::clone(&stock)));
+            stock
         });
-        Arc::clone(shelf)
+        Arc::clone(stock)
     }
 
-    fn shelves(&self) -> Vec<Arc<Shelf>> {
-        self.shelves.read().unwrap_or_else(PoisonError::into_inner).values().map(Arc::clone).collect()
+    fn stocks(&self) -> Vec<Arc<Stock>> {
+        self.stocks.read().unwrap_or_else(PoisonError::into_inner).values().map(Arc::clone).collect()
     }
 
     /// Runs `task` until it ends or the pool does.

@@ -18,11 +18,11 @@ use super::breaker::{Breaker, Noted};
 use super::cgroup::Cgroup;
 use super::known::Known;
 use super::ledger::Entry;
-use super::shelf::{Shelf, Slot};
+use super::stock::{Slot, Stock};
 use super::{House, PREFIX, is_of_pool};
 use crate::{ContainerSpec, Placement, RuntimeError, RuntimeErrorKind, Workspace};
 
-/// How often a shelf is looked at when nothing has happened to it.
+/// How often a stock is looked at when nothing has happened to it.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// How often leftovers are looked for.
@@ -34,8 +34,8 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// How many containers of an earlier life are taken up at a time.
 const ADOPTED_AT_ONCE: usize = 8;
 
-/// Keeps `shelf` as full as it should be, until the pool is dissolved. Then none is being made any more.
-pub(super) async fn keep(house: Arc<House>, shelf: Arc<Shelf>) {
+/// Keeps `stock` as full as it should be, until the pool is dissolved. Then none is being made any more.
+pub(super) async fn keep(house: Arc<House>, stock: Arc<Stock>) {
     let mut settled = house.is_settled.subscribe();
     tokio::select! {
         // the sender lives in the house
@@ -47,18 +47,18 @@ pub(super) async fn keep(house: Arc<House>, shelf: Arc<Shelf>) {
     let mut look = interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        balance(&house, &shelf, &breaker, &mut making);
+        balance(&house, &stock, &breaker, &mut making);
         tokio::select! {
-            () = shelf.changed.notified() => {}
-            () = shelf.left.notified() => {
-                for slot in shelf.weed(Instant::now()) {
-                    shelf.lock().tally.quarantined += 1;
+            () = stock.changed.notified() => {}
+            () = stock.left.notified() => {
+                for slot in stock.weed(Instant::now()) {
+                    stock.lock().tally.quarantined += 1;
                     house.quarantine(slot.known, "its runner has left".to_owned());
                 }
             }
             Some(made) = making.join_next() => {
-                shelf.making.store(making.len(), Ordering::Relaxed);
-                note(&shelf, &mut breaker, made.map_err(io::Error::other));
+                stock.making.store(making.len(), Ordering::Relaxed);
+                note(&stock, &mut breaker, made.map_err(io::Error::other));
             }
             _ = look.tick() => {}
             () = house.retiring.cancelled() => break,
@@ -70,39 +70,39 @@ pub(super) async fn keep(house: Arc<House>, shelf: Arc<Shelf>) {
 /// Begins to make what is missing, or lets one go that is too many.
 fn balance(
     house: &Arc<House>,
-    shelf: &Arc<Shelf>,
+    stock: &Arc<Stock>,
     breaker: &Breaker,
     making: &mut JoinSet<Result<(), RuntimeError>>,
 ) {
     let now = Instant::now();
-    let memory = shelf.spec.limits.memory_bytes.max(1);
+    let memory = stock.spec.limits.memory_bytes.max(1);
     let free = house.config.memory_bytes.saturating_sub(house.hands.memory_bytes());
-    let coming = shelf.parked() + making.len();
+    let coming = stock.parked() + making.len();
     let affordable = usize::try_from(free / memory).unwrap_or(usize::MAX).saturating_add(coming);
-    let target = shelf.target(affordable, now);
+    let target = stock.target(affordable, now);
     // whoever makes a container because there was none comes first
-    let allowance = if shelf.is_cold() { 0 } else { breaker.allowance(house.config.refill, now) };
-    while shelf.parked() + making.len() < target && making.len() < allowance {
+    let allowance = if stock.is_cold() { 0 } else { breaker.allowance(house.config.refill, now) };
+    while stock.parked() + making.len() < target && making.len() < allowance {
         let slot = slot();
         let Some(known) = house.hands.take(&slot, memory) else { break };
-        making.spawn(make(Arc::clone(house), Arc::clone(shelf), known));
+        making.spawn(make(Arc::clone(house), Arc::clone(stock), known));
     }
-    shelf.making.store(making.len(), Ordering::Relaxed);
-    if shelf.parked() > target
-        && let Some(slot) = shelf.take(now)
+    stock.making.store(making.len(), Ordering::Relaxed);
+    if stock.parked() > target
+        && let Some(slot) = stock.take(now)
     {
         house.quarantine(slot.known, "nobody has asked for it".to_owned());
     }
 }
 
-fn note(shelf: &Shelf, breaker: &mut Breaker, made: Result<Result<(), RuntimeError>, io::Error>) {
-    let image = &shelf.spec.image;
+fn note(stock: &Stock, breaker: &mut Breaker, made: Result<Result<(), RuntimeError>, io::Error>) {
+    let image = &stock.spec.image;
     let error = match made {
         Ok(Ok(())) => {
             if breaker.succeeded() {
                 info!(image, "the pool makes containers again");
             }
-            shelf.lock().is_broken = false;
+            stock.lock().is_broken = false;
             return;
         }
         Ok(Err(error)) => error.to_string(),
@@ -112,11 +112,11 @@ fn note(shelf: &Shelf, breaker: &mut Breaker, made: Result<Result<(), RuntimeErr
         Noted::Opened => warn!(image, error, "the pool cannot make containers; jobs start without it"),
         Noted::Counted | Noted::StaysOpen => debug!(image, error, "the pool could not make a container"),
     }
-    shelf.lock().is_broken = breaker.is_open();
+    stock.lock().is_broken = breaker.is_open();
 }
 
-/// Makes a container and leaves it on `shelf`.
-async fn make(house: Arc<House>, shelf: Arc<Shelf>, known: Known) -> Result<(), RuntimeError> {
+/// Makes a container and leaves it on `stock`.
+async fn make(house: Arc<House>, stock: Arc<Stock>, known: Known) -> Result<(), RuntimeError> {
     let began = Instant::now();
     let slot = known.slot().clone();
     let made = async {
@@ -126,21 +126,21 @@ async fn make(house: Arc<House>, shelf: Arc<Shelf>, known: Known) -> Result<(), 
         let seat = house.seats.as_ref().map(|seats| seats.make(&slot)).transpose().map_err(refused)?;
         let labels = [("mgx.pool".to_owned(), house.config.generation.clone())].into();
         let placement = Placement { slot: slot.clone(), workspace: seat.map(Workspace::Seat), labels };
-        house.below.create(&shelf.spec, &placement).await?;
+        house.below.create(&stock.spec, &placement).await?;
         let entry = |nonce| Entry {
             slot: slot.clone(),
             nonce,
-            spec: shelf.spec.clone(),
+            spec: stock.spec.clone(),
             generation: house.config.generation.clone(),
         };
-        let parked = house.below.park(&slot, Arc::clone(&shelf.left)).await?;
+        let parked = house.below.park(&slot, Arc::clone(&stock.left)).await?;
         house.ledger.park(&entry(parked.nonce())).map_err(super::unwritable)?;
         Ok(parked)
     };
     match made.await {
         Ok(parked) => {
-            shelf.lock().tally.made(began.elapsed());
-            shelve(&house, &shelf, known, parked, shelf.spec.limits);
+            stock.lock().tally.made(began.elapsed());
+            store(&house, &stock, known, parked, stock.spec.limits);
             Ok(())
         }
         Err(error) => {
@@ -150,11 +150,11 @@ async fn make(house: Arc<House>, shelf: Arc<Shelf>, known: Known) -> Result<(), 
     }
 }
 
-fn shelve(house: &Arc<House>, shelf: &Shelf, known: Known, parked: crate::Parked, shape: crate::Limits) {
+fn store(house: &Arc<House>, stock: &Stock, known: Known, parked: crate::Parked, shape: crate::Limits) {
     let runner = parked.process();
     let is_reached = house.seats.as_ref().is_some_and(|seats| seats.reach(runner));
     let cgroup = runner.and_then(Cgroup::of);
-    house.put_back(shelf, Slot { parked, shape, cgroup, is_reached, known });
+    house.put_back(stock, Slot { parked, shape, cgroup, is_reached, known });
 }
 
 /// Takes up what an earlier life has left, then looks for leftovers now and then.
@@ -178,7 +178,7 @@ pub(super) async fn settle(house: &Arc<House>) {
     }
 }
 
-/// Puts every container that waits, lives and is who it says on its shelf again, and removes the others.
+/// Puts every container that waits, lives and is who it says on its stock again, and removes the others.
 async fn adopt(house: &Arc<House>) -> Result<usize, RuntimeError> {
     let listed = house.below.list().await?;
     let alive: HashSet<_> =
@@ -191,7 +191,7 @@ async fn adopt(house: &Arc<House>) -> Result<usize, RuntimeError> {
 
 async fn adopt_one(house: &Arc<House>, entry: Entry, alive: &HashSet<SlotId>) -> bool {
     let Some(known) = house.hands.take(&entry.slot, entry.spec.limits.memory_bytes) else { return false };
-    let shelf = house.shelf(&ContainerSpec { limits: house.config.spec.limits, ..entry.spec.clone() });
+    let stock = house.stock(&ContainerSpec { limits: house.config.spec.limits, ..entry.spec.clone() });
     let why = if !alive.contains(&entry.slot) {
         "it has ended".to_owned()
     } else if entry.generation != house.config.generation {
@@ -199,9 +199,9 @@ async fn adopt_one(house: &Arc<House>, entry: Entry, alive: &HashSet<SlotId>) ->
     } else {
         match house.below.reattach(&entry.slot).await {
             Err(error) if error.kind() == RuntimeErrorKind::NotInvoked => {
-                match house.below.park(&entry.slot, Arc::clone(&shelf.left)).await {
+                match house.below.park(&entry.slot, Arc::clone(&stock.left)).await {
                     Ok(parked) if parked.nonce() == entry.nonce => {
-                        shelve(house, &shelf, known, parked, entry.spec.limits);
+                        store(house, &stock, known, parked, entry.spec.limits);
                         return true;
                     }
                     Ok(_) => "another runner answers".to_owned(),

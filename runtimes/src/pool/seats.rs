@@ -1,7 +1,7 @@
 //! Where workspaces are mounted into containers that run already.
 //!
 //! Every container of the pool has a seat: an empty directory below one mount that the kernel shares (`MS_SHARED`),
-//! mounted at the container's `/workspace` as a slave of it (mount_namespaces(7)). A workspace that the host mounts
+//! mounted at the container's `/workspace` as a slave of it (`mount_namespaces(7)`). A workspace that the host mounts
 //! over the seat appears there at once. That takes root, and an engine in the same mount namespace as the platform.
 
 use std::fs;

@@ -125,7 +125,7 @@ mod tests {
     #[tokio::test]
     async fn it_shrinks_only_when_nobody_has_come_for_long() {
         let (demand, now) = after(1000, Duration::from_millis(100));
-        let lull = BOUNDS.idle - Duration::from_secs(1);
+        let lull = BOUNDS.idle.saturating_sub(Duration::from_secs(1));
         assert_eq!(target(BOUNDS, &demand, CREATE, 8, 100, now + lull), 8);
         assert_eq!(target(BOUNDS, &demand, CREATE, 8, 100, now + BOUNDS.idle), 2);
     }

@@ -49,7 +49,7 @@ pub(crate) struct Slot {
 
 /// All that wait and are alike.
 #[derive(Debug)]
-pub(crate) struct Shelf {
+pub(crate) struct Stock {
     /// What a new one is made of.
     pub(crate) spec: ContainerSpec,
     /// Rung whenever one may have to be made.
@@ -75,9 +75,9 @@ pub(crate) struct State {
 
 /// A start that makes its own container.
 #[derive(Debug)]
-pub(crate) struct Cold<'a>(&'a Shelf);
+pub(crate) struct Cold<'a>(&'a Stock);
 
-impl Shelf {
+impl Stock {
     /// An empty one, for containers of `spec`.
     pub(crate) fn new(spec: ContainerSpec, bounds: Bounds, now: Instant) -> Self {
         let state = State {
@@ -106,15 +106,20 @@ impl Shelf {
         Some(slot)
     }
 
-    /// Leaves one here; or gives it back if there is no room.
-    pub(crate) fn put(&self, slot: Slot, now: Instant) -> Result<(), Slot> {
+    /// Leaves one here; gives it back if there is no room.
+    pub(crate) fn put(&self, slot: Slot, now: Instant) -> Option<Slot> {
         let memory = slot.shape.memory_bytes;
-        let arrival = if slot.is_reached { Arrival::Propagated } else { Arrival::Cold };
-        self.slots.push(slot)?;
-        let mut state = self.lock();
-        state.arrival = arrival;
-        state.tally.wait_more(memory, now);
-        Ok(())
+        {
+            // counted before anybody can take it
+            let mut state = self.lock();
+            state.arrival = if slot.is_reached { Arrival::Propagated } else { Arrival::Cold };
+            state.tally.wait_more(memory, now);
+        }
+        let refused = self.slots.push(slot).err();
+        if refused.is_some() {
+            self.lock().tally.wait_less(memory, now);
+        }
+        refused
     }
 
     /// Takes out those whose runner has left. At each moment at most one is missing that should not be.
@@ -125,7 +130,7 @@ impl Shelf {
             if slot.parked.has_left() {
                 weeds.push(slot);
             } else {
-                weeds.extend(self.put(slot, now).err());
+                weeds.extend(self.put(slot, now));
             }
         }
         weeds
