@@ -122,6 +122,8 @@ async fn sigterm_ends_streams_clearly_and_the_server_soon_and_well() -> Result<(
 async fn the_second_sigterm_waits_for_nothing() -> Result<()> {
     let settings = format!("{}\nruntime = \"null\"\nserver.drain = \"5m\"", settings());
     let mut server = Server::start(&settings, &[]).await?;
+    let client = server.client();
+    let session = client.session("nextjs").await?;
     // a request that never ends holds up the first one
     let address = server.url().trim_start_matches("http://").to_owned();
     let mut slow = tokio::net::TcpStream::connect(&address).await?;
@@ -130,15 +132,17 @@ async fn the_second_sigterm_waits_for_nothing() -> Result<()> {
         server.token()?
     );
     tokio::io::AsyncWriteExt::write_all(&mut slow, head.as_bytes()).await?;
-    let answered = server.client().get("/healthz").await?;
-    assert_eq!(answered.0, 200);
+    assert_eq!(client.get("/healthz").await?.0, 200);
     server.signal(Signal::TERM)?;
     let end = Instant::now() + SOON;
     while !server.logged().contains("shutting down") {
         ensure!(Instant::now() < end, "it does not shut down");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    let new = client.request(reqwest::Method::POST, &format!("/api/sessions/{session}/jobs"));
+    let refused = new.json(&json!({ "command": ["/bin/true"] })).send().await?;
+    let retry = refused.headers().get("retry-after").and_then(|value| value.to_str().ok()).map(str::to_owned);
+    assert_eq!((refused.status().as_u16(), retry.as_deref()), (503, Some("5")), "{}", refused.text().await?);
     assert!(server.exited()?.is_none(), "it waits for the request under way");
     server.signal(Signal::TERM)?;
     while server.exited()?.is_none() {
