@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::BytesMut;
 use mgx_agent_runner::SlotId;
 use mgx_agent_runner::codec::JsonFrames;
-use mgx_agent_runner::protocol::{FromRunner, Invocation, ToRunner};
+use mgx_agent_runner::protocol::{FromRunner, Invocation, OLDEST, ToRunner, VERSION};
 use tokio::sync::Notify;
 use tokio_util::codec::Encoder;
 use tokio_util::task::AbortOnDropHandle;
@@ -24,6 +24,8 @@ pub(crate) struct Lines<K>(Mutex<HashMap<SlotId, Line<K>>>);
 
 struct Line<K> {
     controls: Arc<Latest<Control>>,
+    /// The version of a runner that called and cannot be understood.
+    stranger: Arc<OnceLock<u32>>,
     driver: Option<AbortOnDropHandle<()>>,
     /// Attends to a runner that waits to be claimed.
     attendant: Option<AbortOnDropHandle<()>>,
@@ -44,26 +46,39 @@ impl<K> Lines<K> {
     pub(crate) fn open(
         &self,
         slot: &SlotId,
-        listen: impl FnOnce(Arc<Latest<Control>>) -> Result<K, RuntimeError>,
+        listen: impl FnOnce(Arc<Latest<Control>>, Arc<OnceLock<u32>>) -> Result<K, RuntimeError>,
     ) -> Result<(), RuntimeError> {
         let mut lines = self.lock();
         if lines.contains_key(slot) {
             return Err(RuntimeError::new(RuntimeErrorKind::Conflict, format!("slot {slot} is taken")));
         }
         let controls = Arc::new(Latest::default());
-        let keeper = listen(Arc::clone(&controls))?;
-        lines.insert(slot.clone(), Line { controls, driver: None, attendant: None, _keeper: keeper });
+        let stranger = Arc::new(OnceLock::new());
+        let keeper = listen(Arc::clone(&controls), Arc::clone(&stranger))?;
+        lines.insert(
+            slot.clone(),
+            Line { controls, stranger, driver: None, attendant: None, _keeper: keeper },
+        );
         Ok(())
     }
 
     /// Waits until the runner of `slot` has called, at most for `limit`. Says whether it has its invocation.
     pub(crate) async fn ready(&self, slot: &SlotId, limit: Duration) -> Result<bool, RuntimeError> {
-        let controls = self.lock().get(slot).map(|line| Arc::clone(&line.controls));
-        let controls = controls.ok_or_else(|| not_found(slot))?;
+        let line = self.lock().get(slot).map(|line| (Arc::clone(&line.controls), Arc::clone(&line.stranger)));
+        let (controls, stranger) = line.ok_or_else(|| not_found(slot))?;
         let called = controls.peek(|control| control.ready.invoked.is_some());
-        tokio::time::timeout(limit, called).await.map_err(|_| {
-            let message = format!("the runner of slot {slot} did not call within {} s", limit.as_secs());
-            RuntimeError::new(RuntimeErrorKind::NotReady, message)
+        tokio::time::timeout(limit, called).await.map_err(|_| match stranger.get() {
+            None => {
+                let message = format!("the runner of slot {slot} did not call within {} s", limit.as_secs());
+                RuntimeError::new(RuntimeErrorKind::NotReady, message)
+            }
+            Some(version) => {
+                let message = format!(
+                    "the runner of slot {slot} speaks version {version} of the link, this platform {OLDEST} to \
+                     {VERSION}: let it end with the platform that started it, or build the agent image anew"
+                );
+                RuntimeError::new(RuntimeErrorKind::Refused, message)
+            }
         })
     }
 

@@ -8,7 +8,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use mgx_agent_runner::SlotId;
@@ -89,12 +89,12 @@ impl Links {
     /// `Conflict` if it is listened for already; `Refused` if the directory cannot be made.
     pub fn open(&self, slot: &SlotId) -> Result<PathBuf, RuntimeError> {
         let directory = self.directory(slot);
-        self.0.lines.open(slot, |controls| {
+        self.0.lines.open(slot, |controls, stranger| {
             let listener = listen(&directory).map_err(|error| {
                 let message = format!("cannot make the link of slot {slot}");
                 RuntimeError::new(RuntimeErrorKind::Refused, message).because(error)
             })?;
-            let accepting = accept(listener, slot.clone(), controls, self.0.tunnels.clone());
+            let accepting = accept(listener, slot.clone(), controls, stranger, self.0.tunnels.clone());
             Ok(AbortOnDropHandle::new(tokio::spawn(accepting.instrument(debug_span!("link", %slot)))))
         })?;
         Ok(directory)
@@ -103,7 +103,8 @@ impl Links {
     /// Waits until the runner of `slot` has called, at most for `limit`. Says whether it has its invocation.
     ///
     /// # Errors
-    /// `NotFound` if nobody listens for it, `NotReady` if it did not call.
+    /// `NotFound` if nobody listens for it, `NotReady` if it did not call, `Refused` if it speaks a version of the
+    /// protocol that is not understood.
     pub async fn ready(&self, slot: &SlotId, limit: Duration) -> Result<bool, RuntimeError> {
         self.0.lines.ready(slot, limit).await
     }
@@ -187,6 +188,7 @@ async fn accept(
     listener: UnixListener,
     slot: SlotId,
     controls: Arc<Latest<Control>>,
+    stranger: Arc<OnceLock<u32>>,
     tunnels: mpsc::Sender<Tunnel>,
 ) {
     let mut greetings = JoinSet::new();
@@ -197,7 +199,8 @@ async fn accept(
         }
         match listener.accept().await {
             Ok((stream, _)) => {
-                let greeting = greet(stream, slot.clone(), Arc::clone(&controls), tunnels.clone());
+                let (controls, stranger) = (Arc::clone(&controls), Arc::clone(&stranger));
+                let greeting = greet(stream, slot.clone(), controls, stranger, tunnels.clone());
                 greetings.spawn(greeting.in_current_span());
             }
             Err(error) => {
@@ -213,6 +216,7 @@ async fn greet(
     mut stream: UnixStream,
     slot: SlotId,
     controls: Arc<Latest<Control>>,
+    stranger: Arc<OnceLock<u32>>,
     tunnels: mpsc::Sender<Tunnel>,
 ) {
     match tokio::time::timeout(GREETING_LIMIT, read_frame(&mut stream)).await {
@@ -223,6 +227,9 @@ async fn greet(
             controls.put(Control { ready, process, stream: Box::new(stream) });
         }
         Ok(Ok(FromRunner::Ready(ready))) => {
+            if ready.slot == slot {
+                stranger.set(ready.version).ok();
+            }
             warn!(version = ready.version, claimed = %ready.slot, "a runner of another version or slot called");
         }
         Ok(Ok(FromRunner::Tunnel)) => {

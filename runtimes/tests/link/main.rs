@@ -180,8 +180,40 @@ async fn strangers_are_turned_away() {
     let mut endless = Runner::call_silently(&socket).await;
     endless.says_bytes(&u32::MAX.to_be_bytes()).await;
     assert_eq!(endless.hears().await, None);
+    let refused = weather.links.ready(&weather.slot, Duration::from_millis(1)).await.unwrap_err();
+    assert_eq!(refused.kind(), RuntimeErrorKind::Refused);
+    assert!(refused.to_string().contains("speaks version 99 of the link"), "{refused}");
+}
+
+#[tokio::test]
+async fn who_has_not_called_is_not_ready() {
+    let weather = Weather::new();
     let nobody = weather.links.ready(&weather.slot, Duration::from_millis(1)).await;
     assert_eq!(nobody.unwrap_err().kind(), RuntimeErrorKind::NotReady);
+}
+
+/// The very words of the version before this one: what runs may be older than the platform that takes it up.
+#[tokio::test]
+async fn a_runner_one_version_back_is_taken_up_and_understood() {
+    let weather = Weather::new();
+    let mut runner = Runner::call_silently(&weather.socket()).await;
+    let says = async |runner: &mut Runner, text: &str| {
+        let mut bytes = u32::try_from(text.len()).unwrap().to_be_bytes().to_vec();
+        bytes.extend(text.as_bytes());
+        runner.says_bytes(&bytes).await;
+    };
+    let job = "01a214ae-9255-7727-88e9-a18dbe603d99";
+    let ready = format!(r#"{{"frame":"ready","version":1,"slot":"slot-1","invoked":["{job}",1]}}"#);
+    says(&mut runner, &ready).await;
+    assert!(weather.links.ready(&weather.slot, PATIENCE).await.unwrap(), "it has its invocation");
+    let mut run = weather.links.resume(&weather.slot, pending()).unwrap();
+    let log = r#""type":"log","data":{"stream":"stdout","text":"hi"}"#;
+    says(&mut runner, &format!(r#"{{"frame":"event","seq":7,"at":"2026-11-22T10:30:00Z",{log}}}"#)).await;
+    run.tell(Command::Ack(7)).await;
+    assert_eq!(runner.hears().await, Some(ToRunner::Ack { seq: 7 }));
+    let exit = r#"{"frame":"exit","last_seq":7,"at":"2026-11-22T10:30:01Z","code":0,"signal":null,"oom_kills":0,"cause":"ended","claim":null,"error":null}"#;
+    says(&mut runner, exit).await;
+    assert_eq!(numbers(&outputs(&mut run, 2).await), [7, 1007]);
 }
 
 #[tokio::test]
