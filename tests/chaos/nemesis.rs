@@ -97,7 +97,9 @@ impl Field {
     ) -> Result<()> {
         let mut dice = Dice::new(self.clients.seed, u64::MAX);
         let kills = nemeses.contains(&Nemesis::Kill);
-        let others: Vec<_> = nemeses.iter().filter(|nemesis| **nemesis != Nemesis::Kill).collect();
+        let others: Vec<_> = nemeses.iter().copied().filter(|nemesis| *nemesis != Nemesis::Kill).collect();
+        // each has its turn before any has a second
+        let mut next = Vec::new();
         for cycle in 1..=cycles {
             if Instant::now() > time_is_up {
                 break;
@@ -110,8 +112,11 @@ impl Field {
             }
             let also = !others.is_empty() && (!kills || dice.throw(0..2) == 0);
             let trouble = if also {
-                let pick = usize::try_from(dice.throw(0..others.len() as u64)).unwrap_or_default();
-                others[pick].begin(self, &mut dice).await?
+                if next.is_empty() {
+                    next.clone_from(&others);
+                }
+                let pick = usize::try_from(dice.throw(0..next.len() as u64)).unwrap_or_default();
+                next.swap_remove(pick).begin(self, &mut dice).await?
             } else {
                 Trouble::Over
             };

@@ -36,6 +36,9 @@ pub(crate) struct Args {
     /// How many jobs have to be accepted.
     #[arg(long, default_value_t = 5000)]
     jobs: u64,
+    /// How many jobs a flood has; many times what the queue holds, if nothing is said.
+    #[arg(long)]
+    flood: Option<u64>,
     /// Another seed, another run.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -228,7 +231,7 @@ async fn field(args: &Args, nemeses: &[Nemesis], dir: &TempDir, history: History
     }
     let server = Server::start_program(&program, &settings, &env).await?;
     let clients = Arc::new(clients(&server, args, history).await?);
-    Ok(Field { server, clients, clock, disk, engine, flood: size.flood })
+    Ok(Field { server, clients, clock, disk, engine, flood: args.flood.unwrap_or(size.flood) })
 }
 
 async fn clients(server: &Server, args: &Args, history: History) -> Result<Clients> {
