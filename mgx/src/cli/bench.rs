@@ -95,6 +95,7 @@ async fn measure(
 ) -> anyhow::Result<Samples> {
     let trial = Trial::new(config, address)?;
     // The first of each pays for what all others find warm.
+    floor.quiet(pool).await?;
     trial.once(0).await?;
     floor.quiet(pool).await?;
     floor.once(0).await?;
