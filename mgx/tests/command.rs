@@ -48,7 +48,7 @@ fn flags_and_variables_are_settings_too() {
     assert_eq!(output.status.code(), Some(78));
     insta::assert_snapshot!(text(&output.stderr), @r#"
     mgx: the configuration is wrong, nothing was started
-    flag --runtime: runtime: got "quantum", allowed: "docker", "pool:docker", "process", "null"
+    flag --runtime: runtime: got "quantum", allowed: "docker", "pool:docker", "podman", "pool:podman", "process", "null"
     "#);
     let output =
         mgx(&dir, &["config", "--json"], &[("OPENAI_API_KEY", "sk-canary"), ("MGX_AGENT__PIDS", "99")]);
