@@ -30,15 +30,6 @@ pub struct Service {
 const NEEDED: [&str; 3] = ["cpu", "memory", "pids"];
 
 impl Service {
-    /// Whether the OCI runtime that is asked for is ignored for the one in `containers.conf`: before version 5.
-    pub fn takes_runtime_from_its_file(&self) -> bool {
-        self.version
-            .split('.')
-            .next()
-            .and_then(|major| major.parse::<u32>().ok())
-            .is_some_and(|major| major < 5)
-    }
-
     /// Why containers cannot be run here; `is_root`: the platform is run by root.
     pub fn obstacle(&self, is_root: bool) -> Option<Obstacle> {
         let missing: Vec<&str> =

@@ -161,8 +161,8 @@ impl Walls<'_> {
         let runtime = &self.config.oci_runtime;
         if !runtime.is_empty() && seen["OCIRuntime"] != **runtime {
             return Some(format!(
-                "the OCI runtime is {} instead of {runtime:?}: before version 5 Podman takes it from its own file \
-                 only, so put runtime = {runtime:?} under [engine] in /etc/containers/containers.conf and start its \
+                "the OCI runtime is {} instead of {runtime:?}: this Podman takes it from its own file only, \
+                 so put runtime = {runtime:?} under [engine] in /etc/containers/containers.conf and start its \
                  service again",
                 seen["OCIRuntime"]
             ));
@@ -293,7 +293,7 @@ mod tests {
         }
         insta::assert_snapshot!(
             missing(&config("crun"), &closed()).unwrap(),
-            @r#"the OCI runtime is "runc" instead of "crun": before version 5 Podman takes it from its own file only, so put runtime = "crun" under [engine] in /etc/containers/containers.conf and start its service again"#
+            @r#"the OCI runtime is "runc" instead of "crun": this Podman takes it from its own file only, so put runtime = "crun" under [engine] in /etc/containers/containers.conf and start its service again"#
         );
     }
 }

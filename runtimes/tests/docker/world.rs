@@ -203,7 +203,12 @@ impl On {
         let name = format!("mgx-{slot}");
         let options = bollard::query_parameters::KillContainerOptionsBuilder::new().signal("SIGKILL").build();
         client.kill_container(&name, Some(options)).await.unwrap();
-        while client.inspect_container(&name, None).await.unwrap().state.unwrap().running == Some(true) {
+        // for a moment Podman 5 calls it `stopped`, a word that is not Docker's
+        let runs = async || match client.inspect_container(&name, None).await {
+            Ok(container) => container.state.unwrap().running == Some(true),
+            Err(error) => error.to_string().contains("stopped"),
+        };
+        while runs().await {
             tokio::task::yield_now().await;
         }
     }

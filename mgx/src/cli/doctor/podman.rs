@@ -48,11 +48,12 @@ fn of(service: &Service, wanted: &str, is_root: bool) -> Vec<Finding> {
     }];
     let (runtime, version) = (service.oci_runtime.as_str(), service.oci_version.as_str());
     findings.push(match runtime {
-        _ if !wanted.is_empty() && wanted != runtime && service.takes_runtime_from_its_file() => Finding::fail(
+        _ if !wanted.is_empty() && wanted != runtime => Finding::warn(
             "oci",
-            format!("podman.oci_runtime is {wanted:?}, but this version runs everything in {runtime:?}"),
+            format!("podman.oci_runtime is {wanted:?}, and the service's own is {runtime:?}"),
             format!(
-                "put runtime = {wanted:?} under [engine] in /etc/containers/containers.conf, start the service again"
+                "put runtime = {wanted:?} under [engine] in /etc/containers/containers.conf and start the service \
+                 again: 4.3 and 5.4 ignore the wish for another, and then no container is started"
             ),
         ),
         "runc" => engine::runc(version.trim_start_matches("runc version ")),
