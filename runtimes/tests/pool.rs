@@ -19,6 +19,7 @@ use mgx_runtimes::{
     Command, ContainerSpec, Ended, Limits, Network, Output, Placement, Pool, Runtime, RuntimeErrorKind,
     Workspace,
 };
+use rustix::mount::{UnmountFlags, unmount};
 use tempfile::TempDir;
 use tokio::time::sleep;
 
@@ -28,7 +29,7 @@ const BIRTH: Duration = Duration::from_millis(200);
 
 #[tokio::test(start_paused = true)]
 async fn a_pool_does_what_every_runtime_must() {
-    let (world, directory) = (World::new(born, played), TempDir::new().unwrap());
+    let (world, directory) = (World::new(born, played), Home::new());
     let pool = Arc::new(started(&world, directory.path(), config()).await);
     let (others, path, killer, names) =
         (world.clone(), directory.path().to_owned(), world.clone(), Arc::clone(&pool));
@@ -54,7 +55,7 @@ async fn a_pool_does_what_every_runtime_must() {
 
 #[tokio::test(start_paused = true)]
 async fn a_start_takes_what_waits_and_the_pool_fills_up_again() {
-    let (world, directory) = (World::new(born, played), TempDir::new().unwrap());
+    let (world, directory) = (World::new(born, played), Home::new());
     let pool = started(&world, directory.path(), config()).await;
     assert_eq!((pool.list().await.unwrap(), world.population()), (vec![], 3), "what waits is nobody's");
     let begun = tokio::time::Instant::now();
@@ -74,7 +75,7 @@ async fn a_start_takes_what_waits_and_the_pool_fills_up_again() {
 
 #[tokio::test(start_paused = true)]
 async fn an_empty_pool_is_no_cliff() {
-    let (world, directory) = (World::new(born, played), TempDir::new().unwrap());
+    let (world, directory) = (World::new(born, played), Home::new());
     let pool = started(&world, directory.path(), config()).await;
     let starts = (0..20).map(|number| {
         let pool = &pool;
@@ -93,7 +94,7 @@ async fn an_empty_pool_is_no_cliff() {
 
 #[tokio::test(start_paused = true)]
 async fn a_job_that_needs_another_container_gets_one() {
-    let (world, directory) = (World::new(born, played), TempDir::new().unwrap());
+    let (world, directory) = (World::new(born, played), Home::new());
     let pool = started(&world, directory.path(), config()).await;
     let limits = Limits { pids: 7, ..spec("agent").limits };
     for (name, spec, workspace) in [
@@ -114,7 +115,7 @@ async fn a_job_that_needs_another_container_gets_one() {
 
 #[tokio::test(start_paused = true)]
 async fn what_dies_while_it_waits_is_replaced_and_never_handed_out() {
-    let (world, directory) = (World::new(born, played), TempDir::new().unwrap());
+    let (world, directory) = (World::new(born, played), Home::new());
     let pool = started(&world, directory.path(), config()).await;
     for slot in parked(&world).await {
         world.kill(&slot);
@@ -129,7 +130,7 @@ async fn what_dies_while_it_waits_is_replaced_and_never_handed_out() {
 
 #[tokio::test(start_paused = true)]
 async fn what_waits_survives_the_platform_and_what_was_claimed_keeps_its_name() {
-    let (world, directory) = (World::new(born, played), TempDir::new().unwrap());
+    let (world, directory) = (World::new(born, played), Home::new());
     let pool = started(&world, directory.path(), config()).await;
     let busy = create(&pool, "busy-1").await;
     drop(pool.invoke(&busy, invocation(vec!["Sleep".to_owned()])).await.unwrap());
@@ -156,7 +157,7 @@ async fn what_waits_survives_the_platform_and_what_was_claimed_keeps_its_name() 
 
 #[tokio::test(start_paused = true)]
 async fn what_was_made_from_another_build_or_is_on_no_list_is_removed() {
-    let (world, directory) = (World::new(born, played), TempDir::new().unwrap());
+    let (world, directory) = (World::new(born, played), Home::new());
     drop(started(&world, directory.path(), config()).await);
     // made, and not written down when the platform died
     let lost = Placement { slot: "pool-lost".parse().unwrap(), ..placement("x") };
@@ -181,7 +182,7 @@ async fn a_pool_that_cannot_be_filled_does_not_hammer_the_engine() {
             birth => birth,
         }
     };
-    let (world, directory) = (World::new(born, played), TempDir::new().unwrap());
+    let (world, directory) = (World::new(born, played), Home::new());
     let pool = open(&world, directory.path(), config());
     pool.start();
     sleep(Duration::from_mins(5)).await;
@@ -198,7 +199,7 @@ async fn a_pool_that_cannot_be_filled_does_not_hammer_the_engine() {
 
 #[tokio::test(start_paused = true)]
 async fn memory_bounds_what_waits_and_demand_moves_it() {
-    let (world, directory) = (World::new(born, played), TempDir::new().unwrap());
+    let (world, directory) = (World::new(born, played), Home::new());
     let two = PoolConfig { memory_bytes: 2 * 64 * MIB, ..config() };
     let pool = open(&world, directory.path(), two);
     pool.start();
@@ -206,7 +207,7 @@ async fn memory_bounds_what_waits_and_demand_moves_it() {
     assert_eq!(report(&pool).parked, 2, "there is memory for no more");
     drop(pool);
 
-    let directory = TempDir::new().unwrap();
+    let directory = Home::new();
     let world = World::new(born, played);
     let pool = started(&world, directory.path(), config()).await;
     for number in 0..150 {
@@ -222,6 +223,25 @@ async fn memory_bounds_what_waits_and_demand_moves_it() {
     assert_eq!((idle.target, idle.parked, world.population()), (3, 3, 3));
     // at least three of 64 MiB each for three minutes
     assert!(idle.wasted_mib_s >= 3 * 64 * 180, "{idle:?}");
+}
+
+/// A directory whose mounts go away with it: what is killed in a test does not take them off.
+struct Home(TempDir);
+
+impl Home {
+    fn new() -> Self {
+        Self(TempDir::new().unwrap())
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        while unmount(self.path().join("pool/seats"), UnmountFlags::DETACH).is_ok() {}
+    }
 }
 
 /// A pool that is full.
