@@ -1,9 +1,11 @@
 //! The judge: compares what clients were told with what the server says in the end. Pure.
 
+mod trouble;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::asked::{Asked, TOLERANCE};
+use crate::asked::Asked;
 use crate::facts::Facts;
 use crate::history::Record;
 
@@ -39,18 +41,6 @@ pub(crate) enum Promise {
     Right,
 }
 
-/// What may be short for a while, as a status and a code.
-const SHORTAGES: [(u16, &str); 5] = [
-    (429, "queue-full"),
-    (503, "draining"),
-    (503, "store-unavailable"),
-    (503, "runtime-unavailable"),
-    (503, "store-full"),
-];
-
-/// How much memory the server may have resident, in MiB.
-const MEMORY: u64 = 512;
-
 /// The verdict.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
@@ -82,11 +72,11 @@ pub(crate) fn check(history: &[Record], facts: &Facts, min_right: f64) -> Report
     reads(history, facts, &mut report);
     sights(history, facts, &mut report);
     strangers(&sent, facts, &mut report);
-    deadlines(&sent, facts, &mut report);
-    cancels(history, facts, &mut report);
-    let taken = lost_runs(history, facts, &mut report);
-    refusals(history, &mut report);
-    memory(history, &mut report);
+    trouble::deadlines(&sent, facts, &mut report);
+    trouble::cancels(history, facts, &mut report);
+    let taken = trouble::lost_runs(history, facts, &mut report);
+    trouble::refusals(history, &mut report);
+    trouble::memory(history, &mut report);
     sent.right(facts, taken, min_right, &mut report);
     report
 }
@@ -157,7 +147,7 @@ impl<'a> Sent<'a> {
             .iter()
             .filter_map(|record| if let Record::Ready { millis } = record { Some(*millis) } else { None });
         count("slowest start, ms", ready.max().unwrap_or_default());
-        count("most memory, MiB", peak(history));
+        count("most memory, MiB", trouble::peak(history));
     }
 
     /// Every accepted job against what it was asked. A run that was taken away (if any may have been) is no fault.
@@ -342,98 +332,6 @@ fn strangers(sent: &Sent<'_>, facts: &Facts, report: &mut Report) {
             format!("{others} jobs were never accepted, and only {unknown} answers are missing"),
         );
     }
-}
-
-/// Who was given time got all of it and no more, and whoever did not need it all was not told that it is up.
-fn deadlines(sent: &Sent<'_>, facts: &Facts, report: &mut Report) {
-    for (number, (asked, _)) in &sent.asked {
-        let state = sent.accepted.get(number).and_then(|job| facts.jobs.get(*job)).map(String::as_str);
-        let lived = facts.lived.get(number);
-        match (asked, lived) {
-            (Asked::TimeOut(seconds), Some(lived)) => {
-                #[expect(clippy::cast_precision_loss, reason = "a few seconds")]
-                let late = lived - *seconds as f64;
-                // one that was lost has lived as long as its container
-                if late > TOLERANCE || (late < -TOLERANCE && state == Some("timed_out")) {
-                    report
-                        .breaks(Promise::InTime, format!("number {number} lived {lived:.1} s of {seconds}"));
-                }
-            }
-            (Asked::TimeOut(_), None) if state == Some("timed_out") => {
-                report.breaks(Promise::InTime, format!("number {number} timed out and never lived"));
-            }
-            (Asked::TimeOut(_), None) => {}
-            (Asked::Succeed | Asked::Fail | Asked::Again | Asked::Cancel, _) => {
-                if state == Some("timed_out") {
-                    report.breaks(Promise::InTime, format!("number {number} timed out, and had 120 s"));
-                }
-            }
-        }
-    }
-}
-
-fn cancels(history: &[Record], facts: &Facts, report: &mut Report) {
-    for record in history {
-        let Record::Cancelled { job } = record else { continue };
-        let state = facts.jobs.get(job);
-        if state.is_none_or(|state| state != "cancelled") {
-            report.breaks(Promise::Cancelled, format!("job {job} was to be cancelled, and is {state:?}"));
-        }
-    }
-}
-
-/// An engine that goes may take along as many runs as there are slots. Whether any did.
-fn lost_runs(history: &[Record], facts: &Facts, report: &mut Report) -> bool {
-    let (mut slots, mut ends) = (0, 0);
-    for record in history {
-        match record {
-            Record::Run { slots: all, .. } => slots = *all,
-            Record::Struck { ends_runs: true, .. } => ends += 1,
-            Record::Struck { ends_runs: false, .. }
-            | Record::Sent { .. }
-            | Record::Accepted { .. }
-            | Record::Refused { .. }
-            | Record::Unknown { .. }
-            | Record::Cancelled { .. }
-            | Record::Seen { .. }
-            | Record::Frame { .. }
-            | Record::ReaderRefused { .. }
-            | Record::Killed { .. }
-            | Record::Peak { .. }
-            | Record::Ready { .. } => {}
-        }
-    }
-    let lost = facts.lost.len() as u64;
-    if lost > slots * ends {
-        let most = slots * ends;
-        let some: Vec<_> = facts.lost.iter().take(SHOWN).collect();
-        report.breaks(Promise::NoRunLost, format!("{lost} runs are lost, at most {most} may be: {some:?}"));
-    }
-    ends > 0
-}
-
-fn refusals(history: &[Record], report: &mut Report) {
-    for record in history {
-        if let Record::Refused { number, status, code } = record
-            && *status != 0
-            && !SHORTAGES.contains(&(*status, code.as_str()))
-        {
-            report.breaks(Promise::Refused, format!("number {number} was refused with {status} {code:?}"));
-        }
-    }
-}
-
-fn memory(history: &[Record], report: &mut Report) {
-    let peak = peak(history);
-    if peak > MEMORY {
-        report.breaks(Promise::Bounded, format!("{peak} MiB of memory, more than {MEMORY}"));
-    }
-}
-
-fn peak(history: &[Record]) -> u64 {
-    let peaks =
-        history.iter().filter_map(|record| if let Record::Peak { mib } = record { Some(*mib) } else { None });
-    peaks.max().unwrap_or_default()
 }
 
 fn is_final(state: &str) -> bool {
