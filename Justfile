@@ -34,7 +34,7 @@ test *filter: runner
     cargo test --locked --workspace {{ filter }}
 
 # The scheduler's simulation with many seeds.
-sim seeds="10000":
+sim seeds="100000":
     MGX_SIM_SEEDS={{ seeds }} cargo test --locked --release -p mgx-tests --test sim
 
 # Kills the real server under load, fills and stalls its disk, sets its clock, floods it, and checks that it kept its

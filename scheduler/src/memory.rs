@@ -53,6 +53,11 @@ impl MemoryJournal {
         self.lock().events.clone()
     }
 
+    /// Whether a job has not ended.
+    pub fn is_busy(&self) -> bool {
+        self.lock().jobs.values().any(|job| !job.state.has_ended())
+    }
+
     /// Every job.
     pub fn all_jobs(&self) -> Vec<Job> {
         self.lock().jobs.values().cloned().collect()

@@ -237,3 +237,28 @@ fn queued(spec: &JobSpec, ahead: usize) -> Map<String, Value> {
     data.extend(start_at.iter().map(|at| ("start_at".to_owned(), json!(at))));
     data
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::Kind;
+    use jiff::Timestamp;
+    use mgx_runtimes::Limits;
+
+    #[test]
+    fn what_is_told_of_an_accepted_job_is_what_its_turn_goes_by() {
+        let group = Some(Group { key: "deploy".to_owned(), strategy: Strategy::Queue });
+        let terms = Terms { priority: 7, group, start_at: Some(Timestamp::UNIX_EPOCH), ..Terms::default() };
+        let spec = JobSpec {
+            kind: Kind::Build,
+            prompt: "a secret".to_owned(),
+            command: Vec::new(),
+            env: [("KEY".to_owned(), "a secret".to_owned())].into(),
+            workdir: String::new(),
+            limits: Limits { memory_bytes: 1, cpu_quota: 1, pids: 1 },
+            timeout_s: 60,
+            terms,
+        };
+        insta::assert_compact_json_snapshot!(queued(&spec, 3), @r#"{"ahead": 3, "group": "deploy", "kind": "build", "priority": 7, "start_at": "1970-01-01T00:00:00Z"}"#);
+    }
+}

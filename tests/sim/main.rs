@@ -8,12 +8,13 @@ mod power;
 mod rng;
 mod scenario;
 
+use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use scenario::{Guard, Scenario};
 
 /// How many seeds an ordinary run has.
-const SEEDS: u64 = 1_500;
+const SEEDS: u64 = 10_000;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
@@ -30,19 +31,32 @@ fn simulate(seed: u64, guard: Guard) -> Result<scenario::Tally, String> {
     })
 }
 
+/// One after the other, up to the first that breaks a law.
+fn simulate_all(seeds: impl Iterator<Item = u64>) -> Result<scenario::Tally, String> {
+    let mut total = scenario::Tally::default();
+    for seed in seeds {
+        let tally = simulate(seed, Guard::On);
+        total.add(&tally.map_err(|law| format!("seed {seed}: {law}\nMGX_SIM_SEED={seed} runs it alone"))?);
+    }
+    Ok(total)
+}
+
 #[test]
 fn every_law_holds_in_every_life() {
     let seeds = match number("MGX_SIM_SEED") {
         Some(seed) => seed..seed + 1,
         None => 0..number("MGX_SIM_SEEDS").unwrap_or(SEEDS),
     };
-    let mut total = scenario::Tally::default();
-    for seed in seeds.clone() {
-        match simulate(seed, Guard::On) {
-            Ok(tally) => total.add(&tally),
-            Err(law) => panic!("seed {seed}: {law}\nMGX_SIM_SEED={seed} runs it alone"),
+    let workers = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let total = std::thread::scope(|scope| {
+        let shares = (0..workers).map(|worker| seeds.clone().skip(worker).step_by(workers));
+        let working: Vec<_> = shares.map(|share| scope.spawn(|| simulate_all(share))).collect();
+        let mut total = scenario::Tally::default();
+        for tally in working.into_iter().map(|worker| worker.join().expect("a worker catches every panic")) {
+            total.add(&tally.unwrap_or_else(|law| panic!("{law}")));
         }
-    }
+        total
+    });
     println!("{} lives: {total:?}", seeds.end - seeds.start);
     if seeds.end - seeds.start > 100 {
         assert!(total.saw_everything(), "the scenarios no longer reach every corner: {total:?}");

@@ -178,7 +178,7 @@ impl Scenario {
         }
         let rest = async {
             while playing.join_next().await.is_some() {}
-            while journal.all_jobs().iter().any(|job| !job.state.has_ended()) || scheduler.load().live > 0 {
+            while journal.is_busy() || scheduler.load().live > 0 {
                 sleep(Duration::from_secs(1)).await;
             }
             // two sweeps of the reaper, and the one that may be under way

@@ -129,3 +129,16 @@ impl Lifecycle {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_try_says_why_and_when() {
+        let pause = Duration::from_secs(4);
+        let counted = Again { reason: "start_failed", tries: Some((1, 3)), pause };
+        insta::assert_compact_json_snapshot!(counted.data(), @r#"{"pause_ms": 4000, "reason": "start_failed", "tries": 3, "try": 1}"#);
+        insta::assert_compact_json_snapshot!(Again::after("platform_restarted").data(), @r#"{"reason": "platform_restarted"}"#);
+    }
+}
