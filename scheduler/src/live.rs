@@ -7,6 +7,7 @@ use mgx_agent_runner::{Attempt, JobId, SessionId, SlotId};
 use tokio_util::sync::CancellationToken;
 
 use crate::job::Job;
+use crate::terms::{Group, Strategy};
 
 /// Every job that has not ended, or whose container is not gone yet. Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -37,24 +38,30 @@ pub(crate) struct Claim {
 }
 
 impl LiveJobs {
-    /// Enters a job. The token asks for its end; the others are the jobs of its group, oldest first.
-    pub(crate) fn enter(&self, job: &Job) -> (CancellationToken, Vec<JobId>) {
-        let cancel = CancellationToken::new();
-        let live = LiveJob {
-            session: job.session.clone(),
-            group: job.spec.terms.group.as_ref().map(|group| (job.user.clone(), group.key.clone())),
-            cancel: cancel.clone(),
-            running: None,
-        };
+    /// Enters a job; the token asks for its end.
+    pub(crate) fn enter(&self, job: &Job) -> CancellationToken {
+        self.lock().enter(job)
+    }
+
+    /// Enters a new job if its group takes it, and says which of the group's jobs are to end for it.
+    ///
+    /// # Errors
+    /// The job that the group has, and that it takes no second beside.
+    pub(crate) fn enter_new(&self, job: &Job) -> Result<(CancellationToken, Vec<JobId>), JobId> {
         let mut inner = self.lock();
-        let mut others = Vec::new();
-        if let Some(group) = &live.group {
-            let members = inner.groups.entry(group.clone()).or_default();
-            others = members.iter().copied().filter(|other| *other != job.id).collect();
-            members.insert(job.id);
-        }
-        inner.jobs.insert(job.id, live);
-        (cancel, others)
+        let rivals = match &job.spec.terms.group {
+            None | Some(Group { strategy: Strategy::Queue, .. }) => Vec::new(),
+            Some(Group { key, strategy: Strategy::CancelInProgress }) => {
+                inner.of_group(&job.user, key).collect()
+            }
+            Some(Group { key, strategy: Strategy::CancelNewest }) => {
+                match inner.of_group(&job.user, key).next() {
+                    Some(holder) => return Err(holder),
+                    None => Vec::new(),
+                }
+            }
+        };
+        Ok((inner.enter(job), rivals))
     }
 
     /// Notes which attempt's command runs, if any.
@@ -107,6 +114,24 @@ impl LiveJobs {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().expect("nothing panics while it holds this lock")
+    }
+}
+
+impl Inner {
+    fn enter(&mut self, job: &Job) -> CancellationToken {
+        let cancel = CancellationToken::new();
+        let group = job.spec.terms.group.as_ref().map(|group| (job.user.clone(), group.key.clone()));
+        if let Some(group) = &group {
+            self.groups.entry(group.clone()).or_default().insert(job.id);
+        }
+        let live = LiveJob { session: job.session.clone(), group, cancel: cancel.clone(), running: None };
+        self.jobs.insert(job.id, live);
+        cancel
+    }
+
+    /// The jobs of a user's group, oldest first.
+    fn of_group(&self, user: &str, group: &str) -> impl Iterator<Item = JobId> {
+        self.groups.get(&(user.to_owned(), group.to_owned())).into_iter().flatten().copied()
     }
 }
 

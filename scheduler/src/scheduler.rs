@@ -241,7 +241,7 @@ impl Scheduler {
     }
 
     fn spawn(&self, job: Job, begin: Begin) {
-        let (cancel, _) = self.core.live.enter(&job);
+        let cancel = self.core.live.enter(&job);
         let user = job.user.as_str().into();
         self.core.tasks.spawn(Lifecycle::new(self.core.clone(), job, user, cancel).run(begin));
     }

@@ -17,7 +17,7 @@ use crate::lifecycle::{Begin, Lifecycle};
 use crate::rooms::{Full, QueueScope, Room};
 use crate::scheduler::Scheduler;
 use crate::slots::Turn;
-use crate::terms::{Group, Strategy, Terms};
+use crate::terms::Terms;
 
 /// A request to run a job.
 #[derive(Clone, Debug)]
@@ -153,15 +153,11 @@ impl Newcomer {
             exit: None,
             error: None,
         };
-        let (cancel, rivals) = core.live.enter(&job);
-        let rivals = match (&job.spec.terms.group, rivals.first()) {
-            (None | Some(Group { strategy: Strategy::Queue, .. }), _) | (_, None) => Vec::new(),
-            (Some(Group { strategy: Strategy::CancelInProgress, .. }), Some(_)) => rivals,
-            (Some(Group { key, strategy: Strategy::CancelNewest }), Some(holder)) => {
-                core.live.leave(id);
-                return Err(Rejection::GroupBusy { group: key.clone(), holder: *holder });
-            }
-        };
+        let entered = core.live.enter_new(&job);
+        let (cancel, rivals) = entered.map_err(|holder| {
+            let group = job.spec.terms.group.as_ref().map_or_else(String::new, |group| group.key.clone());
+            Rejection::GroupBusy { group, holder }
+        })?;
         let demand = Demand::of(&job, room.user());
         Ok(Self { job, demand, room, cancel, rivals })
     }
@@ -242,6 +238,7 @@ fn queued(spec: &JobSpec, ahead: usize) -> Map<String, Value> {
 mod tests {
     use super::*;
     use crate::job::Kind;
+    use crate::terms::{Group, Strategy};
     use jiff::Timestamp;
     use mgx_runtimes::Limits;
 
