@@ -31,6 +31,9 @@ const USERS: usize = 9;
 /// What the nine ask for, in percent of what the slots can do.
 const LOADS: [u8; 3] = [50, 70, 85];
 
+/// What each of the nine submits at once on a busy day, when all of them have more to do than the house can bear.
+const BUSY_DAY: u32 = 50;
+
 /// Jobs that are submitted together.
 const BATCH: usize = 500;
 
@@ -57,13 +60,12 @@ pub(crate) struct Args {
     json: bool,
 }
 
-/// The nine at one load, without the flood and with it.
+/// The nine, without the flood and with it.
 #[derive(Debug)]
 struct Pair {
-    load: u8,
     jobs: usize,
-    /// How much of the slots' time the nine took without the flood.
-    busy: f64,
+    /// How long the jobs of the nine held slots, without the flood.
+    held: Duration,
     alone: Waits,
     flooded: Waits,
 }
@@ -73,12 +75,31 @@ pub(super) async fn run(config: Config, args: &Args) -> anyhow::Result<ExitCode>
     let scratch = scratch()?;
     let config = scratch_config(config, &scratch);
     let mut audit = Audit::default();
-    let mut pairs = Vec::new();
+    let slots = u32::try_from(config.scheduler.max_running.count())?;
+    let hold = Duration::from_millis(args.hold_ms.into());
+    let window = Duration::from_secs(args.seconds.into());
+
+    let mut orders = Orders::of(args.seed, hold);
+    let at_once = orders.at_once(USERS, BUSY_DAY);
+    let flood = orders.flood(USERS, args.flood);
+    let busy_day = pair(&config, &scratch, "busy-day", &at_once, &flood, &mut audit);
+    let busy_day = busy_day.await.context("on a busy day")?;
+    out::note(format_args!("busy day: alone {}, with the flood {}", busy_day.alone, busy_day.flooded));
+
+    let mut loads = Vec::new();
     for load in LOADS {
-        let pair = pair(&config, &scratch, args, load, &mut audit).await;
+        // every load has the same jobs
+        let mut orders = Orders::of(args.seed, hold);
+        let arrivals = orders.arrivals(USERS, hold * 100 / (slots * u32::from(load)), window);
+        let flood = orders.flood(USERS, args.flood);
+        let pair = pair(&config, &scratch, &load.to_string(), &arrivals, &flood, &mut audit).await;
         let pair = pair.with_context(|| format!("at a load of {load} %"))?;
         out::note(format_args!("load {load} %: alone {}, with the flood {}", pair.alone, pair.flooded));
-        pairs.push(pair);
+        let mut report = pair.report();
+        let busy = pair.held.as_secs_f64() / (window * slots).as_secs_f64();
+        report["load"] = json!(f64::from(load) / 100.0);
+        report["busy"] = json!((busy * 100.0).round() / 100.0);
+        loads.push(report);
     }
     let crowd = crowd(&config, &scratch, args.seed).await.context("ten users at once")?;
     audit.add(&crowd.audit);
@@ -88,7 +109,8 @@ pub(super) async fn run(config: Config, args: &Args) -> anyhow::Result<ExitCode>
         "hold_ms": args.hold_ms,
         "users": USERS,
         "flood": args.flood,
-        "loads": pairs.iter().map(Pair::report).collect::<Vec<_>>(),
+        "busy_day": busy_day.report(),
+        "loads": loads,
         "crowd": crowd.report(),
         "samples": audit.samples,
         "violations": audit.violations,
@@ -104,29 +126,21 @@ pub(super) async fn run(config: Config, args: &Args) -> anyhow::Result<ExitCode>
 async fn pair(
     config: &Config,
     scratch: &Scratch,
-    args: &Args,
-    load: u8,
+    name: &str,
+    arrivals: &[Arrival],
+    flood: &[Order],
     audit: &mut Audit,
 ) -> anyhow::Result<Pair> {
     let caps = scheduler_config(config).caps;
-    let hold = Duration::from_millis(args.hold_ms.into());
-    let window = Duration::from_secs(args.seconds.into());
-    let slots = u32::try_from(caps.running)?;
-    // every trial has the same jobs at the same times
-    let mut orders = Orders::of(args.seed, hold);
-    let arrivals = orders.arrivals(USERS, hold * 100 / (slots * u32::from(load)), window);
-    let flood = orders.flood(USERS, args.flood);
-
-    let dir = |name: &str| scratch.0.join(format!("{name}-{load}"));
-    let without = trial(House::open(config, caps.clone(), &dir("alone")).await?, &arrivals, &[]).await?;
-    let with = trial(House::open(config, caps, &dir("flood")).await?, &arrivals, &flood).await?;
+    let dir = |trial: &str| scratch.0.join(format!("{trial}-{name}"));
+    let without = trial(House::open(config, caps.clone(), &dir("alone")).await?, arrivals, &[]).await?;
+    let with = trial(House::open(config, caps, &dir("flood")).await?, arrivals, flood).await?;
     let the_nine = |told: &Told| Waits::of(&told.story.waits(|order| order.user < USERS));
     audit.add(&without.audit);
     audit.add(&with.audit);
     Ok(Pair {
-        load,
         jobs: arrivals.len(),
-        busy: without.story.held().as_secs_f64() / (window * slots).as_secs_f64(),
+        held: without.story.held(),
         alone: the_nine(&without),
         flooded: the_nine(&with),
     })
@@ -193,8 +207,6 @@ impl Pair {
     fn report(&self) -> Value {
         let ratio = self.flooded.p95 / self.alone.p95;
         json!({
-            "load": f64::from(self.load) / 100.0,
-            "busy": (self.busy * 100.0).round() / 100.0,
             "jobs": self.jobs,
             "alone_ms": self.alone.report(),
             "with_flood_ms": self.flooded.report(),

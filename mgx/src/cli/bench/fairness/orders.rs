@@ -59,6 +59,12 @@ impl Orders {
         }
     }
 
+    /// `each` jobs of everyone of `users`, all at the beginning.
+    pub(super) fn at_once(&mut self, users: usize, each: u32) -> Vec<Arrival> {
+        let users = (0..each).flat_map(|_| 0..users);
+        users.map(|user| Arrival { at: Duration::ZERO, order: self.ordinary(user) }).collect()
+    }
+
     /// Many jobs of one user.
     pub(super) fn flood(&mut self, user: usize, count: u32) -> Vec<Order> {
         (0..count).map(|_| self.ordinary(user)).collect()
