@@ -84,7 +84,7 @@ impl Runtime for Null {
         match holding(&invocation.argv) {
             Some(time) => drop(tokio::spawn(hold(time, outputs, commands))),
             None => {
-                outputs.try_send(ended(ExitCause::Ended)).expect("the channel is new and has room for one")
+                outputs.try_send(ended(ExitCause::Ended)).expect("the channel is new and has room for one");
             }
         }
         Ok(Run::new(outputs_of_run, commands_of_run))

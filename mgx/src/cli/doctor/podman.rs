@@ -70,6 +70,8 @@ fn of(service: &Service, wanted: &str, is_root: bool) -> Vec<Finding> {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
 
     fn service(version: &str, oci: &str, oci_version: &str) -> Service {
@@ -95,7 +97,7 @@ mod tests {
             text.push_str(title);
             for Finding { verdict, check, what, remedy } in findings {
                 let remedy = remedy.map(|remedy| format!("\n    remedy: {remedy}")).unwrap_or_default();
-                text.push_str(&format!("\n  {verdict:?} {check}: {what}{remedy}"));
+                write!(text, "\n  {verdict:?} {check}: {what}{remedy}").unwrap();
             }
             text.push_str("\n\n");
         }

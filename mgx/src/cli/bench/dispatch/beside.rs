@@ -101,6 +101,7 @@ mod tests {
 
     #[test]
     fn a_median_is_in_the_middle() {
-        assert_eq!([median(&[3.0, 1.0, 2.0]), median(&[4.0, 1.0, 2.0, 3.0])], [2.0, 2.5]);
+        let medians = [median(&[3.0, 1.0, 2.0]), median(&[4.0, 1.0, 2.0, 3.0])];
+        assert_eq!(serde_json::json!(medians), serde_json::json!([2.0, 2.5]));
     }
 }
