@@ -87,7 +87,7 @@ fn numbers_out_of_range_are_refused_all_at_once() {
 fn times_sizes_ports_and_names_say_what_they_may_be() {
     let toml = "runtime = \"dokcer\"\n[server]\nlisten = \"127.0.0.1:70000\"\n[agent]\ntimeout = \"soon\"\nmemory = \"2x\"\n[log]\nformat = \"xml\"\nlevel = \"loud\"\n";
     insta::assert_snapshot!(refused(toml), @r#"
-    DIR/mgx.toml:1:1: runtime: got "dokcer", allowed: "docker", "pool:docker", "process", "null"
+    DIR/mgx.toml:1:1: runtime: got "dokcer", allowed: "docker", "pool:docker", "podman", "pool:podman", "process", "null"
     DIR/mgx.toml:3:1: server.listen: got "127.0.0.1:70000", allowed: an address and a port from 0 to 65535, such as "127.0.0.1:8765"
     DIR/mgx.toml:5:1: agent.timeout: got "soon", allowed: a time from 1s to 7d, such as "250ms", "30s" or "5m"
     DIR/mgx.toml:6:1: agent.memory: got "2x", allowed: a size from 64MiB to 1TiB, such as "512MiB" or "2g"
