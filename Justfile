@@ -31,7 +31,7 @@ images: build
 
 # Every test, against a real engine. `just test sse` runs those whose name has it in it.
 test *filter: runner
-    cargo test --locked --workspace {{ filter }}
+    cargo test --locked --workspace --no-fail-fast {{ filter }}
 
 # The scheduler's simulation with many seeds.
 sim seeds="100000":
