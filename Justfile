@@ -48,6 +48,16 @@ chaos-engine cycles="30" jobs="300" seed="1":
     just chaos docker {{ cycles }} {{ jobs }} {{ seed }} --nemesis kill,engine --live-restore
     just chaos docker {{ cycles }} {{ jobs }} {{ seed }} --nemesis kill,engine
 
+# Cuts the connections of event-stream readers, so many in all, while the server is killed too: ours, one of the
+# browsers' kind (Node) and one in Python see every event once.
+cuts n="200": build clients
+    MGX_BIN="$PWD/target/release/mgx" MGX_CUTS={{ n }} cargo test --locked -p mgx-tests --test it cuts:: -- --nocapture
+
+# The two readers that are not ours, for `just cuts`: packages of npm and PyPI, into target/tools/clients.
+clients:
+    npm install --silent --no-audit --no-fund --prefix target/tools/clients eventsource@4.1.1
+    python3 -m pip install --quiet --disable-pip-version-check --target target/tools/clients/python --upgrade httpx==0.28.1
+
 # The state of jobs, and the walls around them, on Podman.
 test-podman: runner
     MGX_TEST_ENGINE=podman cargo test --locked -p mgx-tests --test it -- truth:: containment::

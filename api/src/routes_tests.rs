@@ -7,9 +7,11 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::Request;
 use http_body_util::BodyExt;
+use jiff::Timestamp;
+use mgx_apps::Retention;
 use serde_json::{Value, json};
 
-use crate::testing::door::{ask, door, door_with};
+use crate::testing::door::{Door, ask, door, door_with};
 use crate::testing::show;
 
 const NO_JOB: &str = "/api/jobs/00000000-0000-7000-8000-000000000000";
@@ -239,6 +241,38 @@ async fn a_live_log_is_followed_to_its_end() {
 }
 
 #[tokio::test]
+async fn events_that_are_kept_no_longer_are_a_gap_that_is_told() {
+    let door = door().await;
+    let last = door.finished_session().await;
+    let events = "/api/sessions/demo/events";
+    let retention = Retention::of(door.archive.clone(), Duration::from_secs(1)).unwrap();
+    let later = Timestamp::now() + Duration::from_hours(24);
+    assert_eq!(retention.round(later).await.unwrap() as u64, last - 1);
+    for after in [0, 1, last - 2] {
+        let (status, code, problem) =
+            door.code(ask("GET", events).header("last-event-id", after), Body::empty()).await;
+        assert_eq!((status, &*code, &problem["oldest"]), (410, "events-trimmed", &json!(last)), "{after}");
+    }
+    assert_eq!(
+        door.send(ask("GET", events).header("last-event-id", last), Body::empty()).await.status(),
+        204
+    );
+    for after in [None, Some(last - 1)] {
+        let request = ask("GET", events);
+        let request = match after {
+            Some(after) => request.header("last-event-id", after),
+            None => request,
+        };
+        let body = door.send(request, Body::empty()).await.into_body().collect().await.unwrap().to_bytes();
+        let text = String::from_utf8_lossy(&body).into_owned();
+        let ids: Vec<u64> = text.lines().filter_map(|line| line.strip_prefix("id: ")?.parse().ok()).collect();
+        assert_eq!(ids, [last], "{after:?}: what there is");
+    }
+    let page = ask("GET", &format!("{events}?after=0")).header("accept", "application/json");
+    assert_eq!(door.code(page, Body::empty()).await.1, "events-trimmed");
+}
+
+#[tokio::test]
 async fn a_silent_stream_says_that_it_is_alive_and_closes_with_the_server() {
     let door = door().await;
     door.post("/api/sessions", json!({ "session_id": "demo" })).await;
@@ -345,6 +379,7 @@ async fn the_description_knows_every_route() {
         }
     }
     insta::assert_snapshot!(routes.join("\n"));
+    clients_can_be_made_of(&door, &api).await;
     let text = api.to_string();
     let mut rest = text.as_str();
     while let Some(at) = rest.find("#/components/schemas/") {
@@ -352,4 +387,36 @@ async fn the_description_knows_every_route() {
         let name = &rest[..rest.find('"').unwrap()];
         assert!(api["components"]["schemas"].get(name).is_some(), "{name} is referred to and not there");
     }
+}
+
+/// What a program that makes a client of the description needs: every operation has a name of its own and a text, and
+/// says how it refuses, with an example; and the router knows it.
+async fn clients_can_be_made_of(door: &Door, api: &Value) {
+    let mut names = BTreeSet::new();
+    for (path, item) in api["paths"].as_object().unwrap() {
+        let real = path.replace("{id}", "00000000-0000-7000-8000-000000000000").replace("{path}", "a.txt");
+        let (status, code, _) = door.code(ask("PATCH", &real), Body::empty()).await;
+        assert_eq!((status, &*code), (405, "method-not-allowed"), "{path} is described, and not routed");
+        for (method, operation) in item.as_object().unwrap() {
+            let name = operation["operationId"].as_str().unwrap();
+            assert!(names.insert(name.to_owned()), "{method} {path}: {name} is taken");
+            let said = |key: &str| operation[key].as_str().is_some_and(|text| text.len() > 10);
+            assert!(said("summary") || said("description"), "{method} {path} has no text");
+            let responses = operation["responses"].as_object().unwrap();
+            let refusals: Vec<_> = responses.iter().filter(|(status, _)| status.starts_with('4')).collect();
+            assert!(!refusals.is_empty(), "{method} {path} does not say how it refuses");
+            for (status, response) in refusals {
+                let problem = &response["content"]["application/problem+json"];
+                assert_eq!(
+                    problem["schema"]["$ref"], "#/components/schemas/Problem",
+                    "{method} {path} {status}"
+                );
+                assert_eq!(problem["example"]["status"].to_string(), *status, "{method} {path}");
+            }
+            for parameter in operation["parameters"].as_array().into_iter().flatten() {
+                assert!(parameter["description"].is_string(), "{method} {path}: {parameter}");
+            }
+        }
+    }
+    assert_eq!(api["components"]["securitySchemes"]["bearer"]["scheme"], "bearer");
 }

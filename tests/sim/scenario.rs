@@ -117,6 +117,7 @@ impl Scenario {
         let config = Config {
             caps: Caps {
                 per_user: if rng.chance(30) { 1 + rng.below(2) as usize } else { usize::MAX },
+                history: mgx_scheduler::HistoryLimit { events: 50_000, bytes: 50 << 20 },
                 ..Caps::of(1 + rng.below(4) as usize)
             },
             fairness: Fairness::default(),

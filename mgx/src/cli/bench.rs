@@ -4,7 +4,10 @@
 mod dispatch;
 mod fairness;
 mod floor;
+mod ingest;
 mod memory;
+mod resident;
+mod sse;
 mod trial;
 
 use std::process::ExitCode;
@@ -33,6 +36,10 @@ pub(crate) enum Command {
     Fairness(fairness::Args),
     /// What a server holds in memory while many jobs run and many more wait.
     Memory(memory::Args),
+    /// How long an event takes from a container to a thousand readers, and how fast a log is read again.
+    Sse(sse::Args),
+    /// How many events a second are stored, from runners that say more than that.
+    Ingest(ingest::Args),
 }
 
 /// How much.
@@ -54,6 +61,8 @@ pub(crate) fn run(config: Config, command: &Command) -> Outcome {
         Command::Dispatch(args) => runtime.block_on(Box::pin(dispatch::run(config, args))),
         Command::Fairness(args) => runtime.block_on(Box::pin(fairness::run(config, args))),
         Command::Memory(args) => runtime.block_on(Box::pin(memory::run(config, args))),
+        Command::Sse(args) => runtime.block_on(Box::pin(sse::run(args))),
+        Command::Ingest(args) => runtime.block_on(Box::pin(ingest::run(args))),
     };
     measured.map_err(|error| Failure::new(format!("{error:#}")))
 }

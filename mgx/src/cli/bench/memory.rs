@@ -2,8 +2,7 @@
 //!
 //! The server is a process of its own, this very program; jobs come over HTTP, as they would from anybody.
 
-mod resident;
-mod server;
+pub(super) mod server;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -12,9 +11,9 @@ use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
+use super::resident::Resident;
 use super::{out, scratch};
 use crate::config::{Config, RuntimeName};
-use resident::Resident;
 use server::Server;
 
 /// Jobs in one request.

@@ -6,11 +6,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use jiff::Timestamp;
 use mgx_agent_runner::SessionId;
+use mgx_client::{Client, Feed, Item, NewJob};
 use serde_json::json;
 use tokio::time::timeout;
 
-use crate::cli::client::Client;
-use crate::cli::feed::{Feed, Item};
 use crate::config::Config;
 use crate::data_dir;
 
@@ -27,7 +26,7 @@ impl Trial {
     /// On the server at `address`.
     pub(super) fn new(config: &Config, address: SocketAddr) -> anyhow::Result<Self> {
         let token = data_dir::admin_token(&config.server.data_dir)?;
-        Ok(Self { client: Client::of(format!("http://{address}"), token)? })
+        Ok(Self { client: Client::new(&format!("http://{address}"), token)? })
     }
 
     /// From POST to the first event of an agent, and from the agents' last event to `finish`.
@@ -37,10 +36,11 @@ impl Trial {
 
     async fn run(&self, round: u32) -> anyhow::Result<(Duration, Duration)> {
         let session: SessionId = session(round).parse()?;
-        self.client.create_session(json!({ "session_id": session, "framework": "nextjs" })).await?;
+        self.client.create_session(&json!({ "session_id": session, "framework": "nextjs" })).await?;
         let mut feed = Feed::new(&self.client, session.clone(), 0);
+        let job = NewJob::of_prompt("Create a page that says hello");
         let began = Instant::now();
-        let posting = self.client.submit(&session, "Create a page that says hello");
+        let posting = self.client.submit(&session, &job);
         // The stream is read while the answer is under way, as a browser would.
         let (posted, watched) = tokio::join!(posting, watch(&mut feed));
         posted?.context("the session is gone")?;
@@ -60,7 +60,7 @@ async fn watch(feed: &mut Feed<'_>) -> anyhow::Result<(Instant, Duration)> {
     loop {
         let event = match feed.next().await? {
             Item::Event(event) => event,
-            Item::Lost | Item::Back => continue,
+            Item::Lost | Item::Back | Item::Trimmed { .. } => continue,
             Item::Finished => bail!("the stream ended before the job"),
         };
         match event.kind.as_str() {
