@@ -81,12 +81,15 @@ fmt:
 docs:
     cargo run --locked --quiet --bin mgx -- config --markdown > docs/configuration.md
 
-# Start latency beside the engine's own floor, the queue's speed and its fairness, and what a server holds in memory.
+# Start latency beside the engine's own floor, the queue's speed and its fairness, what a server holds in memory, and how
+# fast events come in and go out.
 bench n="30": build
     target/release/mgx bench start --n {{ n }}
     target/release/mgx bench dispatch
     target/release/mgx bench fairness
     target/release/mgx bench memory
+    target/release/mgx bench sse --stalled 500
+    target/release/mgx bench ingest
 
 # Fuzzes one of link_codec, config and workspace_path (needs cargo-fuzz and a nightly toolchain).
 fuzz target seconds="60":

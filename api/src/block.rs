@@ -93,7 +93,9 @@ mod tests {
                 let part = block.after(after, limit).unwrap();
                 let mut expected = BytesMut::new();
                 let wanted: Vec<_> = events.iter().filter(|event| event.seq > after).take(limit).collect();
-                wanted.iter().for_each(|event| frame(event, &mut expected));
+                for event in &wanted {
+                    frame(event, &mut expected);
+                }
                 assert_eq!(part.bytes, expected, "{limit} after {after}");
                 assert_eq!((part.last, part.count), (wanted.last().unwrap().seq, wanted.len()));
             }

@@ -48,6 +48,8 @@ mod jobs;
 mod once_tests;
 mod openapi;
 #[cfg(test)]
+mod openapi_tests;
+#[cfg(test)]
 mod routes_tests;
 mod sessions;
 mod slug;

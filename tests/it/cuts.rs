@@ -1,7 +1,6 @@
 //! Readers whose connections are cut anywhere, while the server is killed too, see every event once and in order: ours,
 //! one of the browsers' kind, and one in Python. The last two are left out where they are not installed (`just clients`
 //! does that).
-#![expect(clippy::print_stderr, reason = "says how often each reader was cut")]
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
