@@ -92,7 +92,8 @@ fn refusals(path: &str, operation: &Operation) -> Vec<Slug> {
         RefOr::T(response) => response.content.contains_key("application/json"),
         RefOr::Ref(_) => false,
     });
-    if makes_json {
+    // a file is what it is
+    if makes_json && !path.ends_with("{path}") {
         slugs.push(Slug::NotAcceptable);
     }
     slugs

@@ -94,6 +94,18 @@ async fn a_reader_that_is_cut_anywhere_sees_every_event_once() -> Result<()> {
     Ok(())
 }
 
+/// The example is at least Python, where there is no httpx to run it with.
+#[tokio::test]
+async fn the_python_example_can_be_read() -> Result<()> {
+    let source = root().join("docs/examples/follow.py");
+    let read = "import ast, sys; ast.parse(open(sys.argv[1]).read())";
+    let read = python().args(["-c", read]).arg(source).status().await;
+    if let Ok(status) = read {
+        ensure!(status.success(), "docs/examples/follow.py is no Python");
+    }
+    Ok(())
+}
+
 impl Reader {
     async fn is_installed(self) -> bool {
         let mut probe = match self {
