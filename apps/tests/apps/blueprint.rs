@@ -7,8 +7,10 @@ use std::sync::Arc;
 use crate::store::MemoryStore;
 use jiff::Timestamp;
 use mgx_agent_runner::{Attempt, JobId};
-use mgx_apps::{AttemptTokens, Framework, JobBlueprint, NewSession, Sessions, TeamConfig, Workspaces};
-use mgx_runtimes::Limits;
+use mgx_apps::{
+    AttemptTokens, Framework, Isolation, JobBlueprint, NewSession, Sessions, TeamConfig, Workspaces,
+};
+use mgx_runtimes::{Limits, OciRuntime};
 use mgx_scheduler::Terms;
 use mgx_scheduler::blueprint::Blueprint;
 use mgx_scheduler::job::{Job, JobSpec, Kind, State};
@@ -27,6 +29,7 @@ async fn blueprint() -> (TempDir, JobBlueprint) {
     };
     sessions.create(new).await.unwrap();
     let blueprint = JobBlueprint {
+        isolation: Isolation { build: OciRuntime::Runsc, ..Isolation::default() },
         sessions,
         tokens: AttemptTokens::with_key(&[7; 32]),
         image: "mgx-agent:test".to_owned(),
