@@ -1,4 +1,6 @@
 //! What every runtime must do, as one function that a test calls with its runtime and a [`Kit`].
+//!
+//! `docs/examples/runtime` does that from outside of this tree.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -16,7 +16,7 @@ use bollard::models::{
 use mgx_agent_runner::protocol::{LINK_DIR, WORKSPACE_DIR};
 use rustix::process::{Resource, getrlimit};
 
-use crate::{ContainerSpec, Network, Placement, Workspace};
+use crate::{ContainerSpec, Network, OciRuntime, Placement, Workspace};
 
 /// Label that names the instance of the platform a container belongs to.
 pub const INSTANCE_LABEL: &str = "mgx.instance";
@@ -32,6 +32,11 @@ const HOSTNAME: &str = "mgx";
 
 /// The system calls that a container may make (<https://docs.docker.com/engine/security/seccomp/>).
 pub const SECCOMP: &str = include_str!("seccomp.json");
+
+/// How the profile refuses `clone3(2)`, and how it allows it.
+const CLONE3_IS_MISSING: &str =
+    "\"names\": [\"clone3\"],\n      \"action\": \"SCMP_ACT_ERRNO\",\n      \"errnoRet\": 38";
+const CLONE3_IS_GVISORS: &str = "\"names\": [\"clone3\"],\n      \"action\": \"SCMP_ACT_ALLOW\"";
 
 const MIB: i64 = 1024 * 1024;
 
@@ -117,7 +122,7 @@ impl Hardening {
             runtime: spec.oci_runtime.name().map(str::to_owned),
             privileged: Some(false),
             cap_drop: Some(vec!["ALL".to_owned()]),
-            security_opt: Some(vec!["no-new-privileges".to_owned(), self.seccomp()]),
+            security_opt: Some(vec!["no-new-privileges".to_owned(), self.seccomp(spec.oci_runtime)]),
             readonly_rootfs: Some(true),
             // `exec`: whoever could put a program here could put it into the workspace as well.
             tmpfs: Some(HashMap::from([(
@@ -202,6 +207,12 @@ fn with_unshare() -> String {
     format!("{before}{rule}{after}")
 }
 
+/// The profile with `clone3(2)` left to gVisor, whose kernel does not have it and says so. It would refuse it with an
+/// error of its own instead of the profile's, and the C library then starts no program.
+fn for_gvisor() -> String {
+    SECCOMP.replacen(CLONE3_IS_MISSING, CLONE3_IS_GVISORS, 1)
+}
+
 /// Makes the container of `body` join the network namespace of `holder`, which has its name already.
 pub(crate) fn join(body: &mut ContainerCreateBody, holder: &str) {
     body.hostname = None;
@@ -211,10 +222,13 @@ pub(crate) fn join(body: &mut ContainerCreateBody, holder: &str) {
 }
 
 impl Hardening {
-    fn seccomp(&self) -> String {
-        match &self.dialect {
-            Dialect::Docker => format!("seccomp={SECCOMP}"),
-            Dialect::Podman { profile, .. } => format!("seccomp={}", profile.display()),
+    fn seccomp(&self, oci_runtime: OciRuntime) -> String {
+        match (&self.dialect, oci_runtime) {
+            (Dialect::Docker, OciRuntime::Engines | OciRuntime::Runc | OciRuntime::Crun) => {
+                format!("seccomp={SECCOMP}")
+            }
+            (Dialect::Docker, OciRuntime::Runsc) => format!("seccomp={}", for_gvisor()),
+            (Dialect::Podman { profile, .. }, _) => format!("seccomp={}", profile.display()),
         }
     }
 
@@ -251,7 +265,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::{Limits, OciRuntime};
+    use crate::Limits;
 
     #[test]
     fn this_is_what_the_engine_is_asked_for() {
@@ -296,6 +310,18 @@ mod tests {
         let rule = more["syscalls"].as_array_mut().unwrap().remove(0);
         assert_eq!(rule, serde_json::json!({ "names": ["unshare"], "action": "SCMP_ACT_ALLOW" }));
         assert_eq!(more, serde_json::from_str::<serde_json::Value>(SECCOMP).unwrap(), "and nothing else");
+    }
+
+    #[test]
+    fn gvisor_is_left_to_say_that_it_has_no_clone3_and_nothing_else() {
+        let read = |profile: &str| serde_json::from_str::<serde_json::Value>(profile).unwrap();
+        let (usual, mut gvisors) = (read(SECCOMP), read(&for_gvisor()));
+        let rules = gvisors["syscalls"].as_array_mut().unwrap();
+        let rule = rules.iter_mut().find(|rule| rule["names"] == serde_json::json!(["clone3"])).unwrap();
+        assert_eq!(rule["action"], "SCMP_ACT_ALLOW");
+        rule["action"] = "SCMP_ACT_ERRNO".into();
+        rule["errnoRet"] = 38.into();
+        assert_eq!(gvisors, usual);
     }
 
     #[test]

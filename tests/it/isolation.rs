@@ -58,7 +58,7 @@ fn knowing_gvisor() -> Result<Option<Dockerd>> {
     // what has to be said so that runners reach the platform's sockets depends on the version
     let flags = std::process::Command::new(&runsc).args(["help", "flags"]).output()?;
     let flags = [flags.stdout, flags.stderr].concat();
-    let sockets = if String::from_utf8_lossy(&flags).contains("-host-uds") {
+    let sockets = if String::from_utf8_lossy(&flags).contains("  -host-uds") {
         "--host-uds=all"
     } else {
         "--fsgofer-host-uds"
@@ -73,8 +73,9 @@ async fn probed(client: &Client) -> Result<BTreeMap<String, String>> {
     let probe = format!(
         "{PROBE}\necho \"kernel=$(/bin/busybox dmesg 2>/dev/null | /bin/busybox grep -c -i gvisor)\""
     );
-    let (frames, _) = ended(client, &json!({ "command": ["/bin/busybox", "sh", "-c", probe] })).await?;
-    let lines = frames.iter().filter_map(|text| text.split_once('='));
+    let (said, job) = ended(client, &json!({ "command": ["/bin/busybox", "sh", "-c", probe] })).await?;
+    ensure!(job["state"] == "succeeded", "{job}");
+    let lines = said.iter().filter_map(|text| text.split_once('='));
     // limits are not seen from inside: gVisor's kernel has control groups of its own
     let limits = ["memory", "swap", "cpu", "pids"];
     let lines = lines.filter(|(name, _)| !limits.contains(name));

@@ -59,7 +59,7 @@ async fn the_state_of_a_job_tells_the_truth() -> Result<()> {
         let commands = CASES.map(|(name, script, deed)| {
             let job = json!({ "command": ["/bin/busybox", "sh", "-c", script],
                 "timeout_s": if name == "takes too long" { 2 } else { 60 } });
-            truth(&server, name, job, deed)
+            truth(server, name, job, deed)
         });
         let mut lines = try_join_all(commands).await?;
         let absent = json!({ "command": ["/bin/nothing"] });

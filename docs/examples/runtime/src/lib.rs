@@ -1,6 +1,6 @@
 //! A runtime in one file: containers made with nothing but `unshare` and `chroot` (util-linux, coreutils; root).
 //!
-//! An image is a directory with `/agent-runner` in it. A container is a directory of files, `pid` and in the end
+//! An image is a directory with `/agent-runner` in it, and with what is mounted over (see [`INSIDE`]). A container is a directory of files, `pid` and in the end
 //! `code`, and a process in namespaces of its own. That is enough to be a runtime: the order of the steps, the runner
 //! link and all that a run is come with [`Contained`]. The test below runs the suite that every runtime has to pass.
 //!
@@ -29,6 +29,7 @@ const LOOK: Duration = Duration::from_millis(20);
 /// the workspace, which may be missing. What is mounted here is seen by nobody else.
 const INSIDE: &str = r#"
 mount --bind "$2" "$1/run/mgx" && mount -t proc proc "$1/proc" || exit 125
+for device in null random urandom; do mount --bind "/dev/$device" "$1/dev/$device" || exit 125; done
 [ -z "$3" ] || mount --bind "$3" "$1/workspace" || exit 125
 exec env -i MGX_SLOT="$MGX_SLOT" "$(command -v chroot)" --userspec=10001:10001 "$1" /agent-runner"#;
 
@@ -254,8 +255,11 @@ mod tests {
 
     /// The runner (`just runner`) and a static busybox.
     fn make_image(image: &Path) -> io::Result<()> {
-        for name in ["bin", "proc", "run/mgx", "tmp", "workspace"] {
+        for name in ["bin", "dev", "proc", "run/mgx", "tmp", "workspace"] {
             std::fs::create_dir_all(image.join(name))?;
+        }
+        for device in ["null", "random", "urandom"] {
+            std::fs::File::create(image.join("dev").join(device))?;
         }
         let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../target/images/agent-runner");
         let runner = std::env::var_os("MGX_AGENT_RUNNER").map_or(built, PathBuf::from);
