@@ -62,7 +62,7 @@ fn remedy(runtime: OciRuntime) -> &'static str {
         OciRuntime::Runsc => {
             "install it (`apt-get install runsc`), put \"runtimes\": {\"runsc\": {\"path\": \"/usr/bin/runsc\", \
              \"runtimeArgs\": [\"--network=none\", \"--host-uds=all\", \"--oci-seccomp\"]}} into \
-             /etc/docker/daemon.json (before 2023 it is --fsgofer-host-uds) and reload the engine (`systemctl reload docker`)"
+             /etc/docker/daemon.json (--fsgofer-host-uds in old versions) and reload the engine (`systemctl reload docker`)"
         }
     }
 }
