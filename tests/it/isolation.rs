@@ -23,7 +23,7 @@ async fn a_job_in_gvisor_is_held_by_the_same_walls_and_by_a_kernel_of_its_own() 
     Engine::busybox_image_at(Some(&dockerd.host()), "mgx-agent-base:test", IMAGE)?;
     drop(base);
     let more = "isolation.agent = \"runsc\"\nisolation.dev = \"crun\"\n\
-                agent.memory = \"256MiB\"\nagent.cpu_quota = 50000\nagent.pids = 64\nagent.grace = \"1s\"";
+                agent.memory = \"256MiB\"\nagent.cpu_quota = 50000\nagent.grace = \"1s\"";
     let server =
         Server::start(&format!("{}\n{host}\nagent.image = \"{IMAGE}\"\n{more}", settings()), &[]).await?;
     let client = server.client();
@@ -108,7 +108,7 @@ async fn the_engine_limits_it(client: &Client, dockerd: &Dockerd) -> Result<()> 
         Ok(std::fs::read_to_string(&path).context(path)?.trim().to_owned())
     };
     assert_eq!(limit("memory", "memory.limit_in_bytes", "memory.max")?, "268435456");
-    assert_eq!(limit("pids", "pids.max", "pids.max")?, "64");
+    assert_eq!(limit("pids", "pids.max", "pids.max")?, "512");
     assert_eq!(limit("cpu", "cpu.cfs_quota_us", "cpu.max")?.split(' ').next(), Some("50000"));
     client.post(&format!("/api/jobs/{job}/cancel"), &json!({})).await?;
     client.until_finish(&session).await?;

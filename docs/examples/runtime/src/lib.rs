@@ -30,6 +30,7 @@ const LOOK: Duration = Duration::from_millis(20);
 const INSIDE: &str = r#"
 mount --bind "$2" "$1/run/mgx" && mount -t proc proc "$1/proc" || exit 125
 for device in null random urandom; do mount --bind "/dev/$device" "$1/dev/$device" || exit 125; done
+mount -t tmpfs tmpfs "$1/tmp" || exit 125
 [ -z "$3" ] || mount --bind "$3" "$1/workspace" || exit 125
 exec env -i MGX_SLOT="$MGX_SLOT" "$(command -v chroot)" --userspec=10001:10001 "$1" /agent-runner"#;
 
