@@ -34,6 +34,9 @@ mount -t tmpfs tmpfs "$1/tmp" || exit 125
 [ -z "$3" ] || mount --bind "$3" "$1/workspace" || exit 125
 exec env -i MGX_SLOT="$MGX_SLOT" "$(command -v chroot)" --userspec=10001:10001 "$1" /agent-runner"#;
 
+/// The first process that this starts is the first one of the new namespace, and how it ended is passed on.
+const FIRST: &str = r#"sh -c "$@"; exit $?"#;
+
 /// Waits for the container and writes down how it ended: `$1` is its directory, the rest makes it.
 const KEEPER: &str = r#"
 here="$1"; shift; echo $$ >"$here/pid.new" && mv "$here/pid.new" "$here/pid"
@@ -106,10 +109,13 @@ impl Containers for Unshare {
     async fn start(&self, slot: &SlotId) -> Result<(), RuntimeError> {
         let here = self.of(slot);
         let parts = std::fs::read_to_string(here.join("parts")).map_err(refused)?;
-        let namespaces = ["--mount", "--pid", "--net", "--uts", "--ipc", "--fork", "--kill-child=KILL"];
+        let namespaces = ["--mount", "--pid", "--net", "--uts", "--ipc"];
         let mut keeper = Command::new("sh");
         keeper.args(["-c", KEEPER, "keeper"]).arg(&here).arg("unshare").args(namespaces);
-        keeper.args(["sh", "-c", INSIDE, "inside"]).args(parts.split('\n')).env("MGX_SLOT", slot.as_str());
+        keeper
+            .args(["sh", "-c", FIRST, "first", INSIDE, "inside"])
+            .args(parts.split('\n'))
+            .env("MGX_SLOT", slot.as_str());
         // whoever kills the platform does not kill this
         keeper.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         // tokio reaps it when it ends
