@@ -109,3 +109,15 @@ async fn a_job_without_session_or_workspace_is_told_why_it_cannot_run() {
     assert_eq!(blueprint.plan(&homeless).await.unwrap_err(), "the workspace: no such file");
     assert_eq!(homeless.spec.env, BTreeMap::new());
 }
+
+#[tokio::test]
+async fn each_kind_of_job_has_the_walls_that_were_asked_for() {
+    let (_dir, blueprint) = blueprint().await;
+    for (kind, wall) in [
+        (Kind::Agent, OciRuntime::Engines),
+        (Kind::Dev, OciRuntime::Engines),
+        (Kind::Build, OciRuntime::Runsc),
+    ] {
+        assert_eq!(blueprint.plan(&job(kind, &[])).await.unwrap().spec.oci_runtime, wall, "{kind}");
+    }
+}
