@@ -48,15 +48,22 @@ chaos-engine cycles="30" jobs="300" seed="1":
     just chaos docker {{ cycles }} {{ jobs }} {{ seed }} --nemesis kill,engine --live-restore
     just chaos docker {{ cycles }} {{ jobs }} {{ seed }} --nemesis kill,engine
 
-# The state of jobs, and the walls around them, on Podman.
-test-podman: runner
-    MGX_TEST_ENGINE=podman cargo test --locked -p mgx-tests --test it -- truth:: containment::
+# The state of jobs, and the walls around them, on Podman and with a warm pool before both engines.
+test-engines: runner
+    MGX_TEST_ENGINE=podman cargo test --locked -p mgx-tests --test it -- truth:: containment:: pool::
+    MGX_TEST_ENGINE=pool:docker cargo test --locked -p mgx-tests --test it -- truth:: containment::
+    MGX_TEST_ENGINE=pool:podman cargo test --locked -p mgx-tests --test it -- truth:: containment::
 
 # What a job's state says, 20 times over; 30 containers taken up within 2 s of a restart; a deadline of 60 s kept;
-# `just truth podman` for Podman.
+# `just truth podman` for Podman, `just truth pool:docker` and `just truth pool:podman` with a warm pool.
 truth engine="docker": build
     MGX_TEST_ENGINE={{ engine }} MGX_BIN="$PWD/target/release/mgx" MGX_TRUTH_REPEATS=20 MGX_TRUTH_CONTAINERS=30 MGX_TRUTH_WITHIN_MS=2000 MGX_TRUTH_TIMEOUT_S=60 \
         cargo test --locked -p mgx-tests --test it truth:: -- --test-threads 1
+
+# So many leases of a warm pool on each engine, one after the other: every one looks for what the others have left in
+# files, environment, processes and shared memory, and leaves the same.
+leases count="1000": runner
+    MGX_POOL_LEASES={{ count }} cargo test --locked -p mgx-runtimes --test docker a_lease_leaves_nothing -- --nocapture
 
 # rustfmt and clippy; warnings are errors.
 lint:

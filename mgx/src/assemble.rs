@@ -15,7 +15,7 @@ use mgx_api::llm::{
 };
 use mgx_api::{AdminToken, App, EngineProbe, JobRules, Once, Pools, ServeConfig, Streams};
 use mgx_apps::workspaces::{Workspaces, WorkspacesConfig};
-use mgx_apps::{AttemptTokens, JobBlueprint, sessions::Sessions};
+use mgx_apps::{AttemptTokens, Isolation, JobBlueprint, sessions::Sessions};
 use mgx_policies::{Admission, Allowance, MonotonicClock, Policies, Rate, Times};
 use mgx_runtimes::image::Images;
 use mgx_runtimes::pool::{Bounds, PoolConfig};
@@ -90,6 +90,7 @@ impl Platform {
             sessions: sessions.clone(),
             tokens: tokens.clone(),
             image: config.agent.image.clone(),
+            isolation: isolation(config),
             team: team(config)?,
         };
         let scheduler = Scheduler::start(
@@ -320,6 +321,7 @@ fn docker(config: &Config, instance: &str) -> DockerConfig {
         instance: instance.to_owned(),
         user: container_user(),
         profile: profile(config),
+        holders: config.docker.holders.count(),
     }
 }
 
@@ -358,6 +360,7 @@ fn pool(config: &Config) -> PoolConfig {
             image: config.agent.image.clone(),
             limits: rules(config).default_limits,
             network: Network::None,
+            oci_runtime: config.isolation.agent,
         },
         generation: AgentImage::of(config).generation(),
         bounds: Bounds { min: pool.min.count(), max: pool.max.count(), idle: pool.idle.duration() },
@@ -388,6 +391,12 @@ fn workspaces(config: &Config) -> anyhow::Result<Workspaces> {
     let host_root = Some(config.workspaces.host_root.clone()).filter(|host| *host != root);
     let max_file_bytes = config.workspaces.max_file.bytes();
     Ok(Workspaces::with_config(WorkspacesConfig { root, host_root, owner: owner(), max_file_bytes })?)
+}
+
+/// What separates each kind of job from the host.
+fn isolation(config: &Config) -> Isolation {
+    let crate::config::Isolation { agent, dev, build } = config.isolation;
+    Isolation { agent, dev, build }
 }
 
 /// The team; with the demo model, its roles say so.

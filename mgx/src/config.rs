@@ -22,8 +22,8 @@ use serde::Deserialize;
 pub use layer::Origin;
 pub use problem::{EXIT, Problem, Problems, What};
 pub use sections::{
-    Agent, Docker, Kinds, Llm, Log, LogFormat, ModelPrice, Podman, Pool, Queue, Quotas, Rate, RuntimeName,
-    Scheduler, Server, Store, Workspaces,
+    Agent, Docker, Isolation, Kinds, Llm, Log, LogFormat, ModelPrice, Podman, Pool, Queue, Quotas, Rate,
+    RuntimeName, Scheduler, Server, Store, Workspaces,
 };
 pub use show::{Setting, markdown};
 pub use values::{Amount, Secret, Size, Time, Whole, show_size};
@@ -52,6 +52,7 @@ pub struct Config {
     pub store: Store,
     pub docker: Docker,
     pub podman: Podman,
+    pub isolation: Isolation,
     pub agent: Agent,
     pub pool: Pool,
     pub scheduler: Scheduler,

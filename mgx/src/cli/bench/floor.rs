@@ -42,7 +42,12 @@ impl Floor {
         Ok(Self {
             ours: containers(config, &instance_of_ours)?,
             theirs: containers(config, instance)?,
-            spec: ContainerSpec { image: config.agent.image.clone(), limits, network: Network::None },
+            spec: ContainerSpec {
+                image: config.agent.image.clone(),
+                limits,
+                network: Network::None,
+                oci_runtime: config.isolation.agent,
+            },
             dir,
         })
     }
