@@ -78,8 +78,10 @@ fmt:
 docs:
     cargo run --locked --quiet --bin mgx -- config --markdown > docs/configuration.md
 
-# Start latency beside the engine's own floor, the queue's speed and its fairness, and what a server holds in memory.
+# Start latency on every runtime that is installed and beside the engine's own floor, the queue's speed and its fairness,
+# and what a server holds in memory. `target/duel.html` shows the first.
 bench n="30": build
+    target/release/mgx bench duel --n {{ n }} --html target/duel.html
     target/release/mgx bench start --n {{ n }}
     target/release/mgx bench dispatch
     target/release/mgx bench fairness

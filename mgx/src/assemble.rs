@@ -52,6 +52,10 @@ const STREAMS: (usize, usize) = (32, 1024);
 /// How often a missing engine is looked for.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
+/// What stands between the scheduler and its runtime: given the runtime, and the warm pool if it is one, it returns what
+/// the scheduler sees.
+pub type Lens = Box<dyn FnOnce(Arc<dyn Runtime>, Option<&Arc<Pool>>) -> Arc<dyn Runtime> + Send>;
+
 /// A platform that is ready to serve.
 #[derive(Debug)]
 pub struct Platform {
@@ -70,20 +74,20 @@ pub struct Platform {
 
 impl Platform {
     /// Opens the store, takes up what an earlier process left, and gets ready to serve. The engine may be missing.
-    /// Runs jobs on `runtime`, or on the one that the configuration names.
+    /// The scheduler sees the runtime through `lens`, if there is one.
     ///
     /// # Errors
     /// What the operator has to change.
-    pub async fn assemble(config: &Config, runtime: Option<Arc<dyn Runtime>>) -> anyhow::Result<Self> {
+    pub async fn assemble(config: &Config, lens: Option<Lens>) -> anyhow::Result<Self> {
         let data = &config.server.data_dir;
         data_dir::make(data).with_context(|| format!("cannot make the data directory {}", data.display()))?;
         let token = data_dir::admin_token(data)?;
         let store = Arc::new(Embedded::open(&config.store.path, Timestamp::now())?);
         let (tunnels_in, tunnels_out) = mpsc::channel(TUNNELS);
-        let Engine { runtime, image, pool } = match runtime {
-            Some(runtime) => Engine { runtime, image: None, pool: None },
-            None => engine(config, store.instance(), tunnels_in)?,
-        };
+        let Engine { mut runtime, image, pool } = engine(config, store.instance(), tunnels_in)?;
+        if let Some(lens) = lens {
+            runtime = lens(runtime, pool.as_ref());
+        }
         let tokens = AttemptTokens::load_or_create(&data.join("attempt.key"))?;
         let sessions = Sessions::new(store.clone(), workspaces(config)?);
         let blueprint = JobBlueprint {
@@ -262,15 +266,8 @@ struct Engine {
 
 fn engine(config: &Config, instance: &str, tunnels: mpsc::Sender<Tunnel>) -> anyhow::Result<Engine> {
     match config.runtime {
-        RuntimeName::Docker | RuntimeName::PoolDocker => {
-            let docker = Docker::connect(docker(config, instance), links(config, instance, tunnels)?);
-            let images = docker.images();
-            contained(config, Arc::new(docker), images)
-        }
-        RuntimeName::Podman | RuntimeName::PoolPodman => {
-            let podman = Podman::connect(podman(config, instance), links(config, instance, tunnels)?);
-            let images = podman.images();
-            contained(config, Arc::new(podman), images)
+        RuntimeName::Docker | RuntimeName::PoolDocker | RuntimeName::Podman | RuntimeName::PoolPodman => {
+            contained(config, Arc::new(parking(config, instance, tunnels)?))
         }
         RuntimeName::Process => {
             warn!(
@@ -287,6 +284,33 @@ fn engine(config: &Config, instance: &str, tunnels: mpsc::Sender<Tunnel>) -> any
             Ok(Engine { runtime: Arc::new(Null::default()), image: None, pool: None })
         }
     }
+}
+
+/// The engine of `config` with its image, whose containers can wait; without the pool in which they would.
+///
+/// # Errors
+/// The runtime has no engine, or the runner links have no place.
+pub(crate) fn parking(
+    config: &Config,
+    instance: &str,
+    tunnels: mpsc::Sender<Tunnel>,
+) -> anyhow::Result<WithImage> {
+    let (engine, images): (Arc<dyn Parking>, Arc<dyn Images>) = match config.runtime {
+        RuntimeName::Docker | RuntimeName::PoolDocker => {
+            let docker = Docker::connect(docker(config, instance), links(config, instance, tunnels)?);
+            let images = docker.images();
+            (Arc::new(docker), images)
+        }
+        RuntimeName::Podman | RuntimeName::PoolPodman => {
+            let podman = Podman::connect(podman(config, instance), links(config, instance, tunnels)?);
+            let images = podman.images();
+            (Arc::new(podman), images)
+        }
+        RuntimeName::Process | RuntimeName::Null => {
+            anyhow::bail!("the runtime \"{}\" has no engine", config.runtime.name())
+        }
+    };
+    Ok(WithImage::new(engine, images, AgentImage::of(config)))
 }
 
 /// What the engine of `config` can do with the containers of `instance`, without a platform around it.
@@ -341,8 +365,7 @@ fn profile(config: &Config) -> PathBuf {
 }
 
 /// An engine with its image, and the warm pool before it, if there is to be one.
-fn contained(config: &Config, engine: Arc<dyn Parking>, images: Arc<dyn Images>) -> anyhow::Result<Engine> {
-    let image = Arc::new(WithImage::new(engine, images, AgentImage::of(config)));
+fn contained(config: &Config, image: Arc<WithImage>) -> anyhow::Result<Engine> {
     if !config.runtime.is_pool() {
         return Ok(Engine { runtime: image.clone(), image: Some(image), pool: None });
     }

@@ -40,6 +40,7 @@ use crate::{
     ContainerSpec, EngineInfo, Listed, Parking, Placement, Run, Runtime, RuntimeError, RuntimeErrorKind,
     Workspace,
 };
+pub use cgroup::memory_of;
 use known::{Hands, Known};
 use ledger::Ledger;
 use report::Report;

@@ -69,8 +69,18 @@ impl Client {
 
     /// Submits a job to a session; `None` if there is no such session.
     pub(crate) async fn submit(&self, session: &SessionId, prompt: &str) -> Result<Option<Value>, Failure> {
+        self.order(session, &json!({ "prompt": prompt })).await
+    }
+
+    /// Submits the job that `order` describes to a session; `None` if there is no such session.
+    pub(crate) async fn order(&self, session: &SessionId, order: &Value) -> Result<Option<Value>, Failure> {
         let request = self.request(Method::POST, &format!("/api/sessions/{session}/jobs"));
-        self.found(request.json(&json!({ "prompt": prompt }))).await
+        self.found(request.json(order)).await
+    }
+
+    /// A job; `None` if there is no such job.
+    pub(crate) async fn job(&self, id: JobId) -> Result<Option<Value>, Failure> {
+        self.found(self.request(Method::GET, &format!("/api/jobs/{id}"))).await
     }
 
     /// A page of jobs, newest first.

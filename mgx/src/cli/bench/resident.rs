@@ -41,8 +41,8 @@ impl fmt::Display for Resident {
     }
 }
 
-/// To a tenth.
-fn mib(bytes: u64) -> f64 {
+/// MiB, to a tenth.
+pub(super) fn mib(bytes: u64) -> f64 {
     let tenths = u32::try_from((bytes * 10) >> 20).unwrap_or(u32::MAX);
     f64::from(tenths) / 10.0
 }
