@@ -48,6 +48,16 @@ chaos-engine cycles="30" jobs="300" seed="1":
     just chaos docker {{ cycles }} {{ jobs }} {{ seed }} --nemesis kill,engine --live-restore
     just chaos docker {{ cycles }} {{ jobs }} {{ seed }} --nemesis kill,engine
 
+# Cuts the connections of event-stream readers, so many in all, while the server is killed too: ours, one of the
+# browsers' kind (Node) and one in Python see every event once.
+cuts n="200": build clients
+    MGX_BIN="$PWD/target/release/mgx" MGX_CUTS={{ n }} cargo test --locked -p mgx-tests --test it cuts:: -- --nocapture
+
+# The two readers that are not ours, for `just cuts`: packages of npm and PyPI, into target/tools/clients.
+clients:
+    npm install --silent --no-audit --no-fund --prefix target/tools/clients eventsource@4.1.1
+    python3 -m pip install --quiet --disable-pip-version-check --target target/tools/clients/python --upgrade httpx==0.28.1
+
 # The state of jobs, and the walls around them, on Podman and with a warm pool before both engines.
 test-engines: runner
     MGX_TEST_ENGINE=podman cargo test --locked -p mgx-tests --test it -- truth:: containment:: pool::
@@ -79,13 +89,15 @@ docs:
     cargo run --locked --quiet --bin mgx -- config --markdown > docs/configuration.md
 
 # Start latency on every runtime that is installed and beside the engine's own floor, the queue's speed and its fairness,
-# and what a server holds in memory. `target/duel.html` shows the first.
+# what a server holds in memory, and how fast events come in and go out. `target/duel.html` shows the first.
 bench n="30": build
     target/release/mgx bench duel --n {{ n }} --html target/duel.html
     target/release/mgx bench start --n {{ n }}
     target/release/mgx bench dispatch
     target/release/mgx bench fairness
     target/release/mgx bench memory
+    target/release/mgx bench sse --stalled 500
+    target/release/mgx bench ingest
 
 # Fuzzes one of link_codec, config and workspace_path (needs cargo-fuzz and a nightly toolchain).
 fuzz target seconds="60":

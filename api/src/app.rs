@@ -24,12 +24,14 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::auth::AdminToken;
 use crate::health::EngineProbe;
 use crate::idempotency::{self, Once};
+use crate::import::Imports;
 use crate::job_request::JobRules;
 use crate::pools::Pools;
 use crate::problem::{Problem, Slug};
 use crate::streams::Streams;
 use crate::{
-    accept, auth, batch, events, explain, files, generate, health, jobs, openapi, pools, sessions, timeline,
+    accept, auth, batch, events, explain, export, files, generate, health, import, jobs, openapi, pools,
+    sessions, timeline,
 };
 
 /// What the routes are about.
@@ -51,7 +53,9 @@ pub struct App {
     pub rules: JobRules,
     /// What was asked under an `Idempotency-Key`, and what was answered.
     pub once: Once,
-    /// How many event streams may be open.
+    /// Takes in sessions from elsewhere.
+    pub imports: Imports,
+    /// The event streams that are open.
     pub streams: Streams,
     /// Cancelled when the server shuts down: ends the event streams.
     pub closing: CancellationToken,
@@ -89,10 +93,12 @@ fn described() -> (Router<Arc<App>>, OpenApi) {
         .merge(files::json_routes())
         .merge(health::routes())
         .merge(pools::routes())
+        .merge(import::routes())
         .route_layer(from_fn(accept::json));
     let (routes, api) = OpenApiRouter::with_openapi(openapi::head())
         .merge(in_json)
         .merge(events::routes())
+        .merge(export::routes())
         .merge(files::raw_routes())
         .split_for_parts();
     (routes, openapi::complete(api))

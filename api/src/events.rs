@@ -68,7 +68,10 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
     responses(
         (status = 200, description = "`id:` the number, `event:` the type, `data:` one line of JSON",
             content((EventView = "text/event-stream"), (EventPage = "application/json"))),
-        (status = 204, description = "every job has ended, and nothing came after the given event"))
+        (status = 204, description = "every job has ended, and nothing came after the given event"),
+        (status = 409, description = "`event-id-ahead`: no event has this number yet"),
+        (status = 410, description = "`events-trimmed`: the events after the given one are kept no longer; `oldest` \
+            is the number of the first that is"))
 )]
 async fn events(
     State(app): State<Arc<App>>,
@@ -82,7 +85,7 @@ async fn events(
     let given = last_event_id(&headers, wanted.after.as_deref())?;
     let session = app.sessions.get(&id, user.scope()).await?.id;
     let head = app.scheduler.log().head(&session).await?;
-    let after = not_ahead(given, head)?;
+    let after = kept(&app, &session, given, head).await?;
     match form {
         Form::Page => page(&app, &session, after, limit(wanted.limit, 100, 1000)?).await,
         Form::Stream if given == Some(head.seq) && head.has_finished() && !wanted.follow => {
@@ -90,8 +93,8 @@ async fn events(
         }
         Form::Stream if method == Method::HEAD => Ok(stream_head(Body::empty())),
         Form::Stream => {
-            let ticket = app.streams.open(&session)?;
             let follower = Follower {
+                ticket: app.streams.open(&session, app.scheduler.log(), head)?,
                 log: app.scheduler.log().clone(),
                 after,
                 limit: wanted.limit.map(|given| limit(Some(given), 0, 1000)).transpose()?,
@@ -99,7 +102,7 @@ async fn events(
                 closing: app.closing.clone(),
                 session,
             };
-            Ok(stream_head(Body::from_stream(follower.stream(ticket))))
+            Ok(stream_head(Body::from_stream(follower.stream())))
         }
     }
 }
@@ -124,6 +127,26 @@ fn not_ahead(given: Option<u64>, head: Head) -> Result<u64, Problem> {
             Err(Problem::new(Slug::EventIdAhead, format!("the newest event is number {}", head.seq)))
         }
         after => Ok(after),
+    }
+}
+
+/// Where to begin. Whoever has no event yet begins with the oldest that is kept.
+async fn kept(app: &App, session: &SessionId, given: Option<u64>, head: Head) -> Result<u64, Problem> {
+    let after = not_ahead(given, head)?;
+    if after == head.seq {
+        return Ok(after);
+    }
+    let next = app.scheduler.log().page(session, after, 1).await?;
+    match next.first().map(|event| event.seq) {
+        Some(oldest) if oldest > after + 1 => match given {
+            Some(_) => Err(Problem::new(
+                Slug::EventsTrimmed,
+                format!("the events before number {oldest} are kept no longer"),
+            )
+            .oldest(oldest)),
+            None => Ok(oldest - 1),
+        },
+        Some(_) | None => Ok(after),
     }
 }
 

@@ -3,19 +3,17 @@
 use std::time::Duration;
 
 use axum::body::Bytes;
-use bytes::BytesMut;
 use futures_util::stream::{self, Stream};
 use mgx_agent_runner::SessionId;
-use mgx_scheduler::{Event, EventLog, JournalError};
+use mgx_scheduler::{EventLog, JournalError};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::event_view::{OPENING, PING, frame};
+use crate::block::{Block, PAGE, Part};
+use crate::event_view::{OPENING, PING};
 use crate::streams::Ticket;
-
-/// How many events are read from the journal at a time: what one reader keeps in memory.
-pub(crate) const PAGE: usize = 100;
+use crate::tail::{Edge, Found};
 
 /// How often a silent stream says that it is alive.
 pub(crate) const PING_EVERY: Duration = Duration::from_secs(15);
@@ -23,6 +21,8 @@ pub(crate) const PING_EVERY: Duration = Duration::from_secs(15);
 /// One reader of a session's log.
 #[derive(Debug)]
 pub(crate) struct Follower {
+    /// Its place among the open streams, and what they share.
+    pub(crate) ticket: Ticket,
     /// The log.
     pub(crate) log: EventLog,
     /// The session.
@@ -39,70 +39,64 @@ pub(crate) struct Follower {
 
 /// What comes next on a stream.
 enum Next {
-    Events(Vec<Event>),
+    Part(Part),
     Ping,
     End,
 }
 
 impl Follower {
-    /// The bytes of the stream. Each chunk holds whole frames; `ticket` is kept until the stream is dropped.
-    pub(crate) fn stream(self, ticket: Ticket) -> impl Stream<Item = Result<Bytes, JournalError>> + Send {
-        // the bell before the first page: what is stored between the two is not missed
-        let bell = self.log.bell(&self.session);
+    /// The bytes of the stream. Each chunk holds whole frames.
+    pub(crate) fn stream(self) -> impl Stream<Item = Result<Bytes, JournalError>> + Send {
+        let edge = self.ticket.tail().edge();
         let ping_at = Instant::now() + PING_EVERY;
         let opening = stream::iter([Ok(Bytes::from_static(OPENING.as_bytes()))]);
-        let frames = stream::try_unfold(
-            (self, bell, ping_at, ticket),
-            |(mut reader, mut bell, mut ping_at, ticket)| async move {
-                let chunk = match reader.next(&mut bell, ping_at).await? {
+        let frames =
+            stream::try_unfold((self, edge, ping_at), |(mut reader, mut edge, mut ping_at)| async move {
+                let chunk = match reader.next(&mut edge, ping_at).await? {
                     Next::End => return Ok(None),
-                    Next::Events(events) => reader.frames(&events),
+                    Next::Part(part) => reader.take(part),
                     Next::Ping => {
                         ping_at = Instant::now() + PING_EVERY;
                         Bytes::from_static(PING.as_bytes())
                     }
                 };
-                Ok(Some((chunk, (reader, bell, ping_at, ticket))))
-            },
-        );
+                Ok(Some((chunk, (reader, edge, ping_at))))
+            });
         stream::StreamExt::chain(opening, frames)
     }
 
-    async fn next(&self, bell: &mut watch::Receiver<u64>, ping_at: Instant) -> Result<Next, JournalError> {
+    async fn next(&self, edge: &mut watch::Receiver<Edge>, ping_at: Instant) -> Result<Next, JournalError> {
+        let wanted = self.limit.unwrap_or(PAGE).min(PAGE);
+        if wanted == 0 {
+            return Ok(Next::End);
+        }
         loop {
-            let wanted = self.limit.unwrap_or(PAGE).min(PAGE);
-            if wanted == 0 {
-                return Ok(Next::End);
-            }
-            bell.borrow_and_update();
-            let events = self.log.page(&self.session, self.after, wanted).await?;
-            if !events.is_empty() {
-                return Ok(Next::Events(events));
-            }
-            if !self.forever {
-                let head = self.log.head(&self.session).await?;
-                if head.has_finished() && head.seq <= self.after {
-                    return Ok(Next::End);
-                }
-                if head.seq > self.after {
-                    continue;
-                }
+            edge.borrow_and_update();
+            match self.ticket.tail().after(self.after, wanted) {
+                Found::Part(part) => return Ok(Next::Part(part)),
+                Found::Behind => return self.read(wanted).await,
+                Found::Nothing { finished } if finished && !self.forever => return Ok(Next::End),
+                Found::Nothing { .. } => {}
             }
             tokio::select! {
-                rung = bell.changed() => if rung.is_err() { return Ok(Next::End) },
+                changed = edge.changed() => if changed.is_err() { return Ok(Next::End) },
                 () = tokio::time::sleep_until(ping_at) => return Ok(Next::Ping),
                 () = self.closing.cancelled() => return Ok(Next::End),
             }
         }
     }
 
-    fn frames(&mut self, events: &[Event]) -> Bytes {
-        let mut bytes = BytesMut::with_capacity(256 * events.len());
-        for event in events {
-            frame(event, &mut bytes);
-            self.after = event.seq;
-        }
-        self.limit = self.limit.map(|limit| limit.saturating_sub(events.len()));
-        bytes.freeze()
+    /// What this reader alone is about to read. If it is not there any more the stream ends, and the reader is told
+    /// why when it comes back.
+    async fn read(&self, wanted: usize) -> Result<Next, JournalError> {
+        let events = self.log.page(&self.session, self.after, wanted).await?;
+        let part = if events.is_empty() { None } else { Block::of(&events).after(self.after, wanted) };
+        Ok(part.map_or(Next::End, Next::Part))
+    }
+
+    fn take(&mut self, part: Part) -> Bytes {
+        self.after = part.last;
+        self.limit = self.limit.map(|limit| limit.saturating_sub(part.count));
+        part.bytes
     }
 }

@@ -10,6 +10,7 @@ pub mod connection;
 pub mod extract;
 pub mod health;
 pub mod idempotency;
+pub mod import;
 pub mod job_request;
 pub mod llm;
 pub mod pools;
@@ -22,18 +23,24 @@ mod accept;
 #[cfg(test)]
 mod admission_tests;
 mod batch;
+mod block;
 mod byte_range;
 mod enqueue;
 mod event_id;
 mod event_view;
 mod events;
 mod explain;
+mod export;
+mod export_line;
 mod file_body;
 mod file_request;
 mod files;
 mod follow;
 mod generate;
 mod ids;
+mod import_check;
+#[cfg(test)]
+mod import_tests;
 mod job_terms;
 mod job_view;
 mod jobs;
@@ -41,9 +48,12 @@ mod jobs;
 mod once_tests;
 mod openapi;
 #[cfg(test)]
+mod openapi_tests;
+#[cfg(test)]
 mod routes_tests;
 mod sessions;
 mod slug;
+mod tail;
 #[cfg(test)]
 mod testing;
 mod timeline;
@@ -53,6 +63,7 @@ pub use auth::AdminToken;
 pub use connection::Patience;
 pub use health::EngineProbe;
 pub use idempotency::Once;
+pub use import::Imports;
 pub use job_request::JobRules;
 pub use pools::Pools;
 pub use problem::{Problem, Slug};

@@ -3,7 +3,7 @@
 use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
-use utoipa::openapi::{ContentBuilder, OpenApi, PathItem, Ref, RefOr, ResponseBuilder};
+use utoipa::openapi::{Content, ContentBuilder, OpenApi, PathItem, Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{OpenApi as _, PartialSchema};
 
 use crate::problem::{FieldError, LimitHit, MEDIA_TYPE, ProblemView, Slug};
@@ -38,12 +38,96 @@ pub(crate) fn complete(mut api: OpenApi) -> OpenApi {
         for operation in operations(item) {
             if path.starts_with("/api/") {
                 operation.security = Some(vec![SecurityRequirement::new::<_, _, &str>("bearer", [])]);
-                answers(operation, "401", "the token is missing or wrong");
             }
-            answers(operation, "default", &format!("a problem; its `code` is one of {}", codes()));
+            name(operation);
+            for slug in refusals(path, operation) {
+                refuses(operation, slug);
+            }
+            operation.responses.responses.iter_mut().for_each(with_problem);
+            let codes = format!("a problem; its `code` is one of {}", codes());
+            let any = ResponseBuilder::new().description(codes).content(MEDIA_TYPE, problem(Slug::Internal));
+            operation.responses.responses.insert("default".into(), RefOr::T(any.build()));
         }
     }
     api
+}
+
+/// A name that no other operation has, for the programs that make clients of the description.
+fn name(operation: &mut Operation) {
+    if let (Some(tag), Some(id)) = (operation.tags.iter().flatten().next(), &operation.operation_id) {
+        operation.operation_id = Some(format!("{tag}_{id}"));
+    }
+}
+
+/// What every operation of this form may be refused with.
+fn refusals(path: &str, operation: &Operation) -> Vec<Slug> {
+    let mut slugs = Vec::new();
+    let parameters = operation.parameters.iter().flatten();
+    let mut takes = [false; 2];
+    for parameter in parameters {
+        if let RefOr::T(parameter) = parameter {
+            takes[0] |= parameter.parameter_in == ParameterIn::Path;
+            takes[1] |= parameter.parameter_in == ParameterIn::Query;
+        }
+    }
+    let [in_path, in_query] = takes;
+    let body = operation.request_body.as_ref();
+    let in_json = body.is_some_and(|body| match body {
+        RefOr::T(body) => body.content.contains_key("application/json"),
+        RefOr::Ref(_) => false,
+    });
+    if path.starts_with("/api/") {
+        slugs.extend([Slug::Unauthorized, Slug::StoreUnavailable]);
+    }
+    if in_path {
+        slugs.push(Slug::NotFound);
+    }
+    if in_query || in_json {
+        slugs.push(Slug::Validation);
+    }
+    if in_json {
+        slugs.extend([Slug::MalformedJson, Slug::BodyTooLarge, Slug::UnsupportedMediaType]);
+    }
+    let makes_json = operation.responses.responses.values().any(|response| match response {
+        RefOr::T(response) => response.content.contains_key("application/json"),
+        RefOr::Ref(_) => false,
+    });
+    // a file is what it is
+    if makes_json && !path.ends_with("{path}") {
+        slugs.push(Slug::NotAcceptable);
+    }
+    slugs
+}
+
+/// Adds the refusal, unless the operation says more about its status itself.
+fn refuses(operation: &mut Operation, slug: Slug) {
+    let row = slug.row();
+    let description = format!("`{}`: {}", row.slug, row.title);
+    let response = ResponseBuilder::new().description(description).content(MEDIA_TYPE, problem(slug)).build();
+    let responses = &mut operation.responses.responses;
+    responses.entry(row.status.as_u16().to_string()).or_insert(RefOr::T(response));
+}
+
+/// Gives a refusal that an operation speaks of itself the form that all have.
+fn with_problem((status, response): (&String, &mut RefOr<Response>)) {
+    let RefOr::T(response) = response else { return };
+    let is_refusal = status.starts_with(['4', '5']);
+    if is_refusal && response.content.is_empty() {
+        let named = Slug::ALL.into_iter().find(|slug| response.description.contains(&format!("`{slug}`")));
+        let of_status = || Slug::ALL.into_iter().find(|slug| slug.status().as_str() == status);
+        let slug = named.or_else(of_status).unwrap_or(Slug::Internal);
+        response.content.insert(MEDIA_TYPE.to_owned(), RefOr::T(problem(slug)));
+    }
+}
+
+/// A problem, with an example.
+fn problem(slug: Slug) -> Content {
+    let row = slug.row();
+    let example = serde_json::json!({
+        "type": format!("/problems/{}", row.slug), "title": row.title, "status": row.status.as_u16(), "code": row.slug,
+        "detail": row.title.to_lowercase(), "retryable": row.retryable,
+    });
+    ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).example(Some(example)).build()
 }
 
 /// Every POST takes an `Idempotency-Key`.
@@ -57,12 +141,6 @@ fn may_be_asked_twice(operation: &mut Operation) {
         .schema(Some(ObjectBuilder::new().schema_type(Type::String).max_length(Some(255))))
         .build();
     operation.parameters.get_or_insert_default().push(key.into());
-}
-
-fn answers(operation: &mut Operation, status: &str, description: &str) {
-    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
-    let response = ResponseBuilder::new().description(description).content(MEDIA_TYPE, content).build();
-    operation.responses.responses.insert(status.into(), RefOr::T(response));
 }
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {

@@ -29,6 +29,7 @@ struct More {
     errors: Vec<FieldError>,
     limit: Option<LimitHit>,
     retry_after: Option<Duration>,
+    oldest: Option<u64>,
     header: Option<(HeaderName, HeaderValue)>,
 }
 
@@ -84,6 +85,9 @@ pub(crate) struct ProblemView {
     /// The limit that was hit.
     #[serde(skip_serializing_if = "Option::is_none")]
     limit: Option<LimitHit>,
+    /// The number of the oldest event that is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    oldest: Option<u64>,
 }
 
 impl Problem {
@@ -131,7 +135,8 @@ impl Problem {
     /// The body, for a problem that is part of a larger answer.
     pub(crate) fn view(self) -> ProblemView {
         let row = self.slug.row();
-        let More { errors, limit, retry_after, header: _ } = self.more.map(|more| *more).unwrap_or_default();
+        let More { errors, limit, retry_after, oldest, header: _ } =
+            self.more.map(|more| *more).unwrap_or_default();
         ProblemView {
             kind: format!("/problems/{}", row.slug),
             title: row.title,
@@ -142,7 +147,15 @@ impl Problem {
             retry_after_ms: retry_after.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
             errors,
             limit,
+            oldest,
         }
+    }
+
+    /// Says which event is the oldest that is kept.
+    #[must_use]
+    pub fn oldest(mut self, seq: u64) -> Self {
+        self.more().oldest = Some(seq);
+        self
     }
 
     /// Says when to try again.

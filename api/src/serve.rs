@@ -22,6 +22,9 @@ use crate::connection::{Answer, Patience, Phase, Watched};
 /// How long those who came after the shutdown may hold it up, when all others have been answered.
 const LATE: Duration = Duration::from_secs(1);
 
+/// How much of an answer, or of a request, waits in the memory of a connection, in bytes, and one piece more.
+const BUFFER: usize = 64 * 1024;
+
 /// What the door bears.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServeConfig {
@@ -157,6 +160,7 @@ async fn connection(
         .keep_alive(!is_late)
         // the socket keeps this time itself: here it would also run between two requests
         .header_read_timeout(None)
+        .max_buf_size(BUFFER)
         .max_headers(config.max_headers)
         .max_header_size(config.max_header_bytes)
         .half_close(false)

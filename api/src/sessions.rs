@@ -24,7 +24,7 @@ use crate::job_view::JobView;
 use crate::problem::{Problem, Slug};
 
 /// The longest name of a session, in characters.
-const MAX_NAME: usize = 200;
+pub(crate) const MAX_NAME: usize = 200;
 
 /// The framework of a session that does not name one, as in the original API.
 pub(crate) const DEFAULT_FRAMEWORK: Framework = Framework::FastapiVite;
@@ -242,7 +242,7 @@ pub(crate) fn title(prompt: &str) -> String {
     line.chars().filter(|c| !c.is_control()).take(60).collect()
 }
 
-async fn view(app: &App, session: Session) -> Result<SessionView, JournalError> {
+pub(crate) async fn view(app: &App, session: Session) -> Result<SessionView, JournalError> {
     let head = app.scheduler.log().head(&session.id).await?;
     let Usage { requests, prompt_tokens, completion_tokens, cost_micros } = session.usage;
     Ok(SessionView {

@@ -35,6 +35,8 @@ pub enum Slug {
     InProgress,
     /// An event number that has not been given yet.
     EventIdAhead,
+    /// Events that are kept no longer.
+    EventsTrimmed,
     /// A directory, a pipe, a device.
     NotRegularFile,
     /// The file has changed since.
@@ -47,6 +49,8 @@ pub enum Slug {
     RangeNotSatisfiable,
     /// JSON, but not what is asked for here.
     Validation,
+    /// A line of an export is not what it should be.
+    InvalidExport,
     /// The key came with another body before.
     IdempotencyMismatch,
     /// More than one request may ask for.
@@ -57,6 +61,8 @@ pub enum Slug {
     QueueFull,
     /// No more idempotency keys are remembered.
     TooManyKeys,
+    /// Another session is being taken in.
+    ImportBusy,
     /// Too many event streams are open.
     TooManyStreams,
     /// Our fault.
@@ -73,6 +79,12 @@ pub enum Slug {
     WorkspaceFull,
 }
 
+impl std::fmt::Display for Slug {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// One row of the table.
 pub(crate) struct Row {
     pub(crate) slug: &'static str,
@@ -83,7 +95,7 @@ pub(crate) struct Row {
 
 impl Slug {
     /// Every slug, in the order of the table.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 36] = [
         Self::MalformedJson,
         Self::InvalidLastEventId,
         Self::InvalidIdempotencyKey,
@@ -99,17 +111,20 @@ impl Slug {
         Self::BudgetExhausted,
         Self::InProgress,
         Self::EventIdAhead,
+        Self::EventsTrimmed,
         Self::NotRegularFile,
         Self::EtagMismatch,
         Self::BodyTooLarge,
         Self::UnsupportedMediaType,
         Self::RangeNotSatisfiable,
         Self::Validation,
+        Self::InvalidExport,
         Self::IdempotencyMismatch,
         Self::QuotaExceeded,
         Self::RateLimited,
         Self::QueueFull,
         Self::TooManyKeys,
+        Self::ImportBusy,
         Self::TooManyStreams,
         Self::Internal,
         Self::Draining,
@@ -150,17 +165,20 @@ impl Slug {
             Self::BudgetExhausted => row("budget-exhausted", S::CONFLICT, "The session's budget is used up", false),
             Self::InProgress => row("in-progress", S::CONFLICT, "The first request is not answered yet", true),
             Self::EventIdAhead => row("event-id-ahead", S::CONFLICT, "No such event yet", false),
+            Self::EventsTrimmed => row("events-trimmed", S::GONE, "These events are kept no longer", false),
             Self::NotRegularFile => row("not-regular-file", S::CONFLICT, "Not a regular file", false),
             Self::EtagMismatch => row("etag-mismatch", S::PRECONDITION_FAILED, "The file has changed", false),
             Self::BodyTooLarge => row("body-too-large", S::PAYLOAD_TOO_LARGE, "The body is too large", false),
             Self::UnsupportedMediaType => row("unsupported-media-type", S::UNSUPPORTED_MEDIA_TYPE, "Unsupported content type", false),
             Self::RangeNotSatisfiable => row("range-not-satisfiable", S::RANGE_NOT_SATISFIABLE, "No byte in this range", false),
             Self::Validation => row("validation", S::UNPROCESSABLE_ENTITY, "The request is not valid", false),
+            Self::InvalidExport => row("invalid-export", S::UNPROCESSABLE_ENTITY, "Not an exported session", false),
             Self::IdempotencyMismatch => row("idempotency-mismatch", S::UNPROCESSABLE_ENTITY, "The key belongs to another request", false),
             Self::QuotaExceeded => row("quota-exceeded", S::UNPROCESSABLE_ENTITY, "More than allowed", false),
             Self::RateLimited => row("rate-limited", S::TOO_MANY_REQUESTS, "Too many jobs at once", true),
             Self::QueueFull => row("queue-full", S::TOO_MANY_REQUESTS, "The queue is full", true),
             Self::TooManyKeys => row("too-many-keys", S::TOO_MANY_REQUESTS, "Too many idempotency keys", true),
+            Self::ImportBusy => row("import-busy", S::TOO_MANY_REQUESTS, "Another session is being imported", true),
             Self::TooManyStreams => row("too-many-streams", S::TOO_MANY_REQUESTS, "Too many event streams", true),
             Self::Internal => row("internal", S::INTERNAL_SERVER_ERROR, "Internal error", true),
             Self::Draining => row("draining", S::SERVICE_UNAVAILABLE, "Shutting down", true),

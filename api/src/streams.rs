@@ -1,14 +1,16 @@
-//! How many event streams may be open, in all and for one session.
+//! The event streams that are open: how many there may be, in all and of one session, and what those share.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use mgx_agent_runner::SessionId;
+use mgx_scheduler::{EventLog, Head};
 
 use crate::problem::{Problem, Slug};
+use crate::tail::Tail;
 
-/// Counts open streams. Cheap to clone.
+/// The open streams. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Streams {
     open: Arc<Mutex<Open>>,
@@ -18,8 +20,15 @@ pub struct Streams {
 
 #[derive(Debug, Default)]
 struct Open {
-    sessions: HashMap<SessionId, usize>,
+    sessions: HashMap<SessionId, Followed>,
     in_all: usize,
+}
+
+/// A session with open streams.
+#[derive(Debug)]
+struct Followed {
+    streams: usize,
+    tail: Arc<Tail>,
 }
 
 /// One open stream; it counts until it is dropped.
@@ -27,6 +36,7 @@ struct Open {
 pub(crate) struct Ticket {
     streams: Streams,
     session: SessionId,
+    tail: Arc<Tail>,
 }
 
 impl Streams {
@@ -35,13 +45,13 @@ impl Streams {
         Self { open: Arc::default(), per_session, in_all }
     }
 
-    /// Counts one more stream of `session`.
+    /// Counts one more stream of `session`, whose log stood at `head` a moment ago.
     ///
     /// # Errors
     /// `too-many-streams`.
-    pub(crate) fn open(&self, session: &SessionId) -> Result<Ticket, Problem> {
+    pub(crate) fn open(&self, session: &SessionId, log: &EventLog, head: Head) -> Result<Ticket, Problem> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_session = open.sessions.get(session).copied().unwrap_or(0);
+        let of_session = open.sessions.get(session).map_or(0, |followed| followed.streams);
         if of_session >= self.per_session {
             return Err(refusal("streams.per_session", self.per_session));
         }
@@ -49,8 +59,19 @@ impl Streams {
             return Err(refusal("streams.in_all", self.in_all));
         }
         open.in_all += 1;
-        open.sessions.insert(session.clone(), of_session + 1);
-        Ok(Ticket { streams: self.clone(), session: session.clone() })
+        let followed = open.sessions.entry(session.clone()).or_insert_with(|| Followed {
+            streams: 0,
+            tail: Arc::new(Tail::start(log.clone(), session.clone(), head)),
+        });
+        followed.streams += 1;
+        Ok(Ticket { streams: self.clone(), session: session.clone(), tail: followed.tail.clone() })
+    }
+}
+
+impl Ticket {
+    /// What all streams of the session share.
+    pub(crate) fn tail(&self) -> &Tail {
+        &self.tail
     }
 }
 
@@ -59,7 +80,7 @@ impl Drop for Ticket {
         let mut open = self.streams.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.in_all = open.in_all.saturating_sub(1);
         match open.sessions.get_mut(&self.session) {
-            Some(count) if *count > 1 => *count -= 1,
+            Some(followed) if followed.streams > 1 => followed.streams -= 1,
             Some(_) | None => drop(open.sessions.remove(&self.session)),
         }
     }
@@ -74,18 +95,21 @@ fn refusal(name: &'static str, max: usize) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::door::door;
 
-    #[test]
-    fn a_closed_stream_makes_room() {
+    #[tokio::test]
+    async fn a_closed_stream_makes_room() {
+        let door = door().await;
         let streams = Streams::new(2, 3);
+        let open = |session| streams.open(session, door.scheduler.log(), Head::default());
         let [a, b]: [SessionId; 2] = ["a", "b"].map(|id| id.parse().unwrap());
-        let first = streams.open(&a).unwrap();
-        let _second = streams.open(&a).unwrap();
-        assert_eq!(streams.open(&a).unwrap_err().slug(), Slug::TooManyStreams);
-        let third = streams.open(&b).unwrap();
-        assert_eq!(streams.open(&b).unwrap_err().slug(), Slug::TooManyStreams, "three in all");
+        let first = open(&a).unwrap();
+        let _second = open(&a).unwrap();
+        assert_eq!(open(&a).unwrap_err().slug(), Slug::TooManyStreams);
+        let third = open(&b).unwrap();
+        assert_eq!(open(&b).unwrap_err().slug(), Slug::TooManyStreams, "three in all");
         drop((first, third));
-        let _fourth = streams.open(&a).unwrap();
+        let _fourth = open(&a).unwrap();
         assert_eq!(streams.open.lock().unwrap().sessions.len(), 1, "nothing is kept of closed streams");
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use mgx_agent_runner::{SessionId, WorkspaceId};
 
+use crate::archive::{Archive, Record};
 use crate::session::{Framework, Session, SessionError, SessionStore, StoreError, Usage};
 use crate::staged::random_hex;
 use crate::workspaces::Workspaces;
@@ -80,6 +81,36 @@ impl Sessions {
         match self.store.insert(&session).await {
             Ok(()) => Ok(Opened { session, created: true }),
             Err(StoreError::Conflict) => self.lost_to_another(session, &new).await,
+            Err(error @ (StoreError::Full | StoreError::Unavailable(_))) => Err(SessionError::Store(error)),
+        }
+    }
+
+    /// Takes in a session from elsewhere, with a workspace of its own name that has the starter files.
+    ///
+    /// # Errors
+    /// [`SessionError::Conflict`] if the session, its workspace or a job of it is there already.
+    pub async fn admit(&self, archive: &dyn Archive, record: Record) -> Result<Session, SessionError> {
+        let session = record.session.clone();
+        let Session { id, workspace, user, framework, .. } = &session;
+        // before a workspace is made in vain
+        let mut is_there = self.store.session(id).await.map_err(SessionError::Store)?.is_some();
+        for job in &record.jobs {
+            is_there = is_there || archive.has_job(job.id).await.map_err(SessionError::Store)?;
+        }
+        if is_there || !self.workspaces.claim(workspace, id, user).await.map_err(SessionError::Workspace)? {
+            return Err(SessionError::Conflict);
+        }
+        self.workspaces.create(workspace, *framework).await.map_err(SessionError::Workspace)?;
+        match archive.admit(record).await {
+            Ok(()) => Ok(session),
+            Err(StoreError::Conflict) => {
+                let made_meanwhile = self.store.session(id).await.map_err(SessionError::Store)?.is_some();
+                if !made_meanwhile {
+                    self.workspaces.remove(workspace).await.map_err(SessionError::Workspace)?;
+                    self.workspaces.release(workspace, id, user).await.map_err(SessionError::Workspace)?;
+                }
+                Err(SessionError::Conflict)
+            }
             Err(error @ (StoreError::Full | StoreError::Unavailable(_))) => Err(SessionError::Store(error)),
         }
     }

@@ -13,9 +13,9 @@ use mgx_api::llm::{
     DEMO_MODEL, LlmConfig, LlmLimits, LlmProxy, PlatformAttempts, Price, ProviderConfig, RetryConfig,
     TunnelLimits, serve_tunnels,
 };
-use mgx_api::{AdminToken, App, EngineProbe, JobRules, Once, Pools, ServeConfig, Streams};
+use mgx_api::{AdminToken, App, EngineProbe, Imports, JobRules, Once, Pools, ServeConfig, Streams};
 use mgx_apps::workspaces::{Workspaces, WorkspacesConfig};
-use mgx_apps::{AttemptTokens, Isolation, JobBlueprint, sessions::Sessions};
+use mgx_apps::{AttemptTokens, Isolation, JobBlueprint, Retention, sessions::Sessions};
 use mgx_policies::{Admission, Allowance, MonotonicClock, Policies, Rate, Times};
 use mgx_runtimes::image::Images;
 use mgx_runtimes::pool::{Bounds, PoolConfig};
@@ -23,7 +23,7 @@ use mgx_runtimes::{
     ContainerSpec, Containers, Docker, DockerApi, DockerConfig, Libpod, Limits, Links, Network, Null,
     Parking, Podman, PodmanConfig, Pool, Process, ProcessConfig, Runtime, Tunnel,
 };
-use mgx_scheduler::{Budget, Caps, Clock, Fairness, Handover, Kind, Scheduler, Uptime};
+use mgx_scheduler::{Budget, Caps, Clock, Fairness, Handover, HistoryLimit, Kind, Scheduler, Uptime};
 use mgx_store::Embedded;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -45,9 +45,6 @@ const PODMAN_SOCKET: &str = "unix:///run/podman/podman.sock";
 
 /// Connections to the LLM proxy that may wait to be served.
 const TUNNELS: usize = 256;
-
-/// Event streams of one session, and of all of them.
-const STREAMS: (usize, usize) = (32, 1024);
 
 /// How often a missing engine is looked for.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
@@ -119,7 +116,8 @@ impl Platform {
                 token: AdminToken::new(&token),
                 rules: rules(config),
                 once: once.clone(),
-                streams: Streams::new(STREAMS.0, STREAMS.1),
+                imports: Imports::new(store.clone()),
+                streams: Streams::new(config.streams.per_session.count(), config.streams.in_all.count()),
                 closing: closing.clone(),
             }),
             door: ServeConfig { drain: config.server.drain.duration(), ..ServeConfig::standard() },
@@ -132,6 +130,9 @@ impl Platform {
         };
         platform.serve_tunnels(tunnels_out, proxy);
         platform.tasks.spawn(once.sweep(platform.closing.clone()));
+        if let Some(retention) = Retention::of(platform.store.clone(), config.retention.events.duration()) {
+            platform.tasks.spawn(retention.sweep(platform.closing.clone()));
+        }
         if let Some(image) = image {
             platform.prepare(image);
         }
@@ -442,6 +443,10 @@ pub(crate) fn scheduler_config(config: &Config) -> mgx_scheduler::config::Config
         },
         max_queued: config.queue.max_queued.count(),
         max_queued_per_user: config.queue.max_queued_per_user.count(),
+        history: HistoryLimit {
+            events: config.history.max_events.get(),
+            bytes: config.history.max_bytes.bytes(),
+        },
         grace: config.agent.grace.duration(),
         start_tries: config.scheduler.start_tries.small(),
         reap_every: config.scheduler.reap_every.duration(),

@@ -6,7 +6,7 @@ mod doctor;
 mod down;
 mod events;
 mod explain;
-mod feed;
+mod export;
 mod images;
 mod out;
 mod pools;
@@ -14,7 +14,6 @@ mod ps;
 mod run;
 mod screen;
 mod settings;
-mod sse;
 mod timeline;
 mod transcript;
 mod up;
@@ -25,7 +24,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::config::{self, Inputs, Loaded};
-use client::{Client, Server};
+use client::Server;
 use out::{Failure, Outcome};
 
 const EXAMPLES: &str = "\
@@ -70,6 +69,10 @@ enum Command {
     Ps(ps::Args),
     /// Show what happened in a session.
     Events(events::Args),
+    /// Write all there is of a session but its files, as lines of JSON: a report of what happened, in one file.
+    Export(export::Args),
+    /// Take in a session that was exported.
+    Import(export::ImportArgs),
     /// Say what a job waits for, who holds it, how long it will be, and what would help.
     Explain(explain::Args),
     /// Show where a job's time went.
@@ -132,6 +135,8 @@ fn dispatch(cli: Cli) -> Outcome {
         | Command::Run(_)
         | Command::Ps(_)
         | Command::Events(_)
+        | Command::Export(_)
+        | Command::Import(_)
         | Command::Explain(_)
         | Command::Timeline(_)
         | Command::Pools(_)
@@ -151,13 +156,15 @@ fn dispatch(cli: Cli) -> Outcome {
 
 fn asynchronous(command: Command, server: &Server, loaded: &Loaded) -> Outcome {
     let config = &loaded.config;
-    let client = || Client::new(server, config);
+    let client = || server.client(config);
     let runtime = up::current_thread()?;
     let outcome = runtime.block_on(async {
         match command {
             Command::Run(args) => Box::pin(run::run(&client()?, &args)).await,
             Command::Ps(args) => ps::run(&client()?, &args).await,
             Command::Events(args) => events::run(&client()?, &args).await,
+            Command::Export(args) => export::run(&client()?, &args).await,
+            Command::Import(args) => export::import(&client()?, &args).await,
             Command::Explain(args) => explain::run(&client()?, &args).await,
             Command::Timeline(args) => timeline::run(&client()?, &args).await,
             Command::Pools(args) => pools::run(&client()?, &args).await,

@@ -22,8 +22,8 @@ use serde::Deserialize;
 pub use layer::Origin;
 pub use problem::{EXIT, Problem, Problems, What};
 pub use sections::{
-    Agent, Docker, Isolation, Kinds, Llm, Log, LogFormat, ModelPrice, Podman, Pool, Queue, Quotas, Rate,
-    RuntimeName, Scheduler, Server, Store, Workspaces,
+    Agent, Docker, History, Isolation, Kinds, Llm, Log, LogFormat, ModelPrice, Podman, Pool, Queue, Quotas, Rate,
+    Retention, RuntimeName, Scheduler, Server, Store, Streams, Workspaces,
 };
 pub use show::{Setting, markdown};
 pub use values::{Amount, Secret, Size, Time, Whole, show_size};
@@ -61,6 +61,9 @@ pub struct Config {
     pub rate: Rate,
     pub kinds: Kinds,
     pub quotas: Quotas,
+    pub history: History,
+    pub retention: Retention,
+    pub streams: Streams,
     pub workspaces: Workspaces,
     pub llm: Llm,
     pub agents: TeamConfig,

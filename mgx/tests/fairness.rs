@@ -103,6 +103,7 @@ async fn play(orders: Vec<Order>, user: fn(&Order) -> String) -> Story {
         fairness: Fairness::default(),
         max_queued: 10_000,
         max_queued_per_user: 10_000,
+        history: mgx_scheduler::HistoryLimit { events: 50_000, bytes: 50 << 20 },
         grace: Duration::from_secs(1),
         start_tries: 1,
         reap_every: Duration::from_hours(1),

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use mgx_agent_runner::protocol::{Exit, ExitCause, Invocation};
+use mgx_agent_runner::protocol::{AgentEvent, Exit, ExitCause, Invocation};
 use mgx_agent_runner::{JobId, SlotId};
+use serde_json::Map;
 use tokio::sync::mpsc;
 
 use crate::{
@@ -19,9 +20,16 @@ use crate::{
     RuntimeErrorKind,
 };
 
-/// The one command that does not end at once: it holds its slot until it is asked to stop, and no longer than its
-/// argument says, in milliseconds, if it has one.
+/// The command that holds its slot until it is asked to stop, and no longer than its argument says, in milliseconds, if
+/// it has one.
 pub const HOLD: &str = "hold";
+
+/// The command that talks: `say COUNT BYTES [PER_SECOND]` makes so many events with so many bytes of text each, as fast
+/// as they are taken, or not faster than so many a second.
+pub const SAY: &str = "say";
+
+/// The most text of one event, in bytes.
+const MAX_TEXT: u64 = 60 * 1024;
 
 /// Containers that are entries in a map, and end with the process.
 #[derive(Clone, Default)]
@@ -79,12 +87,17 @@ impl Runtime for Null {
         if let Some(witness) = &self.witness {
             witness.try_send(Invoked { job: invocation.job, at: Instant::now() }).ok();
         }
-        let (outputs, outputs_of_run) = mpsc::channel(1);
-        let (commands_of_run, commands) = mpsc::channel(1);
-        match holding(&invocation.argv) {
-            Some(time) => drop(tokio::spawn(hold(time, outputs, commands))),
-            None => {
-                outputs.try_send(ended(ExitCause::Ended)).expect("the channel is new and has room for one");
+        let task = Task::of(&invocation.argv);
+        let backlog = if task.is_speech() { Run::BACKLOG } else { 1 };
+        let (outputs, outputs_of_run) = mpsc::channel(backlog);
+        let (commands_of_run, commands) = mpsc::channel(backlog);
+        match task {
+            Task::Hold(time) => drop(tokio::spawn(hold(time, outputs, commands))),
+            Task::Say(speech) => drop(tokio::spawn(say(speech, outputs, commands))),
+            Task::End => {
+                outputs
+                    .try_send(ended(ExitCause::Ended, 0))
+                    .expect("the channel is new and has room for one");
             }
         }
         Ok(Run::new(outputs_of_run, commands_of_run))
@@ -113,33 +126,97 @@ impl Runtime for Null {
     }
 }
 
-/// How long a command holds its slot at the most; `None`: it ends at once.
-fn holding(argv: &[String]) -> Option<Duration> {
-    let (program, rest) = argv.split_first()?;
-    let millis = rest.first().and_then(|millis| millis.parse().ok()).map(Duration::from_millis);
-    (program == HOLD).then(|| millis.unwrap_or(Duration::MAX))
+/// What a command does.
+#[derive(Clone, Copy, Debug)]
+enum Task {
+    End,
+    /// Holds its slot for so long at the most.
+    Hold(Duration),
+    Say(Speech),
+}
+
+/// Events to make.
+#[derive(Clone, Copy, Debug)]
+struct Speech {
+    count: u64,
+    bytes: usize,
+    /// The time between two of them.
+    pause: Duration,
+}
+
+impl Task {
+    fn of(argv: &[String]) -> Self {
+        let number = |index: usize| argv.get(index).and_then(|number| number.parse::<u64>().ok());
+        match argv.first().map(String::as_str) {
+            Some(HOLD) => Self::Hold(number(1).map_or(Duration::MAX, Duration::from_millis)),
+            Some(SAY) => Self::Say(Speech {
+                count: number(1).unwrap_or(1),
+                bytes: number(2).map_or(0, |bytes| usize::try_from(bytes.min(MAX_TEXT)).unwrap_or(0)),
+                pause: number(3).filter(|per_second| *per_second > 0).map_or(Duration::ZERO, |per_second| {
+                    Duration::from_secs(1) / u32::try_from(per_second).unwrap_or(u32::MAX)
+                }),
+            }),
+            Some(_) | None => Self::End,
+        }
+    }
+
+    fn is_speech(self) -> bool {
+        matches!(self, Self::Say(_))
+    }
 }
 
 /// Ends when its time is over, when it is asked to, or when nobody is left to ask.
-async fn hold(time: Duration, outputs: mpsc::Sender<Output>, mut commands: mpsc::Receiver<Command>) {
-    let stopped = async {
-        while let Some(command) = commands.recv().await {
-            match command {
-                Command::Stop(_) => break,
-                Command::Ack(_) | Command::Dismiss => {}
-            }
-        }
-    };
-    let cause = match tokio::time::timeout(time, stopped).await {
+async fn hold(time: Duration, outputs: mpsc::Sender<Output>, commands: mpsc::Receiver<Command>) {
+    let cause = match tokio::time::timeout(time, stopped(commands)).await {
         Ok(()) => ExitCause::Stopped,
         Err(_) => ExitCause::Ended,
     };
-    outputs.send(ended(cause)).await.ok();
+    outputs.send(ended(cause, 0)).await.ok();
 }
 
-fn ended(cause: ExitCause) -> Output {
+/// Talks until it has said everything, or until it is asked to stop.
+async fn say(speech: Speech, outputs: mpsc::Sender<Output>, commands: mpsc::Receiver<Command>) {
+    let text: String = "All work and no play. ".chars().cycle().take(speech.bytes).collect();
+    let begin = tokio::time::Instant::now();
+    let mut said = 0;
+    let talking = async {
+        for seq in 1..=speech.count {
+            if !speech.pause.is_zero() {
+                let due = speech.pause.saturating_mul(u32::try_from(seq).unwrap_or(u32::MAX));
+                tokio::time::sleep_until(begin + due).await;
+            }
+            let event = AgentEvent {
+                seq,
+                at: Timestamp::now(),
+                kind: "message_delta".to_owned(),
+                agent: Some("null".to_owned()),
+                data: Map::from_iter([("delta".to_owned(), text.as_str().into())]),
+            };
+            if outputs.send(Output::Event(event)).await.is_err() {
+                return;
+            }
+            said = seq;
+        }
+    };
+    let cause = tokio::select! {
+        () = stopped(commands) => ExitCause::Stopped,
+        () = talking => ExitCause::Ended,
+    };
+    outputs.send(ended(cause, said)).await.ok();
+}
+
+async fn stopped(mut commands: mpsc::Receiver<Command>) {
+    while let Some(command) = commands.recv().await {
+        match command {
+            Command::Stop(_) => return,
+            Command::Ack(_) | Command::Dismiss => {}
+        }
+    }
+}
+
+fn ended(cause: ExitCause, last_seq: u64) -> Output {
     Output::Ended(Ended::Reported(Exit {
-        last_seq: 0,
+        last_seq,
         at: Timestamp::now(),
         code: Some(0),
         signal: None,
@@ -238,6 +315,31 @@ mod tests {
         assert!(tokio::time::timeout(hour, run.next(8)).await.is_err(), "it ended by itself");
         run.tell(Command::Stop(hour)).await;
         assert_eq!(cause(&run.next(8).await), ExitCause::Stopped);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_says_so_much_so_fast() {
+        let runtime = Null::default();
+        let slot: SlotId = "job-1".parse().unwrap();
+        runtime.create(&spec(), &placement(&slot)).await.unwrap();
+        let begun = tokio::time::Instant::now();
+        let mut run = runtime.invoke(&slot, invocation(&[SAY, "1000", "7", "100"])).await.unwrap();
+        let mut said = Vec::new();
+        let last_seq = 'run: loop {
+            for output in run.next(64).await {
+                match output {
+                    Output::Event(event) => {
+                        assert_eq!(event.data["delta"], "All wor");
+                        said.push(event.seq);
+                        run.tell(Command::Ack(event.seq)).await;
+                    }
+                    Output::Ended(Ended::Reported(exit)) => break 'run exit.last_seq,
+                    Output::Ended(other) => panic!("{other:?}"),
+                }
+            }
+        };
+        assert_eq!((said, last_seq), ((1..=1000).collect(), 1000));
+        assert_eq!(begun.elapsed(), Duration::from_secs(10));
     }
 
     #[tokio::test(start_paused = true)]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 pub use crate::demand::{Budget, Caps};
+pub use crate::history::HistoryLimit;
 pub use crate::line::Fairness;
 
 /// Bounds and times of the scheduler.
@@ -16,6 +17,8 @@ pub struct Config {
     pub max_queued: usize,
     /// How many of them may be of one user.
     pub max_queued_per_user: usize,
+    /// The most that a session's log may hold.
+    pub history: HistoryLimit,
     /// Between SIGTERM and SIGKILL.
     pub grace: Duration,
     /// How often a container that cannot be started is tried before the job fails.

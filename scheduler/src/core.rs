@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use mgx_agent_runner::JobId;
+use mgx_agent_runner::{JobId, SessionId};
 use mgx_runtimes::Runtime;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::handover::Desk;
+use crate::history::{Histories, History, HistorySize};
 use crate::journal::{Entry, Journal, JournalError};
 use crate::live::{Claim, LiveJobs};
 use crate::log::EventLog;
@@ -32,6 +33,7 @@ pub(crate) struct Core {
     pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) blueprint: Arc<dyn Blueprint>,
     pub(crate) log: EventLog,
+    pub(crate) histories: Histories,
     pub(crate) engine: Engine,
     pub(crate) desk: Desk,
     pub(crate) rooms: Rooms,
@@ -73,6 +75,19 @@ impl Core {
             self.log.ring(&session, last.seq);
         }
         Ok(())
+    }
+
+    /// The log of a session, to write to. If it cannot be found out how much it holds, it counts as empty: what comes is
+    /// bounded all the same.
+    pub(crate) async fn history(&self, session: &SessionId) -> Arc<History> {
+        if let Some(history) = self.histories.find(session) {
+            return history;
+        }
+        let size = self.journal.size(session).await.unwrap_or_else(|error| {
+            warn!(%session, %error, "cannot tell how much the log holds");
+            HistorySize::default()
+        });
+        self.histories.open(session, size)
     }
 
     /// Writes to the journal, however long that takes: a store that is full or away comes back, and until then

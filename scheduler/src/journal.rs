@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use mgx_agent_runner::{JobId, SessionId};
 
 use crate::event::{Event, NewEvent};
+use crate::history::HistorySize;
 use crate::job::Job;
 
 /// One atomic change: a job's new row, and events of its session, or neither.
@@ -56,6 +57,12 @@ pub trait Journal: Send + Sync + fmt::Debug {
     /// The store cannot be read.
     async fn events(&self, session: &SessionId, after: u64, limit: usize)
     -> Result<Vec<Event>, JournalError>;
+
+    /// How much of a session's log is stored.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    async fn size(&self, session: &SessionId) -> Result<HistorySize, JournalError>;
 
     /// The number of the newest event of a session, 0 if there is none, and how many of its jobs are live.
     ///

@@ -21,6 +21,7 @@ use tracing::info;
 use crate::core::Core;
 use crate::demand::Demand;
 use crate::event::NewEvent;
+use crate::history::Telling;
 use crate::job::{ExitStatus, Job, Outcome, State, Transition};
 use crate::live::Claim;
 use crate::rooms::Room;
@@ -187,6 +188,7 @@ impl Lifecycle {
             State::Stopping(outcome) => Some(self.stop(outcome, &run).await?),
             State::Queued | State::Admitted | State::Starting | State::Running | State::Ended(_) => None,
         };
+        let mut telling = Telling::default();
         let ended = loop {
             let stopping = kill_at.is_some();
             tokio::select! {
@@ -201,7 +203,7 @@ impl Lifecycle {
                     kill_at = Some(self.stop(Outcome::TimedOut, &run).await?);
                 }
                 outputs = run.next(BATCH) => {
-                    if let Some(ended) = self.store(outputs, &run).await? { break ended }
+                    if let Some(ended) = self.store(outputs, &mut telling, &run).await? { break ended }
                 }
             }
         };
@@ -250,20 +252,31 @@ impl Lifecycle {
     }
 
     /// Stores events durably, then says so to the runner.
-    async fn store(&mut self, outputs: Vec<Output>, run: &Run) -> Result<Option<Ended>, Handed> {
-        let mut events = Vec::with_capacity(outputs.len());
+    async fn store(
+        &mut self,
+        outputs: Vec<Output>,
+        telling: &mut Telling,
+        run: &Run,
+    ) -> Result<Option<Ended>, Handed> {
+        let mut said = Vec::with_capacity(outputs.len());
         let (mut newest, mut ended) = (None, None);
         for output in outputs {
             match output {
                 Output::Event(event) => {
                     newest = Some(event.seq);
-                    events.push(verdict::admit(self.job.id, self.job.attempt, event));
+                    said.push(verdict::admit(self.job.id, self.job.attempt, event));
                 }
                 Output::Ended(how) => ended = Some(how),
             }
         }
         if let Some(newest) = newest {
-            self.write(None, events).await?;
+            if !telling.is_open() {
+                telling.open(self.core.history(&self.job.session).await);
+            }
+            let events = telling.admit(said, self.core.config.history);
+            if !events.is_empty() {
+                self.write(None, events).await?;
+            }
             run.tell(Command::Ack(newest)).await;
         }
         Ok(ended)

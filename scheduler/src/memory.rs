@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use mgx_agent_runner::{Attempt, JobId, SessionId};
 
 use crate::event::{Event, NewEvent};
+use crate::history::{HistorySize, json_len};
 use crate::job::Job;
 use crate::journal::{Entry, Head, JobFilter, Journal, JournalError};
 
@@ -150,6 +151,13 @@ impl Journal for MemoryJournal {
         let Some(log) = inner.events.get(session) else { return Ok(Vec::new()) };
         let start = usize::try_from(after).unwrap_or(usize::MAX).min(log.len());
         Ok(log[start..].iter().take(limit).cloned().collect())
+    }
+
+    async fn size(&self, session: &SessionId) -> Result<HistorySize, JournalError> {
+        let inner = self.lock();
+        let log = inner.events.get(session).map_or(&[][..], Vec::as_slice);
+        let bytes = log.iter().map(|event| json_len(&event.data)).sum();
+        Ok(HistorySize { events: log.len() as u64, bytes })
     }
 
     async fn head(&self, session: &SessionId) -> Result<Head, JournalError> {

@@ -21,6 +21,7 @@ use crate::engine::Engine;
 use crate::event::NewEvent;
 use crate::explain::{Explanation, explain};
 use crate::handover::{self, Desk, Handover, Left};
+use crate::history::Histories;
 use crate::job::{Job, Outcome, State};
 use crate::journal::{Entry, JobFilter, Journal, JournalError};
 use crate::lifecycle::{Begin, Lifecycle};
@@ -85,6 +86,7 @@ impl Scheduler {
             config,
             clock,
             log: EventLog::new(journal.clone()),
+            histories: Histories::default(),
             journal,
             runtime,
             blueprint,

@@ -6,6 +6,7 @@ use mgx_runtimes::Ended;
 use serde_json::{Map, Value, json};
 
 use crate::event::NewEvent;
+use crate::history::{Said, TRUNCATED, json_len};
 use crate::job::{ExitStatus, Failure, Job, Outcome};
 
 /// How a job ended, as far as its container tells.
@@ -60,20 +61,17 @@ fn reported(exit: &Exit) -> Verdict {
 }
 
 /// Admits an event of an agent into the log. What it may not say is kept, under another name.
-pub(crate) fn admit(job: JobId, attempt: Attempt, event: AgentEvent) -> NewEvent {
+pub(crate) fn admit(job: JobId, attempt: Attempt, event: AgentEvent) -> Said {
     let AgentEvent { seq, at, kind, agent, data } = event;
+    let (data, bytes) = bounded(data);
     let (kind, data) = if may_say(&kind) {
-        (kind, bounded(data))
+        (kind, data)
     } else {
-        (
-            "custom".to_owned(),
-            Map::from_iter([
-                ("type".to_owned(), json!(clip(kind))),
-                ("data".to_owned(), json!(bounded(data))),
-            ]),
-        )
+        let data = [("type".to_owned(), json!(clip(kind))), ("data".to_owned(), json!(data))];
+        ("custom".to_owned(), Map::from_iter(data))
     };
-    NewEvent { at, job, attempt, source: Some(seq), kind, agent: agent.map(clip), data }
+    let event = NewEvent { at, job, attempt, source: Some(seq), kind, agent: agent.map(clip), data };
+    Said { event, bytes }
 }
 
 /// The data of the one event that ends a job.
@@ -102,13 +100,20 @@ fn may_say(kind: &str) -> bool {
     well_formed
         && kind != "finish"
         && kind != "ping"
+        && kind != TRUNCATED
         && !kind.starts_with("job_")
         && !kind.starts_with("llm_")
 }
 
-fn bounded(data: Map<String, Value>) -> Map<String, Value> {
-    let size = serde_json::to_vec(&data).map_or(usize::MAX, |json| json.len());
-    if size <= MAX_EVENT { data } else { Map::from_iter([("truncated_bytes".to_owned(), json!(size))]) }
+/// The data if it is not too large, and how many bytes it has then.
+fn bounded(data: Map<String, Value>) -> (Map<String, Value>, u64) {
+    let size = json_len(&data);
+    if size <= MAX_EVENT as u64 {
+        return (data, size);
+    }
+    let data = Map::from_iter([("truncated_bytes".to_owned(), json!(size))]);
+    let size = json_len(&data);
+    (data, size)
 }
 
 fn clip(text: String) -> String {
@@ -167,9 +172,17 @@ mod tests {
 
     #[test]
     fn an_agent_cannot_speak_for_the_platform() {
-        for kind in
-            ["finish", "job_running", "llm_usage", "ping", "", "Übel", "a\nevent: finish", &"x".repeat(41)]
-        {
+        for kind in [
+            "finish",
+            "job_running",
+            "llm_usage",
+            "ping",
+            "truncated",
+            "",
+            "Übel",
+            "a\nevent: finish",
+            &"x".repeat(41),
+        ] {
             let event = AgentEvent {
                 seq: 1,
                 at: Timestamp::UNIX_EPOCH,
@@ -177,7 +190,7 @@ mod tests {
                 agent: None,
                 data: Map::new(),
             };
-            assert_eq!(admit(JobId::default(), Attempt(1), event).kind, "custom", "{kind:?}");
+            assert_eq!(admit(JobId::default(), Attempt(1), event).event.kind, "custom", "{kind:?}");
         }
     }
 
@@ -186,7 +199,7 @@ mod tests {
         let data = Map::from_iter([("text".to_owned(), json!("x".repeat(MAX_EVENT)))]);
         let event =
             AgentEvent { seq: 1, at: Timestamp::UNIX_EPOCH, kind: "log".to_owned(), agent: None, data };
-        let admitted = admit(JobId::default(), Attempt(1), event);
+        let admitted = admit(JobId::default(), Attempt(1), event).event;
         assert_eq!((admitted.source, admitted.data.len()), (Some(1), 1));
         assert!(admitted.data["truncated_bytes"].as_u64().unwrap() > MAX_EVENT as u64);
     }

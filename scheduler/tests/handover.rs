@@ -126,6 +126,7 @@ impl House {
             fairness: Fairness::default(),
             max_queued: 1000,
             max_queued_per_user: 1000,
+            history: mgx_scheduler::HistoryLimit { events: 1000, bytes: 1 << 20 },
             grace: SECOND,
             start_tries: 3,
             reap_every: 30 * SECOND,

@@ -1,8 +1,9 @@
-//! What every store promises, as one suite: run [`journal::run`], [`sessions::run`] and [`intents::run`] on any store,
-//! and they panic at the first promise that is not kept. They use sessions and users of their own, so the store may
+//! What every store promises, as one suite: run [`journal::run`], [`sessions::run`], [`archive::run`] and [`intents::run`]
+//! on any store, and they panic at the first promise that is not kept. They use sessions and users of their own, so the store may
 //! hold others.
 #![expect(clippy::unwrap_used, reason = "a suite of tests, only compiled for tests")]
 
+pub mod archive;
 pub mod intents;
 pub mod journal;
 pub mod sessions;

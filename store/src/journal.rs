@@ -4,15 +4,17 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use mgx_agent_runner::{Attempt, JobId, SessionId};
-use mgx_scheduler::{Entry, Event, Head, Job, JobFilter, Journal, JournalError, NewEvent, State};
+use mgx_scheduler::{
+    Entry, Event, Head, HistorySize, Job, JobFilter, Journal, JournalError, NewEvent, State,
+};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
 use crate::embedded::Embedded;
 use crate::row::{at_most, count, from_json, number, parse, to_json};
 
-/// The largest page of events, in bytes of their data: whoever reads in pages reads in pages that fit in memory.
-const PAGE: usize = 4 * 1024 * 1024;
+/// The largest page of events, in bytes of their data: thousands may read in pages at the same time.
+const PAGE: usize = 64 * 1024;
 
 #[async_trait]
 impl Journal for Embedded {
@@ -55,6 +57,18 @@ impl Journal for Embedded {
         Ok(self.readers.read(move |db| page(db, &session, after, limit)).await?)
     }
 
+    async fn size(&self, session: &SessionId) -> Result<HistorySize, JournalError> {
+        let session = session.clone();
+        Ok(self
+            .readers
+            .read(move |db| {
+                db.prepare_cached(SIZE)?.query_one([session.as_str()], |row| {
+                    Ok(HistorySize { events: count(row, 0)?, bytes: count(row, 1)? })
+                })
+            })
+            .await?)
+    }
+
     async fn head(&self, session: &SessionId) -> Result<Head, JournalError> {
         let session = session.clone();
         Ok(self
@@ -91,12 +105,14 @@ const ADD_EVENT: &str = "INSERT INTO events (session, seq, at, job, attempt, sou
 const EVENTS: &str = "SELECT seq, at, session, job, attempt, kind, agent, data FROM events
     WHERE session = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3";
 
+const SIZE: &str = "SELECT count(*), coalesce(sum(octet_length(data)), 0) FROM events WHERE session = ?1";
+
 const HEAD: &str = "SELECT (SELECT coalesce(max(seq), 0) FROM events WHERE session = ?1),
     (SELECT count(*) FROM jobs INDEXED BY jobs_live WHERE session = ?1 AND ended = 0)";
 
 /// The queries whose time must not grow with the store.
 #[cfg(test)]
-pub(crate) const HOT: [&str; 8] = [JOB, UNFINISHED, STANDING, MOVE_JOB, END_JOB, NEWEST, EVENTS, HEAD];
+pub(crate) const HOT: [&str; 9] = [JOB, UNFINISHED, STANDING, MOVE_JOB, END_JOB, NEWEST, EVENTS, SIZE, HEAD];
 
 /// The number of each event of an entry; `None` for one that was there already.
 type Numbers = Vec<Option<u64>>;
@@ -204,7 +220,7 @@ fn standing(db: &Connection, entry: &Entry) -> rusqlite::Result<Standing> {
     Ok(if is_new { Standing::New } else { Standing::Known })
 }
 
-fn put_job(db: &Connection, job: &Job, body: &str, is_new: bool) -> rusqlite::Result<()> {
+pub(crate) fn put_job(db: &Connection, job: &Job, body: &str, is_new: bool) -> rusqlite::Result<()> {
     let (state, has_ended) = (job.state.name(), job.state.has_ended());
     if is_new {
         let Job { id, session, user, spec, attempt, .. } = job;

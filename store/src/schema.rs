@@ -112,7 +112,7 @@ mod tests {
     fn no_query_of_the_hot_path_scans_a_table() {
         let mut connection = Connection::open_in_memory().unwrap();
         migrate(&mut connection, MIGRATIONS).unwrap();
-        for sql in crate::journal::HOT.into_iter().chain(crate::intents::HOT) {
+        for sql in crate::journal::HOT.into_iter().chain(crate::intents::HOT).chain(crate::archive::HOT) {
             let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
             let mut rows = statement.raw_query();
             let mut steps = Vec::new();

@@ -81,7 +81,7 @@ const USED: &str =
 const USE: &str = "UPDATE sessions
     SET requests = ?2, prompt_tokens = ?3, completion_tokens = ?4, cost_micros = ?5 WHERE id = ?1";
 
-fn insert(db: &Connection, session: &Session) -> rusqlite::Result<bool> {
+pub(crate) fn insert(db: &Connection, session: &Session) -> rusqlite::Result<bool> {
     let Session { id, name, framework, workspace, user, created_at, usage } = session;
     let added = db.prepare_cached(INSERT)?.execute(params![
         id.as_str(),

@@ -57,3 +57,54 @@ async fn it_resumes_anywhere_and_ends_when_the_session_has() -> Result<()> {
     assert!(!zipped.send().await?.headers().contains_key("content-encoding"));
     Ok(())
 }
+
+#[tokio::test]
+async fn a_log_that_is_full_says_so_and_still_ends() -> Result<()> {
+    let server = Server::start("runtime = \"null\"\nhistory.max_events = 1000", &[]).await?;
+    let client = server.client();
+    let session = client.session("nextjs").await?;
+    let count = |frames: &[mgx_tests::client::Frame], kind: &str| {
+        frames.iter().filter(|frame| frame.event == kind).count()
+    };
+    client.submit(&session, &json!({ "command": ["say", "3000", "10"] })).await?;
+    let frames = client.until_finish(&session).await?;
+    let last = frames.last().expect("at least the finish").clone();
+    assert_eq!(last.data["data"]["status"], "success", "{last:?}");
+    assert_eq!(count(&frames, "truncated"), 1);
+    let own = count(&frames, "message_delta");
+    assert!((900..1000).contains(&own), "{own} events of 3000 are stored");
+    let marker = &frames[frames.len() - 2].data;
+    assert_eq!(
+        (&marker["event_type"], &marker["data"]["limit"]),
+        (&json!("truncated"), &json!("history.max_events"))
+    );
+    assert_eq!(marker["data"]["from"], own + 1, "the first that is not there");
+
+    client.submit(&session, &json!({ "command": ["say", "50", "10"] })).await?;
+    let more = client.follow(&session, last.id, |frame| frame.event == "finish").await?;
+    assert_eq!((count(&more, "truncated"), count(&more, "message_delta")), (1, 0), "{more:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_session_is_one_file() -> Result<()> {
+    let settings = "runtime = \"null\"";
+    let (here, there) = (Server::start(settings, &[]).await?, Server::start(settings, &[]).await?);
+    let session = here.client().session("nextjs").await?;
+    here.client().submit(&session, &json!({ "command": ["say", "1000", "500"] })).await?;
+    let frames = here.client().until_finish(&session).await?;
+    let exported = here.command(&["export", &session]).output()?;
+    assert!(exported.status.success(), "{exported:?}");
+    let file = there.data().join("session.jsonl");
+    std::fs::write(&file, &exported.stdout)?;
+    let imported = there.command(&["import", &file.display().to_string()]).output()?;
+    assert!(imported.status.success(), "{imported:?}");
+    assert_eq!(there.client().until_finish(&session).await?, frames);
+    let again = there.command(&["import", &file.display().to_string()]).output()?;
+    assert_eq!(again.status.code(), Some(1), "it is there already: {again:?}");
+    std::fs::write(&file, &exported.stdout[..exported.stdout.len() / 2])?;
+    let cut = there.command(&["import", &file.display().to_string()]).output()?;
+    assert_eq!(cut.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&cut.stderr).contains("line "), "{cut:?}");
+    Ok(())
+}

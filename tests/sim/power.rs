@@ -11,7 +11,7 @@ use mgx_agent_runner::{JobId, SessionId, SlotId};
 use mgx_runtimes::fake::Fake;
 use mgx_runtimes::{ContainerSpec, EngineInfo, Listed, Placement, Run, Runtime, RuntimeError};
 use mgx_scheduler::memory::MemoryJournal;
-use mgx_scheduler::{Entry, Event, Head, Job, JobFilter, Journal, JournalError};
+use mgx_scheduler::{Entry, Event, Head, HistorySize, Job, JobFilter, Journal, JournalError};
 use tokio_util::sync::CancellationToken;
 
 /// One process's supply; off for ever when it is cancelled.
@@ -87,6 +87,9 @@ impl Journal for PoweredJournal {
         limit: usize,
     ) -> Result<Vec<Event>, JournalError> {
         powered(&self.supply, self.inner.events(session, after, limit)).await
+    }
+    async fn size(&self, session: &SessionId) -> Result<HistorySize, JournalError> {
+        powered(&self.supply, self.inner.size(session)).await
     }
     async fn head(&self, session: &SessionId) -> Result<Head, JournalError> {
         powered(&self.supply, self.inner.head(session)).await

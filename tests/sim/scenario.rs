@@ -121,6 +121,7 @@ impl Scenario {
             },
             fairness: Fairness::default(),
             max_queued: 2 + rng.below(20) as usize,
+            history: mgx_scheduler::HistoryLimit { events: 50_000, bytes: 50 << 20 },
             max_queued_per_user: if rng.chance(30) { 1 + rng.below(5) as usize } else { usize::MAX },
             grace: Duration::from_secs(rng.below(5).into()),
             start_tries: 1 + rng.below(3),

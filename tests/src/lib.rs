@@ -1,8 +1,9 @@
 //! What the tests share: a server of their own, a client that knows only the public API, a model provider, and
 //! a look at the engine from outside. And what they do to it: a clock that can be set, a disk that can be full or
-//! hang, an engine that can be killed.
+//! hang, an engine that can be killed, connections that can be cut.
 
 pub mod client;
+pub mod cutter;
 pub mod dockerd;
 pub mod engine;
 pub mod provider;
@@ -11,6 +12,7 @@ pub mod volume;
 pub mod wall_clock;
 
 pub use client::Client;
+pub use cutter::Cutter;
 pub use dockerd::Dockerd;
 pub use engine::Engine;
 pub use provider::Provider;

@@ -13,13 +13,13 @@ use http_body_util::BodyExt;
 use jiff::Timestamp;
 use mgx_agent_runner::SlotId;
 use mgx_agent_runner::protocol::{Invocation, Team};
-use mgx_apps::{IntentStore, Sessions, Workspaces};
+use mgx_apps::{Archive, IntentStore, Sessions, Workspaces};
 use mgx_policies::{Admission, Allowance, FakeRelativeClock, Policies, Rate, Times};
 use mgx_runtimes::{
     ContainerSpec, EngineInfo, Limits, Listed, Network, OciRuntime, Placement, Run, Runtime, RuntimeError,
     RuntimeErrorKind,
 };
-use mgx_scheduler::{Blueprint, Clock, Config, Job, Plan, Scheduler, Uptime};
+use mgx_scheduler::{Blueprint, Clock, Config, HistoryLimit, Job, Plan, Scheduler, Uptime};
 use mgx_scheduler::{Caps, Fairness};
 use mgx_store::Embedded;
 use secrecy::SecretString;
@@ -27,7 +27,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use crate::{AdminToken, App, EngineProbe, JobRules, Once, Pools, Streams, router};
+use crate::{AdminToken, App, EngineProbe, Imports, JobRules, Once, Pools, Streams, router};
 
 const TOKEN: &str = "the-token";
 
@@ -95,6 +95,7 @@ pub(crate) struct Door {
     router: Router,
     pub(crate) scheduler: Scheduler,
     pub(crate) sessions: Sessions,
+    pub(crate) archive: Arc<dyn Archive>,
     /// What the rate is measured by.
     pub(crate) clock: FakeRelativeClock,
     pub(crate) closing: CancellationToken,
@@ -147,6 +148,7 @@ async fn open(
         fairness: Fairness::default(),
         max_queued: 3,
         max_queued_per_user: 3,
+        history: HistoryLimit { events: 1000, bytes: 1 << 20 },
         grace: Duration::from_secs(1),
         start_tries: 1,
         reap_every: Duration::from_mins(10),
@@ -158,10 +160,11 @@ async fn open(
     let limits = Limits { memory_bytes: 2 << 30, cpu_quota: 100_000, pids: 256 };
     let closing = CancellationToken::new();
     let (clock, sessions) = (FakeRelativeClock::default(), Sessions::new(store.clone(), workspaces));
-    let times = policies.times;
+    let (times, archive) = (policies.times, store.clone());
     let app = App {
         admission: Admission::new(policies, scheduler.clone(), clock.clone()),
         scheduler: scheduler.clone(),
+        imports: Imports::new(archive.clone()),
         once: Once::new(intents(store)),
         sessions: sessions.clone(),
         engine: EngineProbe::new(engine),
@@ -171,7 +174,7 @@ async fn open(
         streams: Streams::new(streams, 64),
         closing: closing.clone(),
     };
-    Door { router: router(app), scheduler, sessions, clock, closing, dir }
+    Door { router: router(app), archive, scheduler, sessions, clock, closing, dir }
 }
 
 /// A request with the token.

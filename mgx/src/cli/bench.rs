@@ -5,9 +5,11 @@ mod beside;
 mod dispatch;
 mod duel;
 mod fairness;
+mod ingest;
 mod memory;
 mod resident;
 mod slots;
+mod sse;
 mod start;
 mod trial;
 mod wire;
@@ -32,6 +34,10 @@ pub(crate) enum Command {
     Fairness(fairness::Args),
     /// What a server holds in memory while many jobs run and many more wait.
     Memory(memory::Args),
+    /// How long an event takes from a container to a thousand readers, and how fast a log is read again.
+    Sse(sse::Args),
+    /// How many events a second are stored, from runners that say more than that.
+    Ingest(ingest::Args),
 }
 
 /// Measures.
@@ -43,6 +49,8 @@ pub(crate) fn run(config: Config, command: &Command) -> Outcome {
         Command::Dispatch(args) => runtime.block_on(Box::pin(dispatch::run(config, args))),
         Command::Fairness(args) => runtime.block_on(Box::pin(fairness::run(config, args))),
         Command::Memory(args) => runtime.block_on(Box::pin(memory::run(config, args))),
+        Command::Sse(args) => runtime.block_on(Box::pin(sse::run(args))),
+        Command::Ingest(args) => runtime.block_on(Box::pin(ingest::run(args))),
     };
     measured.map_err(|error| Failure::new(format!("{error:#}")))
 }

@@ -3,10 +3,8 @@
 use std::process::ExitCode;
 
 use mgx_agent_runner::SessionId;
-use serde_json::Value;
+use mgx_client::{Client, Event, Feed, Item};
 
-use super::client::Client;
-use super::feed::{Event, Feed, Item};
 use super::out::{self, Failure, Outcome};
 use super::screen::Screen;
 use super::transcript::Transcript;
@@ -33,21 +31,17 @@ pub(crate) async fn run(client: &Client, args: &Args) -> Outcome {
 }
 
 async fn replay(client: &Client, args: &Args) -> Outcome {
-    let mut after = args.after;
+    let mut after = Some(args.after).filter(|after| *after > 0);
     let mut teller = Teller::new(args);
     loop {
-        let Some(mut page) = client.event_page(&args.session, after).await? else {
+        let Some(events) = client.event_page(&args.session, after).await? else {
             return Err(Failure::new(format!(
                 "there is no session {}; `mgx ps` shows those with jobs",
                 args.session
             )));
         };
-        let Value::Array(events) = page["events"].take() else {
-            return Err(Failure::new("the server's answer is no page of events"));
-        };
-        let events: Vec<Event> = events.into_iter().filter_map(Event::of).collect();
         match events.last() {
-            Some(last) if last.seq > after => after = last.seq,
+            Some(last) if after.is_none_or(|after| last.seq > after) => after = Some(last.seq),
             Some(_) | None => return Ok(ExitCode::SUCCESS),
         }
         for event in &events {
@@ -68,6 +62,9 @@ async fn follow(client: &Client, args: &Args) -> Outcome {
             Item::Event(event) => teller.tell(&event),
             Item::Lost => out::note("the connection is lost; trying again"),
             Item::Back => out::note(format!("connected again, after event {}", feed.position())),
+            Item::Trimmed { oldest } => {
+                out::note(format!("the events before number {oldest} are kept no longer"));
+            }
             Item::Finished => break,
         }
     }

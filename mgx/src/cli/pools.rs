@@ -4,9 +4,9 @@ use std::process::ExitCode;
 
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
+use mgx_client::Client;
 use serde_json::Value;
 
-use super::client::Client;
 use super::out::{self, Outcome, harmless};
 
 /// How to show it.

@@ -6,9 +6,9 @@ use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use jiff::Timestamp;
 use mgx_agent_runner::{Attempt, JobId, SessionId, SlotId};
-use serde_json::Value;
+use mgx_client::{Client, Job};
+use serde_json::json;
 
-use super::client::Client;
 use super::out::{self, Failure, Outcome, harmless};
 
 /// Which jobs.
@@ -38,9 +38,6 @@ pub(crate) struct CancelArgs {
 /// States in which a job has a container.
 const IN_A_BOX: [&str; 3] = ["starting", "running", "stopping"];
 
-/// States that are final.
-const ENDED: [&str; 5] = ["succeeded", "failed", "cancelled", "timed_out", "expired"];
-
 /// Lists jobs.
 pub(crate) async fn run(client: &Client, args: &Args) -> Outcome {
     let mut rows = Vec::new();
@@ -49,20 +46,18 @@ pub(crate) async fn run(client: &Client, args: &Args) -> Outcome {
         let mut query = vec![("limit", "200".to_owned())];
         query.extend(args.session.iter().map(|session| ("session", session.to_string())));
         query.extend(cursor.take().map(|cursor| ("cursor", cursor)));
-        let mut page = client.jobs(&query).await?;
-        cursor = page["next"].as_str().map(str::to_owned);
-        let Value::Array(jobs) = page["jobs"].take() else {
-            return Err(Failure::new("the server's answer is no page of jobs"));
-        };
-        let wanted = |job: &Value| args.all || !ENDED.contains(&text(job, "state"));
-        rows.extend(jobs.into_iter().filter(wanted));
+        let page = client.jobs(&query).await?;
+        cursor = page.next;
+        rows.extend(page.jobs.into_iter().filter(|job| args.all || !job.has_ended()));
         if cursor.is_none() || rows.len() >= args.limit.into() {
             break;
         }
     }
     rows.truncate(args.limit.into());
     if args.json {
-        rows.iter().for_each(out::line);
+        for job in &rows {
+            out::line(json!(job));
+        }
     } else {
         out::line(table(&rows, Timestamp::now()));
         if rows.is_empty() && !args.all {
@@ -80,28 +75,26 @@ pub(crate) async fn cancel(client: &Client, args: &CancelArgs) -> Outcome {
     out::line(format!(
         "job {} is {}; its end comes as an event of session {}",
         args.job,
-        text(&job, "state"),
-        text(&job, "session_id")
+        harmless(&job.state),
+        job.session_id
     ));
     Ok(ExitCode::SUCCESS)
 }
 
-fn table(jobs: &[Value], now: Timestamp) -> Table {
+fn table(jobs: &[Job], now: Timestamp) -> Table {
     let mut table = Table::new();
     table.load_style(NOTHING).set_header(["JOB", "SESSION", "STATE", "KIND", "AGE", "CONTAINER"]);
     for job in jobs {
-        let state = match (text(job, "state"), text(job, "reason")) {
-            (state, "") => state.to_owned(),
-            (state, reason) => format!("{state} ({reason})"),
+        let state = match &job.reason {
+            None => job.state.clone(),
+            Some(reason) => format!("{} ({reason})", job.state),
         };
-        let age =
-            text(job, "queued_at").parse::<Timestamp>().ok().map(|at| age(now.duration_since(at).as_secs()));
         let cells = [
-            text(job, "job_id").to_owned(),
-            text(job, "session_id").to_owned(),
+            job.job_id.to_string(),
+            job.session_id.to_string(),
             state,
-            text(job, "kind").to_owned(),
-            age.unwrap_or_default(),
+            job.kind.clone(),
+            age(now.duration_since(job.queued_at).as_secs()),
             container(job).unwrap_or_default(),
         ];
         table.add_row(cells.map(|cell| harmless(&cell)));
@@ -110,10 +103,9 @@ fn table(jobs: &[Value], now: Timestamp) -> Table {
 }
 
 /// The name of the container that a job is in.
-fn container(job: &Value) -> Option<String> {
-    let attempt = u32::try_from(job["attempt"].as_u64()?).ok()?;
-    let slot = SlotId::of(text(job, "job_id").parse().ok()?, Attempt(attempt));
-    IN_A_BOX.contains(&text(job, "state")).then(|| format!("mgx-{slot}"))
+fn container(job: &Job) -> Option<String> {
+    let slot = SlotId::of(job.job_id, Attempt(job.attempt));
+    IN_A_BOX.contains(&job.state.as_str()).then(|| format!("mgx-{slot}"))
 }
 
 fn age(seconds: i64) -> String {
@@ -125,22 +117,18 @@ fn age(seconds: i64) -> String {
     }
 }
 
-fn text<'a>(job: &'a Value, key: &str) -> &'a str {
-    job[key].as_str().unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn jobs_are_a_table() {
         let job = |state: &str, reason: Option<&str>| {
-            json!({
-                "job_id": "0193a5b0-0000-7000-8000-000000000001", "session_id": "demo", "state": state, "kind": "agent",
-                "reason": reason, "attempt": 1, "queued_at": "2026-11-22T10:00:00Z"
-            })
+            let job = json!({
+                "job_id": "0193a5b0-0000-7000-8000-000000000001", "session_id": "demo", "user": "admin", "state": state,
+                "kind": "agent", "reason": reason, "attempt": 1, "timeout_s": 1800, "queued_at": "2026-11-22T10:00:00Z"
+            });
+            serde_json::from_value::<Job>(job).unwrap()
         };
         let now = "2026-11-22T11:30:00Z".parse().unwrap();
         let table = table(&[job("running", None), job("failed", Some("oom_killed"))], now).to_string();

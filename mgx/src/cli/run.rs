@@ -5,11 +5,10 @@ use std::process::ExitCode;
 use mgx_agent_runner::{JobId, SessionId};
 use mgx_api::llm::DEMO_MODEL;
 use mgx_apps::Framework;
+use mgx_client::{Client, Event, Feed, Item, NewJob, NewSession};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
-use super::client::Client;
-use super::feed::{Event, Feed, Item};
 use super::out::{self, Failure, Outcome};
 use super::screen::Screen;
 use super::transcript::{Change, Transcript, show};
@@ -84,22 +83,18 @@ pub(crate) fn exit_code(status: &str) -> ExitCode {
 
 async fn submit(client: &Client, args: &Args) -> Result<(SessionId, JobId), Failure> {
     if let Some(session) = &args.session
-        && let Some(job) = client.submit(session, &args.prompt).await?
+        && let Some(job) = client.submit(session, &NewJob::of_prompt(&args.prompt)).await?
     {
-        return Ok((session.clone(), id(&job)?));
+        return Ok((session.clone(), job.job_id));
     }
-    let mut body = json!({ "framework": args.framework.name(), "prompt": args.prompt });
-    if let Some(session) = &args.session {
-        body["session_id"] = json!(session);
-    }
-    let made = client.create_session(body).await?;
-    let session = made["session_id"].as_str().and_then(|id| id.parse().ok());
-    Ok((session.ok_or_else(|| Failure::new("the server's answer names no session"))?, id(&made["job"])?))
-}
-
-fn id(job: &Value) -> Result<JobId, Failure> {
-    let id = job["job_id"].as_str().and_then(|id| id.parse().ok());
-    id.ok_or_else(|| Failure::new("the server's answer names no job"))
+    let new = NewSession {
+        session_id: args.session.clone(),
+        framework: Some(args.framework.name().to_owned()),
+        ..NewSession::of_prompt(&args.prompt)
+    };
+    let made = client.create_session(&new).await?;
+    let job = made.job.ok_or_else(|| Failure::new("the server's answer names no job"))?;
+    Ok((made.session_id, job.job_id))
 }
 
 async fn watch(
@@ -136,6 +131,9 @@ async fn watch(
             Item::Event(_) => {}
             Item::Lost => note(screen, "the connection is lost; trying again"),
             Item::Back => note(screen, &format!("connected again, after event {}", feed.position())),
+            Item::Trimmed { oldest } => {
+                note(screen, &format!("the events before number {oldest} are kept no longer"));
+            }
             Item::Finished => {
                 return Err(Failure::new("the session has no further events, but the job never finished"));
             }

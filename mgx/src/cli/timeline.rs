@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 use mgx_agent_runner::JobId;
+use mgx_client::Client;
 use serde_json::Value;
 
-use super::client::Client;
 use super::out::{self, Failure, Outcome, harmless};
 
 /// Which job.

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use mgx_client::Event;
 use serde_json::Value;
 
-use super::feed::Event;
 use super::out::{harmless, short};
 
 /// The longest line made of something a model said, in characters.

@@ -81,7 +81,7 @@ fn data_dir_of(config: &Config) -> String {
 }
 
 async fn detach(config: &Config, args: &Args) -> Outcome {
-    let client = Client::of(url(config), String::new().into())?;
+    let client = Client::new(&url(config), String::new().into())?;
     let began = Instant::now();
     if let Some(pid) = server(config)? {
         out::line(format_args!("{}  already up (process {pid})", client.base()));

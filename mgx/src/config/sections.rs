@@ -189,6 +189,32 @@ type QuotaMemory = Size<{ 64 << 20 }, { 1 << 50 }>;
 type QuotaCpu = Whole<1000, 10_000_000_000>;
 type QuotaPids = Whole<16, 1_000_000_000>;
 
+/// `[history]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each key is documented once, in mgx.toml")]
+pub struct History {
+    pub max_events: Whole<1000, 10_000_000>,
+    pub max_bytes: Size<{ 1 << 20 }, { 1 << 40 }>,
+}
+
+/// `[retention]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each key is documented once, in mgx.toml")]
+pub struct Retention {
+    pub events: Time<0, 315_360_000_000>,
+}
+
+/// `[streams]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each key is documented once, in mgx.toml")]
+pub struct Streams {
+    pub per_session: Whole<1, 10_000>,
+    pub in_all: Whole<1, 10_000>,
+}
+
 /// `[workspaces]`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]

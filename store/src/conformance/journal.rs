@@ -2,7 +2,9 @@
 
 use futures_util::future::join_all;
 use mgx_agent_runner::{Attempt, JobId};
-use mgx_scheduler::{Entry, Event, ExitStatus, Failure, Head, Job, JobFilter, Journal, Outcome, State};
+use mgx_scheduler::{
+    Entry, Event, ExitStatus, Failure, Head, HistorySize, Job, JobFilter, Journal, Outcome, State,
+};
 
 use super::{at, is_fenced, numbers, put, sample_event, sample_job, sample_session_id, say, submitted};
 
@@ -18,6 +20,7 @@ pub async fn run(journal: &dyn Journal) {
     the_end_of_an_attempt_and_the_next_one_are_one_entry(journal).await;
     events_are_read_in_pages(journal).await;
     large_events_are_all_read(journal).await;
+    the_size_of_a_log_is_what_is_stored(journal).await;
     the_head_counts_events_and_live_jobs(journal).await;
     jobs_are_listed_newest_first(journal).await;
     unfinished_jobs_come_in_the_order_of_submission(journal).await;
@@ -192,6 +195,17 @@ async fn large_events_are_all_read(journal: &dyn Journal) {
         after = last.seq;
     }
     assert_eq!(after, 100);
+}
+
+async fn the_size_of_a_log_is_what_is_stored(journal: &dyn Journal) {
+    let job = submitted(journal).await;
+    let size = async || journal.size(&job.session).await.unwrap();
+    assert_eq!(size().await, HistorySize::default());
+    let event = sample_event(&job, Some(1));
+    let bytes = serde_json::to_string(&event.data).unwrap().len() as u64;
+    say(journal, &job, vec![event.clone()]).await.unwrap();
+    say(journal, &job, vec![event]).await.unwrap();
+    assert_eq!(size().await, HistorySize { events: 1, bytes }, "a repeat is not stored");
 }
 
 async fn the_head_counts_events_and_live_jobs(journal: &dyn Journal) {

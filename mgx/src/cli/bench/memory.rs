@@ -2,7 +2,7 @@
 //!
 //! The server is a process of its own, this very program; jobs come over HTTP, as they would from anybody.
 
-mod server;
+pub(super) mod server;
 
 use std::process::ExitCode;
 use std::time::Duration;

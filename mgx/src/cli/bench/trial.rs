@@ -7,11 +7,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use jiff::Timestamp;
 use mgx_agent_runner::{JobId, SessionId};
-use serde_json::{Value, json};
+use mgx_client::{Client, Event, Feed, Item, NewJob, NewSession};
 use tokio::time::timeout;
 
-use crate::cli::client::Client;
-use crate::cli::feed::{Event, Feed, Item};
 use crate::config::{Config, RuntimeName};
 use crate::data_dir;
 use crate::image::AgentImage;
@@ -30,10 +28,13 @@ pub(super) enum Work {
 
 impl Work {
     /// The job as it is submitted.
-    pub(super) fn order(self, config: &Config) -> Value {
+    pub(super) fn order(self, config: &Config) -> NewJob {
         match self {
-            Self::Team => json!({ "prompt": "Create a page that says hello" }),
-            Self::Command => json!({ "command": [runner(config), "--version"] }),
+            Self::Team => NewJob::of_prompt("Create a page that says hello"),
+            Self::Command => NewJob {
+                command: vec![runner(config).display().to_string(), "--version".to_owned()],
+                ..NewJob::default()
+            },
         }
     }
 }
@@ -54,7 +55,7 @@ fn runner(config: &Config) -> PathBuf {
 #[derive(Debug)]
 pub(super) struct Trial {
     client: Client,
-    order: Value,
+    order: NewJob,
 }
 
 /// What was seen of a job that succeeded.
@@ -78,14 +79,19 @@ impl Trial {
     /// Jobs that do `work`, on the server of `config`, which listens at `address`.
     pub(super) fn new(config: &Config, address: SocketAddr, work: Work) -> anyhow::Result<Self> {
         let token = data_dir::admin_token(&config.server.data_dir)?;
-        let client = Client::of(format!("http://{address}"), token)?;
+        let client = Client::new(&format!("http://{address}"), token)?;
         Ok(Self { client, order: work.order(config) })
     }
 
     /// Makes a session for [`once`](Self::once).
     pub(super) async fn session(&self, name: &str) -> anyhow::Result<SessionId> {
         let session: SessionId = name.parse()?;
-        self.client.create_session(json!({ "session_id": session, "framework": "nextjs" })).await?;
+        let new = NewSession {
+            session_id: Some(session.clone()),
+            framework: Some("nextjs".to_owned()),
+            ..NewSession::default()
+        };
+        self.client.create_session(&new).await?;
         Ok(session)
     }
 
@@ -97,7 +103,7 @@ impl Trial {
     /// Waits until the API says that `job` is in a final state.
     pub(super) async fn until_final(&self, job: JobId) -> anyhow::Result<()> {
         let ended = async {
-            while self.client.job(job).await?.context("the job is gone")?["ended_at"].is_null() {
+            while self.client.job(job).await?.context("the job is gone")?.ended_at.is_none() {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
             anyhow::Ok(())
@@ -108,15 +114,14 @@ impl Trial {
     async fn run(&self, session: &SessionId) -> anyhow::Result<Seen> {
         let mut feed = Feed::new(&self.client, session.clone(), 0);
         let (began, wall) = (Instant::now(), Timestamp::now());
-        let posting = self.client.order(session, &self.order);
+        let posting = self.client.submit(session, &self.order);
         // The stream is read while the answer is under way, as a browser would.
         let (posted, watched) = tokio::join!(posting, watch(&mut feed));
         let posted = posted?.context("the session is gone")?;
         let Watched { admitted, first, last, finish, finished } = watched?;
-        let job = posted["job_id"].as_str().and_then(|id| id.parse().ok()).context("an answer without id")?;
         let since = |at: Timestamp, from: Timestamp| Duration::try_from(at.duration_since(from)).ok();
         Ok(Seen {
-            job,
+            job: posted.job_id,
             began,
             admitted: admitted.and_then(|at| since(at, wall)).map(|after| began + after),
             first,
@@ -153,7 +158,7 @@ async fn watch(feed: &mut Feed<'_>) -> anyhow::Result<Watched> {
     loop {
         let event: Event = match feed.next().await? {
             Item::Event(event) => event,
-            Item::Lost | Item::Back => continue,
+            Item::Lost | Item::Back | Item::Trimmed { .. } => continue,
             Item::Finished => bail!("the stream ended before the job"),
         };
         match event.kind.as_str() {

@@ -13,7 +13,7 @@ pub(super) async fn look(config: &Config) -> Vec<Finding> {
         return Vec::new();
     }
     let token = data_dir::admin_token(&config.server.data_dir);
-    let client = token.ok().and_then(|token| Client::of(url(config), token).ok());
+    let client = token.ok().and_then(|token| Client::new(&url(config), token).ok());
     let answer = match &client {
         Some(client) => client.pools().await.ok(),
         None => None,

@@ -1,7 +1,7 @@
 //! A server in a process of its own, with a directory that goes away.
 
 use std::fs::File;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -21,16 +21,16 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A server. Dropping it kills it.
 #[derive(Debug)]
-pub(super) struct Server {
+pub(in crate::cli::bench) struct Server {
     child: Child,
-    base: String,
+    address: SocketAddr,
     token: SecretString,
     http: reqwest::Client,
 }
 
 impl Server {
     /// Starts this very program as a server in `dir`, with `settings` (lines of TOML), and waits until it is ready.
-    pub(super) async fn start(dir: &Path, settings: &[String]) -> anyhow::Result<Self> {
+    pub(in crate::cli::bench) async fn start(dir: &Path, settings: &[String]) -> anyhow::Result<Self> {
         let data = dir.join("data");
         data_dir::make(&data)?;
         // before the server would make one at the same time
@@ -54,29 +54,46 @@ impl Server {
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).kill_on_drop(true);
         let child = command.spawn().context("cannot start the server")?;
         let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build()?;
-        let mut server = Self { child, base: format!("http://127.0.0.1:{port}"), token, http };
+        let mut server = Self { child, address: ([127, 0, 0, 1], port).into(), token, http };
         let ready = server.ready().await;
         ready.with_context(|| std::fs::read_to_string(dir.join("log")).unwrap_or_default())?;
         Ok(server)
     }
 
+    /// Where it listens.
+    pub(in crate::cli::bench) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What opens its API.
+    pub(in crate::cli::bench) fn token(&self) -> &SecretString {
+        &self.token
+    }
+
     /// Its process.
-    pub(super) fn process(&self) -> anyhow::Result<u32> {
+    pub(in crate::cli::bench) fn process(&self) -> anyhow::Result<u32> {
         self.child.id().context("the server has ended")
     }
 
     /// GETs `path`.
-    pub(super) async fn get(&self, path: &str) -> anyhow::Result<Value> {
+    pub(in crate::cli::bench) async fn get(&self, path: &str) -> anyhow::Result<Value> {
         self.ask(Method::GET, path, None).await
     }
 
+    /// GETs `path` as a page of JSON, where there is more to choose from.
+    pub(in crate::cli::bench) async fn page(&self, path: &str) -> anyhow::Result<Value> {
+        let request =
+            self.http.get(format!("http://{}{path}", self.address)).bearer_auth(self.token.expose_secret());
+        Ok(request.header("accept", "application/json").send().await?.error_for_status()?.json().await?)
+    }
+
     /// POSTs `body`.
-    pub(super) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+    pub(in crate::cli::bench) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
         self.ask(Method::POST, path, Some(body)).await
     }
 
     /// Ends it and waits until it has ended.
-    pub(super) async fn stop(mut self) -> anyhow::Result<()> {
+    pub(in crate::cli::bench) async fn stop(mut self) -> anyhow::Result<()> {
         let process = i32::try_from(self.process()?).ok().and_then(Pid::from_raw);
         kill_process(process.context("the server has no process")?, Signal::TERM)?;
         timeout(PATIENCE, self.child.wait()).await.context("the server does not end")??;
@@ -85,7 +102,7 @@ impl Server {
 
     async fn ready(&mut self) -> anyhow::Result<()> {
         let end = Instant::now() + PATIENCE;
-        let url = format!("{}/readyz", self.base);
+        let url = format!("http://{}/readyz", self.address);
         while Instant::now() < end {
             if let Some(status) = self.child.try_wait()? {
                 bail!("the server ended with {status}");
@@ -99,7 +116,7 @@ impl Server {
     }
 
     async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
-        let mut request = self.http.request(method, format!("{}{path}", self.base));
+        let mut request = self.http.request(method, format!("http://{}{path}", self.address));
         request = request.bearer_auth(self.token.expose_secret());
         if let Some(body) = body {
             request = request.json(body);

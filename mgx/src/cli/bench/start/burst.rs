@@ -103,7 +103,7 @@ async fn burst(config: &Config, served: &Served, jobs: u32) -> anyhow::Result<Bu
         clients.push((wire, session));
     }
     // the least that a job can do, since the engine's own containers do nothing
-    let order = Work::Command.order(config).to_string();
+    let order = serde_json::to_string(&Work::Command.order(config))?;
     let began = Instant::now();
     let submitting = clients.iter_mut().map(|(wire, session)| {
         let request = wire.post(&format!("/api/sessions/{session}/jobs"), order.as_bytes());

@@ -5,18 +5,18 @@ const MAX_LINE: usize = 256 * 1024;
 
 /// One event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Frame {
+pub struct Frame {
     /// `event:`; empty: `message`.
-    pub(crate) event: String,
+    pub event: String,
     /// `data:`, its lines joined.
-    pub(crate) data: String,
+    pub data: String,
     /// `id:`, if the frame has one.
-    pub(crate) id: Option<String>,
+    pub id: Option<String>,
 }
 
 /// Reads frames out of bytes.
 #[derive(Debug, Default)]
-pub(crate) struct Parser {
+pub struct Parser {
     line: Vec<u8>,
     after_cr: bool,
     frame: Frame,
@@ -25,7 +25,7 @@ pub(crate) struct Parser {
 
 impl Parser {
     /// The frames that `bytes` complete.
-    pub(crate) fn feed(&mut self, bytes: &[u8]) -> Vec<Frame> {
+    pub fn feed(&mut self, bytes: &[u8]) -> Vec<Frame> {
         let mut frames = Vec::new();
         for &byte in bytes {
             let after_cr = std::mem::replace(&mut self.after_cr, byte == b'\r');

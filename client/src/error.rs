@@ -1,0 +1,163 @@
+//! Why the server did not do what it was asked.
+
+use reqwest::StatusCode;
+use serde::Deserialize;
+
+/// Why there is no result.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// HTTP could not be set up in this process.
+    #[error("cannot set up HTTP: {0}")]
+    Setup(#[source] reqwest::Error),
+    /// Nobody listens there.
+    #[error("no server answers at {base}")]
+    Unreachable {
+        /// Where.
+        base: String,
+    },
+    /// The answer did not come in time.
+    #[error("{base} does not answer in time")]
+    Late {
+        /// Where.
+        base: String,
+    },
+    /// The connection broke.
+    #[error("cannot speak to {base}: {source}")]
+    Broken {
+        /// Where.
+        base: String,
+        /// How.
+        source: reqwest::Error,
+    },
+    /// The server was away for as long as one waits.
+    #[error("{base} is not ready")]
+    NotReady {
+        /// Where.
+        base: String,
+    },
+    /// The answer is not one of this API: something else listens there.
+    #[error("{base} answered {status}, but not as this API does: {why}")]
+    Foreign {
+        /// Where.
+        base: String,
+        /// The status of the answer.
+        status: u16,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The server has refused the request.
+    #[error("{0}")]
+    Refused(Box<Problem>),
+}
+
+impl Error {
+    /// The problem, if the server has refused the request.
+    pub fn problem(&self) -> Option<&Problem> {
+        match self {
+            Self::Refused(problem) => Some(problem),
+            Self::Setup(_)
+            | Self::Unreachable { .. }
+            | Self::Late { .. }
+            | Self::Broken { .. }
+            | Self::NotReady { .. }
+            | Self::Foreign { .. } => None,
+        }
+    }
+}
+
+/// A refusal: `application/problem+json` (RFC 9457).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Problem {
+    /// The status of the answer.
+    pub status: u16,
+    /// The word to branch on, such as `queue-full`.
+    pub code: String,
+    /// A short text, the same for every problem of this code.
+    pub title: String,
+    /// What went wrong this time.
+    pub detail: String,
+    /// Whether the same request may succeed later.
+    pub retryable: bool,
+    /// Milliseconds to wait before trying again.
+    pub retry_after_ms: Option<u64>,
+    /// Everything that is wrong with the request.
+    pub errors: Vec<FieldError>,
+    /// The limit that was hit.
+    pub limit: Option<LimitHit>,
+    /// The number of the oldest event that is kept.
+    pub oldest: Option<u64>,
+}
+
+/// One thing that is wrong with a request.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct FieldError {
+    /// Where in the body: a JSON pointer (RFC 6901).
+    pub pointer: Option<String>,
+    /// Which parameter of the query.
+    pub parameter: Option<String>,
+    /// What is wrong, and what would be right.
+    pub detail: String,
+}
+
+/// The limit that was hit.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct LimitHit {
+    /// Its name, such as `queue.max_queued`.
+    pub name: String,
+    /// What is in use, or was asked for.
+    pub used: u64,
+    /// What is allowed.
+    pub max: u64,
+}
+
+impl Problem {
+    /// The same, with the status that the answer really had, and a title in any case.
+    pub(crate) fn of(mut self, status: StatusCode) -> Self {
+        self.status = status.as_u16();
+        if self.title.is_empty() {
+            self.title = status.to_string();
+        }
+        self
+    }
+}
+
+impl std::fmt::Display for Problem {
+    /// As one sentence, and a line for each thing that is wrong, 20 at the most.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.title)?;
+        if !self.detail.is_empty() && self.detail != self.title {
+            write!(f, ": {}", self.detail)?;
+        }
+        for FieldError { pointer, parameter, detail } in self.errors.iter().take(20) {
+            let place = [pointer, parameter].into_iter().flatten().map(String::as_str).collect::<String>();
+            write!(f, "\n  {place} {detail}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Problem {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_is_a_sentence() {
+        let problem: Problem = serde_json::from_str(
+            r#"{ "type": "/problems/validation", "title": "The request is not valid", "status": 422,
+                 "code": "validation", "detail": "1 field is not acceptable", "retryable": false,
+                 "errors": [{ "pointer": "/framework", "detail": "a framework is nextjs or fastapi-vite" }] }"#,
+        )
+        .unwrap();
+        insta::assert_snapshot!(problem, @r"
+        The request is not valid: 1 field is not acceptable
+          /framework a framework is nextjs or fastapi-vite
+        ");
+        let nothing = Problem::default().of(StatusCode::BAD_GATEWAY);
+        assert_eq!((nothing.status, nothing.to_string().as_str()), (502, "502 Bad Gateway"));
+    }
+}

@@ -1,0 +1,55 @@
+//! An event of a session, as the server sends it.
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+use crate::sse::Frame;
+
+/// Something that happened in a session.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    /// Its number in the session.
+    pub seq: u64,
+    /// When it happened.
+    pub at: Option<Timestamp>,
+    /// What happened: `agent_start`, `message_delta`, …, `finish`.
+    pub kind: String,
+    /// Which agent did it.
+    pub agent: Option<String>,
+    /// The job.
+    pub job: Option<String>,
+    /// The rest.
+    pub data: Map<String, Value>,
+}
+
+impl Event {
+    /// The event in a frame; `None` for a ping and for what is no event of ours.
+    pub fn parse(frame: &Frame) -> Option<Self> {
+        let id: u64 = frame.id.as_deref()?.parse().ok()?;
+        Self::of(serde_json::from_str(&frame.data).ok()?).filter(|event| event.seq == id)
+    }
+
+    /// The event that the server wrote as `json`.
+    pub fn of(json: Value) -> Option<Self> {
+        let Value::Object(mut json) = json else { return None };
+        let text = |key: &str| json.get(key)?.as_str().map(str::to_owned);
+        let (kind, agent, job) = (text("event_type")?, text("agent_name"), text("job_id"));
+        let at = text("ts").and_then(|at| at.parse().ok());
+        let seq = json.get("seq")?.as_u64()?;
+        let Some(Value::Object(data)) = json.remove("data") else { return None };
+        Some(Self { seq, at, kind, agent, job, data })
+    }
+
+    /// The event as one JSON object.
+    pub fn to_json(&self) -> Value {
+        serde_json::json!({
+            "seq": self.seq, "ts": self.at, "event_type": self.kind, "agent_name": self.agent,
+            "job_id": self.job, "data": self.data,
+        })
+    }
+
+    /// A text of its data, or an empty one.
+    pub fn text(&self, key: &str) -> &str {
+        self.data.get(key).and_then(Value::as_str).unwrap_or_default()
+    }
+}

@@ -1,0 +1,111 @@
+//! `mgx bench ingest`: how many events a second are stored, from runners that say more than that.
+//!
+//! The server is a process of its own, this very program, with its real scheduler and its real store, which syncs; in
+//! place of containers it has the runtime that does nothing but talk. An event counts when it is on the disk.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::memory::server::Server;
+use super::sse::{ended, mib, rss, submit};
+use super::{out, scratch};
+
+/// How long it may take.
+const PATIENCE: Duration = Duration::from_mins(5);
+
+/// How much.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// How many runners talk at a time, each in a session of its own.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    runners: u16,
+    /// How many events each has to say.
+    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    events: u32,
+    /// Bytes of text in each.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(0..=60_000))]
+    bytes: u16,
+    /// One JSON object, nothing else.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Measures.
+pub(super) async fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let scratch = scratch()?;
+    let server = Server::start(&scratch.0, &settings(args)).await?;
+    let measured = measure(&server, args).await;
+    server.stop().await?;
+    let report = measured?;
+    if args.json {
+        out::line(report);
+    } else {
+        out::line(format_args!("{report:#}"));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn settings(args: &Args) -> Vec<String> {
+    vec![
+        "runtime = \"null\"".to_owned(),
+        format!("scheduler.max_running = {}", args.runners),
+        "log.level = \"warn\"".to_owned(),
+        "history.max_events = 10000000".to_owned(),
+        "history.max_bytes = \"1TiB\"".to_owned(),
+    ]
+}
+
+async fn measure(server: &Server, args: &Args) -> anyhow::Result<Value> {
+    let command = ["say".to_owned(), args.events.to_string(), args.bytes.to_string()];
+    let mut jobs = Vec::new();
+    for number in 0..args.runners {
+        jobs.push(submit(server, &format!("ingest-{number}"), &command).await?);
+    }
+    // the first begins while the others are asked for: from its first word to the last end
+    let (mut first, mut last) = (Timestamp::MAX, Timestamp::MIN);
+    let time = |job: &Value, key: &str| -> anyhow::Result<Timestamp> {
+        Ok(job[key].as_str().with_context(|| format!("a job without {key}"))?.parse()?)
+    };
+    for job in &jobs {
+        let job = ended(server, job, PATIENCE).await?;
+        first = first.min(time(&job, "started_at")?);
+        last = last.max(time(&job, "ended_at")?);
+    }
+    let rss = rss(server)?;
+    for number in 0..args.runners {
+        check(server, &format!("ingest-{number}"), args.events.into()).await?;
+    }
+    let events = u64::from(args.events) * u64::from(args.runners);
+    let seconds = last.duration_since(first).as_secs_f64();
+    #[expect(clippy::cast_precision_loss, reason = "few")]
+    let per_s = events as f64 / seconds;
+    Ok(json!({
+        "runners": args.runners,
+        "events": events,
+        "bytes": args.bytes,
+        "seconds": (seconds * 1000.0).round() / 1000.0,
+        "events_per_s": per_s.round(),
+        "rss_mib": mib(rss),
+    }))
+}
+
+/// Makes sure that a session's log holds `said` events of its agent beside the platform's, which are its first few and
+/// its last: numbers have no gaps, so what counts is the last one.
+async fn check(server: &Server, session: &str, said: u64) -> anyhow::Result<()> {
+    let mut of_platform = 0;
+    let mut last = 0;
+    for after in [0, said] {
+        let page = server.page(&format!("/api/sessions/{session}/events?after={after}&limit=16")).await?;
+        for event in page["events"].as_array().context("no page of events")? {
+            let seq = event["seq"].as_u64().context("an event without number")?;
+            of_platform += u64::from(event["event_type"] != "message_delta" && seq > last);
+            last = last.max(seq);
+        }
+    }
+    ensure!(last == said + of_platform, "{session} has {last} events, {of_platform} of them the platform's");
+    Ok(())
+}

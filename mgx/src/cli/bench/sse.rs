@@ -1,0 +1,186 @@
+//! `mgx bench sse`: how long an event takes from a container to a thousand readers, what stalled readers beside them
+//! change, and how fast a finished log is read again.
+//!
+//! The server is a process of its own, this very program, with its real store, which syncs; its runtime does nothing
+//! but talk. Readers are sockets of this process, so both share the processors.
+
+mod crowd;
+mod lag;
+mod reader;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use super::memory::server::Server;
+use super::resident::Resident;
+use super::{out, scratch};
+use crowd::{Crowd, Stalled};
+use lag::Lags;
+use reader::{Address, Reader};
+
+/// How many events the log has that is read again, and how often that is.
+const REPLAYED: u64 = 100_000;
+const REPLAYS: usize = 3;
+
+/// Bytes of text in an event.
+const TEXT: usize = 64;
+
+/// How long a run may last beyond its events.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// How much.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// How many read the same session.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u16).range(1..=3000))]
+    subscribers: u16,
+    /// Events a second.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    rate: u16,
+    /// For how many seconds.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=600))]
+    seconds: u16,
+    /// How many readers beside them stop reading; the others are measured with and without.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=1000))]
+    stalled: u16,
+    /// One JSON object, nothing else.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Measures.
+pub(super) async fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let scratch = scratch()?;
+    let server = Server::start(&scratch.0, &settings(args)).await?;
+    let measured = measure(&server, args).await;
+    server.stop().await?;
+    let report = measured?;
+    if args.json {
+        out::line(report);
+    } else {
+        out::line(format_args!("{report:#}"));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn settings(args: &Args) -> Vec<String> {
+    let readers = u64::from(args.subscribers) + u64::from(args.stalled) + 8;
+    vec![
+        "runtime = \"null\"".to_owned(),
+        "llm.demo_pace = \"0s\"".to_owned(),
+        "log.level = \"warn\"".to_owned(),
+        "history.max_events = 10000000".to_owned(),
+        "history.max_bytes = \"1TiB\"".to_owned(),
+        format!("streams.per_session = {readers}"),
+        format!("streams.in_all = {readers}"),
+    ]
+}
+
+async fn measure(server: &Server, args: &Args) -> anyhow::Result<Value> {
+    let replay = replay(server).await.context("reading a log again")?;
+    out::note(format_args!("replay   {replay:>9.0} events/s"));
+    let idle = rss(server)?;
+
+    let alone = live(server, args, "alone", None).await.context("live")?;
+    out::note(format_args!("live     {}", alone.lags));
+    let mut report = json!({
+        "subscribers": args.subscribers,
+        "rate": args.rate,
+        "publish_to_receive_ms": alone.lags.report(),
+        "replay_events_per_s": replay.round(),
+        "rss_mib": mib(alone.rss),
+        "idle_rss_mib": mib(idle),
+    });
+    if args.stalled > 0 {
+        let beside =
+            live(server, args, "beside", Some(args.stalled)).await.context("beside stalled readers")?;
+        out::note(format_args!("beside {} that stall: {}", args.stalled, beside.lags));
+        let ratio = beside.lags.percentile(99) / alone.lags.percentile(99);
+        report["stalled"] = json!({
+            "readers": args.stalled,
+            "publish_to_receive_ms": beside.lags.report(),
+            "rss_mib": mib(beside.rss),
+        });
+        report["stalled_ratio"] = json!((ratio * 100.0).round() / 100.0);
+    }
+    Ok(report)
+}
+
+/// Events a second that one reader gets of a log that is there: the median of a few times.
+async fn replay(server: &Server) -> anyhow::Result<f64> {
+    let command = ["say".to_owned(), REPLAYED.to_string(), TEXT.to_string()];
+    let job = submit(server, "replay", &command).await?;
+    ended(server, &job, PATIENCE).await?;
+    let mut rates = Vec::new();
+    for _ in 0..REPLAYS {
+        let begun = Instant::now();
+        let address = Address { server: server.address(), of_reader: 0 };
+        let reader = Reader::open(address, server.token().expose_secret(), "replay").await?;
+        let seen = reader.until_finish().await?;
+        ensure!(seen.last > REPLAYED, "only {} events came", seen.last);
+        #[expect(clippy::cast_precision_loss, reason = "few")]
+        rates.push(seen.last as f64 / begun.elapsed().as_secs_f64());
+    }
+    rates.sort_by(f64::total_cmp);
+    Ok(rates[rates.len() / 2])
+}
+
+/// What was measured of one run.
+struct Live {
+    lags: Lags,
+    rss: u64,
+}
+
+async fn live(server: &Server, args: &Args, session: &str, stalled: Option<u16>) -> anyhow::Result<Live> {
+    server.post("/api/sessions", &json!({ "session_id": session, "framework": "nextjs" })).await?;
+    let token = server.token().expose_secret();
+    let stalled = Stalled::open(server.address(), token, session, stalled.unwrap_or(0)).await?;
+    let crowd = Crowd::open(server.address(), token, session, args.subscribers).await?;
+    let count = u64::from(args.rate) * u64::from(args.seconds);
+    let command = ["say".to_owned(), count.to_string(), TEXT.to_string(), args.rate.to_string()];
+    let job = submit(server, session, &command).await?;
+    let time = Duration::from_secs(args.seconds.into());
+    let lags =
+        tokio::time::timeout(time + PATIENCE, crowd.finish(count)).await.context("it takes too long")??;
+    let rss = rss(server)?;
+    ended(server, &job, PATIENCE).await?;
+    drop(stalled);
+    Ok(Live { lags, rss })
+}
+
+/// Submits a job to a session, which is made if it is not there. The job's id.
+pub(super) async fn submit(server: &Server, session: &str, command: &[String]) -> anyhow::Result<String> {
+    server.post("/api/sessions", &json!({ "session_id": session, "framework": "nextjs" })).await?;
+    let job = server.post(&format!("/api/sessions/{session}/jobs"), &json!({ "command": command })).await?;
+    Ok(job["job_id"].as_str().context("the answer names no job")?.to_owned())
+}
+
+/// Waits until a job has ended well, and returns it.
+pub(super) async fn ended(server: &Server, job: &str, patience: Duration) -> anyhow::Result<Value> {
+    let end = Instant::now() + patience;
+    loop {
+        let seen = server.get(&format!("/api/jobs/{job}")).await?;
+        match seen["state"].as_str().unwrap_or_default() {
+            "succeeded" => return Ok(seen),
+            "queued" | "admitted" | "starting" | "running" | "stopping" => {}
+            other => anyhow::bail!("the job is {other}: {seen}"),
+        }
+        ensure!(Instant::now() < end, "the job does not end: {seen}");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Bytes that the server holds in memory now.
+pub(super) fn rss(server: &Server) -> anyhow::Result<u64> {
+    Ok(Resident::of(server.process()?)?.now)
+}
+
+/// Mebibytes, to a tenth.
+pub(super) fn mib(bytes: u64) -> f64 {
+    f64::from(u32::try_from((bytes * 10) >> 20).unwrap_or(u32::MAX)) / 10.0
+}

@@ -1,0 +1,150 @@
+//! Sessions that are over, on SQLite: their events go bit by bit, and a session from elsewhere comes whole.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use mgx_agent_runner::JobId;
+use mgx_apps::{Archive, Record, StoreError, Trimmed};
+use mgx_scheduler::Event;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::embedded::Embedded;
+use crate::journal::put_job;
+use crate::row::{at_most, count, number, to_json};
+use crate::sessions::insert;
+
+/// How many sessions are looked at in one step.
+const LOOK: usize = 256;
+
+#[async_trait]
+impl Archive for Embedded {
+    async fn trim(&self, before: Timestamp, from: u64, most: usize) -> Result<Trimmed, StoreError> {
+        let found = self.readers.read(move |db| ripe(db, before, from)).await?;
+        let Some(Ripe { place, session }) = found.ripe else {
+            return Ok(Trimmed { events: 0, next: found.next });
+        };
+        let events = self.writer.write(move |db| trim(db, &session, most)).await?;
+        // it may have more of them
+        let next = if events == most { Some(place.saturating_sub(1)) } else { Some(place) };
+        Ok(Trimmed { events, next })
+    }
+
+    async fn admit(&self, record: Record) -> Result<(), StoreError> {
+        let record = Arc::new(record);
+        let admitted = self.writer.write(move |db| admit(db, &record)).await?;
+        if admitted { Ok(()) } else { Err(StoreError::Conflict) }
+    }
+
+    async fn has_job(&self, id: JobId) -> Result<bool, StoreError> {
+        Ok(self.readers.read(move |db| has_job(db, id)).await?)
+    }
+}
+
+const SESSIONS: &str = "SELECT number, id FROM sessions WHERE number > ?1 ORDER BY number LIMIT ?2";
+
+const SPAN: &str = "SELECT (SELECT min(seq) FROM events WHERE session = ?1),
+    (SELECT max(seq) FROM events WHERE session = ?1)";
+
+const LIVE: &str = "SELECT EXISTS (SELECT 1 FROM jobs INDEXED BY jobs_live WHERE session = ?1 AND ended = 0)";
+
+const AT: &str = "SELECT at FROM events WHERE session = ?1 AND seq = ?2";
+
+const TRIM: &str = "DELETE FROM events WHERE session = ?1 AND seq >= ?2 AND seq < ?3";
+
+const ADD_EVENT: &str = "INSERT INTO events (session, seq, at, job, attempt, source, kind, agent, data)
+    VALUES (?1, ?2, ?3, ?4, ?5, NULL, ?6, ?7, ?8)";
+
+const IS_JOB: &str = "SELECT EXISTS (SELECT 1 FROM jobs WHERE id = ?1)";
+
+const IS_SESSION: &str = "SELECT EXISTS (SELECT 1 FROM sessions WHERE id = ?1)";
+
+/// The queries whose time must not grow with the store.
+#[cfg(test)]
+pub(crate) const HOT: [&str; 6] = [SESSIONS, SPAN, LIVE, AT, TRIM, IS_JOB];
+
+/// A look at some sessions.
+struct Look {
+    ripe: Option<Ripe>,
+    /// Where to go on if none was ripe.
+    next: Option<u64>,
+}
+
+/// A session with events to remove.
+struct Ripe {
+    place: u64,
+    session: String,
+}
+
+/// The first session after place `from` that has been over since `before`.
+fn ripe(db: &Connection, before: Timestamp, from: u64) -> rusqlite::Result<Look> {
+    let mut statement = db.prepare_cached(SESSIONS)?;
+    let mut rows = statement.query(params![at_most(from), at_most(LOOK)])?;
+    let (mut seen, mut next) = (0, None);
+    while let Some(row) = rows.next()? {
+        let (place, session): (u64, String) = (count(row, 0)?, row.get(1)?);
+        if let Some((_, newest)) = span(db, &session)? {
+            let at: Timestamp =
+                db.prepare_cached(AT)?.query_one(params![session, newest], |row| row.get(0))?;
+            if at < before {
+                return Ok(Look { ripe: Some(Ripe { place, session }), next: None });
+            }
+        }
+        seen += 1;
+        next = Some(place);
+    }
+    Ok(Look { ripe: None, next: next.filter(|_| seen == LOOK) })
+}
+
+/// The first and the last event of a session that is over, if there is anything to remove between them.
+fn span(db: &Connection, session: &str) -> rusqlite::Result<Option<(i64, i64)>> {
+    let span: (Option<i64>, Option<i64>) =
+        db.prepare_cached(SPAN)?.query_one([session], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let (Some(oldest), Some(newest)) = span else { return Ok(None) };
+    let is_live: bool = db.prepare_cached(LIVE)?.query_one([session], |row| row.get(0))?;
+    Ok((oldest < newest && !is_live).then_some((oldest, newest)))
+}
+
+fn trim(db: &Connection, session: &str, most: usize) -> rusqlite::Result<usize> {
+    // it may have come to life again meanwhile
+    let Some((oldest, newest)) = span(db, session)? else { return Ok(0) };
+    let end = newest.min(oldest.saturating_add(at_most(most)));
+    db.prepare_cached(TRIM)?.execute(params![session, oldest, end])
+}
+
+/// Everything that could refuse it is looked at before anything is written.
+fn admit(db: &Connection, record: &Record) -> rusqlite::Result<bool> {
+    let Record { session, jobs, events } = record;
+    let is_there: bool = db.prepare_cached(IS_SESSION)?.query_one([session.id.as_str()], |row| row.get(0))?;
+    if is_there || has_any_event(db, session.id.as_str())? {
+        return Ok(false);
+    }
+    for job in jobs {
+        if has_job(db, job.id)? {
+            return Ok(false);
+        }
+    }
+    insert(db, session)?;
+    for job in jobs {
+        put_job(db, job, &to_json(job)?, true)?;
+    }
+    let mut add = db.prepare_cached(ADD_EVENT)?;
+    for Event { seq, at, session: _, job, attempt, kind, agent, data } in events {
+        let data = to_json(data)?;
+        let id = session.id.as_str();
+        add.execute(params![id, number(*seq)?, at, job.0, attempt.0, kind, agent, data])?;
+    }
+    Ok(true)
+}
+
+fn has_any_event(db: &Connection, session: &str) -> rusqlite::Result<bool> {
+    let newest: Option<i64> = db
+        .prepare_cached("SELECT seq FROM events WHERE session = ?1 LIMIT 1")?
+        .query_one([session], |row| row.get(0))
+        .optional()?;
+    Ok(newest.is_some())
+}
+
+fn has_job(db: &Connection, id: JobId) -> rusqlite::Result<bool> {
+    db.prepare_cached(IS_JOB)?.query_one([id.0], |row| row.get(0))
+}
