@@ -2,6 +2,7 @@
 //!
 //! Read [`embedded`], `writer`, `log`, `journal`, in that order.
 
+mod accounts;
 #[cfg(feature = "testing")]
 pub mod conformance;
 pub mod embedded;
