@@ -103,6 +103,15 @@ bench n="30": build
 fuzz target seconds="60":
     cargo +nightly fuzz run {{ target }} -- -max_total_time={{ seconds }}
 
+# Certified client libraries run every flow against a live OAuth 2 provider, and find the mistakes of others (needs node).
+oauth-judge:
+    cargo build --locked -p mgx-oauth2 --features testing --example serve
+    cd tests/oauth2 && npm ci && npm test
+
+# How long an access token takes to verify, and a wrong password for users who exist and who do not.
+oauth-timing:
+    cargo test --locked --release -p mgx-oauth2 --test oauth2 --test timing -- --include-ignored --nocapture --test-threads 1 takes
+
 # Licences, sources and duplicates of what we depend on (needs cargo-deny).
 deny:
     cargo deny check bans licenses sources
