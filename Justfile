@@ -58,15 +58,22 @@ clients:
     npm install --silent --no-audit --no-fund --prefix target/tools/clients eventsource@4.1.1
     python3 -m pip install --quiet --disable-pip-version-check --target target/tools/clients/python --upgrade httpx==0.28.1
 
-# The state of jobs, and the walls around them, on Podman.
-test-podman: runner
-    MGX_TEST_ENGINE=podman cargo test --locked -p mgx-tests --test it -- truth:: containment::
+# The state of jobs, and the walls around them, on Podman and with a warm pool before both engines.
+test-engines: runner
+    MGX_TEST_ENGINE=podman cargo test --locked -p mgx-tests --test it -- truth:: containment:: pool::
+    MGX_TEST_ENGINE=pool:docker cargo test --locked -p mgx-tests --test it -- truth:: containment::
+    MGX_TEST_ENGINE=pool:podman cargo test --locked -p mgx-tests --test it -- truth:: containment::
 
 # What a job's state says, 20 times over; 30 containers taken up within 2 s of a restart; a deadline of 60 s kept;
-# `just truth podman` for Podman.
+# `just truth podman` for Podman, `just truth pool:docker` and `just truth pool:podman` with a warm pool.
 truth engine="docker": build
     MGX_TEST_ENGINE={{ engine }} MGX_BIN="$PWD/target/release/mgx" MGX_TRUTH_REPEATS=20 MGX_TRUTH_CONTAINERS=30 MGX_TRUTH_WITHIN_MS=2000 MGX_TRUTH_TIMEOUT_S=60 \
         cargo test --locked -p mgx-tests --test it truth:: -- --test-threads 1
+
+# So many leases of a warm pool on each engine, one after the other: every one looks for what the others have left in
+# files, environment, processes and shared memory, and leaves the same.
+leases count="1000": runner
+    MGX_POOL_LEASES={{ count }} cargo test --locked -p mgx-runtimes --test docker a_lease_leaves_nothing -- --nocapture
 
 # rustfmt and clippy; warnings are errors.
 lint:
@@ -81,9 +88,10 @@ fmt:
 docs:
     cargo run --locked --quiet --bin mgx -- config --markdown > docs/configuration.md
 
-# Start latency beside the engine's own floor, the queue's speed and its fairness, what a server holds in memory, and how
-# fast events come in and go out.
+# Start latency on every runtime that is installed and beside the engine's own floor, the queue's speed and its fairness,
+# what a server holds in memory, and how fast events come in and go out. `target/duel.html` shows the first.
 bench n="30": build
+    target/release/mgx bench duel --n {{ n }} --html target/duel.html
     target/release/mgx bench start --n {{ n }}
     target/release/mgx bench dispatch
     target/release/mgx bench fairness
@@ -94,6 +102,15 @@ bench n="30": build
 # Fuzzes one of link_codec, config and workspace_path (needs cargo-fuzz and a nightly toolchain).
 fuzz target seconds="60":
     cargo +nightly fuzz run {{ target }} -- -max_total_time={{ seconds }}
+
+# Certified client libraries run every flow against a live OAuth 2 provider, and find the mistakes of others (needs node).
+oauth-judge:
+    cargo build --locked -p mgx-oauth2 --features testing --example serve
+    cd tests/oauth2 && npm ci && npm test
+
+# How long an access token takes to verify, and a wrong password for users who exist and who do not.
+oauth-timing:
+    cargo test --locked --release -p mgx-oauth2 --test oauth2 --test timing -- --include-ignored --nocapture --test-threads 1 takes
 
 # Licences, sources and duplicates of what we depend on (needs cargo-deny).
 deny:

@@ -34,10 +34,11 @@ main() {
         need_engines
         step 'busybox' need_busybox
         step 'faketime' need_faketime
+        step 'gVisor' need_gvisor
         may_use_engine || fail "the tests need the engine: run this as root, or as a member of the group docker"
         answers "$PODMAN_SOCKET" || fail "the tests need Podman's service at $PODMAN_SOCKET: run this as root"
         step 'tests' just test
-        step 'tests on Podman' just test-podman
+        step 'tests on the other engines' just test-engines
         ;;
     engines) need_engines ;;
     lint)
@@ -125,6 +126,12 @@ need_faketime() {
         if [ -f "$library" ]; then return; fi
     done
     apt_install faketime
+}
+
+# Only one test needs it, and says so if it is not there.
+need_gvisor() {
+    if have runsc || ! candidate runsc; then return; fi
+    apt_install runsc
 }
 
 # An engine that answers: the one that is named, the usual one, Podman's, or one that is installed now.

@@ -4,11 +4,13 @@
 //! mgx-agent-runner              waits for its invocation on the runner link, and runs it
 //! mgx-agent-runner exec …       between fork and exec: becomes the command
 //! mgx-agent-runner team         the agent team, which is the command of an invocation that names none
+//! mgx-agent-runner hold         in a container of the platform's own: keeps network namespaces ready
 //! ```
 
 mod drain;
 mod events;
 mod exec;
+mod hold;
 mod lines;
 mod link;
 mod oom;
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
     match arguments.next().as_deref().map(|argument| argument.to_string_lossy().into_owned()).as_deref() {
         None => finish(block_on(run::run())),
         Some("exec") => exec::exec(arguments),
+        Some("hold") => finish(hold::hold()),
         Some("team") => match block_on(team::run()) {
             Ok(true) => ExitCode::SUCCESS,
             // it has told why by itself
@@ -46,7 +49,7 @@ fn main() -> ExitCode {
         Some(_) => {
             writeln!(
                 io::stderr(),
-                "usage: mgx-agent-runner [exec WORKDIR PROGRAM ARGUMENT… | team | --version]"
+                "usage: mgx-agent-runner [exec WORKDIR PROGRAM ARGUMENT… | team | hold | --version]"
             )
             .ok();
             ExitCode::from(USAGE)

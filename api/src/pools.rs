@@ -49,6 +49,8 @@ pub(crate) struct PoolsView {
 pub(crate) struct PoolView {
     /// Their image.
     image: String,
+    /// Their OCI runtime, such as `crun`; absent if it is the engine's own.
+    oci_runtime: Option<&'static str>,
     /// How a workspace comes into one that waits: `propagated` (mounted on the host, it appears there), `cold` (it
     /// cannot: such jobs start cold), `unknown` (none has waited yet).
     #[schema(value_type = String, example = "propagated")]
@@ -106,6 +108,7 @@ impl From<Report> for PoolView {
         let hit_rate = report.hit_rate();
         let Percentiles { p50, p99 } = report.claim_ms;
         Self {
+            oci_runtime: report.oci_runtime.name(),
             image: report.image,
             workspaces: report.workspaces,
             parked: report.parked,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use mgx_agent_runner::protocol::Team;
-use mgx_runtimes::{ContainerSpec, Network};
+use mgx_runtimes::{ContainerSpec, Network, OciRuntime};
 use mgx_scheduler::blueprint::{Blueprint, Plan};
 use mgx_scheduler::job::{Job, Kind};
 use secrecy::ExposeSecret;
@@ -22,8 +22,32 @@ pub struct JobBlueprint {
     pub tokens: AttemptTokens,
     /// The image of every container.
     pub image: String,
+    /// What separates them from the host.
+    pub isolation: Isolation,
     /// The agent team.
     pub team: Team,
+}
+
+/// What separates the containers of each kind of job from the host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Isolation {
+    /// Agents and commands.
+    pub agent: OciRuntime,
+    /// Dev servers.
+    pub dev: OciRuntime,
+    /// Production builds.
+    pub build: OciRuntime,
+}
+
+impl Isolation {
+    /// That of one kind.
+    pub fn of(&self, kind: Kind) -> OciRuntime {
+        match kind {
+            Kind::Agent => self.agent,
+            Kind::Dev => self.dev,
+            Kind::Build => self.build,
+        }
+    }
 }
 
 #[async_trait]
@@ -38,6 +62,7 @@ impl Blueprint for JobBlueprint {
                 image: self.image.clone(),
                 limits: job.spec.limits,
                 network: Network::None,
+                oci_runtime: self.isolation.of(job.spec.kind),
             },
             workspace_dir: workspaces.host_path(&session.workspace),
             labels: labels(job),

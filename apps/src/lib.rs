@@ -22,7 +22,7 @@ pub mod workspaces;
 
 pub use archive::{Archive, Record, Trimmed};
 pub use attempt_token::{AttemptTokens, TokenKeyError};
-pub use blueprint::JobBlueprint;
+pub use blueprint::{Isolation, JobBlueprint};
 pub use file::{Condition, ETag, Entry, EntryKind, FileError, FileView, InvalidETag, Listing, Written};
 pub use intent::{Claim, Intent, IntentBounds, IntentKey, IntentStore};
 pub use listing::ListQuery;

@@ -15,7 +15,7 @@ use mgx_api::llm::{
 };
 use mgx_api::{AdminToken, App, EngineProbe, Imports, JobRules, Once, Pools, ServeConfig, Streams};
 use mgx_apps::workspaces::{Workspaces, WorkspacesConfig};
-use mgx_apps::{AttemptTokens, JobBlueprint, Retention, sessions::Sessions};
+use mgx_apps::{AttemptTokens, Isolation, JobBlueprint, Retention, sessions::Sessions};
 use mgx_policies::{Admission, Allowance, MonotonicClock, Policies, Rate, Times};
 use mgx_runtimes::image::Images;
 use mgx_runtimes::pool::{Bounds, PoolConfig};
@@ -49,6 +49,10 @@ const TUNNELS: usize = 256;
 /// How often a missing engine is looked for.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
+/// What stands between the scheduler and its runtime: given the runtime, and the warm pool if it is one, it returns what
+/// the scheduler sees.
+pub type Lens = Box<dyn FnOnce(Arc<dyn Runtime>, Option<&Arc<Pool>>) -> Arc<dyn Runtime> + Send>;
+
 /// A platform that is ready to serve.
 #[derive(Debug)]
 pub struct Platform {
@@ -67,26 +71,27 @@ pub struct Platform {
 
 impl Platform {
     /// Opens the store, takes up what an earlier process left, and gets ready to serve. The engine may be missing.
-    /// Runs jobs on `runtime`, or on the one that the configuration names.
+    /// The scheduler sees the runtime through `lens`, if there is one.
     ///
     /// # Errors
     /// What the operator has to change.
-    pub async fn assemble(config: &Config, runtime: Option<Arc<dyn Runtime>>) -> anyhow::Result<Self> {
+    pub async fn assemble(config: &Config, lens: Option<Lens>) -> anyhow::Result<Self> {
         let data = &config.server.data_dir;
         data_dir::make(data).with_context(|| format!("cannot make the data directory {}", data.display()))?;
         let token = data_dir::admin_token(data)?;
         let store = Arc::new(Embedded::open(&config.store.path, Timestamp::now())?);
         let (tunnels_in, tunnels_out) = mpsc::channel(TUNNELS);
-        let Engine { runtime, image, pool } = match runtime {
-            Some(runtime) => Engine { runtime, image: None, pool: None },
-            None => engine(config, store.instance(), tunnels_in)?,
-        };
+        let Engine { mut runtime, image, pool } = engine(config, store.instance(), tunnels_in)?;
+        if let Some(lens) = lens {
+            runtime = lens(runtime, pool.as_ref());
+        }
         let tokens = AttemptTokens::load_or_create(&data.join("attempt.key"))?;
         let sessions = Sessions::new(store.clone(), workspaces(config)?);
         let blueprint = JobBlueprint {
             sessions: sessions.clone(),
             tokens: tokens.clone(),
             image: config.agent.image.clone(),
+            isolation: isolation(config),
             team: team(config)?,
         };
         let scheduler = Scheduler::start(
@@ -262,15 +267,8 @@ struct Engine {
 
 fn engine(config: &Config, instance: &str, tunnels: mpsc::Sender<Tunnel>) -> anyhow::Result<Engine> {
     match config.runtime {
-        RuntimeName::Docker | RuntimeName::PoolDocker => {
-            let docker = Docker::connect(docker(config, instance), links(config, instance, tunnels)?);
-            let images = docker.images();
-            contained(config, Arc::new(docker), images)
-        }
-        RuntimeName::Podman | RuntimeName::PoolPodman => {
-            let podman = Podman::connect(podman(config, instance), links(config, instance, tunnels)?);
-            let images = podman.images();
-            contained(config, Arc::new(podman), images)
+        RuntimeName::Docker | RuntimeName::PoolDocker | RuntimeName::Podman | RuntimeName::PoolPodman => {
+            contained(config, Arc::new(parking(config, instance, tunnels)?))
         }
         RuntimeName::Process => {
             warn!(
@@ -287,6 +285,33 @@ fn engine(config: &Config, instance: &str, tunnels: mpsc::Sender<Tunnel>) -> any
             Ok(Engine { runtime: Arc::new(Null::default()), image: None, pool: None })
         }
     }
+}
+
+/// The engine of `config` with its image, whose containers can wait; without the pool in which they would.
+///
+/// # Errors
+/// The runtime has no engine, or the runner links have no place.
+pub(crate) fn parking(
+    config: &Config,
+    instance: &str,
+    tunnels: mpsc::Sender<Tunnel>,
+) -> anyhow::Result<WithImage> {
+    let (engine, images): (Arc<dyn Parking>, Arc<dyn Images>) = match config.runtime {
+        RuntimeName::Docker | RuntimeName::PoolDocker => {
+            let docker = Docker::connect(docker(config, instance), links(config, instance, tunnels)?);
+            let images = docker.images();
+            (Arc::new(docker), images)
+        }
+        RuntimeName::Podman | RuntimeName::PoolPodman => {
+            let podman = Podman::connect(podman(config, instance), links(config, instance, tunnels)?);
+            let images = podman.images();
+            (Arc::new(podman), images)
+        }
+        RuntimeName::Process | RuntimeName::Null => {
+            anyhow::bail!("the runtime \"{}\" has no engine", config.runtime.name())
+        }
+    };
+    Ok(WithImage::new(engine, images, AgentImage::of(config)))
 }
 
 /// What the engine of `config` can do with the containers of `instance`, without a platform around it.
@@ -321,6 +346,7 @@ fn docker(config: &Config, instance: &str) -> DockerConfig {
         instance: instance.to_owned(),
         user: container_user(),
         profile: profile(config),
+        holders: config.docker.holders.count(),
     }
 }
 
@@ -340,8 +366,7 @@ fn profile(config: &Config) -> PathBuf {
 }
 
 /// An engine with its image, and the warm pool before it, if there is to be one.
-fn contained(config: &Config, engine: Arc<dyn Parking>, images: Arc<dyn Images>) -> anyhow::Result<Engine> {
-    let image = Arc::new(WithImage::new(engine, images, AgentImage::of(config)));
+fn contained(config: &Config, image: Arc<WithImage>) -> anyhow::Result<Engine> {
     if !config.runtime.is_pool() {
         return Ok(Engine { runtime: image.clone(), image: Some(image), pool: None });
     }
@@ -359,6 +384,7 @@ fn pool(config: &Config) -> PoolConfig {
             image: config.agent.image.clone(),
             limits: rules(config).default_limits,
             network: Network::None,
+            oci_runtime: config.isolation.agent,
         },
         generation: AgentImage::of(config).generation(),
         bounds: Bounds { min: pool.min.count(), max: pool.max.count(), idle: pool.idle.duration() },
@@ -389,6 +415,12 @@ fn workspaces(config: &Config) -> anyhow::Result<Workspaces> {
     let host_root = Some(config.workspaces.host_root.clone()).filter(|host| *host != root);
     let max_file_bytes = config.workspaces.max_file.bytes();
     Ok(Workspaces::with_config(WorkspacesConfig { root, host_root, owner: owner(), max_file_bytes })?)
+}
+
+/// What separates each kind of job from the host.
+fn isolation(config: &Config) -> Isolation {
+    let crate::config::Isolation { agent, dev, build } = config.isolation;
+    Isolation { agent, dev, build }
 }
 
 /// The team; with the demo model, its roles say so.

@@ -22,7 +22,7 @@ use serde::Deserialize;
 pub use layer::Origin;
 pub use problem::{EXIT, Problem, Problems, What};
 pub use sections::{
-    Agent, Docker, History, Kinds, Llm, Log, LogFormat, ModelPrice, Podman, Pool, Queue, Quotas, Rate,
+    Agent, Docker, History, Isolation, Kinds, Llm, Log, LogFormat, ModelPrice, Podman, Pool, Queue, Quotas, Rate,
     Retention, RuntimeName, Scheduler, Server, Store, Streams, Workspaces,
 };
 pub use show::{Setting, markdown};
@@ -52,6 +52,7 @@ pub struct Config {
     pub store: Store,
     pub docker: Docker,
     pub podman: Podman,
+    pub isolation: Isolation,
     pub agent: Agent,
     pub pool: Pool,
     pub scheduler: Scheduler,

@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
-use mgx_runtimes::{Pool, Runtime};
+use mgx_runtimes::Pool;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info, warn};
 
-use crate::assemble::Platform;
+use crate::assemble::{Lens, Platform};
 use crate::config::Config;
 use crate::data_dir::{self, PidFile};
 use crate::handover::Report;
@@ -35,18 +35,18 @@ impl Serving {
     /// # Errors
     /// What the operator has to change.
     pub async fn start(config: Config) -> anyhow::Result<Self> {
-        Self::start_on(config, None).await
+        Self::start_through(config, None).await
     }
 
-    /// Opens the door of a platform on `runtime`, or on the one that the configuration names.
+    /// Opens the door of a platform whose scheduler sees its runtime through `lens`, if there is one.
     ///
     /// # Errors
     /// What the operator has to change.
-    pub async fn start_on(config: Config, runtime: Option<Arc<dyn Runtime>>) -> anyhow::Result<Self> {
+    pub async fn start_through(config: Config, lens: Option<Lens>) -> anyhow::Result<Self> {
         data_dir::make(&config.server.data_dir)
             .with_context(|| format!("cannot make {}", config.server.data_dir.display()))?;
         let pid = PidFile::hold(&config.server.data_dir)?;
-        let platform = Platform::assemble(&config, runtime).await?;
+        let platform = Platform::assemble(&config, lens).await?;
         let listen = config.server.listen;
         let listener = TcpListener::bind(listen).await.with_context(|| {
             format!("cannot listen on {listen}; free it, or set server.listen (MGX_SERVER__LISTEN) to another port")

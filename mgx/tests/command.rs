@@ -115,3 +115,28 @@ fn doctor_looks_at_what_is_configured_and_at_nothing_else() {
         );
     }
 }
+
+#[test]
+fn a_duel_needs_no_engine_where_the_runtimes_need_none() {
+    let dir = world("");
+    let duel =
+        ["bench", "duel", "process", "null", "--n", "2", "--burst", "3", "--json", "--html", "duel.html"];
+    let beside = ["--beside", "echo '{\"first_event\": {\"p50\": 1e9}}'", "--beside-rounds", "1"];
+    let key = ["--beside-key", "runtimes.process.burst.all.tti_ms.p50=first_event.p50"];
+    let output = mgx(&dir, &[&duel[..], &beside, &key].concat(), &[]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    for runtime in ["process", "null"] {
+        for (mode, jobs) in [("poisson", 2), ("sequential", 2), ("staggered", 2), ("burst", 3)] {
+            let all = &report["runtimes"][runtime][mode]["all"];
+            assert_eq!((&all["n"], &all["errors"]), (&jobs.into(), &0.into()), "{runtime} {mode}: {report}");
+            assert!(all["tti_ms"]["p99"].is_f64() && all["at_ms"]["removed"].is_f64(), "{report}");
+        }
+    }
+    let compared = &report["beside"]["keys"]["runtimes.process.burst.all.tti_ms.p50"];
+    assert!(compared["times"].as_f64() > Some(1.0), "{report}");
+    let page = fs::read_to_string(dir.path().join("duel.html")).unwrap();
+    assert!(page.contains("process, null") && page.contains("<svg") && page.ends_with("</html>\n"));
+    let left = fs::read_dir(dir.path()).unwrap().count();
+    assert_eq!(left, 2, "the configuration and the page");
+}

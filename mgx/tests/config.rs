@@ -152,6 +152,12 @@ fn names_that_the_operator_gives_are_looked_up_with_their_dots() {
 }
 
 #[test]
+fn a_wall_that_could_not_be_put_up_is_refused() {
+    insta::assert_snapshot!(refused("runtime = \"process\"\n[isolation]\nagent = \"runsc\"\n"), @r#"DIR/mgx.toml:3:1: isolation.agent: conflict: the runtime "process" has no OCI runtimes"#);
+    insta::assert_snapshot!(refused("[isolation]\nbuild = \"kata\"\n"), @r#"DIR/mgx.toml:2:1: isolation.build: got "kata", allowed: "", "runc", "crun", "runsc""#);
+}
+
+#[test]
 fn limits_that_could_not_be_kept_are_conflicts() {
     let toml = "[agent]\nmemory = \"2g\"\nmax_memory = \"8g\"\n[quotas]\nsession_memory = \"1g\"\n";
     insta::assert_snapshot!(refused(toml), @r#"DIR/mgx.toml:5:1: quotas.session_memory: conflict: 1GiB is less than the 2GiB of agent.memory"#);

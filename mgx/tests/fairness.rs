@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use mgx_agent_runner::JobId;
 use mgx_agent_runner::protocol::Team;
 use mgx_runtimes::null::HOLD;
-use mgx_runtimes::{ContainerSpec, Limits, Network, Null};
+use mgx_runtimes::{ContainerSpec, Limits, Network, Null, OciRuntime};
 use mgx_scheduler::memory::MemoryJournal;
 use mgx_scheduler::{
     Blueprint, Caps, Clock, Config, Fairness, Job, JobSpec, Kind, Plan, Scheduler, Submission, Terms, Uptime,
@@ -191,7 +191,12 @@ struct Boxes;
 impl Blueprint for Boxes {
     async fn plan(&self, job: &Job) -> Result<Plan, String> {
         Ok(Plan {
-            spec: ContainerSpec { image: String::new(), limits: job.spec.limits, network: Network::None },
+            spec: ContainerSpec {
+                image: String::new(),
+                limits: job.spec.limits,
+                network: Network::None,
+                oci_runtime: OciRuntime::Engines,
+            },
             workspace: "workspace".parse().map_err(|_| "no workspace".to_owned())?,
             workspace_dir: "/".into(),
             labels: BTreeMap::new(),

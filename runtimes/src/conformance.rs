@@ -1,4 +1,6 @@
 //! What every runtime must do, as one function that a test calls with its runtime and a [`Kit`].
+//!
+//! `docs/examples/runtime` does that from outside of this tree.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -94,7 +96,7 @@ async fn a_container_serves_from_create_to_remove(runtime: &dyn Runtime, kit: &K
     assert_eq!(running(runtime, &slot).await, Some(true));
     let mut run = invoke(runtime, kit, &slot, Task::Hello).await;
     let (events, ended) = finish(&mut run).await;
-    assert!(said(&events, "hello"), "{events:?}");
+    assert!(said(&events, "hello"), "{events:?} {ended:?}");
     let exit = reported(ended);
     assert_eq!((exit.code, exit.signal, exit.cause), (Some(3), None, ExitCause::Ended));
     assert_eq!(exit.last_seq, numbered(&events), "the exit names the last event");

@@ -120,7 +120,7 @@ pub struct Contained<C> {
 
 impl<C: Containers> Contained<C> {
     /// The runtime of `containers`, whose runners call at `links`.
-    pub(crate) fn new(containers: C, links: Links) -> Self {
+    pub fn new(containers: C, links: Links) -> Self {
         let containers = Arc::new(containers);
         Self { deaths: Deaths::new(Arc::clone(&containers)), containers, links }
     }

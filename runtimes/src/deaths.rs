@@ -2,9 +2,9 @@
 //! what a stream that broke, or never spoke, has kept to itself.
 //!
 //! Nothing is concluded from silence. That a container is gone counts when the engine says so, twice: in its list,
-//! and when it is asked for this one.
+//! and when it is asked for this one; and how it ended may be told a little later than that it is gone.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -21,6 +21,10 @@ use crate::{Ended, RuntimeError, RuntimeErrorKind};
 
 /// How often the whole list is looked at.
 const LOOK: Duration = Duration::from_secs(5);
+
+/// How long what an engine has to say of a container that it has removed may be on its way: Podman's events are read from
+/// a file, and come a tenth of a second late.
+const ECHO: Duration = Duration::from_millis(500);
 
 /// The first and the longest pause before an engine that was lost is tried again.
 const PAUSE: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(1)];
@@ -51,6 +55,7 @@ impl<C: Containers> Deaths<C> {
                 containers: Arc::clone(&self.containers),
                 expected: Arc::clone(&self.expected),
                 newest: None,
+                missing: HashSet::new(),
             };
             AbortOnDropHandle::new(tokio::spawn(watch.run()))
         });
@@ -112,6 +117,8 @@ struct Watch<C> {
     expected: Arc<Expected>,
     /// When the newest event happened, by the engine's clock, in nanoseconds since 1970.
     newest: Option<i64>,
+    /// Those that were gone at the last look, for the first time.
+    missing: HashSet<SlotId>,
 }
 
 impl<C: Containers> Watch<C> {
@@ -151,11 +158,11 @@ impl<C: Containers> Watch<C> {
                     None => return RuntimeError::new(RuntimeErrorKind::Unavailable, "the engine went away"),
                 },
                 _ = look.tick() => {
-                    if let Err(error) = self.look().await {
-                        return error;
-                    }
-                    if !*heard {
-                        look.reset_after(LOOK / 5);
+                    match self.look().await {
+                        Ok(true) => look.reset_after(ECHO),
+                        Ok(false) if !*heard => look.reset_after(LOOK / 5),
+                        Ok(false) => {}
+                        Err(error) => return error,
                     }
                     *heard = true;
                 }
@@ -171,22 +178,30 @@ impl<C: Containers> Watch<C> {
         }
     }
 
-    /// Compares the engine's list with what is expected to be alive.
-    async fn look(&self) -> Result<(), RuntimeError> {
+    /// Compares the engine's list with what is expected to be alive. Says whether to look again soon: one that is gone
+    /// without a trace may just have been removed, and how it ended is still on its way.
+    async fn look(&mut self) -> Result<bool, RuntimeError> {
         let alive = self.expected.alive();
         if alive.is_empty() {
             // whoever comes after this is seen by the stream that listens already
-            return self.containers.ping().await;
+            self.missing.clear();
+            return self.containers.ping().await.map(|()| false);
         }
         let listed = self.containers.list().await?;
         let listed: HashMap<_, _> = listed.into_iter().map(|listed| (listed.slot, listed.running)).collect();
+        let mut gone = HashSet::new();
         for slot in alive.into_iter().filter(|slot| listed.get(slot) != Some(&true)) {
-            if let Some(ended) = self.end_of(&slot).await? {
-                info!(%slot, "a container has ended unheard");
-                self.expected.tell(&slot, ended);
+            match self.end_of(&slot).await? {
+                Some(Ended::Lost) if !self.missing.contains(&slot) => drop(gone.insert(slot)),
+                Some(ended) => {
+                    info!(%slot, "a container has ended unheard");
+                    self.expected.tell(&slot, ended);
+                }
+                None => {}
             }
         }
-        Ok(())
+        self.missing = gone;
+        Ok(!self.missing.is_empty())
     }
 
     /// How the container of `slot` ended, if it does not run and is not about to; [`Ended::Lost`] if there is none.

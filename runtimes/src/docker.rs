@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bollard::models::EventMessage;
@@ -19,11 +19,14 @@ use tokio::sync::OnceCell;
 
 use crate::contained::{Contained, Containers, End, EndStream, MAX_LAST_WORDS, name};
 use crate::engine::{Engine, deadline, status, within};
-use crate::hardening::{Dialect, Hardening, INSTANCE_LABEL, SLOT_LABEL, processes};
+use crate::hardening::{Dialect, Hardening, INSTANCE_LABEL, SLOT_LABEL, join, processes};
 use crate::image::Images;
 use crate::link::Links;
+use crate::namespaces::{Lease, Namespaces};
 use crate::profile::write_profile;
-use crate::{ContainerSpec, Ended, EngineInfo, Listed, Placement, RuntimeError, RuntimeErrorKind};
+use crate::{
+    ContainerSpec, Ended, EngineInfo, Listed, OciRuntime, Placement, RuntimeError, RuntimeErrorKind,
+};
 
 /// Where the engine is, and whose containers they are.
 #[derive(Clone, Debug)]
@@ -36,6 +39,9 @@ pub struct DockerConfig {
     pub user: String,
     /// Where the system-call profile is written if the engine is Podman, which takes a path only.
     pub profile: PathBuf,
+    /// How many containers of the platform's own may hold network namespaces in store, so that starts take less; 0:
+    /// none.
+    pub holders: usize,
 }
 
 /// Containers of an engine that speaks the Docker API.
@@ -48,13 +54,20 @@ pub struct DockerApi {
     config: DockerConfig,
     /// Done when the profile is where Podman finds it.
     profile: OnceCell<()>,
+    /// Network namespaces in store; none without a place where their holders can call.
+    namespaces: Option<Namespaces>,
+    /// The namespaces of those that are made and not started.
+    joined: Mutex<HashMap<SlotId, Lease>>,
 }
 
 impl Docker {
     /// A runtime on the engine of `config`, whose runners call at `links`. Reaches for it with the first call, so the
     /// engine may come later than the platform.
     pub fn connect(config: DockerConfig, links: Links) -> Self {
-        Self::new(DockerApi::new(config), links)
+        let (instance, most, directory) = (config.instance.clone(), config.holders, links.beside("-net"));
+        let mut docker = DockerApi::new(config);
+        docker.namespaces = Some(Namespaces::new(Arc::clone(&docker.engine), instance, directory, most));
+        Self::new(docker, links)
     }
 
     /// Where the agent image is made.
@@ -73,6 +86,13 @@ impl Containers for DockerApi {
     ) -> Result<(), RuntimeError> {
         let connected = self.engine.connected().await?;
         let dialect = if connected.is_podman {
+            if let Some(name) = spec.oci_runtime.name() {
+                // it would take its own, and not say so
+                let message = format!(
+                    "Podman cannot be asked for {name:?} in Docker's language; set runtime = \"podman\""
+                );
+                return Err(RuntimeError::new(RuntimeErrorKind::OciRuntimeMissing, message));
+            }
             self.profile.get_or_try_init(|| write_profile(&self.config.profile)).await?;
             Dialect::Podman { profile: self.config.profile.clone(), processes: processes() }
         } else {
@@ -84,10 +104,30 @@ impl Containers for DockerApi {
             swappiness: connected.cgroup_v1,
             dialect,
         };
-        let options = CreateContainerOptionsBuilder::new().name(&name(&placement.slot)).build();
-        let body = hardening.container(spec, placement, link);
-        let creating = connected.client.create_container(Some(options), body);
-        within(deadline::CREATE, "cannot create the container", creating).await.map(drop)
+        let create = async |body| {
+            let options = CreateContainerOptionsBuilder::new().name(&name(&placement.slot)).build();
+            let creating = connected.client.create_container(Some(options), body);
+            let created = within(deadline::CREATE, "cannot create the container", creating).await;
+            created.map(drop).map_err(|error| unknown_runtime(spec, error))
+        };
+        let mut body = hardening.container(spec, placement, link);
+        if let Some(lease) = self.lend(spec, connected.is_podman).await {
+            let alone = body.clone();
+            join(&mut body, lease.container());
+            match create(body).await {
+                // the holder has gone
+                Err(error) if error.kind() == RuntimeErrorKind::NotFound => body = alone,
+                Ok(()) => {
+                    self.joined().insert(placement.slot.clone(), lease);
+                    return Ok(());
+                }
+                Err(error) => {
+                    lease.give_back();
+                    return Err(error);
+                }
+            }
+        }
+        create(body).await
     }
 
     /// What Docker is asked for it does, or it refuses.
@@ -98,8 +138,19 @@ impl Containers for DockerApi {
     async fn start(&self, slot: &SlotId) -> Result<(), RuntimeError> {
         let client = self.client().await?;
         let name = name(slot);
+        let lease = self.joined().remove(slot);
         let starting = client.start_container(&name, None);
-        within(deadline::CREATE, "cannot start the container", starting).await
+        let started = within(deadline::CREATE, "cannot start the container", starting).await;
+        match &started {
+            // it may start yet: its namespace stays its own
+            Err(error)
+                if matches!(error.kind(), RuntimeErrorKind::Deadline | RuntimeErrorKind::Unavailable) =>
+            {
+                drop(lease);
+            }
+            Ok(()) | Err(_) => lease.into_iter().for_each(Lease::give_back),
+        }
+        started
     }
 
     async fn ended(&self, slot: &SlotId) -> Result<Option<Ended>, RuntimeError> {
@@ -133,6 +184,7 @@ impl Containers for DockerApi {
     }
 
     async fn remove(&self, slot: &SlotId) -> Result<(), RuntimeError> {
+        drop(self.joined().remove(slot));
         let client = self.client().await?;
         let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
         let name = name(slot);
@@ -193,7 +245,27 @@ impl Containers for DockerApi {
 impl DockerApi {
     /// The containers of the instance of `config`.
     pub fn new(config: DockerConfig) -> Self {
-        Self { engine: Arc::new(Engine::new(&config.host)), config, profile: OnceCell::new() }
+        Self {
+            engine: Arc::new(Engine::new(&config.host)),
+            config,
+            profile: OnceCell::new(),
+            namespaces: None,
+            joined: Mutex::default(),
+        }
+    }
+
+    /// A network namespace for a container of `spec`. gVisor makes its own, and Podman needs no time for it.
+    async fn lend(&self, spec: &ContainerSpec, is_podman: bool) -> Option<Lease> {
+        match spec.oci_runtime {
+            OciRuntime::Engines | OciRuntime::Runc | OciRuntime::Crun if !is_podman => {
+                self.namespaces.as_ref()?.lend(&spec.image).await
+            }
+            OciRuntime::Engines | OciRuntime::Runc | OciRuntime::Crun | OciRuntime::Runsc => None,
+        }
+    }
+
+    fn joined(&self) -> MutexGuard<'_, HashMap<SlotId, Lease>> {
+        self.joined.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn client(&self) -> Result<&bollard::Docker, RuntimeError> {
@@ -202,6 +274,22 @@ impl DockerApi {
 
     fn label(&self) -> String {
         format!("{INSTANCE_LABEL}={}", self.config.instance)
+    }
+}
+
+/// What an engine means that does not know the OCI runtime of `spec`, and what to do about it.
+fn unknown_runtime(spec: &ContainerSpec, error: RuntimeError) -> RuntimeError {
+    // 20.10 says "Unknown runtime specified runsc", 25 "unknown or invalid runtime name: runsc"
+    let said = error.to_string().to_ascii_lowercase();
+    match spec.oci_runtime.name() {
+        Some(name) if said.contains("unknown") && said.contains("runtime") => {
+            let message = format!(
+                "the engine does not know the OCI runtime {name:?}: install it, put it under \"runtimes\" in \
+                 /etc/docker/daemon.json and reload the engine (`mgx doctor` says how), or change [isolation]"
+            );
+            RuntimeError::new(RuntimeErrorKind::OciRuntimeMissing, message).because(error)
+        }
+        Some(_) | None => error,
     }
 }
 

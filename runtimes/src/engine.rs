@@ -113,6 +113,12 @@ fn explained(what: &str, error: EngineError) -> RuntimeError {
         {
             RuntimeErrorKind::Conflict
         }
+        // Docker: it ended by itself between being seen and being killed
+        EngineError::DockerResponseServerError { status_code: 500, message }
+            if message.contains("cannot remove") && message.contains("is not running") =>
+        {
+            RuntimeErrorKind::Conflict
+        }
         EngineError::RequestTimeoutError => RuntimeErrorKind::Deadline,
         EngineError::IOError { .. }
         | EngineError::HyperResponseError { .. }
@@ -122,4 +128,30 @@ fn explained(what: &str, error: EngineError) -> RuntimeError {
         _ => RuntimeErrorKind::Refused,
     };
     RuntimeError::new(kind, what).because(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_engines_mean_is_told_from_what_they_say() {
+        use RuntimeErrorKind::{Conflict, ImageMissing, NotFound, Refused};
+        for (status_code, message, kind) in [
+            (404, "No such image: x:latest", ImageMissing),
+            (404, "No such container: x", NotFound),
+            (409, "Conflict. The container name \"/x\" is already in use", Conflict),
+            (500, "container state improper", Conflict),
+            (500, "Could not kill running container 1, cannot remove - Container 1 is not running", Conflict),
+            (
+                500,
+                "Could not kill running container 1, cannot remove - tried to kill it, and it did not",
+                Refused,
+            ),
+            (400, "no command specified", Refused),
+        ] {
+            let error = EngineError::DockerResponseServerError { status_code, message: message.to_owned() };
+            assert_eq!(explained("cannot", error).kind(), kind, "{message}");
+        }
+    }
 }

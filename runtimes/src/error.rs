@@ -8,6 +8,9 @@ use std::fmt;
 pub enum RuntimeErrorKind {
     /// The image is not there. The operator builds it (`mgx images`).
     ImageMissing,
+    /// The engine does not know the OCI runtime that was asked for. The operator installs and registers it, or asks
+    /// for another.
+    OciRuntimeMissing,
     /// The engine cannot be reached. It may come back: wait, and try again.
     Unavailable,
     /// The engine did not answer in time. What was asked for may have happened all the same.

@@ -16,7 +16,7 @@ use bollard::models::{
 use mgx_agent_runner::protocol::{LINK_DIR, WORKSPACE_DIR};
 use rustix::process::{Resource, getrlimit};
 
-use crate::{ContainerSpec, Network, Placement, Workspace};
+use crate::{ContainerSpec, Network, OciRuntime, Placement, Workspace};
 
 /// Label that names the instance of the platform a container belongs to.
 pub const INSTANCE_LABEL: &str = "mgx.instance";
@@ -24,8 +24,19 @@ pub const INSTANCE_LABEL: &str = "mgx.instance";
 /// Label that names the slot of a container.
 pub const SLOT_LABEL: &str = "mgx.slot";
 
+/// Label of holders of network namespaces, with the instance that they belong to. They have no other.
+pub const HOLDER_LABEL: &str = "mgx.holder";
+
+/// What every container is called inside.
+const HOSTNAME: &str = "mgx";
+
 /// The system calls that a container may make (<https://docs.docker.com/engine/security/seccomp/>).
 pub const SECCOMP: &str = include_str!("seccomp.json");
+
+/// How the profile refuses `clone3(2)`, and how it allows it.
+const CLONE3_IS_MISSING: &str =
+    "\"names\": [\"clone3\"],\n      \"action\": \"SCMP_ACT_ERRNO\",\n      \"errnoRet\": 38";
+const CLONE3_IS_GVISORS: &str = "\"names\": [\"clone3\"],\n      \"action\": \"SCMP_ACT_ALLOW\"";
 
 const MIB: i64 = 1024 * 1024;
 
@@ -86,7 +97,7 @@ impl Hardening {
         labels.insert(SLOT_LABEL.to_owned(), placement.slot.to_string());
         ContainerCreateBody {
             image: Some(spec.image.clone()),
-            hostname: Some("mgx".to_owned()),
+            hostname: Some(HOSTNAME.to_owned()),
             user: Some(self.user.clone()),
             env: Some(vec![format!("MGX_SLOT={}", placement.slot)]),
             labels: Some(labels),
@@ -108,9 +119,10 @@ impl Hardening {
         }));
         let memory = i64::try_from(spec.limits.memory_bytes).unwrap_or(i64::MAX);
         HostConfig {
+            runtime: spec.oci_runtime.name().map(str::to_owned),
             privileged: Some(false),
             cap_drop: Some(vec!["ALL".to_owned()]),
-            security_opt: Some(vec!["no-new-privileges".to_owned(), self.seccomp()]),
+            security_opt: Some(vec!["no-new-privileges".to_owned(), self.seccomp(spec.oci_runtime)]),
             readonly_rootfs: Some(true),
             // `exec`: whoever could put a program here could put it into the workspace as well.
             tmpfs: Some(HashMap::from([(
@@ -150,11 +162,73 @@ impl Hardening {
     }
 }
 
+/// What to ask of the engine for a holder of network namespaces (`namespaces.rs`), whose link directory is `link`. It
+/// runs the platform's own program and nothing of a job's; what it may do more than others is make namespaces and bring
+/// their loopback up. The engine removes it when it ends.
+pub(crate) fn holder(image: &str, instance: &str, link: &Path) -> ContainerCreateBody {
+    let texts = |texts: &[&str]| Some(texts.iter().map(|&text| text.to_owned()).collect());
+    let profile = format!("seccomp={}", with_unshare());
+    ContainerCreateBody {
+        image: Some(image.to_owned()),
+        cmd: texts(&["hold"]),
+        // those who join it are called the same
+        hostname: Some(HOSTNAME.to_owned()),
+        user: Some("0:0".to_owned()),
+        labels: Some(HashMap::from([(HOLDER_LABEL.to_owned(), instance.to_owned())])),
+        host_config: Some(HostConfig {
+            privileged: Some(false),
+            cap_drop: texts(&["ALL"]),
+            cap_add: texts(&["SYS_ADMIN", "NET_ADMIN"]),
+            security_opt: texts(&["no-new-privileges", &profile]),
+            readonly_rootfs: Some(true),
+            mounts: Some(vec![bind(link, LINK_DIR, true, RPRIVATE)]),
+            memory: Some(32 * MIB),
+            memory_swap: Some(32 * MIB),
+            cpu_period: Some(CPU_PERIOD_US),
+            cpu_quota: Some(CPU_PERIOD_US),
+            pids_limit: Some(8),
+            network_mode: Some("none".to_owned()),
+            ipc_mode: Some("private".to_owned()),
+            cgroupns_mode: Some(HostConfigCgroupnsModeEnum::PRIVATE),
+            init: Some(false),
+            auto_remove: Some(true),
+            log_config: Some(HostConfigLogConfig { typ: Some("none".to_owned()), config: None }),
+            ..HostConfig::default()
+        }),
+        ..ContainerCreateBody::default()
+    }
+}
+
+/// The profile of system calls, and `unshare(2)`.
+fn with_unshare() -> String {
+    let rule = r#"{ "names": ["unshare"], "action": "SCMP_ACT_ALLOW" }, "#;
+    let at = SECCOMP.find("\"syscalls\"").and_then(|at| Some(at + SECCOMP[at..].find('[')? + 1));
+    let (before, after) = SECCOMP.split_at(at.unwrap_or_default());
+    format!("{before}{rule}{after}")
+}
+
+/// The profile with `clone3(2)` left to gVisor, whose kernel does not have it and says so. It would refuse it with an
+/// error of its own instead of the profile's, and the C library then starts no program.
+fn for_gvisor() -> String {
+    SECCOMP.replacen(CLONE3_IS_MISSING, CLONE3_IS_GVISORS, 1)
+}
+
+/// Makes the container of `body` join the network namespace of `holder`, which has its name already.
+pub(crate) fn join(body: &mut ContainerCreateBody, holder: &str) {
+    body.hostname = None;
+    if let Some(host) = &mut body.host_config {
+        host.network_mode = Some(format!("container:{holder}"));
+    }
+}
+
 impl Hardening {
-    fn seccomp(&self) -> String {
-        match &self.dialect {
-            Dialect::Docker => format!("seccomp={SECCOMP}"),
-            Dialect::Podman { profile, .. } => format!("seccomp={}", profile.display()),
+    fn seccomp(&self, oci_runtime: OciRuntime) -> String {
+        match (&self.dialect, oci_runtime) {
+            (Dialect::Docker, OciRuntime::Engines | OciRuntime::Runc | OciRuntime::Crun) => {
+                format!("seccomp={SECCOMP}")
+            }
+            (Dialect::Docker, OciRuntime::Runsc) => format!("seccomp={}", for_gvisor()),
+            (Dialect::Podman { profile, .. }, _) => format!("seccomp={}", profile.display()),
         }
     }
 
@@ -205,6 +279,7 @@ mod tests {
             image: "mgx-agent:dev".to_owned(),
             limits: Limits { memory_bytes: 2 << 30, cpu_quota: 100_000, pids: 256 },
             network: Network::None,
+            oci_runtime: OciRuntime::Engines,
         };
         let placement = Placement {
             slot: "job-1".parse().unwrap(),
@@ -220,6 +295,33 @@ mod tests {
         let elided = json.replace(profile.trim_matches('"'), "<seccomp.json>");
         assert_ne!(elided, json, "the profile is there");
         insta::assert_json_snapshot!(serde_json::from_str::<serde_json::Value>(&elided).unwrap());
+    }
+
+    #[test]
+    fn this_is_what_a_holder_of_namespaces_may() {
+        let body = holder("mgx-agent:dev", "test", Path::new("/srv/data/links-net/1"));
+        let json = serde_json::to_string(&body).unwrap();
+        let profile = serde_json::to_string(&with_unshare()).unwrap();
+        let elided = json.replace(profile.trim_matches('"'), "<seccomp.json and unshare>");
+        assert_ne!(elided, json, "the profile is there");
+        insta::assert_json_snapshot!(serde_json::from_str::<serde_json::Value>(&elided).unwrap());
+
+        let mut more: serde_json::Value = serde_json::from_str(&with_unshare()).unwrap();
+        let rule = more["syscalls"].as_array_mut().unwrap().remove(0);
+        assert_eq!(rule, serde_json::json!({ "names": ["unshare"], "action": "SCMP_ACT_ALLOW" }));
+        assert_eq!(more, serde_json::from_str::<serde_json::Value>(SECCOMP).unwrap(), "and nothing else");
+    }
+
+    #[test]
+    fn gvisor_is_left_to_say_that_it_has_no_clone3_and_nothing_else() {
+        let read = |profile: &str| serde_json::from_str::<serde_json::Value>(profile).unwrap();
+        let (usual, mut gvisors) = (read(SECCOMP), read(&for_gvisor()));
+        let rules = gvisors["syscalls"].as_array_mut().unwrap();
+        let rule = rules.iter_mut().find(|rule| rule["names"] == serde_json::json!(["clone3"])).unwrap();
+        assert_eq!(rule["action"], "SCMP_ACT_ALLOW");
+        rule["action"] = "SCMP_ACT_ERRNO".into();
+        rule["errnoRet"] = 38.into();
+        assert_eq!(gvisors, usual);
     }
 
     #[test]

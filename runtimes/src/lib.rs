@@ -18,6 +18,7 @@ pub mod image;
 mod latest;
 mod lines;
 pub mod link;
+mod namespaces;
 pub mod null;
 pub mod parked;
 pub mod podman;
@@ -37,6 +38,6 @@ pub use podman::{Libpod, Podman, PodmanConfig};
 pub use pool::Pool;
 pub use process::{Process, ProcessConfig};
 pub use runtime::{
-    Command, ContainerSpec, Ended, EngineInfo, Limits, Listed, Network, Output, Placement, Run, Runtime,
-    Workspace,
+    Command, ContainerSpec, Ended, EngineInfo, Limits, Listed, Network, OciRuntime, Output, Placement, Run,
+    Runtime, Workspace,
 };

@@ -159,6 +159,13 @@ impl Links {
         }
     }
 
+    /// A directory beside them, for sockets that are nobody's link.
+    pub(crate) fn beside(&self, suffix: &str) -> PathBuf {
+        let mut path = self.0.root.clone().into_os_string();
+        path.push(suffix);
+        path.into()
+    }
+
     fn directory(&self, slot: &SlotId) -> PathBuf {
         self.0.root.join(slot.as_str())
     }
@@ -171,7 +178,7 @@ impl fmt::Debug for Links {
 }
 
 /// A fresh socket in `directory`. The directory itself is kept if it is there: a container may have it mounted.
-fn listen(directory: &Path) -> io::Result<UnixListener> {
+pub(crate) fn listen(directory: &Path) -> io::Result<UnixListener> {
     fs::create_dir_all(directory)?;
     fs::set_permissions(directory, fs::Permissions::from_mode(0o711))?;
     let socket = directory.join(SOCKET);

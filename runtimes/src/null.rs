@@ -234,7 +234,7 @@ fn error(kind: RuntimeErrorKind, slot: &SlotId) -> RuntimeError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Limits, Network};
+    use crate::{Limits, Network, OciRuntime};
     use mgx_agent_runner::Attempt;
     use mgx_agent_runner::protocol::Team;
     use std::collections::BTreeMap;
@@ -245,7 +245,12 @@ mod tests {
 
     fn spec() -> ContainerSpec {
         let limits = Limits { memory_bytes: 1, cpu_quota: 1, pids: 1 };
-        ContainerSpec { image: "none".to_owned(), limits, network: Network::None }
+        ContainerSpec {
+            image: "none".to_owned(),
+            limits,
+            network: Network::None,
+            oci_runtime: OciRuntime::Engines,
+        }
     }
 
     fn invocation(argv: &[&str]) -> Invocation {

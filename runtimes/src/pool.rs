@@ -40,12 +40,13 @@ use crate::{
     ContainerSpec, EngineInfo, Listed, Parking, Placement, Run, Runtime, RuntimeError, RuntimeErrorKind,
     Workspace,
 };
+pub use cgroup::memory_of;
 use known::{Hands, Known};
 use ledger::Ledger;
 use report::Report;
 use seats::Seats;
 pub use sizing::Bounds;
-use stock::{Key, Slot, Stock};
+use stock::{Key, Slot, Stock, can_wait};
 
 /// How long a runner may take to confirm that it is claimed.
 const CLAIM_LIMIT: Duration = Duration::from_millis(250);
@@ -129,7 +130,9 @@ impl Pool {
 
     /// Takes up what an earlier life of the platform has left, and fills the pool.
     pub fn start(&self) {
-        self.house.stock(&self.house.config.spec);
+        if can_wait(&self.house.config.spec) {
+            self.house.stock(&self.house.config.spec);
+        }
         let house = Arc::clone(&self.house);
         self.house.spawn(async move {
             tokio::select! {
@@ -143,7 +146,7 @@ impl Pool {
     pub fn report(&self) -> Vec<Report> {
         let now = Instant::now();
         let mut reports: Vec<_> = self.house.stocks().iter().map(|stock| stock.report(now)).collect();
-        reports.sort_by(|one, other| one.image.cmp(&other.image));
+        reports.sort_by_key(|report| (report.image.clone(), report.oci_runtime.name()));
         reports
     }
 
@@ -178,6 +181,9 @@ impl Runtime for Pool {
         let _starting = self.house.starting.take(job, 0).ok_or_else(conflict)?;
         if self.house.ledger.claimed_by(job).is_some() {
             return Err(conflict());
+        }
+        if !can_wait(spec) {
+            return self.house.below.create(spec, placement).await;
         }
         let stock = self.house.stock(spec);
         stock.arrival(Instant::now());

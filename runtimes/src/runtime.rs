@@ -70,6 +70,9 @@ pub struct ContainerSpec {
     pub limits: Limits,
     /// Whom it may talk to.
     pub network: Network,
+    /// What separates it from the host.
+    #[serde(default)]
+    pub oci_runtime: OciRuntime,
 }
 
 /// What a container may use.
@@ -89,6 +92,35 @@ pub struct Limits {
 pub enum Network {
     /// Nobody: loopback only. The LLM proxy comes over the runner link.
     None,
+}
+
+/// What separates a container from the host's kernel: the program that the engine starts it with
+/// (<https://github.com/opencontainers/runtime-spec>).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OciRuntime {
+    /// The engine's own.
+    #[default]
+    #[serde(rename = "")]
+    Engines,
+    /// runc: namespaces, control groups and a filter of system calls.
+    Runc,
+    /// crun: the same, in C.
+    Crun,
+    /// gVisor: a kernel of its own, in user space; the host's sees next to nothing of what it is asked.
+    Runsc,
+}
+
+impl OciRuntime {
+    /// Its name for an engine; `None`: there is nothing to ask for.
+    pub fn name(self) -> Option<&'static str> {
+        match self {
+            Self::Engines => None,
+            Self::Runc => Some("runc"),
+            Self::Crun => Some("crun"),
+            Self::Runsc => Some("runsc"),
+        }
+    }
 }
 
 /// What belongs to one container: its place, and what is mounted there.

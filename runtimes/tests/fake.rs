@@ -6,7 +6,7 @@ use std::time::Duration;
 use mgx_agent_runner::protocol::Invocation;
 use mgx_runtimes::conformance::{Kit, Task, conformance};
 use mgx_runtimes::fake::{Act, Birth, OnStop, Script, World};
-use mgx_runtimes::{ContainerSpec, Limits, Network, RuntimeErrorKind};
+use mgx_runtimes::{ContainerSpec, Limits, Network, OciRuntime, RuntimeErrorKind};
 
 const MISSING: &str = "missing";
 
@@ -56,5 +56,10 @@ fn played(invocation: &Invocation) -> Script {
 
 fn spec(image: &str) -> ContainerSpec {
     let limits = Limits { memory_bytes: 64 << 20, cpu_quota: 100_000, pids: 64 };
-    ContainerSpec { image: image.to_owned(), limits, network: Network::None }
+    ContainerSpec {
+        image: image.to_owned(),
+        limits,
+        network: Network::None,
+        oci_runtime: OciRuntime::Engines,
+    }
 }

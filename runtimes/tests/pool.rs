@@ -16,8 +16,8 @@ use mgx_runtimes::fake::{Act, Birth, OnStop, Script, World};
 use mgx_runtimes::pool::report::{Arrival, Report};
 use mgx_runtimes::pool::{Bounds, PoolConfig};
 use mgx_runtimes::{
-    Command, ContainerSpec, Ended, Limits, Network, Output, Placement, Pool, Runtime, RuntimeErrorKind,
-    Workspace,
+    Command, ContainerSpec, Ended, Limits, Network, OciRuntime, Output, Placement, Pool, Runtime,
+    RuntimeErrorKind, Workspace,
 };
 use rustix::mount::{UnmountFlags, unmount};
 use tempfile::TempDir;
@@ -334,7 +334,12 @@ fn played(invocation: &Invocation) -> Script {
 
 fn spec(image: &str) -> ContainerSpec {
     let limits = Limits { memory_bytes: 64 * MIB, cpu_quota: 100_000, pids: 64 };
-    ContainerSpec { image: image.to_owned(), limits, network: Network::None }
+    ContainerSpec {
+        image: image.to_owned(),
+        limits,
+        network: Network::None,
+        oci_runtime: OciRuntime::Engines,
+    }
 }
 
 fn placement(slot: &str) -> Placement {

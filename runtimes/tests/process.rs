@@ -8,7 +8,8 @@ use std::time::Duration;
 use mgx_agent_runner::SlotId;
 use mgx_runtimes::conformance::{Kit, Lacking, Task, conformance_without};
 use mgx_runtimes::{
-    ContainerSpec, Limits, Links, Network, Placement, Process, ProcessConfig, Runtime, RuntimeErrorKind,
+    ContainerSpec, Limits, Links, Network, OciRuntime, Placement, Process, ProcessConfig, Runtime,
+    RuntimeErrorKind,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -61,7 +62,12 @@ fn runtime(directory: &Path, runner: &Path) -> Process {
 
 fn spec() -> ContainerSpec {
     let limits = Limits { memory_bytes: 64 << 20, cpu_quota: 50_000, pids: 64 };
-    ContainerSpec { image: "none".to_owned(), limits, network: Network::None }
+    ContainerSpec {
+        image: "none".to_owned(),
+        limits,
+        network: Network::None,
+        oci_runtime: OciRuntime::Engines,
+    }
 }
 
 fn placement(slot: &str) -> Placement {

@@ -69,6 +69,7 @@ fn is_away(kind: RuntimeErrorKind) -> bool {
     match kind {
         Kind::Unavailable | Kind::Deadline => true,
         Kind::ImageMissing
+        | Kind::OciRuntimeMissing
         | Kind::Conflict
         | Kind::NotReady
         | Kind::NotFound

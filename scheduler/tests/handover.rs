@@ -12,7 +12,7 @@ use mgx_agent_runner::protocol::{Invocation, Team};
 use mgx_agent_runner::{Attempt, JobId, SlotId};
 use mgx_runtimes::fake::{Act, Birth, Fake, OnStop, Script, World};
 use mgx_runtimes::{
-    ContainerSpec, EngineInfo, Limits, Listed, Network, Placement, Run, Runtime, RuntimeError,
+    ContainerSpec, EngineInfo, Limits, Listed, Network, OciRuntime, Placement, Run, Runtime, RuntimeError,
     RuntimeErrorKind,
 };
 use mgx_scheduler::memory::MemoryJournal;
@@ -81,7 +81,12 @@ struct Boxes;
 impl Blueprint for Boxes {
     async fn plan(&self, job: &Job) -> Result<Plan, String> {
         Ok(Plan {
-            spec: ContainerSpec { image: "fake".to_owned(), limits: job.spec.limits, network: Network::None },
+            spec: ContainerSpec {
+                image: "fake".to_owned(),
+                limits: job.spec.limits,
+                network: Network::None,
+                oci_runtime: OciRuntime::Engines,
+            },
             workspace: "workspace".parse().map_err(|_| "no workspace".to_owned())?,
             workspace_dir: "/workspaces/workspace".into(),
             labels: BTreeMap::new(),
@@ -220,6 +225,7 @@ async fn a_restart_counts_what_went_on_what_had_ended_and_what_was_lost() {
         image: "fake".to_owned(),
         limits: Limits { memory_bytes: 1, cpu_quota: 1, pids: 1 },
         network: Network::None,
+        oci_runtime: OciRuntime::Engines,
     };
     let stray = SlotId::of(JobId::new(), Attempt(1));
     for slot in [slot(waits), stray.clone()] {

@@ -2,6 +2,7 @@
 //!
 //! Read [`embedded`], `writer`, `log`, `journal`, in that order.
 
+mod accounts;
 mod archive;
 #[cfg(feature = "testing")]
 pub mod conformance;

@@ -5,8 +5,12 @@ use rusqlite::{Connection, TransactionBehavior};
 use crate::error::OpenError;
 
 /// Every migration, oldest first. Only ever add to the end: stores out there have run the others.
-pub(crate) const MIGRATIONS: &[&str] =
-    &[include_str!("schema/1.sql"), include_str!("schema/2.sql"), include_str!("schema/3.sql")];
+pub(crate) const MIGRATIONS: &[&str] = &[
+    include_str!("schema/1.sql"),
+    include_str!("schema/2.sql"),
+    include_str!("schema/3.sql"),
+    include_str!("schema/4.sql"),
+];
 
 /// `PRAGMA application_id` of our stores: "MGXS".
 const APPLICATION: i64 = 0x4D47_5853;
@@ -112,7 +116,8 @@ mod tests {
     fn no_query_of_the_hot_path_scans_a_table() {
         let mut connection = Connection::open_in_memory().unwrap();
         migrate(&mut connection, MIGRATIONS).unwrap();
-        for sql in crate::journal::HOT.into_iter().chain(crate::intents::HOT).chain(crate::archive::HOT) {
+        let hot = crate::journal::HOT.into_iter().chain(crate::intents::HOT).chain(crate::archive::HOT);
+        for sql in hot.chain(crate::accounts::hot()) {
             let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
             let mut rows = statement.raw_query();
             let mut steps = Vec::new();

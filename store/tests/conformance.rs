@@ -39,6 +39,12 @@ async fn the_embedded_store_keeps_intents() {
 }
 
 #[tokio::test]
+async fn the_embedded_store_keeps_accounts() {
+    let directory = tempfile::tempdir().unwrap();
+    mgx_oauth2::conformance::run(&open(directory.path())).await;
+}
+
+#[tokio::test]
 async fn a_store_that_was_closed_and_opened_again_is_the_same() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
@@ -48,6 +54,7 @@ async fn a_store_that_was_closed_and_opened_again_is_the_same() {
     let store = open(directory.path());
     conformance::journal::run(&store).await;
     conformance::sessions::run(&store, &store).await;
+    mgx_oauth2::conformance::run(&store).await;
 }
 
 /// A hundred readers of a session with large events must not fill the memory.

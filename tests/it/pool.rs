@@ -1,7 +1,5 @@
 //! The warm pool in the real server: what is bound to a job, and what a server that is killed leaves behind.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -10,15 +8,12 @@ use serde_json::{Value, json};
 
 use crate::session::busybox_with;
 
-const SETTINGS: &str = "runtime = \"pool:docker\"\npool.min = 3\npool.idle = \"1h\"";
-
 /// How long the pool may take to be full again.
 const FULL: Duration = Duration::from_secs(30);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_with_environment_secret_and_workspace_takes_what_waits() -> Result<()> {
-    let server = busybox_with(SETTINGS).await?;
-    let _seats = Seats::of(&server);
+    let server = busybox_with(&settings()).await?;
     let client = server.client();
     full(&client).await?;
     let session = client.session("nextjs").await?;
@@ -46,8 +41,7 @@ async fn a_job_with_environment_secret_and_workspace_takes_what_waits() -> Resul
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kill_9_with_a_full_pool_leaves_nothing_and_loses_nothing() -> Result<()> {
-    let mut server = busybox_with(SETTINGS).await?;
-    let _seats = Seats::of(&server);
+    let mut server = busybox_with(&settings()).await?;
     let client = server.client();
     full(&client).await?;
     let session = client.session("nextjs").await?;
@@ -68,12 +62,16 @@ async fn kill_9_with_a_full_pool_leaves_nothing_and_loses_nothing() -> Result<()
     assert_eq!(std::fs::read_to_string(made)?, "still here\n");
 
     let began = Instant::now();
-    while left(&server)? != (3, 3, 1) {
+    while left(&server)? != (3, 3, 1) || holders(&server)? > 2 {
         // containers, sockets, and the mount that all seats share
-        ensure!(began.elapsed() < FULL, "left over: {:?}", left(&server)?);
+        ensure!(began.elapsed() < FULL, "left over: {:?} {}", left(&server)?, holders(&server)?);
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     Ok(())
+}
+
+fn settings() -> String {
+    format!("runtime = \"pool:{}\"\npool.min = 3\npool.idle = \"1h\"", Engine::name())
 }
 
 async fn pool(client: &Client) -> Result<Value> {
@@ -94,36 +92,17 @@ async fn full(client: &Client) -> Result<()> {
     }
 }
 
+/// How many containers hold network namespaces for a server, or how many sockets they call at.
+fn holders(server: &Server) -> Result<usize> {
+    let sockets = std::fs::read_dir(server.data().join("links-net")).map_or(0, Iterator::count);
+    Ok(sockets.max(Engine::holders_with_mounts_under(&server.data())?.len()))
+}
+
 /// How many containers, link directories and mounts there are of a server.
 fn left(server: &Server) -> Result<(usize, usize, usize)> {
     let data = server.data();
-    let format = "{{.Names}} {{.Mounts}}";
-    let all =
-        Engine::docker(&["ps", "-a", "--no-trunc", "--filter", "label=mgx.instance", "--format", format])?;
-    let within = |line: &&str| line.contains(&*data.to_string_lossy());
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
+    let mounts = std::fs::read_to_string("/proc/self/mounts")?;
+    let mounts = mounts.lines().filter(|line| line.contains(&*data.to_string_lossy())).count();
     let links = std::fs::read_dir(data.join("links"))?.count();
-    Ok((all.lines().filter(within).count(), links, mounts.lines().filter(within).count()))
-}
-
-/// Where workspaces are mounted: nobody else takes that mount away when a test has ended.
-struct Seats(PathBuf);
-
-impl Seats {
-    fn of(server: &Server) -> Self {
-        Self(server.data().join("pool/seats"))
-    }
-
-    fn unmount(path: &Path) -> bool {
-        Command::new("umount").arg("--lazy").arg(path).output().is_ok_and(|output| output.status.success())
-    }
-}
-
-impl Drop for Seats {
-    fn drop(&mut self) {
-        for seat in std::fs::read_dir(&self.0).into_iter().flatten().flatten() {
-            while Self::unmount(&seat.path()) {}
-        }
-        while Self::unmount(&self.0) {}
-    }
+    Ok((Engine::all_with_mounts_under(&data)?.len(), links, mounts))
 }

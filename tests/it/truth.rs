@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
-use mgx_tests::{Client, Engine, Server};
+use mgx_tests::{Engine, Server};
 use serde_json::{Value, json};
 
 use crate::session::busybox_with;
@@ -55,17 +55,17 @@ async fn the_state_of_a_job_tells_the_truth() -> Result<()> {
                 llm.base_url = \"http://127.0.0.1:9/v1\"\nllm.api_key = \"none\"";
     let server = busybox_with(more).await?;
     for repeat in 1..=number("MGX_TRUTH_REPEATS", 1) {
-        let client = server.client();
+        let server = &server;
         let commands = CASES.map(|(name, script, deed)| {
             let job = json!({ "command": ["/bin/busybox", "sh", "-c", script],
                 "timeout_s": if name == "takes too long" { 2 } else { 60 } });
-            truth(&client, name, job, deed)
+            truth(server, name, job, deed)
         });
         let mut lines = try_join_all(commands).await?;
         let absent = json!({ "command": ["/bin/nothing"] });
-        lines.push(truth(&client, "its program is not there", absent, Deed::Nothing).await?);
+        lines.push(truth(server, "its program is not there", absent, Deed::Nothing).await?);
         let prompt = json!({ "prompt": "Write notes" });
-        lines.push(truth(&client, "its agents say that they failed", prompt, Deed::Nothing).await?);
+        lines.push(truth(server, "its agents say that they failed", prompt, Deed::Nothing).await?);
         lines.push(without_image().await?);
         insta::allow_duplicates! {
             insta::assert_snapshot!(lines.join("\n"));
@@ -76,7 +76,8 @@ async fn the_state_of_a_job_tells_the_truth() -> Result<()> {
 }
 
 /// One line of the table: what became of a job.
-async fn truth(client: &Client, name: &str, job: Value, deed: Deed) -> Result<String> {
+async fn truth(server: &Server, name: &str, job: Value, deed: Deed) -> Result<String> {
+    let client = server.client();
     let session = client.session("nextjs").await?;
     let id = client.submit(&session, &job).await?;
     match deed {
@@ -85,8 +86,8 @@ async fn truth(client: &Client, name: &str, job: Value, deed: Deed) -> Result<St
             client.follow(&session, 0, |frame| frame.event == "log").await?;
             match deed {
                 Deed::Cancel => drop(client.post(&format!("/api/jobs/{id}/cancel"), &json!({})).await?),
-                Deed::Kill => drop(Engine::docker(&["kill", &container(&session)?])?),
-                Deed::Remove => drop(Engine::docker(&["rm", "-f", &container(&session)?])?),
+                Deed::Kill => drop(Engine::docker(&["kill", &server.container_of(&session, &id)?])?),
+                Deed::Remove => drop(Engine::docker(&["rm", "-f", &server.container_of(&session, &id)?])?),
                 Deed::Nothing => {}
             }
         }
@@ -105,7 +106,7 @@ async fn without_image() -> Result<String> {
     std::fs::copy(mgx_tests::server::binary(), &program)?;
     let server = Server::start_program(&program, "agent.image = \"mgx-there-is-none:test\"", &[]).await?;
     let job = json!({ "command": ["/bin/busybox", "true"] });
-    truth(&server.client(), "its image is not there", job, Deed::Nothing).await
+    truth(&server, "its image is not there", job, Deed::Nothing).await
 }
 
 fn line(name: &str, job: &Value) -> String {
@@ -125,10 +126,6 @@ fn line(name: &str, job: &Value) -> String {
     )
 }
 
-fn container(session: &str) -> Result<String> {
-    Engine::containers_of(session)?.into_iter().next().context("the container is there")
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_takes_up_every_container_soon_and_ends_none() -> Result<()> {
     let count = number("MGX_TRUTH_CONTAINERS", 10);
@@ -136,22 +133,22 @@ async fn a_restart_takes_up_every_container_soon_and_ends_none() -> Result<()> {
         busybox_with(&format!("scheduler.max_running = {count}\nagent.memory = \"64MiB\"")).await?;
     let client = server.client();
     let job = json!({ "command": ["/bin/busybox", "sh", "-c", "echo up; sleep 600"] });
-    let mut sessions = Vec::new();
+    let mut jobs = Vec::new();
     for _ in 0..count {
         let session = client.session("nextjs").await?;
-        client.submit(&session, &job).await?;
-        sessions.push(session);
+        let id = client.submit(&session, &job).await?;
+        jobs.push((session, id));
     }
-    for session in &sessions {
+    for (session, _) in &jobs {
         client.follow(session, 0, |frame| frame.event == "log").await?;
     }
-    let before = started(&sessions)?;
+    let before = started(&server, &jobs)?;
 
     server.kill()?;
     let begin = Timestamp::now();
     server.up().await?;
     let mut latest = Duration::ZERO;
-    for session in &sessions {
+    for (session, _) in &jobs {
         let frames = client.follow(session, 0, |frame| frame.event == "job_reattached").await?;
         let at: Timestamp =
             frames.last().and_then(|frame| frame.data["ts"].as_str()).context("a time")?.parse()?;
@@ -159,21 +156,21 @@ async fn a_restart_takes_up_every_container_soon_and_ends_none() -> Result<()> {
     }
     let within = Duration::from_millis(number("MGX_TRUTH_WITHIN_MS", 5000));
     assert!(latest <= within, "the last of {count} was taken up after {latest:?}");
-    assert_eq!(started(&sessions)?, before, "every container still runs, and none was started again");
+    assert_eq!(started(&server, &jobs)?, before, "every container still runs, and none was started again");
     let (_, running) = client.get("/api/jobs?state=running&limit=200").await?;
-    assert_eq!(running["jobs"].as_array().map(Vec::len), Some(sessions.len()));
+    assert_eq!(running["jobs"].as_array().map(Vec::len), Some(jobs.len()));
     Ok(())
 }
 
-/// When each session's only container was started; all of them run.
-fn started(sessions: &[String]) -> Result<Vec<(String, Value)>> {
-    let of = |session: &String| {
-        let name = container(session)?;
+/// When the container of each session's job was started; all of them run.
+fn started(server: &Server, jobs: &[(String, String)]) -> Result<Vec<(String, Value)>> {
+    let of = |(session, job): &(String, String)| {
+        let name = server.container_of(session, job)?;
         let state = Engine::inspect(&name)?["State"].clone();
         ensure!(state["Running"] == true, "{name} does not run");
         Ok((name, state["StartedAt"].clone()))
     };
-    sessions.iter().map(of).collect()
+    jobs.iter().map(of).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

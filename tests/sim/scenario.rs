@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use mgx_agent_runner::protocol::{Claim, Team};
 use mgx_agent_runner::{Attempt, JobId, SessionId, SlotId};
 use mgx_runtimes::fake::{Act, Birth, OnStop, Script, World};
-use mgx_runtimes::{ContainerSpec, Limits, Network, Runtime, RuntimeErrorKind};
+use mgx_runtimes::{ContainerSpec, Limits, Network, OciRuntime, Runtime, RuntimeErrorKind};
 use mgx_scheduler::memory::MemoryJournal;
 use mgx_scheduler::{
     Blueprint, Cancelling, Caps, Clock, Config, Fairness, Group, Job, JobSpec, Kind, Plan, Retry, Scheduler,
@@ -444,7 +444,12 @@ struct Boxes;
 impl Blueprint for Boxes {
     async fn plan(&self, job: &Job) -> Result<Plan, String> {
         Ok(Plan {
-            spec: ContainerSpec { image: "fake".to_owned(), limits: job.spec.limits, network: Network::None },
+            spec: ContainerSpec {
+                image: "fake".to_owned(),
+                limits: job.spec.limits,
+                network: Network::None,
+                oci_runtime: OciRuntime::Engines,
+            },
             workspace: "workspace".parse().map_err(|_| "no workspace".to_owned())?,
             workspace_dir: "/workspaces/workspace".into(),
             labels: BTreeMap::new(),

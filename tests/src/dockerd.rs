@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::Engine;
@@ -39,9 +40,22 @@ impl Dockerd {
     /// # Errors
     /// It does not come up.
     pub fn start(live_restore: bool) -> Result<Self> {
+        Self::start_with(live_restore, &json!({}))
+    }
+
+    /// Starts one that knows `runtimes` besides its own: OCI runtimes as `daemon.json` has them.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub fn knowing(runtimes: &Value) -> Result<Self> {
+        Self::start_with(false, runtimes)
+    }
+
+    fn start_with(live_restore: bool, runtimes: &Value) -> Result<Self> {
         // a short name, for the sockets in it
         let dir = tempfile::Builder::new().prefix("mgx-dk").tempdir()?;
         let mut dockerd = Self { dir, live_restore, child: None };
+        std::fs::write(dockerd.file("daemon.json"), json!({ "runtimes": runtimes }).to_string())?;
         dockerd.up()?;
         Ok(dockerd)
     }
@@ -69,9 +83,15 @@ impl Dockerd {
             drop(std::fs::remove_file(self.file(CONTAINERD)));
         }
         let log = File::options().create(true).append(true).open(self.file("log"))?;
-        let mut command = Command::new("dockerd");
-        command.arg("--host").arg(self.host());
-        for (option, name) in [("--data-root", "data"), ("--exec-root", "exec"), ("--pidfile", "pid")] {
+        // in a network of its own: one without a bridge takes away that of another in the same
+        let mut command = Command::new("unshare");
+        command.args(["--net", "dockerd", "--host"]).arg(self.host());
+        for (option, name) in [
+            ("--config-file", "daemon.json"),
+            ("--data-root", "data"),
+            ("--exec-root", "exec"),
+            ("--pidfile", "pid"),
+        ] {
             command.arg(option).arg(self.file(name));
         }
         command.args(["--bridge=none", "--iptables=false", "--ip-forward=false", "--ip-masq=false"]);

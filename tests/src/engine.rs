@@ -7,14 +7,25 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 /// The engine that the tests use: `MGX_TEST_ENGINE`, which is `docker` (if it is not set) or `podman`, whose command
-/// line is the same.
+/// line is the same; or one of both with a warm pool before it, `pool:docker` or `pool:podman`.
 #[derive(Debug)]
 pub struct Engine;
 
 impl Engine {
     /// Its name, and that of its command line.
     pub fn name() -> String {
+        let runtime = Self::runtime();
+        runtime.strip_prefix("pool:").unwrap_or(&runtime).to_owned()
+    }
+
+    /// The runtime that servers use, as it is written in their configuration.
+    pub fn runtime() -> String {
         std::env::var("MGX_TEST_ENGINE").unwrap_or_else(|_| "docker".to_owned())
+    }
+
+    /// Whether it has a pool before it.
+    pub fn has_pool() -> bool {
+        Self::runtime().starts_with("pool:")
     }
 
     /// What a command of the engine prints.
@@ -89,21 +100,41 @@ impl Engine {
         Ok(())
     }
 
-    /// Removes every container that has something under `dir` mounted.
-    pub fn remove_all_with_workspace_under(dir: &Path) {
+    /// The names of all containers that have something under `dir` mounted, running or not.
+    ///
+    /// # Errors
+    /// The engine does not answer.
+    pub fn all_with_mounts_under(dir: &Path) -> Result<Vec<String>> {
+        Self::labelled("label=mgx.instance", dir)
+    }
+
+    /// The same of those that hold network namespaces.
+    ///
+    /// # Errors
+    /// The engine does not answer.
+    pub fn holders_with_mounts_under(dir: &Path) -> Result<Vec<String>> {
+        Self::labelled("label=mgx.holder", dir)
+    }
+
+    fn labelled(label: &str, dir: &Path) -> Result<Vec<String>> {
         let format = "{{.Names}} {{.Mounts}}";
-        let filter = ["ps", "-a", "--no-trunc", "--filter", "label=mgx.instance", "--format", format];
-        let all = Self::docker(&filter).unwrap_or_default();
+        let filter = ["ps", "-a", "--no-trunc", "--filter", label, "--format", format];
+        let all = Self::docker(&filter)?;
         let dir = dir.to_string_lossy();
-        for line in all.lines() {
-            let name = line.split(' ').next().unwrap_or_default();
-            // Podman lists where something is mounted, not what
-            let is_ours = line.contains(&*dir)
+        let named = all.lines().map(|line| (line, line.split(' ').next().unwrap_or_default()));
+        // Podman lists where something is mounted, not what
+        let ours = named.filter(|(line, name)| {
+            line.contains(&*dir)
                 || Self::name() == "podman"
-                    && Self::inspect(name).is_ok_and(|seen| seen["Mounts"].to_string().contains(&*dir));
-            if is_ours {
-                drop(Self::docker(&["rm", "-f", name]));
-            }
+                    && Self::inspect(name).is_ok_and(|seen| seen["Mounts"].to_string().contains(&*dir))
+        });
+        Ok(ours.map(|(_, name)| name.to_owned()).collect())
+    }
+
+    /// Removes every container that has something under `dir` mounted.
+    pub fn remove_all_with_mounts_under(dir: &Path) {
+        for name in Self::all_with_mounts_under(dir).unwrap_or_default() {
+            drop(Self::docker(&["rm", "-f", &name]));
         }
     }
 }

@@ -47,7 +47,7 @@ impl Server {
         writeln!(file, "server.listen = \"127.0.0.1:{port}\"")?;
         writeln!(file, "server.data_dir = \"{}\"", dir.path().join("data").display())?;
         if !settings.lines().any(|line| line.starts_with("runtime = ")) {
-            writeln!(file, "runtime = \"{}\"", Engine::name())?;
+            writeln!(file, "runtime = \"{}\"", Engine::runtime())?;
         }
         writeln!(file, "llm.demo_pace = \"0s\"\n{settings}")?;
         std::fs::write(dir.path().join("mgx.toml"), file)?;
@@ -212,6 +212,40 @@ impl Server {
         self.dir.path().join("data")
     }
 
+    /// The name of the container of a session's job, which runs. One that waited in the pool is not labelled with the
+    /// session; the pool's ledger says which it is.
+    ///
+    /// # Errors
+    /// It has none.
+    pub fn container_of(&self, session: &str, job: &str) -> Result<String> {
+        if let Some(name) = Engine::containers_of(session)?.pop() {
+            return Ok(name);
+        }
+        let claims = std::fs::read_dir(self.data().join("pool/claims")).context("no pool")?;
+        let job = job.replace('-', "");
+        let claim = claims.flatten().find(|claim| claim.file_name().to_string_lossy().starts_with(&job));
+        let claim = std::fs::read(claim.context("the container is there")?.path())?;
+        let claim: serde_json::Value = serde_json::from_slice(&claim)?;
+        Ok(format!("mgx-{}", claim["slot"].as_str().context("a slot")?))
+    }
+
+    /// Waits until a container waits in the pool, if there is one.
+    ///
+    /// # Errors
+    /// None does within a minute.
+    pub async fn warm(&self) -> Result<()> {
+        let end = Instant::now() + READY;
+        while Engine::has_pool() {
+            let (_, pools) = self.client().get("/api/pools").await?;
+            if pools["pools"][0]["parked"].as_u64() > Some(0) {
+                break;
+            }
+            ensure!(Instant::now() < end, "the pool stays empty: {pools}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    }
+
     /// All that it has logged.
     #[must_use]
     pub fn logged(&self) -> String {
@@ -232,8 +266,19 @@ impl Drop for Server {
         if std::thread::panicking() {
             eprintln!("--- the server's log\n{}", self.logged());
         }
-        Engine::remove_all_with_workspace_under(self.dir.path());
+        Engine::remove_all_with_mounts_under(self.dir.path());
+        unmount_all_under(self.dir.path());
         kill_all_of(self.dir.path());
+    }
+}
+
+/// Unmounts the workspaces that a pool has mounted, and the mount that they are below.
+fn unmount_all_under(dir: &Path) {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let points = mounts.lines().filter_map(|line| line.split(' ').nth(1));
+    let ours: Vec<_> = points.filter(|point| Path::new(point).starts_with(dir)).collect();
+    for point in ours.into_iter().rev() {
+        drop(Command::new("umount").args(["--lazy", point]).output());
     }
 }
 

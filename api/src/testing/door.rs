@@ -16,7 +16,7 @@ use mgx_agent_runner::protocol::{Invocation, Team};
 use mgx_apps::{Archive, IntentStore, Sessions, Workspaces};
 use mgx_policies::{Admission, Allowance, FakeRelativeClock, Policies, Rate, Times};
 use mgx_runtimes::{
-    ContainerSpec, EngineInfo, Limits, Listed, Network, Placement, Run, Runtime, RuntimeError,
+    ContainerSpec, EngineInfo, Limits, Listed, Network, OciRuntime, Placement, Run, Runtime, RuntimeError,
     RuntimeErrorKind,
 };
 use mgx_scheduler::{Blueprint, Clock, Config, HistoryLimit, Job, Plan, Scheduler, Uptime};
@@ -75,7 +75,12 @@ impl Blueprint for Engine {
             return Err("nobody knows how to run this".into());
         }
         Ok(Plan {
-            spec: ContainerSpec { image: "fake".to_owned(), limits: job.spec.limits, network: Network::None },
+            spec: ContainerSpec {
+                image: "fake".to_owned(),
+                limits: job.spec.limits,
+                network: Network::None,
+                oci_runtime: OciRuntime::Engines,
+            },
             workspace: "demo".parse().expect("it is an id"),
             workspace_dir: "/workspaces/demo".into(),
             labels: BTreeMap::new(),

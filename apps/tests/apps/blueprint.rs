@@ -7,8 +7,10 @@ use std::sync::Arc;
 use crate::store::MemoryStore;
 use jiff::Timestamp;
 use mgx_agent_runner::{Attempt, JobId};
-use mgx_apps::{AttemptTokens, Framework, JobBlueprint, NewSession, Sessions, TeamConfig, Workspaces};
-use mgx_runtimes::Limits;
+use mgx_apps::{
+    AttemptTokens, Framework, Isolation, JobBlueprint, NewSession, Sessions, TeamConfig, Workspaces,
+};
+use mgx_runtimes::{Limits, OciRuntime};
 use mgx_scheduler::Terms;
 use mgx_scheduler::blueprint::Blueprint;
 use mgx_scheduler::job::{Job, JobSpec, Kind, State};
@@ -27,6 +29,7 @@ async fn blueprint() -> (TempDir, JobBlueprint) {
     };
     sessions.create(new).await.unwrap();
     let blueprint = JobBlueprint {
+        isolation: Isolation { build: OciRuntime::Runsc, ..Isolation::default() },
         sessions,
         tokens: AttemptTokens::with_key(&[7; 32]),
         image: "mgx-agent:test".to_owned(),
@@ -105,4 +108,16 @@ async fn a_job_without_session_or_workspace_is_told_why_it_cannot_run() {
     let homeless = job(Kind::Agent, &[]);
     assert_eq!(blueprint.plan(&homeless).await.unwrap_err(), "the workspace: no such file");
     assert_eq!(homeless.spec.env, BTreeMap::new());
+}
+
+#[tokio::test]
+async fn each_kind_of_job_has_the_walls_that_were_asked_for() {
+    let (_dir, blueprint) = blueprint().await;
+    for (kind, wall) in [
+        (Kind::Agent, OciRuntime::Engines),
+        (Kind::Dev, OciRuntime::Engines),
+        (Kind::Build, OciRuntime::Runsc),
+    ] {
+        assert_eq!(blueprint.plan(&job(kind, &[])).await.unwrap().spec.oci_runtime, wall, "{kind}");
+    }
 }

@@ -3,6 +3,7 @@
 mod engine;
 mod handover;
 mod host;
+mod oci;
 mod podman;
 mod pool;
 

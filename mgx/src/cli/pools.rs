@@ -56,7 +56,7 @@ fn table(pools: &[Value]) -> Table {
         let millis = |value: &Value| format!("{:.1} ms", value.as_f64().unwrap_or_default());
         let rate = pool["hit_rate"].as_f64();
         let cells = [
-            pool["image"].as_str().unwrap_or_default().to_owned(),
+            name(pool),
             format!("{}/{}", number("parked"), number("target")),
             number("hits").to_string(),
             number("misses").to_string(),
@@ -73,9 +73,18 @@ fn table(pools: &[Value]) -> Table {
     table
 }
 
+/// Its image, and its OCI runtime if that is not the engine's own.
+fn name(pool: &Value) -> String {
+    let image = pool["image"].as_str().unwrap_or_default();
+    match pool["oci_runtime"].as_str() {
+        Some(runtime) => format!("{image} ({runtime})"),
+        None => image.to_owned(),
+    }
+}
+
 /// What somebody should know who looks at a pool.
 fn remarks(pool: &Value) -> Vec<String> {
-    let image = pool["image"].as_str().unwrap_or_default();
+    let image = name(pool);
     let mut remarks = Vec::new();
     if pool["workspaces"] == "cold" {
         remarks.push(format!(
@@ -104,6 +113,7 @@ mod tests {
         });
         let mut ill = well.clone();
         ill["image"] = "other:1".into();
+        ill["oci_runtime"] = "crun".into();
         ill["hit_rate"] = Value::Null;
         ill["workspaces"] = "cold".into();
         ill["broken"] = true.into();

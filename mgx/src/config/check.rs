@@ -3,9 +3,11 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use mgx_runtimes::OciRuntime;
+
 use super::problem::What;
 use super::values::show_size;
-use super::{Config, Secret};
+use super::{Config, RuntimeName, Secret};
 
 /// The largest key file that is read, in bytes.
 const MAX_KEY: u64 = 64 * 1024;
@@ -80,6 +82,13 @@ pub(super) fn check(config: &mut Config) -> Vec<(String, What)> {
         }),
     );
     report("llm.max_cost_per_session", priced(config));
+    for (key, wanted) in [
+        ("isolation.agent", config.isolation.agent),
+        ("isolation.dev", config.isolation.dev),
+        ("isolation.build", config.isolation.build),
+    ] {
+        report(key, isolated(config.runtime, wanted));
+    }
     report("agent.image", image(&agent.image));
     report("server.data_dir", directory(&config.server.data_dir));
     report("workspaces.root", directory(&config.workspaces.root));
@@ -104,6 +113,20 @@ pub(super) fn check(config: &mut Config) -> Vec<(String, What)> {
         }
     }
     problems
+}
+
+/// Where there is no engine, there is nothing to isolate with.
+fn isolated(runtime: RuntimeName, wanted: OciRuntime) -> Result<(), What> {
+    match (wanted.name(), runtime) {
+        (Some(_), RuntimeName::Process | RuntimeName::Null) => {
+            Err(What::Conflict(format!("the runtime {:?} has no OCI runtimes", runtime.name())))
+        }
+        (None, _)
+        | (
+            Some(_),
+            RuntimeName::Docker | RuntimeName::PoolDocker | RuntimeName::Podman | RuntimeName::PoolPodman,
+        ) => Ok(()),
+    }
 }
 
 fn at_least(key: &str, needed: u64, cap: u64, show: impl Fn(u64) -> String) -> Result<(), What> {

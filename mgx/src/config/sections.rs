@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use mgx_runtimes::OciRuntime;
 use serde::Deserialize;
 
 use super::values::{Amount, Secret, Size, Time, Whole};
@@ -74,6 +75,7 @@ pub struct Store {
 #[expect(missing_docs, reason = "each key is documented once, in mgx.toml")]
 pub struct Docker {
     pub host: String,
+    pub holders: Whole<0, 16>,
 }
 
 /// `[podman]`.
@@ -83,6 +85,16 @@ pub struct Docker {
 pub struct Podman {
     pub host: String,
     pub oci_runtime: String,
+}
+
+/// `[isolation]`.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each key is documented once, in mgx.toml")]
+pub struct Isolation {
+    pub agent: OciRuntime,
+    pub dev: OciRuntime,
+    pub build: OciRuntime,
 }
 
 /// `[agent]`.

@@ -94,10 +94,16 @@ impl Walls<'_> {
             // the platform's own user is the same one inside, so that both own the workspace
             body["userns"] = json!({ "nsmode": "keep-id" });
         }
-        if !self.config.oci_runtime.is_empty() {
-            body["oci_runtime"] = json!(self.config.oci_runtime);
+        if let Some(runtime) = self.oci_runtime() {
+            body["oci_runtime"] = json!(runtime);
         }
         body
+    }
+
+    /// The OCI runtime that it must run in, if not just any.
+    fn oci_runtime(&self) -> Option<&str> {
+        let configured = Some(self.config.oci_runtime.as_str()).filter(|name| !name.is_empty());
+        self.spec.oci_runtime.name().or(configured)
     }
 
     /// Podman has a default of its own for what is not named here, and a service without `CAP_SYS_RESOURCE` cannot
@@ -158,8 +164,7 @@ impl Walls<'_> {
         if seen_mounts.len() != mounts || seen_mounts.iter().filter(writable).count() != mounts - 1 {
             return Some(format!("its mounts are {}", seen["Mounts"]));
         }
-        let runtime = &self.config.oci_runtime;
-        if !runtime.is_empty() && seen["OCIRuntime"] != **runtime {
+        if let Some(runtime) = self.oci_runtime().filter(|runtime| seen["OCIRuntime"] != **runtime) {
             return Some(format!(
                 "the OCI runtime is {} instead of {runtime:?}: this Podman takes it from its own file only, \
                  so put runtime = {runtime:?} under [engine] in /etc/containers/containers.conf and start its \
@@ -184,7 +189,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::Limits;
+    use crate::{Limits, OciRuntime};
 
     fn config(oci_runtime: &str) -> PodmanConfig {
         PodmanConfig {
@@ -210,6 +215,7 @@ mod tests {
             image: "mgx-agent:dev".to_owned(),
             limits: Limits { memory_bytes: 2 << 30, cpu_quota: 100_000, pids: 256 },
             network: Network::None,
+            oci_runtime: OciRuntime::Engines,
         };
         let placement = Placement {
             slot: "job-1".parse().unwrap(),

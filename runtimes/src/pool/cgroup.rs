@@ -32,6 +32,12 @@ pub(crate) enum Cgroup {
     V2(PathBuf),
 }
 
+/// Bytes of memory that the container of `process` uses: its processes', its page cache, and what the kernel keeps for
+/// it. `None` if its control group is not to be found.
+pub fn memory_of(process: Pid) -> Option<u64> {
+    Cgroup::of(process)?.used().ok()
+}
+
 impl Cgroup {
     /// The group of `process`, if every limit of it can be written.
     pub(crate) fn of(process: Pid) -> Option<Self> {
@@ -87,6 +93,14 @@ impl Cgroup {
                 write(&group.join("pids.max"), limits.pids)
             }
         }
+    }
+
+    fn used(&self) -> io::Result<u64> {
+        let file = match self {
+            Self::V1 { memory, .. } => memory.join("memory.usage_in_bytes"),
+            Self::V2(group) => group.join("memory.current"),
+        };
+        fs::read_to_string(file)?.trim().parse().map_err(io::Error::other)
     }
 
     fn files(&self) -> Vec<PathBuf> {
@@ -165,5 +179,7 @@ mod tests {
             (read("memory.max"), read("cpu.max"), read("pids.max")),
             ("2".into(), "50000 100000".into(), "64".into())
         );
+        fs::write(directory.path().join("memory.current"), "1048576\n").unwrap();
+        assert_eq!(group.used().unwrap(), 1 << 20);
     }
 }

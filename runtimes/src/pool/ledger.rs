@@ -117,11 +117,16 @@ fn remove(path: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Limits, Network};
+    use crate::{Limits, Network, OciRuntime};
 
     fn entry(slot: &str) -> Entry {
         let limits = Limits { memory_bytes: 1 << 30, cpu_quota: 100_000, pids: 64 };
-        let spec = ContainerSpec { image: "agent:1".to_owned(), limits, network: Network::None };
+        let spec = ContainerSpec {
+            image: "agent:1".to_owned(),
+            limits,
+            network: Network::None,
+            oci_runtime: OciRuntime::Engines,
+        };
         Entry { slot: slot.parse().unwrap(), nonce: Nonce::new(), spec, generation: "g1".to_owned() }
     }
 

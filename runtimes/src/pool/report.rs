@@ -6,6 +6,8 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::Instant;
 
+use crate::OciRuntime;
+
 /// Over how many of the last claims percentiles are told.
 const REMEMBERED: usize = 1000;
 
@@ -17,6 +19,8 @@ const SHARE: u32 = 8;
 pub struct Report {
     /// The image of its containers.
     pub image: String,
+    /// What they are separated from the host by.
+    pub oci_runtime: OciRuntime,
     /// How a workspace comes into them.
     pub workspaces: Arrival,
     /// How many wait.

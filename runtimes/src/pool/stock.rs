@@ -12,7 +12,7 @@ use super::cgroup::Cgroup;
 use super::known::Known;
 use super::report::{Arrival, Report, Tally};
 use super::sizing::{Bounds, Demand, target};
-use crate::{ContainerSpec, Limits, Network, Parked};
+use crate::{ContainerSpec, Limits, Network, OciRuntime, Parked};
 
 /// What making a container is thought to take until one was made.
 const FIRST_GUESS: Duration = Duration::from_millis(300);
@@ -25,11 +25,21 @@ const SPARE: usize = 8;
 pub(crate) struct Key {
     image: String,
     network: Network,
+    oci_runtime: OciRuntime,
+}
+
+/// Whether containers of `spec` can be claimed at all: gVisor does not show in a container that runs what is mounted
+/// later, nor the workspace by the numbers that it has on the host.
+pub(crate) fn can_wait(spec: &ContainerSpec) -> bool {
+    match spec.oci_runtime {
+        OciRuntime::Engines | OciRuntime::Runc | OciRuntime::Crun => true,
+        OciRuntime::Runsc => false,
+    }
 }
 
 impl Key {
     pub(crate) fn of(spec: &ContainerSpec) -> Self {
-        Self { image: spec.image.clone(), network: spec.network }
+        Self { image: spec.image.clone(), network: spec.network, oci_runtime: spec.oci_runtime }
     }
 }
 
@@ -169,6 +179,7 @@ impl Stock {
         let tally = &state.tally;
         Report {
             image: self.spec.image.clone(),
+            oci_runtime: self.spec.oci_runtime,
             workspaces: state.arrival,
             parked: self.slots.len(),
             target: state.target,

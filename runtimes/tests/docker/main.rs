@@ -7,9 +7,9 @@ mod pool;
 mod probe;
 mod world;
 
-use mgx_runtimes::RuntimeErrorKind;
 use mgx_runtimes::conformance::conformance;
 use mgx_runtimes::image::Made;
+use mgx_runtimes::{ContainerSpec, OciRuntime, RuntimeErrorKind};
 use rstest::rstest;
 
 use crate::world::{On, World};
@@ -66,6 +66,38 @@ async fn a_container_that_cannot_start_says_why_and_is_gone(#[case] on: On) {
     }
     assert_eq!(runtime.list().await.unwrap(), []);
     assert!(!world.link_directory(&placement.slot).exists());
+}
+
+#[rstest]
+#[case::docker(On::Docker)]
+#[case::podman(On::Podman)]
+#[case::podman_as_docker(On::PodmanAsDocker)]
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_without_the_oci_runtime_makes_no_container_with_another(#[case] on: On) {
+    let world = World::new(on, "oci").await;
+    let info = on.client().await.info().await.unwrap();
+    let known = info.runtimes.unwrap_or_default();
+    let own = info.default_runtime.unwrap_or_default();
+    let is_unknown = |runtime: &OciRuntime| {
+        runtime.name().is_some_and(|name| match on {
+            On::Docker => !known.contains_key(name),
+            On::Podman | On::PodmanAsDocker => own != name,
+        })
+    };
+    let Some(oci_runtime) = [OciRuntime::Crun, OciRuntime::Runsc].into_iter().find(is_unknown) else {
+        return;
+    };
+    let runtime = world.runtime();
+    let spec = ContainerSpec { oci_runtime, ..World::spec() };
+    let error = runtime.create(&spec, &world.placement("oci-1")).await.unwrap_err();
+    let (kind, says) = match on {
+        On::Docker => (RuntimeErrorKind::OciRuntimeMissing, "/etc/docker/daemon.json"),
+        On::Podman => (RuntimeErrorKind::Refused, "/etc/containers/containers.conf"),
+        On::PodmanAsDocker => (RuntimeErrorKind::OciRuntimeMissing, "set runtime = \"podman\""),
+    };
+    assert_eq!(error.kind(), kind, "{error}");
+    assert!(error.to_string().contains(says), "{error}");
+    assert_eq!(runtime.list().await.unwrap(), []);
 }
 
 #[rstest]

@@ -77,7 +77,7 @@ async fn everything_that_is_a_jobs_own_is_bound_after_the_claim(#[case] on: On) 
 async fn a_lease_leaves_nothing_for_the_next(#[case] on: On) {
     let world = World::new(on, "pool-leases").await;
     let pool = full(&world, 2).await;
-    let leases = std::env::var(LEASES).map_or(4, |leases| leases.parse().unwrap());
+    let leases = std::env::var(LEASES).map_or(30, |leases| leases.parse().unwrap());
     // looks for what others have planted, and plants the same: files, environment, processes, shared memory
     let script = r#"
         for place in /tmp /dev/shm /workspace /var/tmp /run; do
@@ -99,6 +99,7 @@ async fn a_lease_leaves_nothing_for_the_next(#[case] on: On) {
             workspace: Some(Workspace::Directory(workspace.clone())),
             ..world.placement(&format!("lease-{lease}"))
         };
+        wait_for(&pool, 1).await;
         pool.create(&World::spec(), &placement).await.unwrap();
         let mut invocation = invocation(shell(script));
         invocation.env.insert("LEASE".to_owned(), format!("canary-of-{lease}"));
@@ -112,7 +113,7 @@ async fn a_lease_leaves_nothing_for_the_next(#[case] on: On) {
         pool.remove(&placement.slot).await.unwrap();
     }
     let report = report(&pool);
-    assert!(report.hits > 0, "{report:?}");
+    assert_eq!((report.hits, report.misses), (leases, 0), "{report:?}");
     println!("{leases} leases, {} of them from the pool, nothing left over", report.hits);
     gone(&world, &pool).await;
 }

@@ -1,10 +1,13 @@
 //! The walls of a container, from inside and from outside.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::{Duration, Instant};
 
+use bollard::query_parameters::ListContainersOptionsBuilder;
+use futures_util::future::join_all;
 use mgx_runtimes::conformance::invocation;
 use mgx_runtimes::hardening::SECCOMP;
-use mgx_runtimes::{Command, Output};
+use mgx_runtimes::{Command, Output, Parking, Placement};
 use rstest::rstest;
 
 use crate::world::{On, World, shell};
@@ -49,12 +52,27 @@ async fn nothing_but_the_workspace_is_reached_from_inside(#[case] on: On) {
     let runtime = world.runtime();
     let placement = world.placement("inside-1");
     runtime.create(&World::spec(), &placement).await.unwrap();
+    seen_from_inside(&*runtime, &placement).await;
+}
+
+/// Runs the probe in the container of `placement`, which is removed then.
+async fn seen_from_inside(runtime: &dyn Parking, placement: &Placement) {
     let probe =
         PROBE.replace("tr ", "busybox tr ").replace("cut ", "busybox cut ").replace("dmesg", "busybox dmesg");
     let probe = probe.replace("try setuid_root chroot", "try setuid_root busybox chroot");
-    let mut run = runtime.invoke(&placement.slot, invocation(shell(&probe))).await.unwrap();
+    let text = said(runtime, placement, &probe).await;
+    runtime.remove(&placement.slot).await.unwrap();
+    let seen: BTreeMap<_, _> = text.lines().filter_map(|line| line.split_once('\t')).collect();
+    assert!(seen.len() > 20, "the probe has run: {text}");
+    // the same from within, whoever the engine is
+    insta::assert_debug_snapshot!("nothing_but_the_workspace_is_reached_from_inside", seen);
+}
+
+/// The lines with a tab in them that `script` prints in the container of `placement`.
+async fn said(runtime: &dyn Parking, placement: &Placement, script: &str) -> String {
+    let mut run = runtime.invoke(&placement.slot, invocation(shell(script))).await.unwrap();
     let mut text = String::new();
-    let ended = 'run: loop {
+    loop {
         for output in run.next(64).await {
             match output {
                 Output::Event(event) => {
@@ -65,16 +83,72 @@ async fn nothing_but_the_workspace_is_reached_from_inside(#[case] on: On) {
                         text.push('\n');
                     }
                 }
-                Output::Ended(ended) => break 'run ended,
+                Output::Ended(_) => {
+                    run.tell(Command::Dismiss).await;
+                    return text;
+                }
             }
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_namespace_from_the_store_is_empty_and_one_containers_alone() {
+    let world = World::new(On::Docker, "store").await;
+    let runtime = world.runtime();
+    let docker = On::Docker.client().await;
+    let network = async |placement: &Placement| {
+        let seen = docker.inspect_container(&format!("mgx-{}", placement.slot), None).await.unwrap();
+        seen.host_config.unwrap().network_mode.unwrap()
     };
-    run.tell(Command::Dismiss).await;
-    runtime.remove(&placement.slot).await.unwrap();
-    let seen: BTreeMap<_, _> = text.lines().filter_map(|line| line.split_once('\t')).collect();
-    assert!(seen.len() > 20, "the probe has run: {ended:?} {text}");
-    // the same from within, whoever the engine is
-    insta::assert_debug_snapshot!("nothing_but_the_workspace_is_reached_from_inside", seen);
+    // the first start does not wait for a holder
+    let mut joined = 0;
+    for round in 0.. {
+        let placement = world.placement(&format!("store-{round}"));
+        runtime.create(&World::spec(), &placement).await.unwrap();
+        if network(&placement).await.starts_with("container:") {
+            seen_from_inside(&*runtime, &placement).await;
+            break;
+        }
+        runtime.remove(&placement.slot).await.unwrap();
+        assert!(round < 50, "nothing is in store");
+    }
+    // one after the other, and then more at once than there are holders
+    let placements: Vec<_> = (0..6).map(|index| world.placement(&format!("together-{index}"))).collect();
+    let (first, rest) = placements.split_at(3);
+    let spec = World::spec();
+    for placement in first {
+        runtime.create(&spec, placement).await.unwrap();
+    }
+    let created = join_all(rest.iter().map(|placement| runtime.create(&spec, placement))).await;
+    created.into_iter().for_each(Result::unwrap);
+    let look = r#"printf '%s\t%s %s\n' "$(busybox readlink /proc/self/ns/net)" "$(ls /sys/class/net)" "$(cat /sys/class/net/lo/flags)"
+        sleep 1"#;
+    let looks = join_all(placements.iter().map(|placement| said(&*runtime, placement, look))).await;
+    for placement in &placements {
+        joined += usize::from(network(placement).await.starts_with("container:"));
+        runtime.remove(&placement.slot).await.unwrap();
+    }
+    assert!(joined >= 2, "{joined} of {} have joined one", placements.len());
+    let namespaces: BTreeSet<_> = looks.iter().map(|look| look.split_once('\t').unwrap().0).collect();
+    assert_eq!(namespaces.len(), placements.len(), "nobody shares: {looks:?}");
+    for look in &looks {
+        assert_eq!(look.split_once('\t').unwrap().1, "lo 0x9\n", "nothing but the loopback, which is up");
+    }
+
+    let holders = async || {
+        let label = HashMap::from([("label", vec![format!("mgx.holder={}", world.instance())])]);
+        let options = ListContainersOptionsBuilder::new().all(true).filters(&label).build();
+        docker.list_containers(Some(options)).await.unwrap().len()
+    };
+    assert!((1..=2).contains(&holders().await));
+    drop(runtime);
+    let began = Instant::now();
+    while holders().await > 0 {
+        assert!(began.elapsed() < Duration::from_secs(10), "holders end with the platform");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(std::fs::read_dir(world.path("l-net")).unwrap().count(), 0);
 }
 
 #[rstest]

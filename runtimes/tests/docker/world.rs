@@ -9,8 +9,8 @@ use mgx_agent_runner::SlotId;
 use mgx_runtimes::conformance::{Kit, Task};
 use mgx_runtimes::image::{Extra, Images, Made, agent_image};
 use mgx_runtimes::{
-    ContainerSpec, Docker, DockerConfig, Limits, Links, Network, Parking, Placement, Podman, PodmanConfig,
-    Workspace,
+    ContainerSpec, Docker, DockerConfig, Limits, Links, Network, OciRuntime, Parking, Placement, Podman,
+    PodmanConfig, Workspace,
 };
 use tempfile::TempDir;
 use tokio::sync::{Mutex, mpsc};
@@ -92,6 +92,7 @@ impl World {
             image: IMAGE.to_owned(),
             limits: Limits { memory_bytes: 64 << 20, cpu_quota: 50_000, pids: 64 },
             network: Network::None,
+            oci_runtime: OciRuntime::Engines,
         }
     }
 
@@ -115,6 +116,11 @@ impl World {
             kill: Box::new(move |slot| Box::pin(on.kill(slot))),
             again: Box::new(move || another()),
         }
+    }
+
+    /// What its containers are labelled with.
+    pub(crate) fn instance(&self) -> &str {
+        &self.place.instance
     }
 
     /// A path in the directory of this world.
@@ -149,7 +155,7 @@ impl Place {
     fn docker(&self, host: &str) -> Docker {
         let (host, instance, user, profile) =
             (host.to_owned(), self.instance.clone(), USER.to_owned(), self.profile());
-        Docker::connect(DockerConfig { host, instance, user, profile }, self.links())
+        Docker::connect(DockerConfig { host, instance, user, profile, holders: 2 }, self.links())
     }
 
     fn podman(&self, host: &str) -> Podman {

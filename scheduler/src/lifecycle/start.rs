@@ -121,6 +121,8 @@ impl Lifecycle {
         self.remove_later(seat.claim);
         match error.kind() {
             Kind::ImageMissing => self.start_failed(Failure::ImageMissing, &error.to_string()).await,
+            // what the operator has to change does not change by itself
+            Kind::OciRuntimeMissing => self.start_failed(Failure::StartFailed, &error.to_string()).await,
             // fail closed: it waits for the engine, and goes nowhere else
             Kind::Unavailable | Kind::Deadline => {
                 let pause = pause(2, self.starts).min(ENGINE_PAUSE);

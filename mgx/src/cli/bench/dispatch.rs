@@ -3,11 +3,9 @@
 //! The server is the real one, with its real store, which syncs; only the runtime does nothing. Client and server are
 //! one process, so they share the processors; they speak over the loopback device.
 
-mod beside;
 mod disk;
 mod latency;
 mod load;
-mod wire;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -18,11 +16,12 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::beside::Beside;
 use super::{Scratch, out, scratch, scratch_config};
+use crate::assemble::Lens;
 use crate::config::{Config, RuntimeName, Whole};
 use crate::data_dir;
 use crate::serve::Serving;
-use beside::Rounds;
 use latency::Latency;
 use load::Load;
 
@@ -47,10 +46,8 @@ pub(crate) struct Args {
     /// One JSON object, nothing else.
     #[arg(long)]
     json: bool,
-    /// A program to run on the same machine, in turns with this one; the last line it prints is a JSON object, whose
-    /// `end_to_end_per_s` is compared with ours.
-    #[arg(long, value_name = "COMMAND")]
-    beside: Option<String>,
+    #[command(flatten)]
+    beside: Beside,
 }
 
 /// What was measured.
@@ -75,15 +72,13 @@ pub(super) async fn run(config: Config, args: &Args) -> anyhow::Result<ExitCode>
         serve(dispatching(config.clone(), &scratch), async |load| measure(load, fsync, args).await).await?
     };
     let mut report = figures.report();
-    if let Some(command) = &args.beside {
-        out::note(format_args!("beside: {command}"));
-        let ours = async || {
-            let scratch = scratch()?;
-            serve(dispatching(config.clone(), &scratch), async |mut load| end_to_end(&mut load, args).await)
-                .await
-        };
-        report["beside"] = Rounds::measure(command, ours).await?.report();
-    }
+    let again = async || {
+        let scratch = scratch()?;
+        let measure = async |mut load: Load| end_to_end(&mut load, args).await;
+        let end_to_end_per_s = serve(dispatching(config.clone(), &scratch), measure).await?;
+        Ok(json!({ "end_to_end_per_s": end_to_end_per_s.round() }))
+    };
+    args.beside.compare(&mut report, again).await?;
     if args.json {
         out::line(report);
     } else {
@@ -106,7 +101,8 @@ fn dispatching(config: Config, scratch: &Scratch) -> Config {
 /// Serves while `measure` measures.
 async fn serve<T>(config: Config, measure: impl AsyncFnOnce(Load) -> anyhow::Result<T>) -> anyhow::Result<T> {
     let (witness, invoked) = mpsc::channel(WITNESSED);
-    let serving = Serving::start_on(config.clone(), Some(Arc::new(Null::watched(witness)))).await?;
+    let watched: Lens = Box::new(|_, _| Arc::new(Null::watched(witness)));
+    let serving = Serving::start_through(config.clone(), Some(watched)).await?;
     let address = serving.address();
     let token = data_dir::admin_token(&config.server.data_dir)?;
     let shutdown = CancellationToken::new();

@@ -11,12 +11,13 @@ mod waits;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use mgx_scheduler::{Budget, Caps, Kind};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
+use super::beside::Beside;
 use super::{Scratch, out, scratch, scratch_config};
 use crate::assemble::scheduler_config;
 use crate::config::Config;
@@ -58,6 +59,8 @@ pub(crate) struct Args {
     /// One JSON object, nothing else.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    beside: Beside,
 }
 
 /// The nine, without the flood and with it.
@@ -72,6 +75,24 @@ struct Pair {
 
 /// Measures.
 pub(super) async fn run(config: Config, args: &Args) -> anyhow::Result<ExitCode> {
+    let mut report = once(config.clone(), args).await?;
+    let is_kept = report["violations"] == 0;
+    let again = async || {
+        let report = once(config.clone(), args).await?;
+        ensure!(report["violations"] == 0, "more ran than may: {report}");
+        Ok(report)
+    };
+    args.beside.compare(&mut report, again).await?;
+    if args.json {
+        out::line(report);
+    } else {
+        out::line(format_args!("{report:#}"));
+    }
+    Ok(if is_kept { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What was measured.
+async fn once(config: Config, args: &Args) -> anyhow::Result<Value> {
     let scratch = scratch()?;
     let config = scratch_config(config, &scratch);
     let mut audit = Audit::default();
@@ -115,12 +136,7 @@ pub(super) async fn run(config: Config, args: &Args) -> anyhow::Result<ExitCode>
         "samples": audit.samples,
         "violations": audit.violations,
     });
-    if args.json {
-        out::line(report);
-    } else {
-        out::line(format_args!("{report:#}"));
-    }
-    Ok(if audit.violations == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(report)
 }
 
 async fn pair(

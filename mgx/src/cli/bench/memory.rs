@@ -11,6 +11,7 @@ use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
+use super::beside::Beside;
 use super::resident::Resident;
 use super::{out, scratch};
 use crate::config::{Config, RuntimeName};
@@ -46,6 +47,8 @@ pub(crate) struct Args {
     /// One JSON object, nothing else.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    beside: Beside,
 }
 
 /// What runs the jobs.
@@ -71,11 +74,15 @@ pub(super) async fn run(config: Config, args: &Args) -> anyhow::Result<ExitCode>
         args.on == On::Null || args.queued == 0,
         "with processes nothing can wait, for it would begin to run when it is cleared away; add --queued 0"
     );
-    let scratch = scratch()?;
-    let server = Server::start(&scratch.0, &settings(&config, args)).await?;
-    let measured = measure(&server, args).await;
-    server.stop().await?;
-    let report = measured?.report(args);
+    let once = async || {
+        let scratch = scratch()?;
+        let server = Server::start(&scratch.0, &settings(&config, args)).await?;
+        let measured = measure(&server, args).await;
+        server.stop().await?;
+        Ok(measured?.report(args))
+    };
+    let mut report = once().await?;
+    args.beside.compare(&mut report, once).await?;
     if args.json {
         out::line(report);
     } else {

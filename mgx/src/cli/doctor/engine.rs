@@ -6,7 +6,7 @@ use bollard::Docker;
 use bollard::models::{SystemInfo, SystemInfoCgroupVersionEnum, SystemVersion};
 use tokio::time::timeout;
 
-use super::Finding;
+use super::{Finding, oci};
 use crate::assemble::docker_host;
 use crate::config::Config;
 use crate::image::AgentImage;
@@ -34,6 +34,7 @@ pub(super) async fn look(config: &Config) -> Vec<Finding> {
     let (name, api) = (version.version.unwrap_or_default(), version.api_version.unwrap_or_default());
     findings.push(Finding::ok("engine", format!("{host} version {name}, API {api}")));
     findings.push(runc(&runc_version(&docker).await));
+    findings.extend(oci::look(&known(&info), config));
     findings.push(cgroups(&info));
     if info.live_restore_enabled == Some(true) {
         findings.push(Finding::ok("restarts", "containers outlive a restart of the engine (live-restore)"));
@@ -68,6 +69,12 @@ async fn ask(host: &str) -> Result<(Docker, SystemVersion, SystemInfo), String> 
     Ok((docker, version, info))
 }
 
+/// The OCI runtimes that the engine knows, and which of them is its own.
+fn known(info: &SystemInfo) -> oci::Known {
+    let names = info.runtimes.iter().flatten().map(|(name, _)| name.clone()).collect();
+    oci::Known { names, own: info.default_runtime.clone().unwrap_or_default() }
+}
+
 async fn runc_version(docker: &Docker) -> String {
     let version = timeout(PATIENCE, docker.version()).await.ok().and_then(Result::ok);
     let components = version.and_then(|version| version.components).unwrap_or_default();
@@ -76,7 +83,8 @@ async fn runc_version(docker: &Docker) -> String {
 }
 
 /// What is known of this version of runc: breakouts through a leaked file descriptor (CVE-2024-21626, before
-/// 1.1.12) and through masked paths (CVE-2025-31133, CVE-2025-52565, CVE-2025-52881, before 1.2.8 and 1.3.3).
+/// 1.1.12) and through masked paths (CVE-2025-31133, CVE-2025-52565, CVE-2025-52881, before 1.2.8, 1.3.3 and
+/// 1.4.0-rc.3).
 pub(super) fn runc(version: &str) -> Finding {
     let remedy = "upgrade runc (containerd.io or runc of your distribution); distributions may have patched an \
                   older number: see its changelog";
@@ -86,7 +94,11 @@ pub(super) fn runc(version: &str) -> Finding {
         [major, minor, patch] => {
             let (major, minor, patch) = (*major, *minor, *patch);
             let leaks = (major, minor, patch) < (1, 1, 12);
-            let masks = (major, minor, patch) < (1, 2, 8) || ((major, minor) == (1, 3) && patch < 3);
+            let candidate = version.split_once("rc").map(|(_, rc)| rc.trim_start_matches(['.', '-']));
+            let is_early = candidate.is_some_and(|rc| rc.starts_with(['1', '2']));
+            let masks = (major, minor, patch) < (1, 2, 8)
+                || ((major, minor) == (1, 3) && patch < 3)
+                || ((major, minor, patch) == (1, 4, 0) && is_early);
             match (leaks, masks) {
                 (true, _) => Finding::warn(
                     "runc",
@@ -170,6 +182,8 @@ mod tests {
             ("1.2.8", Verdict::Ok, "1.2.8"),
             ("1.3.2", Verdict::Warn, "2025"),
             ("1.3.3", Verdict::Ok, "1.3.3"),
+            ("1.4.0-rc.2", Verdict::Warn, "2025"),
+            ("1.4.0-rc.3", Verdict::Ok, "1.4.0-rc.3"),
             ("1.4.0", Verdict::Ok, "1.4.0"),
             ("", Verdict::Warn, "not known"),
         ] {

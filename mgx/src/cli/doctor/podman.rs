@@ -2,8 +2,7 @@
 
 use mgx_runtimes::podman::{self, Service};
 
-use super::Finding;
-use super::engine;
+use super::{Finding, engine, oci};
 use crate::assemble::{images, podman_host};
 use crate::config::Config;
 use crate::image::AgentImage;
@@ -23,7 +22,9 @@ pub(super) async fn look(config: &Config) -> Vec<Finding> {
             return findings;
         }
     };
-    findings.extend(of(&service, &config.podman.oci_runtime, rustix::process::geteuid().is_root()));
+    let mut wanted = vec![("podman.oci_runtime", config.podman.oci_runtime.as_str())];
+    wanted.extend(oci::wanted(config).map(|(key, runtime)| (key, runtime.name().unwrap_or_default())));
+    findings.extend(of(&service, &wanted, rustix::process::geteuid().is_root()));
     findings.push(Finding::ok("engine", format!("{host} version {}", service.version)));
     findings.push(match images(config).content(&image.tag).await {
         Ok(Some(_)) => Finding::ok("image", format!("{} is present", image.tag)),
@@ -39,23 +40,26 @@ pub(super) async fn look(config: &Config) -> Vec<Finding> {
     findings
 }
 
-/// What is to be said of a service, from which `wanted` (empty: any) is expected as OCI runtime.
-fn of(service: &Service, wanted: &str, is_root: bool) -> Vec<Finding> {
+/// What is to be said of a service, from which each key expects an OCI runtime (empty: any).
+fn of(service: &Service, wanted: &[(&str, &str)], is_root: bool) -> Vec<Finding> {
     let mode = if service.rootless { "rootless" } else { "rootful" };
     let mut findings = vec![match service.obstacle(is_root) {
         Some(obstacle) => Finding::fail("podman", obstacle.what, obstacle.remedy),
         None => Finding::ok("podman", format!("{mode}, limits memory, CPU and processes")),
     }];
     let (runtime, version) = (service.oci_runtime.as_str(), service.oci_version.as_str());
-    findings.push(match runtime {
-        _ if !wanted.is_empty() && wanted != runtime => Finding::warn(
+    let others = wanted.iter().filter(|(_, wanted)| !wanted.is_empty() && *wanted != runtime);
+    findings.extend(others.map(|(key, wanted)| {
+        Finding::warn(
             "oci",
-            format!("podman.oci_runtime is {wanted:?}, and the service's own is {runtime:?}"),
+            format!("{key} is {wanted:?}, and the service's own is {runtime:?}"),
             format!(
                 "put runtime = {wanted:?} under [engine] in /etc/containers/containers.conf and start the service \
                  again: 4.3 and 5.4 ignore the wish for another, and then no container is started"
             ),
-        ),
+        )
+    }));
+    findings.push(match runtime {
         "runc" => engine::runc(version.trim_start_matches("runc version ")),
         _ => Finding::ok("oci", version),
     });
@@ -90,9 +94,12 @@ mod tests {
         let rootless = Service { rootless: true, ..service("5.4.2", "crun", "crun version 1.21") };
         let mut text = String::new();
         for (title, findings) in [
-            ("as it is on Debian 12", of(&service("4.3.1", "runc", "runc version 1.1.5+ds1"), "", true)),
-            ("crun where runc is wanted", of(&service("4.3.1", "crun", "crun version 1.8.1"), "runc", true)),
-            ("rootless with cgroups of version 1", of(&rootless, "runc", false)),
+            ("as it is on Debian 12", of(&service("4.3.1", "runc", "runc version 1.1.5+ds1"), &[], true)),
+            (
+                "crun where runc is wanted",
+                of(&service("4.3.1", "crun", "crun version 1.8.1"), &[("podman.oci_runtime", "runc")], true),
+            ),
+            ("rootless with cgroups of version 1", of(&rootless, &[("isolation.agent", "runc")], false)),
         ] {
             text.push_str(title);
             for Finding { verdict, check, what, remedy } in findings {

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::latency::Latency;
-use super::wire::{Request, Wire};
+use crate::cli::bench::wire::{Request, Wire};
 
 /// Connections, each with a session of its own.
 const CLIENTS: u32 = 64;

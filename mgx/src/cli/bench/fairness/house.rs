@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use mgx_agent_runner::protocol::Team;
 use mgx_agent_runner::{JobId, SessionId, SlotId};
-use mgx_runtimes::{ContainerSpec, Network, Null, Runtime};
+use mgx_runtimes::{ContainerSpec, Network, Null, OciRuntime, Runtime};
 use mgx_scheduler::{Blueprint, Caps, Clock, Job, JobFilter, Plan, Scheduler, Submission};
 use mgx_store::Embedded;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
@@ -170,7 +170,12 @@ struct Boxes;
 impl Blueprint for Boxes {
     async fn plan(&self, job: &Job) -> Result<Plan, String> {
         Ok(Plan {
-            spec: ContainerSpec { image: String::new(), limits: job.spec.limits, network: Network::None },
+            spec: ContainerSpec {
+                image: String::new(),
+                limits: job.spec.limits,
+                network: Network::None,
+                oci_runtime: OciRuntime::Engines,
+            },
             workspace: "bench".parse().map_err(|_| "no workspace".to_owned())?,
             workspace_dir: "/".into(),
             labels: BTreeMap::new(),

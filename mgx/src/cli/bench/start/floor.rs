@@ -1,11 +1,13 @@
 //! The engine's own floor: creating and starting the very same container, and nothing else.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use mgx_agent_runner::SlotId;
 use mgx_runtimes::pool::report::Report;
 use mgx_runtimes::{ContainerSpec, Containers, Limits, Network, Placement, Pool, Runtime, Workspace};
@@ -42,7 +44,12 @@ impl Floor {
         Ok(Self {
             ours: containers(config, &instance_of_ours)?,
             theirs: containers(config, instance)?,
-            spec: ContainerSpec { image: config.agent.image.clone(), limits, network: Network::None },
+            spec: ContainerSpec {
+                image: config.agent.image.clone(),
+                limits,
+                network: Network::None,
+                oci_runtime: config.isolation.agent,
+            },
             dir,
         })
     }
@@ -66,7 +73,16 @@ impl Floor {
         }
     }
 
-    /// How long create and start take.
+    /// Containers a second that the engine creates, starts and removes, `at_once` at a time.
+    pub(super) async fn rate(&self, rounds: Range<u32>, at_once: usize) -> anyhow::Result<f64> {
+        let count = u32::try_from(rounds.len())?;
+        let began = Instant::now();
+        let making = stream::iter(rounds).map(|round| self.once(round)).buffer_unordered(at_once);
+        making.try_collect::<Vec<_>>().await?;
+        Ok(f64::from(count) / began.elapsed().as_secs_f64())
+    }
+
+    /// How long create and start take. It is removed before this resolves.
     pub(super) async fn once(&self, round: u32) -> anyhow::Result<Duration> {
         let slot: SlotId = format!("floor-{}-{round}", std::process::id()).parse()?;
         let placement = Placement {

@@ -1,0 +1,313 @@
+//! What administrators do: users and clients, added, changed and removed.
+
+use std::collections::BTreeSet;
+
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::audit::AuditEvent;
+use crate::client::{BadClient, Client, ClientKind, GrantType};
+use crate::grant::Whose;
+use crate::ids::{ClientId, SessionId, UserId, Username};
+use crate::passwords::Busy;
+use crate::provider::{About, Provider};
+use crate::redirect::{BadRedirect, RedirectUri};
+use crate::scope::Scope;
+use crate::secret::Digest;
+use crate::storage::StorageError;
+use crate::user::User;
+use crate::weakness::Weakness;
+
+/// The group of the platform's administrators.
+pub const ADMIN: &str = "admin";
+
+/// A user to be added.
+#[derive(Clone, Debug)]
+pub struct NewUser {
+    /// What they sign in with.
+    pub name: Username,
+    /// What others are shown.
+    pub display_name: String,
+    /// The e-mail address.
+    pub email: Option<String>,
+    /// Which groups they belong to.
+    pub groups: BTreeSet<String>,
+    /// Their first password; a random one, if there is none.
+    pub password: Option<SecretString>,
+}
+
+/// A client to be registered.
+#[derive(Clone, Debug)]
+pub struct NewClient {
+    /// Its id; a random one, if there is none.
+    pub id: Option<ClientId>,
+    /// What people are shown.
+    pub name: String,
+    /// Whether it is given a secret.
+    pub confidential: bool,
+    /// Where browsers may be sent with a code.
+    pub redirect_uris: Vec<String>,
+    /// Where browsers may be sent after signing out.
+    pub post_logout_redirect_uris: Vec<String>,
+    /// How it may ask for tokens.
+    pub grants: BTreeSet<GrantType>,
+    /// What it may ask for.
+    pub scope: Scope,
+    /// Who is to accept its access tokens; itself, if there is nobody.
+    pub audience: Option<String>,
+    /// One of the platform's own.
+    pub first_party: bool,
+}
+
+/// Why nothing was changed. The administrator does something else, or tries again.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminError {
+    /// The name or id is somebody else's.
+    #[error("the name is taken")]
+    Taken,
+    /// There is no such user or client.
+    #[error("there is no such {0}")]
+    Unknown(&'static str),
+    /// Nobody may have this password.
+    #[error(transparent)]
+    Weak(#[from] Weakness),
+    /// The client cannot be registered so.
+    #[error(transparent)]
+    Client(#[from] BadClient),
+    /// The redirect URI cannot be registered.
+    #[error("{uri}: {source}")]
+    Redirect {
+        /// Which.
+        uri: String,
+        /// Why.
+        source: BadRedirect,
+    },
+    /// Too many sign in at once.
+    #[error(transparent)]
+    Busy(#[from] Busy),
+    /// The store does not answer.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+impl Provider {
+    /// The first administrator, called `admin`, if there is no user at all: the password, to be shown once. It is
+    /// random, or the one that the operator has set.
+    ///
+    /// # Errors
+    /// [`AdminError`].
+    pub async fn first_admin(
+        &self,
+        password: Option<SecretString>,
+    ) -> Result<Option<SecretString>, AdminError> {
+        if !self.storage.users(None, 1).await?.is_empty() {
+            return Ok(None);
+        }
+        let new = NewUser {
+            name: ADMIN.parse().expect("a plain word is a name"),
+            display_name: "Administrator".to_owned(),
+            email: None,
+            groups: BTreeSet::from([ADMIN.to_owned()]),
+            password,
+        };
+        match self.add_user(new).await {
+            Ok((_, password)) => Ok(Some(password)),
+            // another process was faster
+            Err(AdminError::Taken) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Adds a user; with their password, which is stored nowhere.
+    ///
+    /// # Errors
+    /// [`AdminError`].
+    pub async fn add_user(&self, new: NewUser) -> Result<(User, SecretString), AdminError> {
+        let NewUser { name, display_name, email, groups, password } = new;
+        let password = self.allowed(password, &name)?;
+        let now = self.clock.now();
+        let user = User {
+            id: UserId(self.chance.id()),
+            name,
+            display_name,
+            email,
+            groups,
+            password: Some(self.passwords.hash(password.expose_secret()).await?),
+            disabled: false,
+            created_at: now,
+            updated_at: now,
+        };
+        if !self.storage.add_user(&user).await? {
+            return Err(AdminError::Taken);
+        }
+        self.note(AuditEvent::UserAdded, About { user: Some(user.id), ..About::default() }).await;
+        Ok((user, password))
+    }
+
+    /// Gives a user a new password, a random one if there is none. They are signed out everywhere, and nothing is
+    /// held against whoever guesses at them.
+    ///
+    /// # Errors
+    /// [`AdminError`].
+    pub async fn set_password(
+        &self,
+        id: UserId,
+        password: Option<SecretString>,
+    ) -> Result<SecretString, AdminError> {
+        let user = self.storage.user(id).await?.ok_or(AdminError::Unknown("user"))?;
+        let password = self.allowed(password, &user.name)?;
+        let hash = self.passwords.hash(password.expose_secret()).await?;
+        if !self.storage.set_password(id, user.password.as_ref(), &hash).await? {
+            return Err(AdminError::Taken);
+        }
+        let about = About { user: Some(id), ..About::default() };
+        self.storage.sign_out_everywhere(id).await?;
+        self.revoke(&Whose::User(id), about).await?;
+        self.throttle.forgive(user.name.as_str());
+        self.note(AuditEvent::PasswordSet, about).await;
+        Ok(password)
+    }
+
+    /// Changes a user, all but the password. One who is disabled is signed out everywhere.
+    ///
+    /// # Errors
+    /// [`AdminError`].
+    pub async fn change_user(&self, user: &User) -> Result<(), AdminError> {
+        let user = User { updated_at: self.clock.now(), ..user.clone() };
+        if !self.storage.change_user(&user).await? {
+            let known = self.storage.user(user.id).await?.is_some();
+            return Err(if known { AdminError::Taken } else { AdminError::Unknown("user") });
+        }
+        let about = About { user: Some(user.id), ..About::default() };
+        if user.disabled {
+            self.storage.sign_out_everywhere(user.id).await?;
+            self.revoke(&Whose::User(user.id), about).await?;
+        }
+        self.note(AuditEvent::UserChanged, about).await;
+        Ok(())
+    }
+
+    /// Signs a user out in one of their browsers, with everything that was allowed in it. Whether there was one.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn end_session(&self, user: UserId, id: SessionId) -> Result<bool, StorageError> {
+        let theirs = self.storage.sessions_of(user, self.clock.now(), usize::MAX).await?;
+        if !theirs.iter().any(|session| session.id == id) {
+            return Ok(false);
+        }
+        self.sign_out(id, About { user: Some(user), ..About::default() }).await?;
+        Ok(true)
+    }
+
+    /// Removes a user.
+    ///
+    /// # Errors
+    /// [`AdminError`].
+    pub async fn remove_user(&self, id: UserId) -> Result<(), AdminError> {
+        let about = About { user: Some(id), ..About::default() };
+        self.revoke(&Whose::User(id), about).await?;
+        if !self.storage.remove_user(id).await? {
+            return Err(AdminError::Unknown("user"));
+        }
+        self.note(AuditEvent::UserRemoved, about).await;
+        Ok(())
+    }
+
+    /// Registers a client; with its secret, which is stored nowhere.
+    ///
+    /// # Errors
+    /// [`AdminError`].
+    pub async fn add_client(&self, new: NewClient) -> Result<(Client, Option<SecretString>), AdminError> {
+        let random = || format!("app-{}", &self.chance.text()[..20]);
+        let id = new.id.unwrap_or_else(|| random().parse().expect("base64url is a client id"));
+        let (kind, secret) = if new.confidential {
+            let (secret, digest) = self.chance.secret("mgx_cs_");
+            (ClientKind::Confidential { secrets: vec![digest] }, Some(secret))
+        } else {
+            (ClientKind::Public, None)
+        };
+        let client = Client {
+            audience: new.audience.unwrap_or_else(|| id.to_string()),
+            id,
+            name: new.name,
+            kind,
+            redirect_uris: self.redirects(new.redirect_uris)?,
+            post_logout_redirect_uris: self.redirects(new.post_logout_redirect_uris)?,
+            grants: new.grants,
+            scope: new.scope,
+            first_party: new.first_party,
+            created_at: self.clock.now(),
+        };
+        client.check()?;
+        if self.storage.client(&client.id).await?.is_some() {
+            return Err(AdminError::Taken);
+        }
+        self.storage.put_client(&client).await?;
+        self.note(AuditEvent::ClientAdded, About { client: Some(&client.id), ..About::default() }).await;
+        Ok((client, secret))
+    }
+
+    /// Changes where browsers may be sent for a client, and how it may ask.
+    ///
+    /// # Errors
+    /// [`AdminError`].
+    pub async fn change_client(&self, client: &Client) -> Result<(), AdminError> {
+        client.check()?;
+        if self.storage.client(&client.id).await?.is_none() {
+            return Err(AdminError::Unknown("client"));
+        }
+        self.storage.put_client(client).await?;
+        self.note(AuditEvent::ClientChanged, About { client: Some(&client.id), ..About::default() }).await;
+        Ok(())
+    }
+
+    /// Gives a client a new secret. The one before it goes on counting if `overlap`, until the next time.
+    ///
+    /// # Errors
+    /// [`AdminError`]; a public client has no secret.
+    pub async fn renew_secret(&self, id: &ClientId, overlap: bool) -> Result<SecretString, AdminError> {
+        let mut client = self.storage.client(id).await?.ok_or(AdminError::Unknown("client"))?;
+        let ClientKind::Confidential { secrets } = &mut client.kind else {
+            return Err(AdminError::Client(BadClient::NoSecret));
+        };
+        let (secret, digest): (SecretString, Digest) = self.chance.secret("mgx_cs_");
+        secrets.truncate(usize::from(overlap));
+        secrets.insert(0, digest);
+        self.storage.put_client(&client).await?;
+        self.note(AuditEvent::ClientChanged, About { client: Some(id), ..About::default() }).await;
+        Ok(secret)
+    }
+
+    /// Removes a client, with everything that it was allowed.
+    ///
+    /// # Errors
+    /// [`AdminError`].
+    pub async fn remove_client(&self, id: &ClientId) -> Result<(), AdminError> {
+        let about = About { client: Some(id), ..About::default() };
+        self.revoke(&Whose::Client(id.clone()), about).await?;
+        if !self.storage.remove_client(id).await? {
+            return Err(AdminError::Unknown("client"));
+        }
+        self.note(AuditEvent::ClientRemoved, about).await;
+        Ok(())
+    }
+
+    fn redirects(&self, uris: Vec<String>) -> Result<Vec<RedirectUri>, AdminError> {
+        let register = |uri: String| {
+            RedirectUri::register(&uri, &self.settings.issuer)
+                .map_err(|source| AdminError::Redirect { uri, source })
+        };
+        uris.into_iter().map(register).collect()
+    }
+
+    /// The password that somebody chose, or a random one of 128 bits.
+    fn allowed(&self, password: Option<SecretString>, name: &Username) -> Result<SecretString, Weakness> {
+        match password {
+            Some(password) => {
+                self.passwords.check(password.expose_secret(), name.as_str())?;
+                Ok(password)
+            }
+            None => Ok(self.chance.text()[..22].to_owned().into()),
+        }
+    }
+}

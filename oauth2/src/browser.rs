@@ -1,0 +1,24 @@
+//! Browsers in which somebody is signed in.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{SessionId, UserId};
+use crate::secret::Digest;
+
+/// A browser in which somebody is signed in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BrowserSession {
+    /// Its id.
+    pub id: SessionId,
+    /// Hash of the cookie.
+    pub cookie: Digest,
+    /// Who.
+    pub user: UserId,
+    /// When they last showed who they are.
+    pub auth_time: Timestamp,
+    /// When it ends by itself.
+    pub expires_at: Timestamp,
+    /// What the browser calls itself, shortened, so that people know it again.
+    pub agent: String,
+}

@@ -1,0 +1,206 @@
+//! What every storage promises of grants, codes and refresh tokens.
+
+use futures_util::future::{join, join3};
+
+use super::{
+    at, chance, digest, sample_browser, sample_client, sample_code, sample_device, sample_grant,
+    sample_refresh, sample_user,
+};
+use crate::grant::{CodeUse, Grant, Refresh, Turn, Whose};
+use crate::storage::Storage;
+
+pub(super) async fn run(storage: &dyn Storage) {
+    a_code_is_good_once(storage).await;
+    a_refresh_token_is_good_once(storage).await;
+    a_refresh_token_that_is_bound_counts_with_its_key(storage).await;
+    what_is_revoked_does_not_go_on(storage).await;
+    those_that_are_meant_are_revoked_and_no_others(storage).await;
+    what_does_not_count_is_remembered(storage).await;
+    consent_is_remembered(storage).await;
+    what_has_ended_is_forgotten(storage).await;
+}
+
+fn grant() -> Grant {
+    sample_grant(&sample_user(), &sample_client())
+}
+
+async fn a_code_is_good_once(storage: &dyn Storage) {
+    let grant = grant();
+    let code = sample_code(&grant);
+    storage.open(&grant, Some(&code)).await.unwrap();
+    assert_eq!(storage.grant(grant.id).await.unwrap().as_ref(), Some(&grant));
+    assert_eq!(storage.show_code(digest(), at(0)).await.unwrap(), CodeUse::Unknown);
+    let CodeUse::First(shown, of) = storage.show_code(code.digest, at(59)).await.unwrap() else {
+        panic!("first")
+    };
+    assert_eq!(
+        (shown.nonce, shown.challenge, of),
+        (code.nonce.clone(), code.challenge.clone(), grant.clone())
+    );
+    let CodeUse::Replayed(of) = storage.show_code(code.digest, at(61)).await.unwrap() else {
+        panic!("replayed")
+    };
+    assert_eq!((of.id, of.revoked_at), (grant.id, Some(at(61))));
+    assert_eq!(storage.grant(grant.id).await.unwrap().unwrap().revoked_at, Some(at(61)));
+    assert!(!storage.go_on(grant.id, at(100), None).await.unwrap());
+
+    let grant = self::grant();
+    let late = sample_code(&grant);
+    storage.open(&grant, Some(&late)).await.unwrap();
+    assert_eq!(storage.show_code(late.digest, at(60)).await.unwrap(), CodeUse::Unknown);
+
+    let grant = self::grant();
+    let code = sample_code(&grant);
+    storage.open(&grant, Some(&code)).await.unwrap();
+    let show = || storage.show_code(code.digest, at(1));
+    let (one, two, three) = join3(show(), show(), show()).await;
+    let firsts = [one, two, three].into_iter().filter(|shown| matches!(shown, Ok(CodeUse::First(..))));
+    assert_eq!(firsts.count(), 1, "however many ask at the same time");
+}
+
+async fn a_refresh_token_is_good_once(storage: &dyn Storage) {
+    let grant = Grant { refresh: None, ..grant() };
+    storage.open(&grant, None).await.unwrap();
+    let first = sample_refresh();
+    assert_eq!(storage.grant_of(first.family).await.unwrap(), None);
+    assert!(storage.go_on(grant.id, at(3600), Some(first)).await.unwrap());
+    assert_eq!(storage.grant_of(first.family).await.unwrap().unwrap().refresh, Some(first));
+
+    let next = |expires_at| Refresh { family: first.family, turn: digest(), expires_at, key: None };
+    let turn = |turn, client, next, now| storage.turn(first.family, turn, client, next, now);
+    let second = next(at(9000));
+    let others = sample_client();
+    assert_eq!(turn(first.turn, &others.id, second, at(1)).await.unwrap(), Turn::Unknown, "another client");
+    assert_eq!(
+        turn(first.turn, &grant.client, second, at(1800)).await.unwrap(),
+        Turn::Unknown,
+        "unused too long"
+    );
+    let unknown = storage.turn(digest(), first.turn, &grant.client, second, at(1)).await.unwrap();
+    assert_eq!(unknown, Turn::Unknown, "another family");
+    let Turn::Turned(turned) = turn(first.turn, &grant.client, second, at(1799)).await.unwrap() else {
+        panic!()
+    };
+    assert_eq!(turned.refresh, Some(Refresh { expires_at: at(3600), ..second }), "no longer than its grant");
+    assert_eq!(storage.grant_of(first.family).await.unwrap(), Some(turned));
+
+    let show = || turn(second.turn, &grant.client, next(at(3600)), at(1800));
+    let (one, two) = join(show(), show()).await;
+    let both = [one.unwrap(), two.unwrap()];
+    assert_eq!(both.iter().filter(|turn| matches!(turn, Turn::Turned(_))).count(), 1, "{both:?}");
+    assert_eq!(both.iter().filter(|turn| matches!(turn, Turn::Reused(_))).count(), 1, "{both:?}");
+    let dead = storage.grant(grant.id).await.unwrap().unwrap();
+    assert_eq!(dead.revoked_at, Some(at(1800)));
+    let last = dead.refresh.unwrap().turn;
+    assert_eq!(turn(last, &grant.client, next(at(3600)), at(1801)).await.unwrap(), Turn::Unknown);
+}
+
+async fn a_refresh_token_that_is_bound_counts_with_its_key(storage: &dyn Storage) {
+    let bound = Refresh { key: Some(digest()), ..sample_refresh() };
+    let grant = Grant { refresh: Some(bound), ..grant() };
+    storage.open(&grant, None).await.unwrap();
+    for key in [None, Some(digest())] {
+        let next = Refresh { turn: digest(), key, ..bound };
+        let turn = storage.turn(bound.family, bound.turn, &grant.client, next, at(1)).await.unwrap();
+        assert_eq!(turn, Turn::Unknown);
+    }
+    let next = Refresh { turn: digest(), ..bound };
+    let turn = storage.turn(bound.family, bound.turn, &grant.client, next, at(1)).await.unwrap();
+    assert!(matches!(turn, Turn::Turned(_)));
+}
+
+async fn what_is_revoked_does_not_go_on(storage: &dyn Storage) {
+    let grant = grant();
+    storage.open(&grant, None).await.unwrap();
+    assert_eq!(storage.revoke(&Whose::Grant(grant.id), at(7)).await.unwrap(), [grant.id]);
+    assert_eq!(storage.revoke(&Whose::Grant(grant.id), at(8)).await.unwrap(), [], "it was already");
+    assert_eq!(storage.grant(grant.id).await.unwrap().unwrap().revoked_at, Some(at(7)));
+    assert!(!storage.go_on(grant.id, at(100), None).await.unwrap());
+    let refresh = grant.refresh.unwrap();
+    let turn =
+        storage.turn(refresh.family, refresh.turn, &grant.client, sample_refresh(), at(9)).await.unwrap();
+    assert_eq!(turn, Turn::Unknown);
+    assert!(!storage.go_on(self::grant().id, at(100), None).await.unwrap(), "there is no such grant");
+}
+
+async fn those_that_are_meant_are_revoked_and_no_others(storage: &dyn Storage) {
+    let (ann, bob, one, two) = (sample_user(), sample_user(), sample_client(), sample_client());
+    let whose: [fn(&Grant) -> Whose; 4] = [
+        |grant| Whose::Session(grant.session.unwrap()),
+        |grant| Whose::User(grant.user),
+        |grant| Whose::Client(grant.client.clone()),
+        |grant| Whose::UserAt(grant.user, grant.client.clone()),
+    ];
+    for whose in whose {
+        let mut grants = [(&ann, &one), (&ann, &two), (&bob, &one), (&bob, &two)]
+            .map(|(user, client)| sample_grant(user, client));
+        grants[0].created_at = at(-1);
+        for grant in &grants {
+            storage.open(grant, None).await.unwrap();
+        }
+        let listed: Vec<_> =
+            storage.grants_of(ann.id, at(0), 10).await.unwrap().into_iter().map(|grant| grant.id).collect();
+        assert_eq!(listed, [grants[1].id, grants[0].id], "newest first");
+        assert_eq!(storage.grants_of(ann.id, at(0), 1).await.unwrap().len(), 1);
+        assert_eq!(storage.grants_of(ann.id, at(3600), 10).await.unwrap(), []);
+        let meant = whose(&grants[0]);
+        let mut revoked = storage.revoke(&meant, at(1)).await.unwrap();
+        revoked.sort_unstable();
+        let mut expected: Vec<_> =
+            grants.iter().filter(|grant| grant.is_of(&meant)).map(|grant| grant.id).collect();
+        expected.sort_unstable();
+        assert_eq!(revoked, expected, "{meant:?}");
+        for grant in &grants {
+            let counts = storage.grant(grant.id).await.unwrap().unwrap().revoked_at.is_none();
+            assert_eq!(counts, !grant.is_of(&meant), "{meant:?}");
+            storage.revoke(&Whose::Grant(grant.id), at(2)).await.unwrap();
+        }
+    }
+}
+
+async fn what_does_not_count_is_remembered(storage: &dyn Storage) {
+    let (one, two) = (chance().id(), chance().id());
+    storage.revoke_tokens(&[one, two], at(10)).await.unwrap();
+    storage.revoke_tokens(&[two], at(20)).await.unwrap();
+    let remembered = async |now| {
+        let mut all = storage.revoked_tokens(at(now)).await.unwrap();
+        all.retain(|(id, _)| *id == one || *id == two);
+        all.sort_by_key(|(_, until)| *until);
+        all
+    };
+    assert_eq!(remembered(9).await, [(one, at(10)), (two, at(20))]);
+    assert_eq!(remembered(10).await, [(two, at(20))]);
+}
+
+async fn consent_is_remembered(storage: &dyn Storage) {
+    let (user, client) = (sample_user(), sample_client());
+    assert_eq!(storage.consent(user.id, &client.id).await.unwrap(), None);
+    for scope in ["openid", "api openid"] {
+        let scope = scope.parse().unwrap();
+        storage.remember_consent(user.id, &client.id, &scope).await.unwrap();
+        assert_eq!(storage.consent(user.id, &client.id).await.unwrap(), Some(scope));
+    }
+    assert_eq!(storage.consent(sample_user().id, &client.id).await.unwrap(), None);
+}
+
+async fn what_has_ended_is_forgotten(storage: &dyn Storage) {
+    let (user, client) = (sample_user(), sample_client());
+    let grant = sample_grant(&user, &client);
+    let (code, browser, device) = (sample_code(&grant), sample_browser(&user), sample_device(&client));
+    storage.open(&grant, Some(&code)).await.unwrap();
+    storage.sign_in(&browser).await.unwrap();
+    storage.add_device(&device, at(0)).await.unwrap();
+    storage.sweep(at(600), 1000).await.unwrap();
+    assert!(storage.device(&device.user_code).await.unwrap().is_some());
+    storage.sweep(at(601), 1000).await.unwrap();
+    assert!(storage.device(&device.user_code).await.unwrap().is_none());
+    assert!(
+        storage.grant(grant.id).await.unwrap().is_some(),
+        "its code is kept as long: it may be shown again"
+    );
+    assert!(matches!(storage.show_code(code.digest, at(59)).await.unwrap(), CodeUse::First(..)));
+    while storage.sweep(at(3601), 1000).await.unwrap() > 0 {}
+    assert!(storage.grant(grant.id).await.unwrap().is_none());
+    assert_eq!(storage.show_code(code.digest, at(59)).await.unwrap(), CodeUse::Unknown);
+    assert_eq!(storage.sessions_of(user.id, at(0), 10).await.unwrap(), []);
+}

@@ -1,0 +1,83 @@
+//! What every storage promises of browsers and devices.
+
+use futures_util::future::join;
+
+use super::{at, digest, sample_browser, sample_client, sample_device, sample_grant, sample_user};
+use crate::browser::BrowserSession;
+use crate::device::{Device, Poll};
+use crate::storage::Storage;
+
+pub(super) async fn run(storage: &dyn Storage) {
+    a_session_is_found_by_its_cookie_until_it_ends(storage).await;
+    a_device_waits_for_somebody(storage).await;
+    a_device_that_nobody_answers_expires(storage).await;
+}
+
+async fn a_session_is_found_by_its_cookie_until_it_ends(storage: &dyn Storage) {
+    let user = sample_user();
+    let one = sample_browser(&user);
+    let two = BrowserSession { auth_time: at(1), ..sample_browser(&user) };
+    storage.sign_in(&one).await.unwrap();
+    storage.sign_in(&two).await.unwrap();
+    assert_eq!(storage.session(one.cookie, at(3599)).await.unwrap().as_ref(), Some(&one));
+    assert_eq!(storage.session(one.cookie, at(3600)).await.unwrap(), None);
+    assert_eq!(storage.session(digest(), at(0)).await.unwrap(), None);
+    assert_eq!(
+        storage.sessions_of(user.id, at(0), 10).await.unwrap(),
+        [two.clone(), one.clone()],
+        "newest first"
+    );
+    assert_eq!(storage.sessions_of(user.id, at(0), 1).await.unwrap(), std::slice::from_ref(&two));
+
+    let again = BrowserSession { cookie: digest(), auth_time: at(2), ..one.clone() };
+    storage.sign_out(one.id).await.unwrap();
+    storage.sign_in(&again).await.unwrap();
+    assert_eq!(storage.session(one.cookie, at(0)).await.unwrap(), None, "the old cookie is nobody's");
+    assert_eq!(storage.session(again.cookie, at(0)).await.unwrap().as_ref(), Some(&again));
+    assert!(storage.sign_out(again.id).await.unwrap() && !storage.sign_out(again.id).await.unwrap());
+    let others = sample_browser(&sample_user());
+    storage.sign_in(&others).await.unwrap();
+    storage.sign_out_everywhere(user.id).await.unwrap();
+    assert_eq!(storage.session(two.cookie, at(0)).await.unwrap(), None);
+    assert_eq!(storage.session(others.cookie, at(0)).await.unwrap(), Some(others));
+}
+
+async fn a_device_waits_for_somebody(storage: &dyn Storage) {
+    let (user, client) = (sample_user(), sample_client());
+    let device = sample_device(&client);
+    assert!(storage.add_device(&device, at(0)).await.unwrap());
+    let same = Device { user_code: device.user_code.clone(), ..sample_device(&client) };
+    assert!(!storage.add_device(&same, at(599)).await.unwrap(), "the code is taken");
+    assert_eq!(storage.device(&device.user_code).await.unwrap().as_ref(), Some(&device));
+    let poll = |now| storage.poll(device.digest, &client.id, at(now));
+    assert_eq!(poll(0).await.unwrap(), Poll::Pending);
+    assert_eq!(poll(4).await.unwrap(), Poll::SlowDown);
+    assert_eq!(poll(13).await.unwrap(), Poll::SlowDown, "ten seconds from then on");
+    assert_eq!(poll(40).await.unwrap(), Poll::Pending);
+    assert_eq!(storage.poll(digest(), &client.id, at(60)).await.unwrap(), Poll::Unknown);
+    assert_eq!(storage.poll(device.digest, &sample_client().id, at(60)).await.unwrap(), Poll::Unknown);
+
+    let grant = sample_grant(&user, &client);
+    assert!(storage.decide(&device.user_code, Some(&grant), at(70)).await.unwrap());
+    assert!(!storage.decide(&device.user_code, None, at(70)).await.unwrap(), "once");
+    let (one, two) = join(poll(80), poll(80)).await;
+    let mut both = [one.unwrap(), two.unwrap()];
+    both.sort_by_key(|poll| matches!(poll, Poll::Unknown));
+    assert_eq!(both, [Poll::Allowed(Box::new(grant)), Poll::Unknown], "once");
+    assert_eq!(storage.device(&device.user_code).await.unwrap(), None);
+}
+
+async fn a_device_that_nobody_answers_expires(storage: &dyn Storage) {
+    let client = sample_client();
+    let (late, denied) = (sample_device(&client), sample_device(&client));
+    storage.add_device(&late, at(0)).await.unwrap();
+    storage.add_device(&denied, at(0)).await.unwrap();
+    assert!(!storage.decide(&late.user_code, None, at(600)).await.unwrap());
+    assert_eq!(storage.poll(late.digest, &client.id, at(600)).await.unwrap(), Poll::Expired);
+    assert!(storage.decide(&denied.user_code, None, at(1)).await.unwrap());
+    assert_eq!(storage.poll(denied.digest, &client.id, at(2)).await.unwrap(), Poll::Denied);
+    assert_eq!(storage.poll(denied.digest, &client.id, at(60)).await.unwrap(), Poll::Unknown);
+    let again = Device { user_code: late.user_code.clone(), expires_at: at(1200), ..sample_device(&client) };
+    assert!(storage.add_device(&again, at(600)).await.unwrap(), "the code is free again");
+    assert_eq!(storage.device(&late.user_code).await.unwrap(), Some(again));
+}

@@ -1,0 +1,109 @@
+//! RP-initiated logout (OpenID Connect RP-Initiated Logout 1.0): a client asks that its user be signed out.
+
+use serde::Deserialize;
+
+use crate::authorize::SignedIn;
+use crate::client::Client;
+use crate::error::OAuthError;
+use crate::ids::{ClientId, SessionId, UserId};
+use crate::jws::{self, Kind};
+use crate::params::Params;
+use crate::provider::{About, Provider};
+
+/// What happens next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogoutNext {
+    /// The user is asked, because nothing shows that it is their client that asks.
+    Ask,
+    /// They are signed out; the browser goes there, or stays.
+    Out(Option<String>),
+    /// The request is wrong.
+    Refuse(OAuthError),
+}
+
+/// What is read of an id token that a client shows again. It may have expired: it only says who is meant.
+#[derive(Deserialize)]
+struct Hint {
+    iss: String,
+    aud: ClientId,
+    sub: UserId,
+    #[serde(default)]
+    sid: Option<SessionId>,
+}
+
+impl Provider {
+    /// Signs out whoever is signed in in this browser, if their client asks for it with an id token of theirs, or if
+    /// they have said so themselves.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn logout(
+        &self,
+        params: &Params,
+        who: Option<&SignedIn>,
+        confirmed: bool,
+    ) -> Result<LogoutNext, OAuthError> {
+        let hint = match params.get("id_token_hint") {
+            None => None,
+            Some(text) => match self.hint(text) {
+                Some(hint) => Some(hint),
+                None => return Ok(refuse("id_token_hint is no id token of ours")),
+            },
+        };
+        let named = match params.get("client_id").map(str::parse::<ClientId>) {
+            None => None,
+            Some(Ok(id)) => Some(id),
+            Some(Err(_)) => return Ok(refuse("there is no such client")),
+        };
+        let id = match (&hint, named) {
+            (Some(hint), Some(id)) if hint.aud != id => {
+                return Ok(refuse("client_id is another client's than id_token_hint"));
+            }
+            (Some(hint), _) => Some(hint.aud.clone()),
+            (None, named) => named,
+        };
+        let client = match id {
+            Some(id) => self.storage.client(&id).await?,
+            None => None,
+        };
+        let target = match target(params, client.as_ref()) {
+            Ok(target) => target,
+            Err(error) => return Ok(LogoutNext::Refuse(error)),
+        };
+        let Some(who) = who else { return Ok(LogoutNext::Out(target)) };
+        let meant = hint.is_some_and(|hint| {
+            hint.sub == who.user.id && hint.sid.is_none_or(|session| session == who.session.id)
+        });
+        if !confirmed && !meant {
+            return Ok(LogoutNext::Ask);
+        }
+        let about =
+            About { user: Some(who.user.id), client: client.as_ref().map(|client| &client.id), peer: None };
+        self.sign_out(who.session.id, about).await?;
+        Ok(LogoutNext::Out(target))
+    }
+
+    fn hint(&self, token: &str) -> Option<Hint> {
+        let signed = jws::verify::<Hint>(token, Kind::Id, self.keys.public(), self.clock.now()).ok()?;
+        Some(signed.claims).filter(|hint| hint.iss == self.settings.issuer.as_str())
+    }
+}
+
+fn refuse(detail: &'static str) -> LogoutNext {
+    LogoutNext::Refuse(OAuthError::invalid_request(detail))
+}
+
+/// Where the browser goes afterwards: only where the client is registered with.
+fn target(params: &Params, client: Option<&Client>) -> Result<Option<String>, OAuthError> {
+    let Some(given) = params.get("post_logout_redirect_uri") else { return Ok(None) };
+    let known =
+        client.is_some_and(|client| client.post_logout_redirect_uris.iter().any(|known| known.admits(given)));
+    if !known {
+        let detail = "the client is not registered with this post_logout_redirect_uri";
+        return Err(OAuthError::invalid_request(detail));
+    }
+    let Some(state) = params.get("state") else { return Ok(Some(given.to_owned())) };
+    let state = form_urlencoded::Serializer::new(String::new()).append_pair("state", state).finish();
+    let joint = if given.contains('?') { '&' } else { '?' };
+    Ok(Some(format!("{given}{joint}{state}")))
+}

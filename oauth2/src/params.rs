@@ -1,0 +1,88 @@
+//! Parameters of a query or a form: each at most once, an empty one as if it were not there (RFC 6749 section 3.1).
+
+use std::collections::BTreeMap;
+
+/// Parameters, each of which came once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Params(BTreeMap<String, String>);
+
+/// The parameters are not to be understood in one way only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadParams {
+    /// One came twice.
+    #[error("a parameter is repeated")]
+    Repeated,
+    /// There is too much of them.
+    #[error("the parameters are too long")]
+    TooLong,
+    /// Not UTF-8, or with a control character.
+    #[error("a parameter holds an impossible character")]
+    Character,
+}
+
+/// The most that is read, in bytes.
+pub(crate) const MOST: usize = 16 * 1024;
+
+impl Params {
+    /// Reads `application/x-www-form-urlencoded`.
+    ///
+    /// # Errors
+    /// [`BadParams`].
+    pub fn parse(text: &[u8]) -> Result<Self, BadParams> {
+        if text.len() > MOST {
+            return Err(BadParams::TooLong);
+        }
+        let mut params = BTreeMap::new();
+        for (name, value) in form_urlencoded::parse(text) {
+            // a replacement character is what the parser makes of bytes that are no UTF-8
+            if name.chars().chain(value.chars()).any(|c| c == '\u{fffd}') {
+                return Err(BadParams::Character);
+            }
+            if params.insert(name.into_owned(), value.into_owned()).is_some() {
+                return Err(BadParams::Repeated);
+            }
+        }
+        params.retain(|_, value| !value.is_empty());
+        Ok(Self(params))
+    }
+
+    /// The value of a parameter.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// As a query again, without `leave_out`.
+    pub(crate) fn query_without(&self, leave_out: &[&str]) -> String {
+        let kept = self.0.iter().filter(|(name, _)| !leave_out.contains(&name.as_str()));
+        form_urlencoded::Serializer::new(String::new()).extend_pairs(kept).finish()
+    }
+
+    /// As a query again, with one value changed.
+    pub(crate) fn query_with(&self, name: &str, value: Option<&str>) -> String {
+        let mut changed = self.clone();
+        match value {
+            Some(value) => changed.0.insert(name.to_owned(), value.to_owned()),
+            None => changed.0.remove(name),
+        };
+        changed.query_without(&[])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_comes_once_and_an_empty_one_not_at_all() {
+        let params = Params::parse(b"a=1&b=&c=x+y%2B&d").unwrap();
+        assert_eq!(
+            (params.get("a"), params.get("b"), params.get("c"), params.get("d")),
+            (Some("1"), None, Some("x y+"), None)
+        );
+        assert_eq!(Params::parse(b"a=1&a=1"), Err(BadParams::Repeated));
+        assert_eq!(Params::parse(b"a=&a=1"), Err(BadParams::Repeated));
+        assert_eq!(Params::parse(b"a=%ff"), Err(BadParams::Character));
+        assert_eq!(Params::parse(&vec![b'a'; MOST + 1]), Err(BadParams::TooLong));
+        assert_eq!(params.query_with("a", None), "c=x+y%2B");
+    }
+}

@@ -1,0 +1,141 @@
+//! Signing in with a password, and out again.
+
+use std::net::IpAddr;
+
+use jiff::SignedDuration;
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::audit::AuditEvent;
+use crate::authorize::SignedIn;
+use crate::browser::BrowserSession;
+use crate::error::OAuthError;
+use crate::grant::Whose;
+use crate::ids::{SessionId, Username};
+use crate::passwords::Verified;
+use crate::provider::{About, Provider};
+use crate::secret::Digest;
+use crate::storage::StorageError;
+use crate::user::User;
+
+/// Why somebody is not signed in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SignInError {
+    /// User name or password is wrong, or the user is disabled. Nobody learns which.
+    Wrong,
+    /// Too many wrong ones; come back after so long.
+    Slowed(SignedDuration),
+    /// Try again.
+    Unavailable(OAuthError),
+}
+
+/// How much of what a browser calls itself is kept.
+const AGENT: usize = 200;
+
+impl Provider {
+    /// The user of this name, if it is their password. Takes as long if there is no such user.
+    ///
+    /// # Errors
+    /// [`SignInError`].
+    pub async fn check_password(
+        &self,
+        name: &str,
+        password: &SecretString,
+        peer: IpAddr,
+    ) -> Result<User, SignInError> {
+        let longest = self.settings.limits.longest_wait;
+        let begun = self.throttle.begin(name, peer, self.clock.now());
+        let attempt = begun.map_err(|slowed| SignInError::Slowed(slowed.wait(longest)))?;
+        let checked = self.compare(name, password).await;
+        match checked {
+            Ok(Some(user)) => {
+                self.throttle.right(attempt);
+                Ok(user)
+            }
+            Ok(None) => {
+                let event = AuditEvent::SignInFailed { in_a_row: attempt.in_a_row };
+                self.note(event, About { peer: Some(peer), ..About::default() }).await;
+                Err(SignInError::Wrong)
+            }
+            Err(error) => {
+                self.throttle.undone(attempt);
+                Err(SignInError::Unavailable(error))
+            }
+        }
+    }
+
+    async fn compare(&self, name: &str, password: &SecretString) -> Result<Option<User>, OAuthError> {
+        let user = match name.parse::<Username>() {
+            Ok(name) => self.storage.user_named(&name).await?,
+            Err(_) => None,
+        };
+        let hash = user.as_ref().filter(|user| !user.disabled).and_then(|user| user.password.as_ref());
+        let verified = self.passwords.verify(password.expose_secret(), hash).await?;
+        Ok(match (verified, user) {
+            (Verified::Right, user) => user,
+            (Verified::Rehashed(hash), Some(user)) => {
+                // whoever sets another password meanwhile wins
+                self.storage.set_password(user.id, user.password.as_ref(), &hash).await?;
+                Some(user)
+            }
+            (Verified::Rehashed(_), None) | (Verified::Wrong, _) => None,
+        })
+    }
+
+    /// Signs somebody in in a browser: the new cookie. Whoever was signed in there before is signed out.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn sign_in(
+        &self,
+        user: &User,
+        before: Option<&SignedIn>,
+        agent: &str,
+        peer: IpAddr,
+    ) -> Result<SecretString, StorageError> {
+        if let Some(before) = before {
+            // the same person goes on with the grants of this browser, under a new id
+            if before.user.id == user.id {
+                self.storage.sign_out(before.session.id).await?;
+            } else {
+                self.sign_out(before.session.id, About::default()).await?;
+            }
+        }
+        let (cookie, digest) = self.chance.secret("mgx_bs_");
+        let session = BrowserSession {
+            id: before
+                .filter(|before| before.user.id == user.id)
+                .map_or_else(|| SessionId(self.chance.id()), |before| before.session.id),
+            cookie: digest,
+            user: user.id,
+            auth_time: self.clock.now(),
+            expires_at: self.after(self.settings.session),
+            agent: agent.chars().filter(|c| !c.is_control()).take(AGENT).collect(),
+        };
+        self.storage.sign_in(&session).await?;
+        let about = About { user: Some(user.id), client: None, peer: Some(peer) };
+        self.note(AuditEvent::SignedIn, about).await;
+        Ok(cookie)
+    }
+
+    /// Who is signed in in the browser with this cookie.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn signed_in(&self, cookie: &str) -> Result<Option<SignedIn>, StorageError> {
+        let session = self.storage.session(Digest::of(cookie), self.clock.now()).await?;
+        let Some(session) = session else { return Ok(None) };
+        let user = self.storage.user(session.user).await?.filter(|user| !user.disabled);
+        Ok(user.map(|user| SignedIn { session, user }))
+    }
+
+    /// Signs somebody out in one browser, with everything that was allowed in it.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub(crate) async fn sign_out(&self, session: SessionId, about: About<'_>) -> Result<(), StorageError> {
+        self.storage.sign_out(session).await?;
+        self.revoke(&Whose::Session(session), about).await?;
+        self.note(AuditEvent::SignedOut, about).await;
+        Ok(())
+    }
+}

@@ -1,0 +1,63 @@
+//! HTTP around the provider: every endpoint, and nothing that decides.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use http::{HeaderValue, header};
+
+use crate::provider::Provider;
+
+mod answer;
+mod authorize;
+mod caller;
+mod cookies;
+mod device;
+mod discovery;
+mod form;
+mod login;
+mod logout;
+mod pages;
+mod token;
+mod words;
+
+pub use caller::Peer;
+
+/// What every handler is given.
+type Shared = Arc<Provider>;
+
+/// Every endpoint, to be merged into a router at the root of the issuer's origin: all of them lie under `/oauth2`, but
+/// for the two spellings of discovery that stand at the root (RFC 8414 section 3.1).
+///
+/// Whoever mounts it says where requests come from, as [`Peer`] or as axum's `ConnectInfo<SocketAddr>`.
+pub fn router(provider: Arc<Provider>) -> Router {
+    Router::new()
+        .route("/oauth2/authorize", get(authorize::show).post(authorize::decide))
+        .route("/oauth2/login", get(login::show).post(login::submit))
+        .route("/oauth2/device", get(device::show).post(device::submit))
+        .route("/oauth2/logout", get(logout::show).post(logout::submit))
+        .route("/oauth2/token", post(token::token))
+        .route("/oauth2/introspect", post(token::introspect))
+        .route("/oauth2/revoke", post(token::revoke))
+        .route("/oauth2/device_authorization", post(token::device_authorization))
+        .route("/oauth2/userinfo", get(token::userinfo).post(token::userinfo))
+        .route("/oauth2/jwks", get(discovery::jwks))
+        .route("/oauth2/.well-known/jwks.json", get(discovery::jwks))
+        .route("/oauth2/.well-known/openid-configuration", get(discovery::metadata))
+        .route("/.well-known/openid-configuration/oauth2", get(discovery::metadata))
+        .route("/.well-known/oauth-authorization-server/oauth2", get(discovery::metadata))
+        .route("/oauth2/health", get(discovery::health))
+        .route("/oauth2/style.css", get(style))
+        .with_state(provider)
+}
+
+/// The pages' style: the only thing that they load.
+async fn style() -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("text/css; charset=utf-8")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=3600")),
+        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    ];
+    (headers, include_str!("web/style.css")).into_response()
+}

@@ -1,0 +1,70 @@
+//! Who sends a request: from where, in which language, and with which cookies.
+
+use std::convert::Infallible;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use axum::extract::{ConnectInfo, FromRequestParts};
+use http::request::Parts;
+use http::{HeaderMap, header};
+
+use super::Shared;
+use super::cookies::{self, Jar};
+use super::words::Lang;
+use crate::authorize::SignedIn;
+use crate::error::OAuthError;
+
+/// Where a request comes from, if whoever mounts the router knows better than the connection does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer(pub IpAddr);
+
+/// What is known of whoever sends a request.
+#[derive(Debug)]
+pub(super) struct Caller {
+    pub(super) peer: IpAddr,
+    pub(super) lang: Lang,
+    pub(super) jar: Jar,
+    pub(super) headers: HeaderMap,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let said = parts.extensions.get::<Peer>().map(|peer| peer.0);
+        let seen = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+        // nobody knows: then all of them share one limit
+        let peer = said.or(seen).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let headers = parts.headers.clone();
+        Ok(Self { peer, lang: Lang::of(&headers), jar: Jar::of(&headers), headers })
+    }
+}
+
+impl Caller {
+    /// Who is signed in in this browser.
+    pub(super) async fn who(&self, provider: &Shared) -> Result<Option<SignedIn>, OAuthError> {
+        match self.jar.get(cookies::Kind::Session, provider.settings.issuer.is_secure()) {
+            Some(cookie) => Ok(provider.signed_in(cookie).await?),
+            None => Ok(None),
+        }
+    }
+
+    /// What the forms in this browser have to bring along: made of the cookie, which nobody else knows.
+    pub(super) fn csrf(&self, provider: &Shared) -> Option<String> {
+        let secure = provider.settings.issuer.is_secure();
+        self.jar.get(cookies::Kind::Session, secure).map(cookies::csrf)
+    }
+
+    /// Whether a form was sent by a page of ours, as far as the browser says.
+    pub(super) fn is_from_us(&self, provider: &Shared) -> bool {
+        let text = |name| self.headers.get(name).map(|value| value.to_str().unwrap_or(""));
+        let site = text(header::HeaderName::from_static("sec-fetch-site"));
+        let origin = text(header::ORIGIN);
+        site.is_none_or(|site| matches!(site, "same-origin" | "none"))
+            && origin.is_none_or(|origin| origin == provider.settings.issuer.origin())
+    }
+
+    /// What the browser calls itself.
+    pub(super) fn agent(&self) -> &str {
+        self.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or("")
+    }
+}

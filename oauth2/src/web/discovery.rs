@@ -1,0 +1,85 @@
+//! What a client learns about the provider by itself (RFC 8414, OpenID Connect Discovery 1.0), exactly as it behaves.
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use serde_json::{Value, json};
+
+use super::Shared;
+use super::answer;
+use crate::client::GrantType;
+use crate::scope::{EMAIL, GROUPS, OPENID, PROFILE};
+
+/// Both discovery documents: they say the same.
+pub(super) async fn metadata(State(provider): State<Shared>) -> Response {
+    public(&describe(&provider))
+}
+
+/// The public keys.
+pub(super) async fn jwks(State(provider): State<Shared>) -> Response {
+    let jwks = provider.keys.public().jwks(provider.clock.now());
+    public(&serde_json::to_value(jwks).unwrap_or_default())
+}
+
+/// Whether the provider and its store answer.
+pub(super) async fn health(State(provider): State<Shared>) -> Response {
+    let (status, word) = match provider.storage.clients(None, 1).await {
+        Ok(_) => (StatusCode::OK, "ok"),
+        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+    };
+    answer::json(status, &json!({ "status": word, "service": "mgx-oauth2" }))
+}
+
+fn describe(provider: &Shared) -> Value {
+    let issuer = &provider.settings.issuer;
+    let with_secret = ["client_secret_basic", "client_secret_post"];
+    let with_or_without = ["client_secret_basic", "client_secret_post", "none"];
+    // the password grant is never offered to anybody
+    let grants: Vec<&str> = GrantType::ALL
+        .into_iter()
+        .filter(|grant| *grant != GrantType::Password)
+        .map(GrantType::name)
+        .collect();
+    json!({
+        "issuer": issuer.as_str(),
+        "authorization_endpoint": issuer.endpoint("authorize"),
+        "token_endpoint": issuer.endpoint("token"),
+        "jwks_uri": issuer.endpoint("jwks"),
+        "userinfo_endpoint": issuer.endpoint("userinfo"),
+        "introspection_endpoint": issuer.endpoint("introspect"),
+        "revocation_endpoint": issuer.endpoint("revoke"),
+        "end_session_endpoint": issuer.endpoint("logout"),
+        "device_authorization_endpoint": issuer.endpoint("device_authorization"),
+        "response_types_supported": ["code"],
+        "response_modes_supported": ["query"],
+        "grant_types_supported": grants,
+        "code_challenge_methods_supported": ["S256"],
+        "authorization_response_iss_parameter_supported": true,
+        "token_endpoint_auth_methods_supported": with_or_without,
+        "introspection_endpoint_auth_methods_supported": with_secret,
+        "revocation_endpoint_auth_methods_supported": with_or_without,
+        "dpop_signing_alg_values_supported": ["ES256"],
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": ["ES256"],
+        "scopes_supported": [OPENID, PROFILE, EMAIL, GROUPS],
+        "claims_supported": [
+            "sub", "iss", "aud", "exp", "iat", "auth_time", "nonce", "sid",
+            "name", "preferred_username", "updated_at", "email", "email_verified", "groups",
+        ],
+        "prompt_values_supported": ["none", "login", "consent", "select_account"],
+        "claims_parameter_supported": false,
+        "request_parameter_supported": false,
+        "request_uri_parameter_supported": false,
+    })
+}
+
+/// For everybody, wherever their page comes from, and to be kept for five minutes.
+fn public(body: &Value) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=300")),
+        (header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")),
+        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    ];
+    (headers, body.to_string()).into_response()
+}

@@ -1,0 +1,65 @@
+//! Reading a form: of one kind, of a bounded size, in a bounded time.
+
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequest, Request};
+use http::{HeaderMap, header};
+use http_body_util::BodyExt;
+
+use crate::error::{ErrorCode, OAuthError};
+use crate::params::{MOST, Params};
+
+/// How long a form may take to arrive.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How much of a form that is too large is still read, so that the client sees the refusal.
+const LINGER: usize = 4 * 1024 * 1024;
+
+/// A form, or why there is none.
+#[derive(Debug)]
+pub(super) struct Form(pub(super) Result<Params, OAuthError>);
+
+impl<S: Send + Sync> FromRequest<S> for Form {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Self::Rejection> {
+        let (parts, body) = request.into_parts();
+        let read = match tokio::time::timeout(PATIENCE, collect(body)).await {
+            Ok(read) => read,
+            Err(_) => Err(OAuthError::invalid_request("the form did not arrive in time")),
+        };
+        Ok(Self(read.and_then(|bytes| {
+            if is_form(&parts.headers) {
+                Params::parse(&bytes).map_err(|error| OAuthError::invalid_request(error.to_string()))
+            } else {
+                Err(OAuthError::invalid_request("send content-type: application/x-www-form-urlencoded"))
+            }
+        })))
+    }
+}
+
+async fn collect(mut body: Body) -> Result<Vec<u8>, OAuthError> {
+    let (mut bytes, mut length) = (Vec::new(), 0);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| OAuthError::invalid_request("the form ended early"))?;
+        let data = frame.into_data().unwrap_or_else(|_| Bytes::new());
+        length += data.len();
+        if length > LINGER {
+            break;
+        }
+        if length <= MOST {
+            bytes.extend_from_slice(&data);
+        }
+    }
+    if length > MOST {
+        return Err(OAuthError::new(ErrorCode::TooLarge, format!("a form here has at most {MOST} bytes")));
+    }
+    Ok(bytes)
+}
+
+fn is_form(headers: &HeaderMap) -> bool {
+    let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let essence = given.split(';').next().unwrap_or("").trim();
+    essence.eq_ignore_ascii_case("application/x-www-form-urlencoded")
+}

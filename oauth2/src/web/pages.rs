@@ -1,0 +1,240 @@
+//! The pages: HTML that works without a script, loads nothing but one style, and is framed by nobody.
+
+use std::fmt::Write as _;
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderName, HeaderValue, StatusCode, header};
+
+use super::words::{Lang, Words};
+use crate::client::Client;
+use crate::error::OAuthError;
+use crate::scope::{EMAIL, GROUPS, OPENID, PROFILE, Scope};
+
+/// A page to be sent.
+#[derive(Debug)]
+pub(super) struct Page {
+    pub(super) status: StatusCode,
+    lang: Lang,
+    title: String,
+    body: String,
+    /// Where a form of this page may lead besides here: browsers hold redirects to it as well.
+    leads_to: Option<String>,
+}
+
+/// What is shown on the sign-in page.
+#[derive(Debug, Default)]
+pub(super) struct SignIn<'a> {
+    pub(super) csrf: &'a str,
+    /// Where to go afterwards.
+    pub(super) go_on: &'a str,
+    pub(super) username: &'a str,
+    pub(super) client: Option<&'a str>,
+    pub(super) alarm: Option<String>,
+}
+
+/// A field of a form that nobody sees.
+type Hidden<'a> = (&'a str, &'a str);
+
+impl Page {
+    fn new(lang: Lang, title: &str, body: String) -> Self {
+        Self { status: StatusCode::OK, lang, title: title.to_owned(), body, leads_to: None }
+    }
+
+    pub(super) fn status(self, status: StatusCode) -> Self {
+        Self { status, ..self }
+    }
+
+    pub(super) fn leads_to(self, leads_to: Option<String>) -> Self {
+        Self { leads_to, ..self }
+    }
+
+    pub(super) fn sign_in(lang: Lang, shown: &SignIn<'_>) -> Self {
+        let words = lang.words();
+        let mut body = alarm(shown.alarm.as_deref());
+        if let Some(client) = shown.client {
+            write!(body, "<p>{} <strong>{}</strong></p>", words.sign_in_for, escape(client)).ok();
+        }
+        let (described, invalid) = match &shown.alarm {
+            Some(_) => (r#" aria-describedby="alarm""#, r#" aria-invalid="true""#),
+            None => ("", ""),
+        };
+        // whoever comes back with a name goes on with the password
+        let (first, second) = if shown.username.is_empty() { (" autofocus", "") } else { ("", " autofocus") };
+        let name = escape(shown.username);
+        let fields = format!(
+            r#"<label for="username">{}</label><input id="username" name="username" value="{name}" autocomplete="username" autocapitalize="none" spellcheck="false" required maxlength="64"{described}{invalid}{first}><label for="password">{}</label><input id="password" name="password" type="password" autocomplete="current-password" required maxlength="256"{described}{invalid}{second}>"#,
+            words.username, words.password,
+        );
+        let hidden = [("csrf", shown.csrf), ("continue", shown.go_on)];
+        body += &form("/oauth2/login", &hidden, &fields, &[("", "", words.sign_in)]);
+        Self::new(lang, words.sign_in, body)
+    }
+
+    pub(super) fn consent(
+        lang: Lang,
+        client: &Client,
+        scope: &Scope,
+        user: &str,
+        target: &str,
+        hidden: &[Hidden<'_>],
+    ) -> Self {
+        let words = lang.words();
+        let title = format!("{} {}", client.name, words.wants);
+        let mut body = scopes(words, scope);
+        write!(body, r#"<p class="quiet">{}: {}</p>"#, words.signed_in_as, escape(user)).ok();
+        write!(body, r#"<p class="quiet">{}: {}</p>"#, words.sent_to, escape(target)).ok();
+        let buttons = [("decision", "deny", words.deny), ("decision", "allow", words.allow)];
+        body += &form("/oauth2/authorize", hidden, "", &buttons);
+        Self::new(lang, &title, body)
+    }
+
+    pub(super) fn device(lang: Lang, code: &str, csrf: &str, wrong: Option<&str>) -> Self {
+        let words = lang.words();
+        let invalid = if wrong.is_some() { r#" aria-invalid="true""# } else { "" };
+        let mut body = alarm(wrong);
+        let fields = format!(
+            r#"<label for="user_code">{}</label><input id="user_code" class="code" name="user_code" value="{}" autocomplete="off" autocapitalize="characters" spellcheck="false" required maxlength="16" aria-describedby="hint"{invalid} autofocus><p id="hint" class="quiet">{}</p>"#,
+            words.code,
+            escape(code),
+            words.code_hint,
+        );
+        body += &form("/oauth2/device", &[("csrf", csrf)], &fields, &[("", "", words.go_on)]);
+        Self::new(lang, words.device, body)
+    }
+
+    pub(super) fn device_consent(
+        lang: Lang,
+        client: &Client,
+        scope: &Scope,
+        user: &str,
+        code: &str,
+        csrf: &str,
+    ) -> Self {
+        let words = lang.words();
+        let mut body = format!("<p>{} <strong>{}</strong></p>", words.is_it_yours, escape(code));
+        body += &scopes(words, scope);
+        write!(body, r#"<p class="quiet">{}: {}</p>"#, words.signed_in_as, escape(user)).ok();
+        let buttons = [("decision", "deny", words.deny), ("decision", "allow", words.allow)];
+        body += &form("/oauth2/device", &[("csrf", csrf), ("user_code", code)], "", &buttons);
+        Self::new(lang, &format!("{} {}", client.name, words.wants), body)
+    }
+
+    pub(super) fn device_done(lang: Lang, allowed: bool) -> Self {
+        let words = lang.words();
+        let said = if allowed { words.device_allowed } else { words.device_denied };
+        Self::new(lang, words.device, format!(r#"<p role="status">{said}</p>"#))
+    }
+
+    pub(super) fn sign_out(lang: Lang, hidden: &[Hidden<'_>]) -> Self {
+        let words = lang.words();
+        let mut body = format!("<p>{}</p>", words.sign_out_question);
+        body += &form("/oauth2/logout", hidden, "", &[("", "", words.sign_out)]);
+        Self::new(lang, words.sign_out, body)
+    }
+
+    pub(super) fn signed_out(lang: Lang) -> Self {
+        let words = lang.words();
+        Self::new(lang, words.sign_out, format!(r#"<p role="status">{}</p>"#, words.signed_out))
+    }
+
+    pub(super) fn error(lang: Lang, error: &OAuthError) -> Self {
+        let words = lang.words();
+        let (code, detail) = (error.code.name(), escape(&error.detail));
+        let body = format!("<p>{}</p><p><code>{code}: {detail}</code></p>", words.cannot_hint);
+        Self::new(lang, words.cannot, body).status(error.code.status())
+    }
+}
+
+impl IntoResponse for Page {
+    fn into_response(self) -> Response {
+        let (tag, title) = (self.lang.tag(), escape(&self.title));
+        let html = format!(
+            r#"<!doctype html><html lang="{tag}"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>{title}</title><link rel="stylesheet" href="/oauth2/style.css"></head><body><main><h1>{title}</h1>{}</main></body></html>"#,
+            self.body,
+        );
+        let leads_to = self.leads_to.map(|place| format!(" {place}")).unwrap_or_default();
+        let policy = format!(
+            "default-src 'none'; style-src 'self'; form-action 'self'{leads_to}; frame-ancestors 'none'; base-uri 'none'"
+        );
+        let policy = HeaderValue::from_str(&policy).expect("an origin is plain");
+        let fixed = HeaderValue::from_static;
+        let headers = [
+            (header::CONTENT_TYPE, fixed("text/html; charset=utf-8")),
+            (header::CONTENT_SECURITY_POLICY, policy),
+            (header::CACHE_CONTROL, fixed("no-store")),
+            (header::VARY, fixed("Accept-Language, Cookie")),
+            (header::X_CONTENT_TYPE_OPTIONS, fixed("nosniff")),
+            (header::X_FRAME_OPTIONS, fixed("DENY")),
+            // not no-referrer: browsers then hide where a form comes from even from ourselves
+            (header::REFERRER_POLICY, fixed("same-origin")),
+            (HeaderName::from_static("cross-origin-opener-policy"), fixed("same-origin")),
+            (HeaderName::from_static("cross-origin-resource-policy"), fixed("same-origin")),
+        ];
+        (self.status, headers, html).into_response()
+    }
+}
+
+/// The browser goes on to `location`, with GET whatever it came with, and keeps nothing.
+pub(super) fn redirect(location: &str) -> Response {
+    let Ok(location) = HeaderValue::from_str(location) else {
+        return OAuthError::invalid_request("a parameter holds an impossible character").into_response();
+    };
+    let headers = [
+        (header::LOCATION, location),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    ];
+    (StatusCode::SEE_OTHER, headers).into_response()
+}
+
+fn alarm(text: Option<&str>) -> String {
+    text.map(|text| format!(r#"<p id="alarm" class="alarm" role="alert">{}</p>"#, escape(text)))
+        .unwrap_or_default()
+}
+
+fn scopes(words: &Words, scope: &Scope) -> String {
+    let mut list = format!("<p>{}</p><ul>", words.will_learn);
+    for word in scope.words() {
+        let text = match word {
+            OPENID => words.scope_openid.to_owned(),
+            PROFILE => words.scope_profile.to_owned(),
+            EMAIL => words.scope_email.to_owned(),
+            GROUPS => words.scope_groups.to_owned(),
+            other => format!("<code>{}</code>", escape(other)),
+        };
+        write!(list, "<li>{text}</li>").ok();
+    }
+    list + "</ul>"
+}
+
+/// A form; each button has a name, a value and a text.
+fn form(action: &str, hidden: &[Hidden<'_>], fields: &str, buttons: &[(&str, &str, &str)]) -> String {
+    let mut html = format!(r#"<form method="post" action="{action}">"#);
+    for (name, value) in hidden {
+        write!(html, r#"<input type="hidden" name="{name}" value="{}">"#, escape(value)).ok();
+    }
+    html += fields;
+    html += r#"<div class="actions">"#;
+    for (name, value, text) in buttons {
+        let class = if *value == "deny" { r#" class="other""# } else { "" };
+        let name = if name.is_empty() { String::new() } else { format!(r#" name="{name}" value="{value}""#) };
+        write!(html, r#"<button type="submit"{class}{name}>{text}</button>"#).ok();
+    }
+    html + "</div></form>"
+}
+
+/// A text, for an element or an attribute in double quotes.
+fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out += "&amp;",
+            '<' => out += "&lt;",
+            '>' => out += "&gt;",
+            '"' => out += "&quot;",
+            '\'' => out += "&#39;",
+            c => out.push(c),
+        }
+    }
+    out
+}

@@ -1,0 +1,155 @@
+//! The endpoints that only programs talk to.
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use serde::Serialize;
+
+use super::Shared;
+use super::answer;
+use super::caller::Caller;
+use super::form::Form;
+use crate::client::{Client, GrantType};
+use crate::client_auth::Credentials;
+use crate::dpop::Proof;
+use crate::error::{ErrorCode, OAuthError};
+use crate::mint::TokenResponse;
+use crate::params::Params;
+use crate::token::TokenRequest;
+
+/// `POST /oauth2/token`.
+pub(super) async fn token(State(provider): State<Shared>, caller: Caller, Form(form): Form) -> Response {
+    let answered = async {
+        let params = form?;
+        let request = TokenRequest::read(&params)?;
+        let legacy = request.grant() == GrantType::Password && params.get("grant_type").is_none();
+        let client = if legacy {
+            legacy_client(&provider).await?
+        } else {
+            let given = Credentials::read(&caller.headers, &params)?;
+            provider.authenticate(&given, caller.peer).await?
+        };
+        let uri = provider.settings.issuer.endpoint("token");
+        let proof =
+            proof(&caller.headers, "POST", &uri).map_err(|()| bad_proof(ErrorCode::InvalidDpopProof))?;
+        let response = provider.token(&client, request, caller.peer, proof).await?;
+        // as the seeds' platform spells it
+        Ok(if legacy { TokenResponse { token_type: "bearer", ..response } } else { response })
+    };
+    respond(answered.await)
+}
+
+/// `POST /oauth2/introspect` (RFC 7662).
+pub(super) async fn introspect(State(provider): State<Shared>, caller: Caller, Form(form): Form) -> Response {
+    let answered = async {
+        let params = form?;
+        let given = Credentials::read(&caller.headers, &params)?;
+        let client = provider.authenticate_confidential(&given, caller.peer).await?;
+        provider.introspect(token_of(&params)?, &client).await
+    };
+    respond(answered.await)
+}
+
+/// `POST /oauth2/revoke` (RFC 7009).
+pub(super) async fn revoke(State(provider): State<Shared>, caller: Caller, Form(form): Form) -> Response {
+    let answered = async {
+        let params = form?;
+        let given = Credentials::read(&caller.headers, &params)?;
+        let client = provider.authenticate(&given, caller.peer).await?;
+        provider.revoke_token(token_of(&params)?, &client).await
+    };
+    match answered.await {
+        Ok(()) => answer::json(StatusCode::OK, &serde_json::json!({})),
+        Err(error) => error.into_response(),
+    }
+}
+
+/// `POST /oauth2/device_authorization` (RFC 8628 section 3.1).
+pub(super) async fn device_authorization(
+    State(provider): State<Shared>,
+    caller: Caller,
+    Form(form): Form,
+) -> Response {
+    let answered = async {
+        let params = form?;
+        let given = Credentials::read(&caller.headers, &params)?;
+        let client = provider.authenticate(&given, caller.peer).await?;
+        provider.authorize_device(&client, params.get("scope"), caller.peer).await
+    };
+    respond(answered.await)
+}
+
+/// `GET` or `POST /oauth2/userinfo`.
+pub(super) async fn userinfo(State(provider): State<Shared>, method: Method, headers: HeaderMap) -> Response {
+    let Some((scheme, token)) = credentials(&headers) else {
+        // no credentials, so no error code (RFC 6750 section 3.1)
+        let mut response = answer::json(StatusCode::UNAUTHORIZED, &serde_json::json!({}));
+        let challenge = HeaderValue::from_static(r#"Bearer realm="mgx", DPoP algs="ES256""#);
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        return response;
+    };
+    let uri = provider.settings.issuer.endpoint("userinfo");
+    let answered = async {
+        let proof = match scheme {
+            Scheme::Bearer => None,
+            Scheme::Dpop => match proof(&headers, method.as_str(), &uri) {
+                Ok(Some(proof)) => Some(proof),
+                Ok(None) | Err(()) => return Err(bad_proof(ErrorCode::InvalidDpopProofHere)),
+            },
+        };
+        provider.userinfo(token, proof).await
+    };
+    respond(answered.await)
+}
+
+/// How an access token is shown.
+#[derive(Clone, Copy)]
+enum Scheme {
+    Bearer,
+    Dpop,
+}
+
+/// The token of the one `Authorization` header.
+fn credentials(headers: &HeaderMap) -> Option<(Scheme, &str)> {
+    let mut all = headers.get_all(header::AUTHORIZATION).iter();
+    let (Some(value), None) = (all.next(), all.next()) else { return None };
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+    let scheme = match scheme.to_ascii_lowercase().as_str() {
+        "bearer" => Scheme::Bearer,
+        "dpop" => Scheme::Dpop,
+        _ => return None,
+    };
+    Some((scheme, token.trim())).filter(|(_, token)| !token.is_empty())
+}
+
+/// The proof that came with a request; an error, if there are two or it is no text.
+fn proof<'a>(headers: &'a HeaderMap, method: &'a str, uri: &'a str) -> Result<Option<Proof<'a>>, ()> {
+    let mut all = headers.get_all("dpop").iter();
+    match (all.next().map(HeaderValue::to_str), all.next()) {
+        (None, _) => Ok(None),
+        (Some(Ok(text)), None) => Ok(Some(Proof { text, method, uri })),
+        (Some(_), _) => Err(()),
+    }
+}
+
+fn bad_proof(code: ErrorCode) -> OAuthError {
+    OAuthError::new(code, "send one DPoP proof")
+}
+
+fn respond<T: Serialize>(answered: Result<T, OAuthError>) -> Response {
+    match answered {
+        Ok(body) => answer::json(StatusCode::OK, &body),
+        Err(error) => error.into_response(),
+    }
+}
+
+fn token_of(params: &Params) -> Result<&str, OAuthError> {
+    params.get("token").ok_or_else(|| OAuthError::invalid_request("token is missing"))
+}
+
+/// The client that the seeds' sign-in form is taken for, if the operator says so.
+async fn legacy_client(provider: &Shared) -> Result<Client, OAuthError> {
+    let unknown = || OAuthError::new(ErrorCode::UnsupportedGrantType, "there is no such grant_type here");
+    let id = provider.settings.legacy_client.as_ref().ok_or_else(unknown)?;
+    provider.storage.client(id).await?.ok_or_else(unknown)
+}

@@ -1,0 +1,255 @@
+//! Authorization requests: where one is redirected, and where on no account.
+
+use mgx_oauth2::ErrorCode;
+
+use crate::house::{ANN, CHALLENGE, House, LOOPBACK, REDIRECT, encode, parameter, query};
+
+const GOOD: [(&str, &str); 6] = [
+    ("response_type", "code"),
+    ("client_id", "web"),
+    ("redirect_uri", REDIRECT),
+    ("scope", "openid"),
+    ("code_challenge", CHALLENGE),
+    ("code_challenge_method", "S256"),
+];
+
+#[tokio::test]
+async fn nobody_is_redirected_to_where_the_client_is_not_registered() {
+    let house = House::new().await;
+    let mut browser = house.browser();
+    browser.sign_in("ann", ANN).await;
+    for redirect in [
+        "",
+        "https://app.example/cb/",
+        "https://app.example/cbx",
+        "https://app.example/CB",
+        "https://APP.example/cb",
+        "https://app.example:443/cb",
+        "https://app.example:8443/cb",
+        "https://app.example@evil.example/cb",
+        "https://app.example/cb#x",
+        "https://app.example/cb?x",
+        "https://evil.example/cb",
+        "http://app.example/cb",
+        "https://app.example/./cb",
+        "https://app.example.evil.example/cb",
+        "//app.example/cb",
+        "javascript:alert(1)",
+    ] {
+        let answer = browser.authorize("web", redirect, &[]).await;
+        assert_eq!(answer.error(), (400, "invalid_request".into()), "{redirect}");
+        assert_eq!(answer.location(), "", "{redirect}");
+    }
+    for client in ["", "nobody", "WEB", "../x", "web\0"] {
+        let answer = browser.authorize(client, REDIRECT, &[]).await;
+        assert_eq!((answer.error(), answer.location()), ((400, "invalid_request".into()), ""), "{client:?}");
+    }
+}
+
+#[tokio::test]
+async fn parameters_that_come_twice_or_in_lists_are_refused_here() {
+    let house = House::new().await;
+    let mut browser = house.browser();
+    browser.sign_in("ann", ANN).await;
+    for (name, value) in GOOD {
+        for again in [value, "other"] {
+            let query = format!("{}&{}", encode(&GOOD), encode(&[(name, again)]));
+            let answer = browser.get(&format!("/oauth2/authorize?{query}")).await;
+            assert_eq!((answer.error(), answer.location()), ((400, "invalid_request".into()), ""), "{query}");
+        }
+    }
+    // a list is another parameter, and the one that is needed is missing
+    for name in ["client_id", "redirect_uri"] {
+        let query = encode(&GOOD).replace(name, &format!("{name}[]"));
+        let answer = browser.get(&format!("/oauth2/authorize?{query}")).await;
+        assert_eq!((answer.error(), answer.location()), ((400, "invalid_request".into()), ""), "{query}");
+    }
+    for broken in ["client_id=%ff", &format!("client_id=web&x={}", "x".repeat(20_000))] {
+        let answer = browser.get(&format!("/oauth2/authorize?{broken}")).await;
+        assert_eq!(answer.error(), (400, "invalid_request".into()));
+    }
+}
+
+#[tokio::test]
+async fn what_else_is_wrong_is_told_to_the_client_with_state_and_issuer() {
+    let house = House::new().await;
+    let mut browser = house.browser();
+    browser.sign_in("ann", ANN).await;
+    let long = "x ".repeat(5 * 1024);
+    for (changes, error) in [
+        (&[("response_type", "token")][..], ErrorCode::UnsupportedResponseType),
+        (&[("response_type", "code id_token")], ErrorCode::UnsupportedResponseType),
+        (&[("response_type", "")], ErrorCode::InvalidRequest),
+        (&[("code_challenge", "")], ErrorCode::InvalidRequest),
+        (&[("code_challenge_method", "")], ErrorCode::InvalidRequest),
+        (&[("code_challenge_method", "plain")], ErrorCode::InvalidRequest),
+        (&[("code_challenge_method", "s256")], ErrorCode::InvalidRequest),
+        (&[("code_challenge", "short")], ErrorCode::InvalidRequest),
+        (&[("response_mode", "fragment")], ErrorCode::InvalidRequest),
+        (&[("scope", "openid admin")], ErrorCode::InvalidScope),
+        (&[("scope", "openid \"x\"")], ErrorCode::InvalidScope),
+        (&[("scope", &long)], ErrorCode::InvalidScope),
+        (&[("prompt", "none login")], ErrorCode::InvalidRequest),
+        (&[("prompt", "whatever")], ErrorCode::InvalidRequest),
+        (&[("max_age", "-1")], ErrorCode::InvalidRequest),
+        (&[("max_age", "soon")], ErrorCode::InvalidRequest),
+        (&[("request", "e30.e30.")], ErrorCode::RequestNotSupported),
+        (&[("request_uri", "https://evil.example/")], ErrorCode::RequestUriNotSupported),
+    ] {
+        let answer = browser.authorize("web", REDIRECT, changes).await;
+        assert_eq!(answer.error(), (303, error.name().to_owned()), "{changes:?}");
+        let location = answer.location();
+        assert!(location.starts_with("https://app.example/cb?"), "{location}");
+        assert_eq!(parameter(location, "state").as_deref(), Some("a state & more"));
+        assert_eq!(parameter(location, "iss").as_deref(), Some("https://mgx.example/oauth2"));
+        assert_eq!(parameter(location, "code"), None);
+    }
+    let answer = browser.authorize("service", REDIRECT, &[]).await;
+    assert_eq!(
+        answer.error(),
+        (400, "invalid_request".into()),
+        "a client without a redirect URI has nowhere to go"
+    );
+}
+
+#[tokio::test]
+async fn a_client_that_may_ask_nothing_is_told_so() {
+    let house = House::new().await;
+    let mut browser = house.browser();
+    for (who, error) in [("nobody", "login_required"), ("somebody", "consent_required")] {
+        if who == "somebody" {
+            browser.sign_in("ann", ANN).await;
+        }
+        let answer = browser.authorize("web", REDIRECT, &[("prompt", "none")]).await;
+        assert_eq!(answer.error(), (303, error.into()), "{who}");
+    }
+    browser.code("web", REDIRECT, &[]).await;
+    let answer = browser.authorize("web", REDIRECT, &[("prompt", "none")]).await;
+    assert!(parameter(answer.location(), "code").is_some(), "what was allowed is remembered");
+    let more = [("prompt", "none"), ("scope", "openid profile email")];
+    assert_eq!(browser.authorize("web", REDIRECT, &more).await.error(), (303, "consent_required".into()));
+    let answer = browser.authorize("web", REDIRECT, &[("prompt", "consent")]).await;
+    assert_eq!(answer.status, 200, "unless the client wants it to be asked again");
+}
+
+#[tokio::test]
+async fn somebody_signs_in_and_goes_on_to_where_they_were_going() {
+    let house = House::new().await;
+    let mut browser = house.browser();
+    let answer = browser.authorize("cli", "http://127.0.0.1:43210/cb", &[("login_hint", "ann")]).await;
+    assert_eq!(answer.status, 303);
+    let login = answer.location().to_owned();
+    assert!(login.starts_with("/oauth2/login?continue="), "{login}");
+    let page = browser.get(&login).await;
+    assert!(
+        page.body.contains(r#"name="username" value="ann""#)
+            && page.body.contains("The cli &amp; &quot;Co&quot;")
+    );
+    assert!(page.header("content-security-policy").contains("form-action 'self' http://127.0.0.1:43210;"));
+    let (csrf, back) = (page.hidden("csrf"), page.hidden("continue"));
+    let pairs = [("csrf", &*csrf), ("continue", &*back), ("username", "ann"), ("password", ANN)];
+    let answer = browser.post("/oauth2/login", &pairs).await;
+    assert_eq!((answer.status.as_u16(), answer.location()), (303, &*back), "303: a password is not sent on");
+    let answer = browser.get(&back).await;
+    assert!(answer.location().starts_with("http://127.0.0.1:43210/cb?code="), "{}", answer.location());
+
+    // somebody who is signed in is asked again if the client wants it, and only once
+    let answer = browser.authorize("cli", LOOPBACK, &[("prompt", "login")]).await;
+    assert!(answer.location().starts_with("/oauth2/login?"));
+    let back = parameter(answer.location(), "continue").unwrap();
+    assert_eq!(parameter(&back, "prompt"), None);
+    house.pass(100);
+    let answer = browser.authorize("cli", LOOPBACK, &[("max_age", "99")]).await;
+    assert!(answer.location().starts_with("/oauth2/login?"), "{}", answer.location());
+    let answer = browser.authorize("cli", LOOPBACK, &[("max_age", "100")]).await;
+    assert!(parameter(answer.location(), "code").is_some(), "{}", answer.location());
+}
+
+#[tokio::test]
+async fn after_signing_in_nobody_goes_anywhere_else() {
+    let house = House::new().await;
+    for place in [
+        "https://evil.example/",
+        "//evil.example/",
+        "/\\evil.example",
+        "/oauth2/authorize@evil.example",
+        "javascript:alert(1)",
+        "/oauth2/device\r\nSet-Cookie: x=y",
+        "/other",
+        "/oauth2/authorizex?",
+        "\t/oauth2/device",
+    ] {
+        let mut browser = house.browser();
+        let page = browser.get(&format!("/oauth2/login?{}", encode(&[("continue", place)]))).await;
+        assert_eq!(page.hidden("continue"), "", "{place}");
+        let csrf = page.hidden("csrf");
+        let pairs = [("csrf", &*csrf), ("continue", place), ("username", "ann"), ("password", ANN)];
+        let answer = browser.post("/oauth2/login", &pairs).await;
+        assert_eq!(answer.location(), "/", "{place}");
+    }
+}
+
+#[tokio::test]
+async fn consent_is_asked_by_a_page_that_shows_what_for_and_that_nobody_else_can_answer() {
+    let house = House::new().await;
+    let mut browser = house.browser();
+    browser.sign_in("ann", ANN).await;
+    let page = browser.authorize("web", REDIRECT, &[]).await;
+    assert_eq!(page.status, 200);
+    for shown in
+        ["The web &amp; &quot;Co&quot; wants access", "to see your name", "https://app.example", ": ann<"]
+    {
+        assert!(page.body.contains(shown), "{shown}: {}", page.body);
+    }
+    let policy = page.header("content-security-policy");
+    assert!(
+        policy.contains("frame-ancestors 'none'")
+            && policy.contains("form-action 'self' https://app.example;")
+    );
+    assert_eq!(page.header("x-frame-options"), "DENY");
+    let (csrf, request) = (page.hidden("csrf"), page.hidden("request"));
+
+    let forged = browser
+        .post("/oauth2/authorize", &[("csrf", "x"), ("request", &request), ("decision", "allow")])
+        .await;
+    assert_eq!((forged.status.as_u16(), forged.location()), (403, ""));
+    let allow = [("csrf", &*csrf), ("request", &*request), ("decision", "allow")];
+    let mut elsewhere = crate::house::request(
+        "POST",
+        "/oauth2/authorize",
+        &[("content-type", "application/x-www-form-urlencoded"), ("origin", "https://evil.example")],
+        encode(&allow),
+    );
+    elsewhere.headers_mut().insert("sec-fetch-site", "cross-site".parse().unwrap());
+    assert_eq!(browser.send(elsewhere).await.status, 403);
+
+    let denied = browser
+        .post("/oauth2/authorize", &[("csrf", &csrf), ("request", &request), ("decision", "deny")])
+        .await;
+    assert_eq!(denied.error(), (303, "access_denied".into()));
+    let changed = request.replace("app.example", "evil.example");
+    let pairs = [("csrf", &*csrf), ("request", &*changed), ("decision", "allow")];
+    assert_eq!(browser.post("/oauth2/authorize", &pairs).await.error(), (400, "invalid_request".into()));
+    let answer = browser.post("/oauth2/authorize", &allow).await;
+    assert!(parameter(answer.location(), "code").is_some());
+
+    // somebody may speak in the name of a client without a secret, so it is asked about each time
+    for _ in 0..2 {
+        assert_eq!(browser.authorize("tool", LOOPBACK, &[]).await.status, 200);
+        browser.code("tool", LOOPBACK, &[]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_request_may_come_as_a_form() {
+    let house = House::new().await;
+    let mut browser = house.browser();
+    browser.sign_in("ann", ANN).await;
+    let query = query("cli", LOOPBACK, &[]);
+    let pairs: Vec<(String, String)> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+    let pairs: Vec<(&str, &str)> = pairs.iter().map(|(name, value)| (&**name, &**value)).collect();
+    let answer = browser.post("/oauth2/authorize", &pairs).await;
+    assert_eq!(answer.status, 303);
+    let answer = browser.get(&answer.location().to_owned()).await;
+    assert!(answer.location().starts_with("http://127.0.0.1/cb?code="), "{}", answer.location());
+}

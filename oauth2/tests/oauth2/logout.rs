@@ -1,0 +1,88 @@
+//! Signing out, because somebody wants to or because their client says so.
+
+use crate::house::{ANN, BOB, Browser, House, REDIRECT, encode, parameter};
+
+/// Signs in and allows client `web` something: its tokens.
+async fn allowed(house: &House, browser: &mut Browser<'_>) -> serde_json::Value {
+    browser.sign_in("ann", ANN).await;
+    let code = browser.code("web", REDIRECT, &[]).await;
+    house.redeem("web", REDIRECT, &code).await.json()
+}
+
+async fn is_signed_in(browser: &mut Browser<'_>) -> bool {
+    browser.get("/oauth2/device").await.status == 200
+}
+
+#[tokio::test]
+async fn a_client_signs_its_user_out_and_everything_that_was_allowed_there_ends() {
+    let house = House::new().await;
+    let (mut browser, mut elsewhere) = (house.browser(), house.browser());
+    let tokens = allowed(&house, &mut browser).await;
+    let others = allowed(&house, &mut elsewhere).await;
+    house.pass(3600);
+    let hint = tokens["id_token"].as_str().unwrap();
+    let query = encode(&[
+        ("id_token_hint", hint),
+        ("post_logout_redirect_uri", "https://app.example/bye"),
+        ("state", "s & t"),
+    ]);
+    let answer = browser.get(&format!("/oauth2/logout?{query}")).await;
+    assert_eq!(answer.status, 303, "{}", answer.body);
+    assert!(answer.location().starts_with("https://app.example/bye?"));
+    assert_eq!(parameter(answer.location(), "state").as_deref(), Some("s & t"));
+    assert!(
+        !is_signed_in(&mut browser).await && browser.cookies.keys().all(|name| !name.contains("session"))
+    );
+    let refresh = |tokens: &serde_json::Value| tokens["refresh_token"].as_str().unwrap().to_owned();
+    assert_eq!(house.refresh("web", &refresh(&tokens)).await.status, 400);
+    assert_eq!(house.refresh("web", &refresh(&others)).await.status, 200, "elsewhere they stay");
+    assert!(is_signed_in(&mut elsewhere).await);
+}
+
+#[tokio::test]
+async fn without_proof_the_user_is_asked() {
+    let house = House::new().await;
+    let mut browser = house.browser();
+    let tokens = allowed(&house, &mut browser).await;
+    let page = browser.get("/oauth2/logout").await;
+    assert!(page.body.contains("Do you want to sign out?"), "{}", page.body);
+    let forged = browser.post("/oauth2/logout", &[("csrf", "x")]).await;
+    assert!(forged.body.contains("Do you want to sign out?") && is_signed_in(&mut browser).await);
+    let csrf = page.hidden("csrf");
+    let answer = browser.post("/oauth2/logout", &[("csrf", &csrf)]).await;
+    assert!(answer.body.contains("You are signed out."));
+    assert!(!is_signed_in(&mut browser).await);
+
+    // the token of somebody else proves nothing about who is signed in now
+    browser.sign_in("bob", BOB).await;
+    let query = encode(&[("id_token_hint", tokens["id_token"].as_str().unwrap())]);
+    let page = browser.get(&format!("/oauth2/logout?{query}")).await;
+    assert!(page.body.contains("Do you want to sign out?") && is_signed_in(&mut browser).await);
+    // a request that comes as a form from elsewhere comes again as a query, with cookies
+    let answer = browser.post("/oauth2/logout", &[("client_id", "web")]).await;
+    assert_eq!(answer.location(), "/oauth2/logout?client_id=web");
+}
+
+#[tokio::test]
+async fn nobody_is_sent_to_where_the_client_is_not_registered() {
+    let house = House::new().await;
+    let mut browser = house.browser();
+    let tokens = allowed(&house, &mut browser).await;
+    let hint = tokens["id_token"].as_str().unwrap();
+    let access = tokens["access_token"].as_str().unwrap();
+    let good = "https://app.example/bye";
+    for pairs in [
+        &[("post_logout_redirect_uri", good)][..],
+        &[("id_token_hint", hint), ("post_logout_redirect_uri", "https://app.example/bye/")],
+        &[("id_token_hint", hint), ("post_logout_redirect_uri", "https://evil.example/")],
+        &[("id_token_hint", hint), ("post_logout_redirect_uri", REDIRECT)],
+        &[("id_token_hint", hint), ("client_id", "other"), ("post_logout_redirect_uri", good)],
+        &[("id_token_hint", "x"), ("post_logout_redirect_uri", good)],
+        &[("id_token_hint", access), ("post_logout_redirect_uri", good)],
+        &[("client_id", "nobody"), ("post_logout_redirect_uri", good)],
+    ] {
+        let answer = browser.get(&format!("/oauth2/logout?{}", encode(pairs))).await;
+        assert_eq!((answer.error(), answer.location()), ((400, "invalid_request".into()), ""), "{pairs:?}");
+    }
+    assert!(is_signed_in(&mut browser).await);
+}

@@ -1,0 +1,17 @@
+//! The provider through its public door: every flow, and everything that must not work.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod api_tokens;
+mod authorize;
+mod clients;
+mod code;
+mod device;
+mod dpop;
+mod house;
+mod jwt;
+mod legacy;
+mod logout;
+mod metadata;
+mod refresh;
+mod sign_in;
+mod tokens_of;

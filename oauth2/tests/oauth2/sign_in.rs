@@ -1,0 +1,321 @@
+//! Signing in: pages for everybody, cookies for nobody else, and guessing that leads nowhere.
+
+use std::net::IpAddr;
+
+use crate::house::{ANN, BOB, House, REDIRECT, encode, request};
+
+#[tokio::test]
+async fn the_page_is_for_everybody() {
+    let house = House::new().await;
+    let page = house.get("/oauth2/login", &[("accept-language", "en")]).await;
+    insta::assert_snapshot!(page.body.replace(&page.hidden("csrf"), "[csrf]").replace("><", ">\n<"));
+    let page = house.get("/oauth2/login", &[("accept-language", "zh-CN,zh;q=0.9,en;q=0.8")]).await;
+    assert!(
+        page.body.contains(r#"<html lang="zh-Hans">"#) && page.body.contains("<h1>登录</h1>"),
+        "{}",
+        page.body
+    );
+    assert_eq!(
+        page.header("content-security-policy"),
+        "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+    );
+    for (name, value) in [
+        ("x-frame-options", "DENY"),
+        ("x-content-type-options", "nosniff"),
+        ("cache-control", "no-store"),
+        ("referrer-policy", "same-origin"),
+        ("cross-origin-opener-policy", "same-origin"),
+    ] {
+        assert_eq!(page.header(name), value, "{name}");
+    }
+    let style = house.get("/oauth2/style.css", &[]).await;
+    assert_eq!((style.status.as_u16(), style.header("content-type")), (200, "text/css; charset=utf-8"));
+}
+
+/// No script, no style of its own, every field with a label, every page with a heading and a language.
+#[tokio::test]
+async fn every_page_is_accessible_and_runs_nothing() {
+    let house = House::new().await;
+    let mut browser = house.browser();
+    let mut pages = vec![
+        browser.get("/oauth2/login").await,
+        browser.get("/oauth2/authorize").await,
+        browser.try_sign_in("ann", "wrong").await,
+        browser.get("/oauth2/logout").await,
+    ];
+    browser.sign_in("ann", ANN).await;
+    pages.push(browser.authorize("web", REDIRECT, &[]).await);
+    pages.push(browser.get("/oauth2/device").await);
+    pages.push(browser.get("/oauth2/logout").await);
+    for page in pages {
+        let html = &page.body;
+        assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
+        assert!(html.starts_with(r#"<!doctype html><html lang=""#), "{html}");
+        assert_eq!((html.matches("<h1>").count(), html.matches("<main>").count()), (1, 1), "{html}");
+        for never in ["<script", "style=", "<style", " onclick", "javascript:", "<img", "http:"] {
+            assert!(!html.contains(never), "{never}: {html}");
+        }
+        let fields = html.split("<input ").skip(1).map(|rest| rest.split('>').next().unwrap());
+        for field in fields.filter(|field| !field.contains(r#"type="hidden""#)) {
+            let id = field.split(r#"id=""#).nth(1).unwrap().split('"').next().unwrap();
+            assert!(html.contains(&format!(r#"<label for="{id}">"#)), "{field}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_shown_is_text_and_never_more() {
+    let house = House::new().await;
+    let attack = r#""><script>alert(1)</script>"#;
+    let mut browser = house.browser();
+    let answer = browser.try_sign_in(attack, "x").await;
+    let device = browser
+        .get(&format!("/oauth2/login?{}", encode(&[("continue", "/oauth2/device?user_code=\"><script>")])))
+        .await;
+    browser.sign_in("ann", ANN).await;
+    let typed = browser.get(&format!("/oauth2/device?{}", encode(&[("user_code", attack)]))).await;
+    let consent = browser.authorize("web", REDIRECT, &[("state", attack)]).await;
+    for page in [answer, device, typed, consent] {
+        assert!(!page.body.contains("<script"), "{}", page.body);
+    }
+}
+
+#[tokio::test]
+async fn cookies_are_kept_from_scripts_apps_and_plain_connections() {
+    let house = House::new().await;
+    let mut browser = house.browser();
+    let answer = browser.try_sign_in("ann", ANN).await;
+    let cookies: Vec<&str> =
+        answer.headers.get_all("set-cookie").iter().map(|cookie| cookie.to_str().unwrap()).collect();
+    assert_eq!(cookies.len(), 2, "{cookies:?}");
+    for cookie in cookies {
+        for flag in ["__Secure-", "; Path=/oauth2;", "; HttpOnly", "; SameSite=Lax", "; Secure"] {
+            assert!(cookie.contains(flag), "{flag}: {cookie}");
+        }
+        assert!(!cookie.contains("Domain"));
+    }
+    let plain =
+        House::with(|settings| settings.issuer = "http://10.0.0.7:8765/oauth2".parse().unwrap()).await;
+    let page = plain.get("/oauth2/login", &[]).await;
+    let cookie = page.header("set-cookie");
+    assert!(
+        cookie.starts_with("mgx_login=") && !cookie.contains("Secure") && cookie.contains("HttpOnly"),
+        "{cookie}"
+    );
+}
+
+#[tokio::test]
+async fn the_cookie_is_another_one_after_signing_in() {
+    let house = House::new().await;
+    let mut browser = house.browser();
+    browser.sign_in("ann", ANN).await;
+    let first = browser.cookies.clone();
+    browser.sign_in("ann", ANN).await;
+    assert_ne!(browser.cookies, first);
+    let mut thief = house.browser();
+    thief.cookies = first;
+    let answer = thief.authorize("cli", crate::house::LOOPBACK, &[]).await;
+    assert!(answer.location().starts_with("/oauth2/login?"), "the old cookie is nobody's");
+    // a cookie that somebody has set counts for nothing, nor does a second one beside the real one
+    let mut fixed = house.browser();
+    fixed.cookies.insert("__Secure-mgx_session".into(), "mgx_bs_chosen".into());
+    fixed.sign_in("ann", ANN).await;
+    assert_ne!(fixed.cookies["__Secure-mgx_session"], "mgx_bs_chosen");
+    let real = &browser.cookies["__Secure-mgx_session"];
+    let both = format!("__Secure-mgx_session=x; __Secure-mgx_session={real}");
+    let answer = house.get("/oauth2/device", &[("cookie", &both)]).await;
+    assert!(answer.location().starts_with("/oauth2/login?"));
+}
+
+#[tokio::test]
+async fn nobody_is_signed_in_by_a_form_of_somebody_else() {
+    let house = House::new().await;
+    let mut attacker = house.browser();
+    let csrf = attacker.get("/oauth2/login").await.hidden("csrf");
+    let pairs = [("csrf", &*csrf), ("username", "ann"), ("password", ANN)];
+    let mut victim = house.browser();
+    victim.get("/oauth2/login").await;
+    assert_eq!(victim.post("/oauth2/login", &pairs).await.status, 403, "the token of another browser");
+    assert_eq!(house.browser().post("/oauth2/login", &pairs).await.status, 403, "no cookie at all");
+    assert_eq!(attacker.post("/oauth2/login", &pairs[1..]).await.status, 403, "no token");
+    for (name, value) in [
+        ("origin", "https://evil.example"),
+        ("origin", "null"),
+        ("sec-fetch-site", "cross-site"),
+        ("sec-fetch-site", "same-site"),
+    ] {
+        let headers = [("content-type", "application/x-www-form-urlencoded"), (name, value)];
+        let answer = attacker.send(request("POST", "/oauth2/login", &headers, encode(&pairs))).await;
+        assert_eq!(answer.status, 403, "{name}: {value}");
+    }
+    assert_eq!(attacker.post("/oauth2/login", &pairs).await.status, 303, "the control");
+}
+
+#[tokio::test]
+async fn wrong_is_wrong_whatever_it_is() {
+    let house = House::with(|settings| {
+        settings.limits.at_once = 1000;
+        settings.limits.per_address = 1000;
+    })
+    .await;
+    let mut browser = house.browser();
+    let csrf = browser.get("/oauth2/login").await.hidden("csrf");
+    let mut bodies = std::collections::BTreeSet::new();
+    let long = "x".repeat(2000);
+    for (name, password) in [
+        ("ann", "wrong"),
+        ("nobody", ANN),
+        ("ANN", ANN),
+        ("", ANN),
+        ("ann", ""),
+        ("ann\0", ANN),
+        ("ann", "seven grey herons wade\0"),
+        ("ann' OR '1'='1", "x"),
+        ("{\"$gt\":\"\"}", "{\"$gt\":\"\"}"),
+        ("ann", "' OR 1=1 --"),
+        ("a\u{308}nn", ANN),
+        ("ann", &long),
+        (&long, &long),
+    ] {
+        let pairs = [("csrf", &*csrf), ("username", name), ("password", password)];
+        let answer = browser.post("/oauth2/login", &pairs).await;
+        assert_eq!(answer.status, 401, "{name:?} {password:?}");
+        // the name is shown again, and where the cursor stands depends on it
+        let body = answer.body.replace(" autofocus", "");
+        let (before, rest) = body.split_once(r#"name="username" value=""#).unwrap();
+        bodies.insert(format!("{before}{}", rest.split_once('"').unwrap().1));
+    }
+    assert_eq!(bodies.len(), 1, "the same body for all of them");
+    let huge = [("csrf", &*csrf), ("username", "ann"), ("password", &"x".repeat(1 << 20))];
+    assert_eq!(browser.post("/oauth2/login", &huge).await.status, 413);
+    let list = format!("csrf={csrf}&username=ann&username=bob&password=x");
+    let headers = [("content-type", "application/x-www-form-urlencoded")];
+    assert_eq!(browser.send(request("POST", "/oauth2/login", &headers, list)).await.status, 400);
+}
+
+#[tokio::test]
+async fn ten_thousand_guesses_lead_nowhere_and_keep_nobody_out() {
+    let house = House::new().await;
+    let mut attacker = house.browser();
+    attacker.peer = "203.0.113.9".parse().unwrap();
+    let csrf = attacker.get("/oauth2/login").await.hidden("csrf");
+    let mut statuses = std::collections::BTreeMap::new();
+    for guess in 0..10_000 {
+        let pairs = [("csrf", &*csrf), ("username", "ann"), ("password", &*format!("guess number {guess}"))];
+        let answer = attacker.post("/oauth2/login", &pairs).await;
+        *statuses.entry(answer.status.as_u16()).or_insert(0) += 1;
+        if guess == 9_999 {
+            assert_eq!(answer.header("retry-after"), "60");
+        }
+    }
+    assert_eq!(statuses, [(401, 5), (429, 9_995)].into());
+    let right = attacker.try_sign_in("ann", ANN).await;
+    assert_eq!(right.status, 429, "not even the right one from there");
+    let mut ann = house.browser();
+    ann.sign_in("ann", ANN).await;
+    let failed = house
+        .audit()
+        .await
+        .into_iter()
+        .filter(|event| matches!(event, mgx_oauth2::AuditEvent::SignInFailed { .. }));
+    assert_eq!(failed.count(), 5, "what is not tried is not written down");
+}
+
+#[tokio::test]
+async fn an_address_that_guesses_at_many_is_slowed_down_and_a_house_full_of_people_is_not() {
+    let house = House::new().await;
+    let mut attacker = house.browser();
+    attacker.peer = IpAddr::from([203, 0, 113, 10]);
+    let csrf = attacker.get("/oauth2/login").await.hidden("csrf");
+    let mut let_through = 0;
+    for user in 0..100 {
+        let name = format!("user{user}");
+        let pairs = [("csrf", &*csrf), ("username", &*name), ("password", "guess")];
+        let_through += usize::from(attacker.post("/oauth2/login", &pairs).await.status == 401);
+    }
+    assert_eq!(let_through, 20);
+    for _ in 0..50 {
+        house.browser().sign_in("bob", BOB).await;
+        house.browser().sign_in("ann", ANN).await;
+    }
+}
+
+#[tokio::test]
+async fn a_new_password_signs_out_everywhere() {
+    let house = House::new().await;
+    let mut browser = house.browser();
+    browser.sign_in("ann", ANN).await;
+    let tokens = house.tokens().await;
+    house.provider.set_password(house.ann.id, Some(BOB.into())).await.unwrap();
+    assert!(browser.get("/oauth2/device").await.location().starts_with("/oauth2/login"));
+    assert_eq!(house.refresh("web", tokens["refresh_token"].as_str().unwrap()).await.status, 400);
+    assert_eq!(browser.try_sign_in("ann", ANN).await.status, 401);
+    browser.sign_in("ann", BOB).await;
+    for weak in ["short", "passwordpassword", "ann-ann-ann-ann-ann", "aaaaaaaaaaaaaaaaaaaa"] {
+        assert!(house.provider.set_password(house.ann.id, Some(weak.into())).await.is_err(), "{weak}");
+    }
+}
+
+#[tokio::test]
+async fn a_browser_can_be_signed_out_from_elsewhere() {
+    use mgx_oauth2::Sessions as _;
+    let house = House::new().await;
+    let (mut lost, mut kept) = (house.browser(), house.browser());
+    lost.sign_in("ann", ANN).await;
+    house.pass(1);
+    kept.sign_in("ann", ANN).await;
+    let now = jiff::Timestamp::from_second(house.now()).unwrap();
+    let sessions = house.storage.sessions_of(house.ann.id, now, 10).await.unwrap();
+    assert!(
+        !house.provider.end_session(mgx_oauth2::UserId(uuid::Uuid::nil()), sessions[1].id).await.unwrap()
+    );
+    assert!(house.provider.end_session(house.ann.id, sessions[1].id).await.unwrap());
+    assert_eq!(lost.get("/oauth2/device").await.status, 303);
+    assert_eq!(kept.get("/oauth2/device").await.status, 200);
+}
+
+#[tokio::test]
+async fn somebody_is_signed_out_after_twelve_hours() {
+    let house = House::new().await;
+    let mut browser = house.browser();
+    browser.sign_in("ann", ANN).await;
+    house.pass(12 * 3600 - 1);
+    assert_eq!(browser.get("/oauth2/device").await.status, 200);
+    house.pass(1);
+    assert_eq!(browser.get("/oauth2/device").await.status, 303);
+}
+
+#[tokio::test]
+async fn another_person_in_the_same_browser_takes_nothing_over() {
+    let house = House::new().await;
+    let mut browser = house.browser();
+    browser.sign_in("ann", ANN).await;
+    let code = browser.code("web", REDIRECT, &[]).await;
+    let tokens = house.redeem("web", REDIRECT, &code).await.json();
+    browser.sign_in("bob", BOB).await;
+    assert_eq!(
+        house.refresh("web", tokens["refresh_token"].as_str().unwrap()).await.status,
+        400,
+        "ann is signed out"
+    );
+}
+
+#[tokio::test]
+async fn the_first_administrator_has_no_password_that_anybody_knows() {
+    use mgx_oauth2::{Chance, Clock, Memory, Provider, Settings, SigningKeys};
+    use secrecy::ExposeSecret as _;
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Clock::new(|| jiff::Timestamp::UNIX_EPOCH);
+    let keys = SigningKeys::load_or_create(&dir.path().join("k"), clock.now()).unwrap();
+    let settings = Settings::new(crate::house::ISSUER.parse().unwrap());
+    let storage = std::sync::Arc::new(Memory::default());
+    let provider = Provider::new(settings, storage, keys, clock, Chance::system()).await.unwrap();
+    let password = provider.first_admin(None).await.unwrap().expect("there is nobody yet");
+    assert_eq!(password.expose_secret().len(), 22, "128 bits");
+    assert!(provider.first_admin(None).await.unwrap().is_none(), "shown once");
+    let user = provider.check_password("admin", &password, [127, 0, 0, 1].into()).await.unwrap();
+    assert!(user.groups.contains("admin"));
+    for known in ["admin", "admin123", "password", ""] {
+        assert!(provider.check_password("admin", &known.into(), [127, 0, 0, 2].into()).await.is_err());
+    }
+}

@@ -1,0 +1,160 @@
+//! Browsers in which somebody is signed in, and devices that wait for somebody, on SQLite.
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use mgx_oauth2::device::{Decision, Device, Poll, Polled, UserCode};
+use mgx_oauth2::grant::Grant;
+use mgx_oauth2::{BrowserSession, ClientId, Digest, SessionId, Sessions, StorageError, UserId};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{grants, millis};
+use crate::embedded::Embedded;
+use crate::row::{from_json, to_json};
+
+#[async_trait]
+impl Sessions for Embedded {
+    async fn sign_in(&self, session: &BrowserSession) -> Result<(), StorageError> {
+        let session = session.clone();
+        let sql = "INSERT INTO browsers (id, cookie, user, expires_at, body) VALUES (?1, ?2, ?3, ?4, ?5)
+            ON CONFLICT (id) DO UPDATE SET cookie = ?2, user = ?3, expires_at = ?4, body = ?5";
+        let write = move |db: &Connection| {
+            let BrowserSession { id, cookie, user, expires_at, .. } = &session;
+            let values = params![id.0, cookie.0, user.0, millis(*expires_at), to_json(&session)?];
+            db.prepare_cached(sql)?.execute(values).map(drop)
+        };
+        Ok(self.writer.write(write).await?)
+    }
+
+    async fn session(&self, cookie: Digest, now: Timestamp) -> Result<Option<BrowserSession>, StorageError> {
+        let read = move |db: &Connection| {
+            db.prepare_cached(BROWSER)?.query_one([cookie.0], |row| from_json(row, 0)).optional()
+        };
+        let found: Option<BrowserSession> = self.readers.read(read).await?;
+        Ok(found.filter(|session| now < session.expires_at))
+    }
+
+    async fn sessions_of(
+        &self,
+        user: UserId,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<BrowserSession>, StorageError> {
+        let read = move |db: &Connection| {
+            let mut rows = db.prepare_cached(OF_USER)?;
+            rows.query_map([user.0], |row| from_json(row, 0))?.collect::<rusqlite::Result<Vec<_>>>()
+        };
+        let mut sessions: Vec<BrowserSession> = self.readers.read(read).await?;
+        sessions.retain(|session| now < session.expires_at);
+        sessions.sort_by_key(|session| std::cmp::Reverse(session.auth_time));
+        sessions.truncate(limit);
+        Ok(sessions)
+    }
+
+    async fn sign_out(&self, id: SessionId) -> Result<bool, StorageError> {
+        let sql = "DELETE FROM browsers WHERE id = ?1";
+        let delete = move |db: &Connection| Ok(db.prepare_cached(sql)?.execute([id.0])? == 1);
+        Ok(self.writer.write(delete).await?)
+    }
+
+    async fn sign_out_everywhere(&self, user: UserId) -> Result<(), StorageError> {
+        let sql = "DELETE FROM browsers WHERE user = ?1";
+        let delete = move |db: &Connection| db.prepare_cached(sql)?.execute([user.0]).map(drop);
+        Ok(self.writer.write(delete).await?)
+    }
+
+    async fn add_device(&self, device: &Device, now: Timestamp) -> Result<bool, StorageError> {
+        let device = device.clone();
+        let add = move |db: &Connection| {
+            let taken = get(db, &device.user_code)?.is_some_and(|other| now < other.expires_at);
+            if !taken {
+                put(db, &device)?;
+            }
+            Ok(!taken)
+        };
+        Ok(self.writer.write(add).await?)
+    }
+
+    async fn device(&self, code: &UserCode) -> Result<Option<Device>, StorageError> {
+        let code = code.clone();
+        Ok(self.readers.read(move |db| get(db, &code)).await?)
+    }
+
+    async fn decide(
+        &self,
+        code: &UserCode,
+        allowed: Option<&Grant>,
+        now: Timestamp,
+    ) -> Result<bool, StorageError> {
+        let (code, allowed) = (code.clone(), allowed.cloned());
+        let decide = move |db: &Connection| {
+            let Some(device) = get(db, &code)?.filter(|device| device.is_open(now)) else { return Ok(false) };
+            let decision = match &allowed {
+                Some(grant) => {
+                    grants::put(db, grant)?;
+                    Decision::Allowed(grant.id)
+                }
+                None => Decision::Denied,
+            };
+            put(db, &Device { decision, ..device }).map(|()| true)
+        };
+        Ok(self.writer.write(decide).await?)
+    }
+
+    async fn poll(&self, device: Digest, client: &ClientId, now: Timestamp) -> Result<Poll, StorageError> {
+        let client = client.clone();
+        Ok(self.writer.write(move |db| poll(db, &device, &client, now)).await?)
+    }
+}
+
+const BROWSER: &str = "SELECT body FROM browsers WHERE cookie = ?1";
+
+const OF_USER: &str = "SELECT body FROM browsers WHERE user = ?1";
+
+const DEVICE: &str = "SELECT body FROM devices WHERE user_code = ?1";
+
+const POLLED: &str = "SELECT body FROM devices WHERE digest = ?1";
+
+/// The queries whose time must not grow with the store.
+#[cfg(test)]
+pub(super) const HOT: [&str; 4] = [BROWSER, OF_USER, DEVICE, POLLED];
+
+fn poll(db: &Connection, digest: &Digest, client: &ClientId, now: Timestamp) -> rusqlite::Result<Poll> {
+    let device =
+        db.prepare_cached(POLLED)?.query_one([digest.0], |row| from_json::<Device>(row, 0)).optional()?;
+    let Some(mut device) = device else { return Ok(Poll::Unknown) };
+    let polled = device.poll(client, now);
+    let told = match polled {
+        Polled::Pending => Poll::Pending,
+        Polled::SlowDown => Poll::SlowDown,
+        Polled::Expired => return Ok(Poll::Expired),
+        Polled::Unknown => return Ok(Poll::Unknown),
+        Polled::Denied => {
+            forget(db, &device)?;
+            return Ok(Poll::Denied);
+        }
+        Polled::Allowed(grant) => {
+            forget(db, &device)?;
+            let grant = grants::get(db, grant)?;
+            return Ok(grant.map_or(Poll::Unknown, |grant| Poll::Allowed(Box::new(grant))));
+        }
+    };
+    put(db, &device).map(|()| told)
+}
+
+fn get(db: &Connection, code: &UserCode) -> rusqlite::Result<Option<Device>> {
+    db.prepare_cached(DEVICE)?.query_one([code.as_str()], |row| from_json(row, 0)).optional()
+}
+
+fn put(db: &Connection, device: &Device) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO devices (user_code, digest, client, expires_at, body) VALUES (?1, ?2, ?3, ?4, ?5)
+        ON CONFLICT (user_code) DO UPDATE SET digest = ?2, client = ?3, expires_at = ?4, body = ?5";
+    let Device { user_code, digest, client, expires_at, .. } = device;
+    let values =
+        params![user_code.as_str(), digest.0, client.as_str(), millis(*expires_at), to_json(device)?];
+    db.prepare_cached(sql)?.execute(values).map(drop)
+}
+
+fn forget(db: &Connection, device: &Device) -> rusqlite::Result<()> {
+    let sql = "DELETE FROM devices WHERE user_code = ?1";
+    db.prepare_cached(sql)?.execute([device.user_code.as_str()]).map(drop)
+}
