@@ -22,8 +22,8 @@ use serde::Deserialize;
 pub use layer::Origin;
 pub use problem::{EXIT, Problem, Problems, What};
 pub use sections::{
-    Agent, Docker, History, Isolation, Kinds, Llm, Log, LogFormat, ModelPrice, Podman, Pool, Queue, Quotas, Rate,
-    Retention, RuntimeName, Scheduler, Server, Store, Streams, Workspaces,
+    Agent, Docker, History, Isolation, Kinds, Llm, Log, LogFormat, ModelPrice, Podman, Pool, Queue, Quotas,
+    Rate, Retention, RuntimeName, Scheduler, Server, Store, Streams, Workspaces,
 };
 pub use show::{Setting, markdown};
 pub use values::{Amount, Secret, Size, Time, Whole, show_size};
