@@ -29,8 +29,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, warn};
 
 use crate::App;
-use crate::auth::User;
 use crate::batch::MAX_BATCH_BODY;
+use crate::caller::Caller;
 use crate::extract::read_body;
 use crate::ids::Ids;
 use crate::problem::{Problem, Slug};
@@ -121,13 +121,13 @@ pub(crate) async fn once(
     next: Next,
 ) -> Result<Response, Problem> {
     let keyed = request.method() == Method::POST && request.headers().contains_key(KEY);
-    let Some(user) = request.extensions().get::<User>().filter(|_| keyed).cloned() else {
+    let Some(caller) = request.extensions().get::<Caller>().filter(|_| keyed).cloned() else {
         return Ok(next.run(request).await);
     };
     let name = name(request.headers())?.to_owned();
     let (parts, body) = request.into_parts();
     let body = read_body(Request::from_parts(parts.clone(), body), MAX_BATCH_BODY).await?;
-    let key = IntentKey::of(&[user.name().as_bytes(), parts.uri.path().as_bytes(), name.as_bytes()]);
+    let key = IntentKey::of(&[caller.user().as_bytes(), parts.uri.path().as_bytes(), name.as_bytes()]);
     let query = parts.uri.query().unwrap_or_default();
     let IntentKey(fingerprint) = IntentKey::of(&[query.as_bytes(), &body]);
     let request = Request::from_parts(parts, body.into());

@@ -15,6 +15,8 @@ pub enum Slug {
     InvalidPath,
     /// No credentials, or wrong ones.
     Unauthorized,
+    /// The token is good, and not for this.
+    Forbidden,
     /// A link leads out of the workspace.
     PathEscape,
     /// There is no such thing, or it is somebody else's.
@@ -95,12 +97,13 @@ pub(crate) struct Row {
 
 impl Slug {
     /// Every slug, in the order of the table.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 37] = [
         Self::MalformedJson,
         Self::InvalidLastEventId,
         Self::InvalidIdempotencyKey,
         Self::InvalidPath,
         Self::Unauthorized,
+        Self::Forbidden,
         Self::PathEscape,
         Self::NotFound,
         Self::MethodNotAllowed,
@@ -155,6 +158,7 @@ impl Slug {
             Self::InvalidIdempotencyKey => row("invalid-idempotency-key", S::BAD_REQUEST, "Not an idempotency key", false),
             Self::InvalidPath => row("invalid-path", S::BAD_REQUEST, "Not a path in a workspace", false),
             Self::Unauthorized => row("unauthorized", S::UNAUTHORIZED, "A valid token is needed", false),
+            Self::Forbidden => row("forbidden", S::FORBIDDEN, "Not allowed", false),
             Self::PathEscape => row("path-escape", S::FORBIDDEN, "The path leads out of the workspace", false),
             Self::NotFound => row("not-found", S::NOT_FOUND, "Not found", false),
             Self::MethodNotAllowed => row("method-not-allowed", S::METHOD_NOT_ALLOWED, "Method not allowed", false),

@@ -29,7 +29,7 @@ impl Server {
             Some(token) => token.clone(),
             None => read_token(&config.server.data_dir)?,
         };
-        Ok(Client::new(&self.url.clone().unwrap_or_else(|| url(config)), token)?)
+        Ok(Client::new(&self.url.clone().unwrap_or_else(|| config.local_url()), token)?)
     }
 }
 
@@ -46,19 +46,6 @@ impl From<Error> for Failure {
         let usage = error.problem().is_some_and(|problem| [400, 422].contains(&problem.status));
         Self::with(if usage { 2 } else { 1 }, harmless(&format!("{error}{remedy}")))
     }
-}
-
-/// Where the server of this configuration is reached from this machine.
-pub(crate) fn url(config: &Config) -> String {
-    let mut address = config.server.listen;
-    if address.ip().is_unspecified() {
-        address.set_ip(if address.is_ipv4() {
-            std::net::Ipv4Addr::LOCALHOST.into()
-        } else {
-            std::net::Ipv6Addr::LOCALHOST.into()
-        });
-    }
-    format!("http://{address}")
 }
 
 fn read_token(data_dir: &Path) -> Result<SecretString, Failure> {
