@@ -10,7 +10,10 @@ use serde_json::{Value, json};
 use crate::testing::door::{Door, ask_as, door};
 
 /// Routes that lead to nothing of anybody's, or to what is the caller's own.
-const NOBODYS: [&str; 8] = [
+const NOBODYS: [&str; 11] = [
+    "get /api/me",
+    "get /api/tokens",
+    "post /api/tokens",
     "get /healthz",
     "get /readyz",
     "get /api/pools",
@@ -25,6 +28,7 @@ const NOBODYS: [&str; 8] = [
 struct Ids {
     session: &'static str,
     job: String,
+    token: String,
     workspace: &'static str,
     file: &'static str,
 }
@@ -38,6 +42,8 @@ impl Ids {
             &self.job
         } else if path.starts_with("/api/workspaces/{id}/") {
             self.workspace
+        } else if path.starts_with("/api/tokens/{id}") {
+            &self.token
         } else {
             panic!("{path} has an id, and nobody has said of what: add it here, and check whose it is")
         };
@@ -115,14 +121,26 @@ async fn every_route_hides_what_is_somebody_elses_and_no_route_is_forgotten() {
         serde_json::from_str(&answer(&door, &annas, "get", "/api/sessions/hers/jobs", &Value::Null).await.2)
             .unwrap();
     let job = made["jobs"][0]["job_id"].as_str().unwrap().to_owned();
-    let hers = Ids { session: "hers", job, workspace: "hers", file: "README.md" };
+    let (_, _, made) =
+        answer(&door, &annas, "post", "/api/tokens", &json!({ "name": "x", "scope": "read" })).await;
+    let token = serde_json::from_str::<Value>(&made).unwrap()["id"].as_str().unwrap().to_owned();
+    let hers = Ids { session: "hers", job, token, workspace: "hers", file: "README.md" };
     let none = "00000000-0000-7000-8000-000000000000".to_owned();
-    let nothing = Ids { session: "nothing", job: none, workspace: "nothing", file: "README.md" };
+    let nothing =
+        Ids { session: "nothing", job: none.clone(), token: none, workspace: "nothing", file: "README.md" };
 
     let mut known: BTreeSet<&str> = NOBODYS.into();
     let mut asked = 0;
     for (method, path, query) in routes(&door).await {
         let route = format!("{method} {path}");
+        if path.starts_with("/api/admin/") {
+            let path = path.replace("{name}", "anna").replace("{id}", &nothing.job);
+            for token in [&annas, &berts] {
+                let refused = answer(&door, token, &method, &path, &Value::Null).await;
+                assert_eq!(refused.0, StatusCode::FORBIDDEN, "{route} is for administrators");
+            }
+            continue;
+        }
         if !path.contains('{') {
             assert!(known.remove(route.as_str()), "{route} is new: say here whose things it shows");
             continue;

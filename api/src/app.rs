@@ -30,8 +30,8 @@ use crate::pools::Pools;
 use crate::problem::{Problem, Slug};
 use crate::streams::Streams;
 use crate::{
-    accept, auth, batch, events, explain, export, files, generate, health, import, jobs, openapi, pools,
-    sessions, timeline,
+    accept, admin, auth, batch, events, explain, export, files, generate, health, import, jobs, me, openapi,
+    pools, sessions, timeline,
 };
 
 /// What the routes are about.
@@ -95,6 +95,8 @@ fn described() -> (Router<Arc<App>>, OpenApi) {
         .merge(files::json_routes())
         .merge(health::routes())
         .merge(pools::routes())
+        .merge(me::routes())
+        .merge(admin::routes())
         .merge(import::routes())
         .route_layer(from_fn(accept::json));
     let (routes, api) = OpenApiRouter::with_openapi(openapi::head())

@@ -114,6 +114,11 @@ impl Once {
     }
 }
 
+/// Whether a POST of this path is done once for each key. What answers with a secret is not: the answer would be kept.
+pub(crate) fn is_once(path: &str) -> bool {
+    path.starts_with("/api/") && !path.starts_with("/api/admin/") && path != "/api/tokens"
+}
+
 /// Lets every request without a key through; does every POST with one once.
 pub(crate) async fn once(
     State(app): State<Arc<App>>,
@@ -125,6 +130,10 @@ pub(crate) async fn once(
         return Ok(next.run(request).await);
     };
     let name = name(request.headers())?.to_owned();
+    if !is_once(request.uri().path()) {
+        let detail = "answers here hold a secret, and none is kept: send no key";
+        return Err(Problem::new(Slug::InvalidIdempotencyKey, detail));
+    }
     let (parts, body) = request.into_parts();
     let body = read_body(Request::from_parts(parts.clone(), body), MAX_BATCH_BODY).await?;
     let key = IntentKey::of(&[caller.user().as_bytes(), parts.uri.path().as_bytes(), name.as_bytes()]);

@@ -23,6 +23,7 @@ pub mod strict_json;
 mod accept;
 #[cfg(test)]
 mod access_tests;
+mod admin;
 #[cfg(test)]
 mod admission_tests;
 #[cfg(test)]
@@ -49,6 +50,7 @@ mod import_tests;
 mod job_terms;
 mod job_view;
 mod jobs;
+mod me;
 #[cfg(test)]
 mod once_tests;
 mod openapi;

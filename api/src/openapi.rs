@@ -10,13 +10,14 @@ use utoipa::openapi::{Content, ContentBuilder, OpenApi, PathItem, Ref, RefOr, Re
 use utoipa::{OpenApi as _, PartialSchema};
 
 use crate::caller::Right;
+use crate::idempotency;
 use crate::problem::{FieldError, LimitHit, MEDIA_TYPE, ProblemView, Slug};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
     info(title = "MGX", description = "Teams of agents build web apps in containers. Every answer that is not a \
         success is a problem (RFC 9457); branch on its `code`."),
-    tags((name = "sessions"), (name = "jobs"), (name = "events"), (name = "files"), (name = "pools"), (name = "health"))
+    tags((name = "sessions"), (name = "jobs"), (name = "events"), (name = "files"), (name = "pools"), (name = "accounts"), (name = "health"))
 )]
 struct Head;
 
@@ -47,7 +48,7 @@ pub(crate) fn complete(mut api: OpenApi) -> OpenApi {
     let routes = std::mem::take(&mut api.paths.paths);
     api.paths.paths = routes.into_iter().map(|(path, item)| (path.replace("{*", "{"), item)).collect();
     for (path, item) in &mut api.paths.paths {
-        item.post.iter_mut().filter(|_| path.starts_with("/api/")).for_each(may_be_asked_twice);
+        item.post.iter_mut().filter(|_| idempotency::is_once(path)).for_each(may_be_asked_twice);
         for (method, operation) in operations(item) {
             let right = Right::of(&method, path);
             if path.starts_with("/api/") {

@@ -65,6 +65,8 @@ pub enum Slug {
     TooManyKeys,
     /// Another session is being taken in.
     ImportBusy,
+    /// Too many passwords are being hashed.
+    TooManySignIns,
     /// Too many event streams are open.
     TooManyStreams,
     /// Our fault.
@@ -97,7 +99,7 @@ pub(crate) struct Row {
 
 impl Slug {
     /// Every slug, in the order of the table.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 38] = [
         Self::MalformedJson,
         Self::InvalidLastEventId,
         Self::InvalidIdempotencyKey,
@@ -128,6 +130,7 @@ impl Slug {
         Self::QueueFull,
         Self::TooManyKeys,
         Self::ImportBusy,
+        Self::TooManySignIns,
         Self::TooManyStreams,
         Self::Internal,
         Self::Draining,
@@ -183,6 +186,7 @@ impl Slug {
             Self::QueueFull => row("queue-full", S::TOO_MANY_REQUESTS, "The queue is full", true),
             Self::TooManyKeys => row("too-many-keys", S::TOO_MANY_REQUESTS, "Too many idempotency keys", true),
             Self::ImportBusy => row("import-busy", S::TOO_MANY_REQUESTS, "Another session is being imported", true),
+            Self::TooManySignIns => row("too-many-sign-ins", S::TOO_MANY_REQUESTS, "Too many passwords at once", true),
             Self::TooManyStreams => row("too-many-streams", S::TOO_MANY_REQUESTS, "Too many event streams", true),
             Self::Internal => row("internal", S::INTERNAL_SERVER_ERROR, "Internal error", true),
             Self::Draining => row("draining", S::SERVICE_UNAVAILABLE, "Shutting down", true),

@@ -80,10 +80,7 @@ pub(crate) async fn tend(provider: Arc<Provider>, closing: CancellationToken) {
 }
 
 fn cli() -> NewClient {
-    NewClient {
-        name: "MGX command line".to_owned(),
-        ..own(CLI, [GrantType::DeviceCode, GrantType::RefreshToken])
-    }
+    NewClient { name: "MGX command line".to_owned(), ..own(CLI, [GrantType::DeviceCode]) }
 }
 
 fn legacy_client() -> NewClient {
