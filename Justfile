@@ -112,6 +112,16 @@ oauth-judge:
 oauth-timing:
     cargo test --locked --release -p mgx-oauth2 --test oauth2 --test timing -- --include-ignored --nocapture --test-threads 1 takes
 
+# Requests made of the API's own description, right ones and wrong ones and chains of them, against a live server: every
+# check of schemathesis, so many examples for each operation (needs python3).
+schemathesis examples="50" seconds="600": build
+    tests/schemathesis/run.sh {{ examples }} {{ seconds }}
+
+# A thousand connections that are slow on purpose, for so long: who is not waits at most twice as long as without them.
+slow seconds="60": build
+    MGX_BIN="$PWD/target/release/mgx" MGX_SLOW_SECONDS={{ seconds }} \
+        cargo test --locked -p mgx-tests --test it slow:: -- --include-ignored --nocapture
+
 # Licences, sources and duplicates of what we depend on (needs cargo-deny).
 deny:
     cargo deny check bans licenses sources

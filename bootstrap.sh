@@ -5,6 +5,7 @@
 #   ./bootstrap.sh up                                          build, and start in the background
 #   ./bootstrap.sh test                                        every test, against real engines: Docker and Podman
 #   ./bootstrap.sh engines                                     only what the tests need of engines
+#   ./bootstrap.sh judge                                       the API, judged by schemathesis
 #   ./bootstrap.sh lint                                        rustfmt and clippy
 #
 # MGX_RUNTIME=podman takes Podman instead of Docker. Installs only what is missing, says what it does and how long it
@@ -41,6 +42,12 @@ main() {
         step 'tests on the other engines' just test-engines
         ;;
     engines) need_engines ;;
+    judge)
+        build_tools
+        step 'Python' need_python
+        step 'build' cargo build --locked --bin mgx
+        step 'the API, judged' env MGX_BIN="$PWD/target/debug/mgx" tests/schemathesis/run.sh 5 120
+        ;;
     lint)
         build_tools
         step 'lint' just lint
@@ -118,6 +125,11 @@ just_from_wheel() {
 need_busybox() {
     if have busybox && ! ldd "$(command -v busybox)" >/dev/null 2>&1; then return; fi
     apt_install busybox-static
+}
+
+need_python() {
+    if python3 -c 'import ensurepip, venv' >/dev/null 2>&1 && have curl; then return; fi
+    apt_install python3 python3-venv curl
 }
 
 # A wall clock that tests can set.

@@ -14,6 +14,19 @@ pub(crate) const OPENING: &str = "retry: 1000\n\n";
 /// What says that the stream is alive: without an `id`, so that it moves no cursor.
 pub(crate) const PING: &str = "event: ping\ndata: {}\n\n";
 
+/// A frame of an event stream (WHATWG HTML, section 9.2).
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "what is written is text; this describes it")]
+pub(crate) struct FrameView {
+    /// The number of the event; a `ping` has none.
+    #[schema(required = false)]
+    id: Option<String>,
+    /// The type of the event, or `ping`.
+    event: String,
+    /// One line of JSON: the event as a page of events has it.
+    data: String,
+}
+
 /// An event of a session.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct EventView<'a> {

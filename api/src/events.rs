@@ -17,7 +17,7 @@ use crate::App;
 use crate::accept::preference;
 use crate::caller::Caller;
 use crate::event_id::last_event_id;
-use crate::event_view::EventView;
+use crate::event_view::{EventView, FrameView};
 use crate::extract::{Path, Query, limit};
 use crate::follow::Follower;
 use crate::problem::{Problem, Slug};
@@ -67,7 +67,7 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
         ("Last-Event-ID" = Option<u64>, Header, description = "the number of the last event the reader has")),
     responses(
         (status = 200, description = "`id:` the number, `event:` the type, `data:` one line of JSON",
-            content((EventView = "text/event-stream"), (EventPage = "application/json"))),
+            content((FrameView = "text/event-stream"), (EventPage = "application/json"))),
         (status = 204, description = "every job has ended, and nothing came after the given event"),
         (status = 409, description = "`event-id-ahead`: no event has this number yet"),
         (status = 410, description = "`events-trimmed`: the events after the given one are kept no longer; `oldest` \

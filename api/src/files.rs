@@ -90,6 +90,22 @@ pub(crate) struct TextFile {
     etag: String,
 }
 
+/// The bytes of a file.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+#[expect(dead_code, reason = "bytes are sent as they are; this describes them")]
+pub(crate) struct FileBytes(Vec<u8>);
+
+/// What a path leads to.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub(crate) enum Found {
+    /// A directory.
+    Page(EntryPage),
+    /// A text file.
+    File(TextFile),
+}
+
 /// The text to write.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -124,18 +140,18 @@ pub(crate) fn raw_routes() -> OpenApiRouter<Arc<App>> {
     get, path = "/api/workspaces/{id}/files", tag = "files",
     params(("id" = String, Path, description = "the workspace"), Wanted),
     responses((status = 200, description = "a page of entries, or the file",
-        content((EntryPage = "application/json"), (TextFile = "application/json"))))
+        body = inline(Found)))
 )]
 async fn list(
     State(app): State<Arc<App>>,
     caller: Caller,
     Path(id): Path<WorkspaceId>,
     Query(wanted): Query<Wanted>,
-) -> Result<Response, Problem> {
+) -> Result<axum::Json<Found>, Problem> {
     let workspace = app.sessions.workspace(&id, caller.sees()).await?;
     if let Some(path) = wanted.path {
         let path = WorkspacePath::parse(&path).map_err(FileError::from)?;
-        return Ok(axum::Json(read_text(&workspace, &path).await?).into_response());
+        return Ok(axum::Json(Found::File(read_text(&workspace, &path).await?)));
     }
     let depth = wanted.depth.unwrap_or(1);
     if !(1..=ListQuery::MAX_DEPTH).contains(&depth) {
@@ -150,7 +166,7 @@ async fn list(
     };
     let listing = workspace.list(query).await?;
     let entries = listing.entries.into_iter().map(EntryView::from).collect();
-    Ok(axum::Json(EntryPage { entries, next: listing.next }).into_response())
+    Ok(axum::Json(Found::Page(EntryPage { entries, next: listing.next })))
 }
 
 /// Write a text file given as JSON (the form of the original API).
@@ -185,8 +201,8 @@ async fn write_text(
         ("Range" = Option<String>, Header, description = "one range of bytes"),
         ("If-None-Match" = Option<String>, Header, description = "the versions the reader has")),
     responses(
-        (status = 200, description = "the file", body = Vec<u8>, content_type = "application/octet-stream"),
-        (status = 206, description = "the range", body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = 200, description = "the file", body = FileBytes, content_type = "application/octet-stream"),
+        (status = 206, description = "the range", body = FileBytes, content_type = "application/octet-stream"),
         (status = 304, description = "the reader has this version"))
 )]
 async fn read(
@@ -203,7 +219,7 @@ async fn read(
 /// Write a file: all of it, or nothing.
 #[utoipa::path(
     put, path = "/api/workspaces/{id}/files/{*path}", tag = "files",
-    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
+    request_body(content = FileBytes, content_type = "application/octet-stream"),
     params(("id" = String, Path, description = "the workspace"),
         ("path" = String, Path, description = "the file's path; its slashes are not encoded"),
         ("If-Match" = Option<String>, Header, description = "the version that must be there"),

@@ -145,6 +145,9 @@ fn problem(slug: Slug) -> Content {
     ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).example(Some(example)).build()
 }
 
+/// An `Idempotency-Key` as most clients send it: visible ASCII but quotes, commas, semicolons and backslashes.
+const KEY: &str = r"^[!#-+\--:<-\[\]-~]+$";
+
 /// Every POST takes an `Idempotency-Key`.
 fn may_be_asked_twice(operation: &mut Operation) {
     let text = "a name for this request, best a random UUID: within a day, the same request with the same key is \
@@ -153,7 +156,7 @@ fn may_be_asked_twice(operation: &mut Operation) {
         .name("Idempotency-Key")
         .parameter_in(ParameterIn::Header)
         .description(Some(text))
-        .schema(Some(ObjectBuilder::new().schema_type(Type::String).max_length(Some(255))))
+        .schema(Some(ObjectBuilder::new().schema_type(Type::String).max_length(Some(255)).pattern(Some(KEY))))
         .build();
     operation.parameters.get_or_insert_default().push(key.into());
 }

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::App;
 use crate::extract::{Query, limit};
-use crate::problem::Problem;
+use crate::problem::{FieldError, Problem};
 
 /// Something that happened.
 #[derive(Serialize, ToSchema)]
@@ -70,6 +70,9 @@ async fn audit_log(
     Query(wanted): Query<Wanted>,
 ) -> Result<axum::Json<AuditPage>, Problem> {
     let limit = limit(wanted.limit, 100, 1000)?;
+    if wanted.cursor.is_some_and(|cursor| i64::try_from(cursor).is_err()) {
+        return Err(Problem::validation(vec![FieldError::parameter("cursor", "the number of an entry")]));
+    }
     let mut entries = app.gate.provider().audit_log(wanted.cursor, limit + 1).await?;
     let more = entries.len() > limit;
     entries.truncate(limit);

@@ -1,0 +1,89 @@
+//! Secrets are planted everywhere, and found nowhere: not in the store, the log, the events, the answers or the engine.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+use mgx_tests::{Engine, Provider};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::session::busybox_in;
+
+const KEY: &str = "sk-canary-9d27-never-anywhere";
+const PASSWORD: &str = "canary lamps glow at night";
+
+/// Tells a file what it was told, and stays.
+const AGENT: &str = "echo $OPENAI_API_KEY > /workspace/token; echo told; exec /bin/busybox sleep 600";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn planted_secrets_are_found_nowhere() -> Result<()> {
+    let provider = Provider::start().await?;
+    let env = [
+        ("OPENAI_BASE_URL", &*provider.url),
+        ("OPENAI_API_KEY", KEY),
+        ("MGX_OAUTH2__ADMIN_PASSWORD", PASSWORD),
+        ("MGX_LOG__LEVEL", "trace"),
+    ];
+    let server = busybox_in("", &env).await?;
+    let client = server.client();
+    let session = client.session("nextjs").await?;
+
+    // an agent's container has the attempt's token; here it says so itself, where the platform cannot help it
+    let agent = json!({ "command": ["/bin/busybox", "sh", "-c", AGENT] });
+    let job = client.submit(&session, &agent).await?;
+    client.follow(&session, 0, |frame| frame.data["data"]["text"] == "told").await?;
+    let inspected = Engine::inspect(&server.container_of(&session, &job)?)?.to_string();
+    let attempt =
+        fs::read_to_string(server.data().join(format!("workspaces/{session}/token")))?.trim().to_owned();
+    assert!(attempt.starts_with("mgx_at_"), "{attempt:?}");
+    fs::remove_file(server.data().join(format!("workspaces/{session}/token")))?;
+
+    // the password passes through as it does when somebody signs in
+    let form =
+        client.request(Method::POST, "/oauth2/login").body(format!("username=admin&password={PASSWORD}"));
+    form.header("content-type", "application/x-www-form-urlencoded").send().await?;
+
+    // a token of a user's, and a client's secret, as they are given out
+    let (_, api) = client.post("/api/tokens", &json!({ "name": "canary", "scope": "read" })).await?;
+    let new = json!({ "name": "Canary", "confidential": true, "redirect_uris": ["https://canary.example/"] });
+    let (_, registered) = client.post("/api/admin/clients", &new).await?;
+    let text = |value: &Value, key: &str| value[key].as_str().map(str::to_owned).context("a secret");
+    client.post(&format!("/api/jobs/{job}/cancel"), &json!({})).await?;
+    let frames = client.until_finish(&session).await?;
+
+    let canaries = [
+        ("the key of the model", KEY.to_owned()),
+        ("the administrator's password", PASSWORD.to_owned()),
+        ("the administrator's token", server.token()?),
+        ("the attempt's token", attempt),
+        ("an API token", text(&api, "token")?),
+        ("a client's secret", text(&registered, "client_secret")?),
+        // whoever else has one: the app of the session, above all
+        ("something that looks like a client's secret", "mgx_cs_".to_owned()),
+        ("something that looks like an API token", "mgx_pat_".to_owned()),
+    ];
+    let mut places =
+        vec![("events", format!("{frames:?}")), ("inspect", inspected), ("log", server.logged())];
+    for path in [
+        "/api/jobs",
+        "/api/sessions",
+        "/api/tokens",
+        "/api/admin/clients",
+        "/api/admin/users",
+        "/api/admin/audit",
+    ] {
+        places.push((path, client.get(path).await?.1.to_string()));
+    }
+    for file in ["mgx.db", "mgx.db-wal", "handover.json"] {
+        let kept = fs::read(server.data().join(file)).unwrap_or_default();
+        places.push((file, String::from_utf8_lossy(&kept).into_owned()));
+    }
+    for (place, text) in &places {
+        for (name, canary) in &canaries {
+            assert!(!text.contains(canary), "{name} is in {place}");
+        }
+    }
+    // and the search finds what is there
+    assert!(places[0].1.contains("told") && places[2].1.contains("ready"));
+    Ok(())
+}

@@ -1,0 +1,141 @@
+//! A thousand connections that are slow on purpose, and somebody beside them who is not.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use mgx_tests::Server;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::JoinSet;
+
+/// How many slow ones there are, and how many of them come from one address: fewer than may.
+const SLOW: usize = 1000;
+const OF_ONE: usize = 200;
+
+/// How long a healthy client is watched without them.
+const ALONE: Duration = Duration::from_secs(10);
+
+/// What a slow client does.
+#[derive(Clone, Copy, Debug)]
+enum Manner {
+    /// Sends its head byte by byte.
+    Head,
+    /// Promises a body and sends it byte by byte.
+    Body,
+    /// Asks for much, and takes none of it.
+    Reader,
+    /// Says nothing at all.
+    Silent,
+}
+
+/// How long it goes on: a minute, or `MGX_SLOW_SECONDS`.
+fn how_long() -> Duration {
+    let seconds = std::env::var("MGX_SLOW_SECONDS").ok().and_then(|text| text.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(60))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes more than a minute; `just slow` runs it"]
+async fn a_thousand_slow_connections_hold_up_nobody() -> Result<()> {
+    let server = Server::start("runtime = \"null\"", &[]).await?;
+    let address: SocketAddr = server.url().trim_start_matches("http://").parse()?;
+    let token = server.token()?;
+    let (before, failed) = healthy(address, &token, ALONE).await?;
+    assert_eq!(failed, 0, "the server is well");
+
+    let (mut slow, cut) = (JoinSet::new(), Arc::new(AtomicUsize::new(0)));
+    let manners = [Manner::Head, Manner::Body, Manner::Reader, Manner::Silent];
+    for index in 0..SLOW {
+        slow.spawn(be_slow(address, index, manners[index % manners.len()], token.clone(), cut.clone()));
+    }
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let (during, failed) = healthy(address, &token, how_long()).await?;
+    slow.abort_all();
+    let cut = cut.load(Ordering::Relaxed);
+    println!(
+        "p99 alone {before:?}, beside {SLOW} slow connections {during:?}; {cut} times one of them was let go"
+    );
+    assert_eq!(failed, 0, "nobody is refused or answered with 5xx");
+    assert!(during <= before * 2, "p99 {during:?} is more than twice {before:?}");
+    Ok(())
+}
+
+/// Asks on a connection of its own, again and again; the 99th percentile, and how many answers were not 200.
+async fn healthy(address: SocketAddr, token: &str, time: Duration) -> Result<(Duration, usize)> {
+    let request =
+        format!("GET /api/sessions?limit=1 HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n\r\n");
+    let mut socket = TcpStream::connect(address).await?;
+    socket.set_nodelay(true)?;
+    let (end, mut times, mut failed) = (Instant::now() + time, Vec::new(), 0);
+    while Instant::now() < end {
+        let began = Instant::now();
+        socket.write_all(request.as_bytes()).await?;
+        let answer = answer(&mut socket).await?;
+        times.push(began.elapsed());
+        failed += usize::from(!answer.starts_with("HTTP/1.1 200"));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    times.sort_unstable();
+    let place = (times.len() * 99 / 100).min(times.len().saturating_sub(1));
+    Ok((*times.get(place).context("no answer at all")?, failed))
+}
+
+/// One answer that says how long it is.
+async fn answer(socket: &mut TcpStream) -> Result<String> {
+    let (mut text, mut piece) = (Vec::new(), [0; 4096]);
+    loop {
+        let count = socket.read(&mut piece).await?;
+        anyhow::ensure!(count > 0, "closed after {:?}", String::from_utf8_lossy(&text));
+        text.extend_from_slice(&piece[..count]);
+        let so_far = String::from_utf8_lossy(&text).to_ascii_lowercase();
+        let Some((head, body)) = so_far.split_once("\r\n\r\n") else { continue };
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+        if body.len() >= length.unwrap_or(0) {
+            return Ok(String::from_utf8_lossy(&text).into_owned());
+        }
+    }
+}
+
+/// Is slow until it is let go, and then begins anew; `cut` counts how often.
+async fn be_slow(address: SocketAddr, index: usize, manner: Manner, token: String, cut: Arc<AtomicUsize>) {
+    let from = Ipv4Addr::new(127, 0, 0, u8::try_from(2 + index / OF_ONE).unwrap_or(2));
+    let head = format!("host: x\r\nauthorization: Bearer {token}\r\n");
+    loop {
+        let Ok(mut socket) = connect(from.into(), address).await else {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            continue;
+        };
+        let begun = match manner {
+            Manner::Head => "GET /api/sessions HTTP/1.1\r\nhost: x\r\nx-slow: ".to_owned(),
+            Manner::Body => format!(
+                "POST /api/sessions HTTP/1.1\r\n{head}content-type: application/json\r\ncontent-length: 100000\r\n\r\n"
+            ),
+            Manner::Reader => format!("GET /openapi.json HTTP/1.1\r\n{head}\r\n").repeat(50),
+            Manner::Silent => String::new(),
+        };
+        let mut alive = socket.write_all(begun.as_bytes()).await.is_ok();
+        while alive {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            alive = match manner {
+                Manner::Head | Manner::Body => socket.write_all(b" ").await.is_ok(),
+                Manner::Reader | Manner::Silent => !is_closed(&socket),
+            };
+        }
+        cut.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+async fn connect(from: IpAddr, to: SocketAddr) -> std::io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(SocketAddr::new(from, 0))?;
+    socket.connect(to).await
+}
+
+/// Whether the other side has hung up.
+fn is_closed(socket: &TcpStream) -> bool {
+    let mut byte = [0; 1];
+    socket.try_read(&mut byte).is_ok_and(|count| count == 0)
+}
