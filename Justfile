@@ -108,9 +108,11 @@ oauth-judge:
     cargo build --locked -p mgx-oauth2 --features testing --example serve
     cd tests/oauth2 && npm ci && npm test
 
-# How long an access token takes to verify, and a wrong password for users who exist and who do not.
-oauth-timing:
+# How long an access token takes to verify, a wrong password for users who exist and who do not, and what each kind of
+# token adds to a request.
+oauth-timing: build
     cargo test --locked --release -p mgx-oauth2 --test oauth2 --test timing -- --include-ignored --nocapture --test-threads 1 takes
+    MGX_BIN="$PWD/target/release/mgx" cargo test --locked -p mgx-tests --test it gate:: -- --include-ignored --nocapture
 
 # Requests made of the API's own description, right ones and wrong ones and chains of them, against a live server: every
 # check of schemathesis, so many examples for each operation (needs python3).

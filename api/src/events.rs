@@ -94,7 +94,7 @@ async fn events(
         Form::Stream if method == Method::HEAD => Ok(stream_head(Body::empty())),
         Form::Stream => {
             let follower = Follower {
-                ticket: app.streams.open(&session, app.scheduler.log(), head)?,
+                ticket: app.streams.open(&session, caller.user(), app.scheduler.log(), head)?,
                 log: app.scheduler.log().clone(),
                 after,
                 limit: wanted.limit.map(|given| limit(Some(given), 0, 1000)).transpose()?,

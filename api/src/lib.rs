@@ -82,4 +82,4 @@ pub use pools::Pools;
 pub use problem::{Problem, Slug};
 pub use serve::{ServeConfig, serve};
 pub use sign_in::{CALLBACK, PAGES};
-pub use streams::Streams;
+pub use streams::{StreamBounds, Streams};

@@ -12,7 +12,9 @@ use mgx_api::llm::{
     DEMO_MODEL, LlmConfig, LlmLimits, LlmProxy, PlatformAttempts, Price, ProviderConfig, RetryConfig,
     TunnelLimits, serve_tunnels,
 };
-use mgx_api::{AdminToken, App, EngineProbe, Gate, Imports, JobRules, Once, Pools, ServeConfig, Streams};
+use mgx_api::{
+    AdminToken, App, EngineProbe, Gate, Imports, JobRules, Once, Pools, ServeConfig, StreamBounds, Streams,
+};
 use mgx_apps::workspaces::{Workspaces, WorkspacesConfig};
 use mgx_apps::{AppIdentity, AttemptTokens, Isolation, JobBlueprint, Retention, sessions::Sessions};
 use mgx_policies::{Admission, Allowance, MonotonicClock, Policies, Rate, Times};
@@ -111,7 +113,7 @@ impl Platform {
                 rules: rules(config),
                 once: once.clone(),
                 imports: Imports::new(store.clone()),
-                streams: Streams::new(config.streams.per_session.count(), config.streams.in_all.count()),
+                streams: Streams::new(stream_bounds(config)),
                 closing: closing.clone(),
             }),
             door: ServeConfig { drain: config.server.drain.duration(), ..ServeConfig::standard() },
@@ -302,6 +304,11 @@ pub(crate) fn rules(config: &Config) -> JobRules {
         },
         times: times(config),
     }
+}
+
+fn stream_bounds(config: &Config) -> StreamBounds {
+    let crate::config::Streams { per_session, per_user, in_all } = config.streams;
+    StreamBounds { per_session: per_session.count(), per_user: per_user.count(), in_all: in_all.count() }
 }
 
 fn times(config: &Config) -> Times {

@@ -4,6 +4,7 @@ mod bad_input;
 mod chaos;
 mod containment;
 mod cuts;
+mod gate;
 mod isolation;
 mod kill;
 mod policies;

@@ -84,7 +84,7 @@ async fn healthy(address: SocketAddr, token: &str, time: Duration) -> Result<(Du
 }
 
 /// One answer that says how long it is.
-async fn answer(socket: &mut TcpStream) -> Result<String> {
+pub(crate) async fn answer(socket: &mut TcpStream) -> Result<String> {
     let (mut text, mut piece) = (Vec::new(), [0; 4096]);
     loop {
         let count = socket.read(&mut piece).await?;

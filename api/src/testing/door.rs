@@ -29,7 +29,9 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use crate::{AdminToken, App, EngineProbe, Gate, Imports, JobRules, Once, Pools, Streams, router};
+use crate::{
+    AdminToken, App, EngineProbe, Gate, Imports, JobRules, Once, Pools, StreamBounds, Streams, router,
+};
 
 const TOKEN: &str = "the-token";
 
@@ -179,7 +181,7 @@ async fn open(
         pools: Pools::none(),
         gate: Gate::new(AdminToken::new(&SecretString::from(TOKEN)), provider.clone()),
         rules: JobRules { default_limits: limits, max_limits: limits, times },
-        streams: Streams::new(streams, 64),
+        streams: Streams::new(StreamBounds { per_session: streams, per_user: 64, in_all: 64 }),
         closing: closing.clone(),
     };
     Door { router: router(app), archive, scheduler, sessions, provider, clock, closing, dir }

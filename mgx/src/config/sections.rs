@@ -217,11 +217,12 @@ pub struct Retention {
 }
 
 /// `[streams]`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "each key is documented once, in mgx.toml")]
 pub struct Streams {
     pub per_session: Whole<1, 10_000>,
+    pub per_user: Whole<1, 10_000>,
     pub in_all: Whole<1, 10_000>,
 }
 

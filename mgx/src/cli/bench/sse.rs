@@ -80,6 +80,7 @@ fn settings(args: &Args) -> Vec<String> {
         "history.max_events = 10000000".to_owned(),
         "history.max_bytes = \"1TiB\"".to_owned(),
         format!("streams.per_session = {readers}"),
+        format!("streams.per_user = {readers}"),
         format!("streams.in_all = {readers}"),
     ]
 }
