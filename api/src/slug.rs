@@ -63,6 +63,8 @@ pub enum Slug {
     Internal,
     /// The platform is shutting down.
     Draining,
+    /// No process of the platform schedules just now.
+    NoScheduler,
     /// The store does not answer.
     StoreUnavailable,
     /// The store's disk is full.
@@ -83,7 +85,7 @@ pub(crate) struct Row {
 
 impl Slug {
     /// Every slug, in the order of the table.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 34] = [
         Self::MalformedJson,
         Self::InvalidLastEventId,
         Self::InvalidIdempotencyKey,
@@ -113,6 +115,7 @@ impl Slug {
         Self::TooManyStreams,
         Self::Internal,
         Self::Draining,
+        Self::NoScheduler,
         Self::StoreUnavailable,
         Self::StoreFull,
         Self::RuntimeUnavailable,
@@ -164,6 +167,7 @@ impl Slug {
             Self::TooManyStreams => row("too-many-streams", S::TOO_MANY_REQUESTS, "Too many event streams", true),
             Self::Internal => row("internal", S::INTERNAL_SERVER_ERROR, "Internal error", true),
             Self::Draining => row("draining", S::SERVICE_UNAVAILABLE, "Shutting down", true),
+            Self::NoScheduler => row("no-scheduler", S::SERVICE_UNAVAILABLE, "No process schedules just now", true),
             Self::StoreUnavailable => row("store-unavailable", S::SERVICE_UNAVAILABLE, "The store does not answer", true),
             Self::StoreFull => row("store-full", S::SERVICE_UNAVAILABLE, "The store is full", true),
             Self::RuntimeUnavailable => row("runtime-unavailable", S::SERVICE_UNAVAILABLE, "The container engine does not answer", true),

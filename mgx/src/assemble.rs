@@ -13,7 +13,7 @@ use mgx_api::llm::{
     DEMO_MODEL, LlmConfig, LlmLimits, LlmProxy, PlatformAttempts, Price, ProviderConfig, RetryConfig,
     TunnelLimits, serve_tunnels,
 };
-use mgx_api::{AdminToken, App, EngineProbe, JobRules, Once, Pools, ServeConfig, Streams};
+use mgx_api::{AdminToken, App, EngineProbe, JobRules, Once, Pools, Streams};
 use mgx_apps::workspaces::{Workspaces, WorkspacesConfig};
 use mgx_apps::{AttemptTokens, JobBlueprint, sessions::Sessions};
 use mgx_policies::{Admission, Allowance, MonotonicClock, Policies, Rate, Times};
@@ -24,7 +24,6 @@ use mgx_runtimes::{
     Parking, Podman, PodmanConfig, Pool, Process, ProcessConfig, Runtime, Tunnel,
 };
 use mgx_scheduler::{Budget, Caps, Clock, Fairness, Handover, Kind, Scheduler, Uptime};
-use mgx_store::Embedded;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -33,6 +32,7 @@ use tracing::{info, warn};
 use crate::config::{Config, ModelPrice, RuntimeName};
 use crate::data_dir;
 use crate::image::{AgentImage, WithImage};
+use crate::store::Store;
 
 /// `uid:gid` of the processes in containers, if the platform runs as root; otherwise they are its own.
 const CONTAINER_USER: u32 = 10_001;
@@ -57,70 +57,48 @@ const LOOK_AGAIN: Duration = Duration::from_secs(2);
 pub struct Platform {
     /// Every route.
     pub router: Router,
-    /// What the door bears.
-    pub door: ServeConfig,
-    /// Ends the event streams, and with them the server.
-    pub closing: CancellationToken,
+    closing: CancellationToken,
     scheduler: Scheduler,
-    store: Arc<Embedded>,
     pool: Option<Arc<Pool>>,
     tunnels: CancellationToken,
     tasks: TaskTracker,
 }
 
 impl Platform {
-    /// Opens the store, takes up what an earlier process left, and gets ready to serve. The engine may be missing.
-    /// Runs jobs on `runtime`, or on the one that the configuration names.
+    /// Takes up what an earlier process left in `store`, and gets ready to serve until `closing`. The engine may be
+    /// missing. Runs jobs on `runtime`, or on the one that the configuration names.
     ///
     /// # Errors
     /// What the operator has to change.
-    pub async fn assemble(config: &Config, runtime: Option<Arc<dyn Runtime>>) -> anyhow::Result<Self> {
-        let data = &config.server.data_dir;
-        data_dir::make(data).with_context(|| format!("cannot make the data directory {}", data.display()))?;
-        let token = data_dir::admin_token(data)?;
-        let store = Arc::new(Embedded::open(&config.store.path, Timestamp::now())?);
+    pub async fn assemble(
+        config: &Config,
+        store: &Store,
+        runtime: Option<Arc<dyn Runtime>>,
+        closing: CancellationToken,
+    ) -> anyhow::Result<Self> {
+        let Parts { tokens, sessions, blueprint, token, once } = parts(config, store)?;
         let (tunnels_in, tunnels_out) = mpsc::channel(TUNNELS);
         let Engine { runtime, image, pool } = match runtime {
             Some(runtime) => Engine { runtime, image: None, pool: None },
             None => engine(config, store.instance(), tunnels_in)?,
         };
-        let tokens = AttemptTokens::load_or_create(&data.join("attempt.key"))?;
-        let sessions = Sessions::new(store.clone(), workspaces(config)?);
-        let blueprint = JobBlueprint {
-            sessions: sessions.clone(),
-            tokens: tokens.clone(),
-            image: config.agent.image.clone(),
-            team: team(config)?,
-        };
         let scheduler = Scheduler::start(
             scheduler_config(config),
             Clock::starting_at(Timestamp::now(), uptime()),
-            store.clone(),
+            store.journal(),
             runtime.clone(),
             Arc::new(blueprint),
         )
         .await?;
         let attempts = Arc::new(PlatformAttempts { tokens, scheduler: scheduler.clone() });
-        let proxy = LlmProxy::new(llm_config(config), attempts, store.clone())?;
-        let closing = CancellationToken::new();
-        let once = Once::new(store.clone());
+        let proxy = LlmProxy::new(llm_config(config), attempts, store.sessions())?;
+        let app =
+            app(config, scheduler.clone(), sessions.clone(), runtime, token, once.clone(), closing.clone());
+        let pools = pool.clone().map_or_else(Pools::none, |pool| Pools::of(move || pool.report()));
         let platform = Self {
-            router: mgx_api::router(App {
-                admission: Admission::new(policies(config), scheduler.clone(), MonotonicClock),
-                scheduler: scheduler.clone(),
-                sessions: sessions.clone(),
-                engine: EngineProbe::new(runtime.clone()),
-                pools: pool.clone().map_or_else(Pools::none, |pool| Pools::of(move || pool.report())),
-                token: AdminToken::new(&token),
-                rules: rules(config),
-                once: once.clone(),
-                streams: Streams::new(STREAMS.0, STREAMS.1),
-                closing: closing.clone(),
-            }),
-            door: ServeConfig { drain: config.server.drain.duration(), ..ServeConfig::standard() },
+            router: mgx_api::router(App { pools, ..app }),
             closing,
             scheduler,
-            store,
             pool,
             tunnels: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -134,19 +112,9 @@ impl Platform {
         Ok(platform)
     }
 
-    /// The instance that its containers belong to.
-    pub fn instance(&self) -> &str {
-        self.store.instance()
-    }
-
     /// The warm pool, if there is one.
     pub fn pool(&self) -> Option<Arc<Pool>> {
         self.pool.clone()
-    }
-
-    /// Resolves when the store cannot be trusted any more, and says why.
-    pub async fn failed(&self) -> String {
-        self.store.failed().await
     }
 
     /// What was taken over from the process before, as soon as it is.
@@ -162,7 +130,7 @@ impl Platform {
     }
 
     /// Lets go of everything, within `patience`. Containers go on running.
-    pub async fn shut_down(self, patience: Duration) {
+    pub async fn shut_down(&self, patience: Duration) {
         self.drain();
         self.scheduler.shut_down(patience).await;
         self.tunnels.cancel();
@@ -170,7 +138,6 @@ impl Platform {
         if tokio::time::timeout(patience, self.tasks.wait()).await.is_err() {
             info!("shutting down before every connection to the model has ended");
         }
-        self.store.close().await;
     }
 
     /// Serves the LLM proxy to the containers.
@@ -206,6 +173,58 @@ impl Platform {
                 Err(error) => warn!(%error, "cannot clear away what a crash may have left"),
             }
         });
+    }
+}
+
+/// What every process of a platform has of it, whether it schedules or not.
+pub(crate) struct Parts {
+    pub(crate) tokens: AttemptTokens,
+    pub(crate) sessions: Sessions,
+    pub(crate) blueprint: JobBlueprint,
+    pub(crate) token: AdminToken,
+    pub(crate) once: Once,
+}
+
+/// Makes them, or finds them in the data directory.
+///
+/// # Errors
+/// What the operator has to change.
+pub(crate) fn parts(config: &Config, store: &Store) -> anyhow::Result<Parts> {
+    let data = &config.server.data_dir;
+    data_dir::make(data).with_context(|| format!("cannot make the data directory {}", data.display()))?;
+    let token = AdminToken::new(&data_dir::admin_token(data)?);
+    let tokens = AttemptTokens::load_or_create(&data.join("attempt.key"))?;
+    let sessions = Sessions::new(store.sessions(), workspaces(config)?);
+    let blueprint = JobBlueprint {
+        sessions: sessions.clone(),
+        tokens: tokens.clone(),
+        image: config.agent.image.clone(),
+        team: team(config)?,
+    };
+    Ok(Parts { tokens, sessions, blueprint, token, once: Once::new(store.intents()) })
+}
+
+/// The platform as the HTTP surface sees it, without warm pools.
+pub(crate) fn app(
+    config: &Config,
+    scheduler: Scheduler,
+    sessions: Sessions,
+    runtime: Arc<dyn Runtime>,
+    token: AdminToken,
+    once: Once,
+    closing: CancellationToken,
+) -> App {
+    App {
+        admission: Admission::new(policies(config), scheduler.clone(), MonotonicClock),
+        scheduler,
+        sessions,
+        engine: EngineProbe::new(runtime),
+        pools: Pools::none(),
+        token,
+        rules: rules(config),
+        once,
+        streams: Streams::new(STREAMS.0, STREAMS.1),
+        closing,
     }
 }
 

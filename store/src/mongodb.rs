@@ -8,6 +8,7 @@ mod intents;
 mod journal;
 mod lease;
 mod plan;
+mod portable;
 mod row;
 mod schema;
 mod sessions;
@@ -30,6 +31,7 @@ use tokio::time::timeout;
 
 pub use error::ConnectError;
 pub use lease::Leader;
+pub use portable::MongoDbTarget;
 pub use watch::Ear;
 
 use error::{Fault, short};
@@ -69,9 +71,12 @@ impl MongoDb {
             hosts: hosts(url),
             reason: "it does not answer in time".to_owned(),
         })??;
-        let instance = meta.instance;
+        Ok(Self::over(db, meta.instance))
+    }
+
+    fn over(db: Database, instance: String) -> Self {
         let (writer, failure) = (OnceLock::new(), Sender::new(None));
-        Ok(Self { instance, db, writer, failure, intents: Total::default() })
+        Self { instance, db, writer, failure, intents: Total::default() }
     }
 
     /// A name for this platform: twelve of `a-z0-9`, made at random with the store and the same ever after. Containers

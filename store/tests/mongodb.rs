@@ -6,12 +6,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use mgx_agent_runner::SessionId;
 use mgx_apps::SessionStore;
 use mgx_scheduler::{Entry, Event, Job, Journal, JournalError};
 use mgx_store::conformance::{self, sample_event, sample_job};
+use mgx_store::migrate::{Progress, migrate};
 use mgx_store::mongodb::testing::TestServer;
-use mgx_store::mongodb::{Ear, MongoDb};
+use mgx_store::mongodb::{Ear, MongoDb, MongoDbTarget};
+use mgx_store::{Embedded, EmbeddedTarget};
 use mongodb::bson::{Document, doc};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -241,5 +244,53 @@ async fn a_database_that_is_not_ours_is_left_alone() {
         MongoDb::open("mongodb://mgx:s3cret@127.0.0.1:1/?directConnection=true", "mgx").await.unwrap_err();
     insta::assert_snapshot!(nowhere, @"the MongoDB server at 127.0.0.1:1 cannot be used: no server answers");
     let no_address = MongoDb::open("postgres://127.0.0.1", "mgx").await.unwrap_err();
-    insta::assert_snapshot!(no_address, @"store.url is no address of a MongoDB server: An invalid argument was provided: connection string contains no scheme");
+    insta::assert_snapshot!(no_address, @"store.url is no address of a MongoDB server: An invalid argument was provided: unsupported connection string scheme: postgres");
+}
+
+#[tokio::test]
+async fn a_store_is_copied_as_a_whole_and_back() {
+    let House { store, server, _directory } = House::open().await;
+    store.close().await;
+    let directory = tempfile::tempdir().unwrap();
+    let original = Embedded::open(&directory.path().join("mgx.db"), Timestamp::now()).unwrap();
+    conformance::journal::run(&original).await;
+    conformance::sessions::run(&original, &original).await;
+    conformance::intents::run(&original).await;
+
+    let mut verified = Vec::new();
+    let mut tell = |progress| {
+        if let Progress::Verified(part, tally) = progress {
+            verified.push((part.name(), tally));
+        }
+    };
+    let to_mongo = async || MongoDbTarget::begin(&server.url(), "copy", original.instance()).await;
+    // one that was never finished is no store, and is begun anew
+    drop(to_mongo().await.unwrap());
+    let half = MongoDb::open(&server.url(), "copy").await.unwrap_err();
+    assert!(half.to_string().contains("was not finished"), "{half}");
+    migrate(&original, Box::new(to_mongo().await.unwrap()), &mut tell).await.unwrap();
+    assert!(to_mongo().await.unwrap_err().contains("holds a store already"));
+
+    let copy = MongoDb::open(&server.url(), "copy").await.unwrap();
+    assert_eq!(copy.instance(), original.instance());
+    copy.lead_a_copy().await.unwrap();
+    let other = MongoDb::open(&server.url(), "copy").await.unwrap();
+    assert!(other.lead_a_copy().await.unwrap_err().contains("stop every process"));
+    let back = directory.path().join("back.db");
+    let target = EmbeddedTarget::begin(&back, copy.instance()).await.unwrap();
+    migrate(&copy, Box::new(target), &mut tell).await.unwrap();
+    assert!(EmbeddedTarget::begin(&back, "x").await.unwrap_err().contains("is there already"));
+    assert!(
+        verified[..4] == verified[4..] && verified.iter().all(|(_, tally)| tally.count > 0),
+        "{verified:?}"
+    );
+
+    let again = Embedded::open(&back, Timestamp::now()).unwrap();
+    assert_eq!(again.instance(), original.instance());
+    for job in original.unfinished().await.unwrap() {
+        assert_eq!(again.head(&job.session).await.unwrap(), original.head(&job.session).await.unwrap());
+        assert_eq!(copy.head(&job.session).await.unwrap(), original.head(&job.session).await.unwrap());
+    }
+    conformance::journal::run(&again).await;
+    conformance::journal::run(&copy).await;
 }

@@ -1,7 +1,8 @@
 //! What the tests share: a server of their own, a client that knows only the public API, a model provider, and
 //! a look at the engine from outside. And what they do to it: a clock that can be set, a disk that can be full or
-//! hang, an engine that can be killed.
+//! hang, an engine that can be killed, a balancer before several servers.
 
+pub mod balancer;
 pub mod client;
 pub mod dockerd;
 pub mod engine;
@@ -10,6 +11,7 @@ pub mod server;
 pub mod volume;
 pub mod wall_clock;
 
+pub use balancer::Balancer;
 pub use client::Client;
 pub use dockerd::Dockerd;
 pub use engine::Engine;

@@ -63,6 +63,7 @@ async fn start(config: Config, args: &Args) -> anyhow::Result<ExitCode> {
     let config = scratch_config(config, &dir);
     let runtime = config.runtime.name();
     let serving = Serving::start(config.clone()).await?;
+    serving.leading().await;
     let (address, pool) = (serving.address(), serving.pool());
     let floor = Floor::new(&config, serving.instance())?;
     let shutdown = CancellationToken::new();
@@ -195,6 +196,8 @@ fn scratch() -> anyhow::Result<Scratch> {
 fn scratch_config(mut config: Config, scratch: &Scratch) -> Config {
     config.server.listen = ([127, 0, 0, 1], 0).into();
     config.server.data_dir = scratch.0.join("data");
+    // on a MongoDB server, a database of this run's own
+    config.store.database = format!("mgx_bench_{}", std::process::id());
     config.store.path = config.server.data_dir.join("mgx.db");
     config.workspaces.root = config.server.data_dir.join("workspaces");
     config.workspaces.host_root.clone_from(&config.workspaces.root);

@@ -118,6 +118,11 @@ pub(super) fn log_moved(session: &SessionId, head: Head) -> Document {
     doc! { "q": { "_id": session.as_str() }, "u": { "$set": set }, "upsert": true }
 }
 
+/// A log as a whole.
+pub(super) fn log(session: &SessionId, head: Head) -> RawDocumentBuf {
+    rawdoc! { "_id": session.as_str(), "seq": at_most(head.seq), "live": at_most(head.live_jobs) }
+}
+
 /// Where the log of a document stands.
 pub(super) fn head(row: &RawDocument) -> Result<Head, Fault> {
     Ok(Head { seq: number(row, "seq")?, live_jobs: number(row, "live")? })

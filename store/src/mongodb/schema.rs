@@ -99,7 +99,7 @@ fn random_name() -> String {
 }
 
 /// Makes every index that is not there; with them the collections, which transactions need.
-async fn indexes(db: &Database) -> Result<(), Error> {
+pub(super) async fn indexes(db: &Database) -> Result<(), Error> {
     for name in COLLECTIONS {
         match db.create_collection(name).await {
             Err(error) if !is_there(&error) => return Err(error),

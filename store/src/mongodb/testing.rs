@@ -28,6 +28,7 @@ impl TestServer {
     /// There is none, or it does not start.
     pub fn start(directory: &Path) -> io::Result<Self> {
         let program = program()?;
+        std::fs::create_dir_all(directory)?;
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let child = spawn(&program, directory, address)?;
         let server = Self { program, directory: directory.to_owned(), address, child };

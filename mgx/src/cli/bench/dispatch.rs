@@ -107,6 +107,7 @@ fn dispatching(config: Config, scratch: &Scratch) -> Config {
 async fn serve<T>(config: Config, measure: impl AsyncFnOnce(Load) -> anyhow::Result<T>) -> anyhow::Result<T> {
     let (witness, invoked) = mpsc::channel(WITNESSED);
     let serving = Serving::start_on(config.clone(), Some(Arc::new(Null::watched(witness)))).await?;
+    serving.leading().await;
     let address = serving.address();
     let token = data_dir::admin_token(&config.server.data_dir)?;
     let shutdown = CancellationToken::new();
