@@ -8,7 +8,6 @@ use axum::Router;
 use jiff::Timestamp;
 use mgx_agent_runner::{JobId, SessionId};
 use mgx_api::forward::handing_on;
-use mgx_api::{App, Pools};
 use mgx_apps::JobBlueprint;
 use mgx_runtimes::{Null, Runtime};
 use mgx_scheduler::{Clock, Entry, Event, EventLog, Head, Job, JobFilter, Journal, JournalError, Scheduler};
@@ -58,10 +57,7 @@ impl Follower {
             })),
             AbortOnDropHandle::new(tokio::spawn(look(store, leader))),
         ];
-        let app = App {
-            pools: Pools::none(),
-            ..assemble::app(config, scheduler.clone(), sessions, runtime, token, once, closing)
-        };
+        let app = assemble::app(config, scheduler.clone(), sessions, runtime, token, once, closing);
         let router = handing_on(mgx_api::router(app), at)?;
         Ok(Self { router, scheduler, _listening: listening })
     }

@@ -190,7 +190,7 @@ impl Turn {
         let store = Store::MongoDb(self.store.clone());
         let platform = Platform::assemble(&self.config, &store, runtime, self.closing.clone()).await?;
         report(&platform, self.config.server.data_dir.clone(), self.closing);
-        self.front.send_replace(platform.router.clone());
+        drop(self.front.send_replace(platform.router.clone()));
         self.platform.set(platform).ok();
         Ok(())
     }

@@ -26,17 +26,13 @@ impl Store {
     /// # Errors
     /// What the operator has to change.
     pub async fn open(config: &Config) -> anyhow::Result<Self> {
-        match config.store.url.get() {
-            Some(url) => {
-                let store = MongoDb::open(url.expose_secret(), &config.store.database).await?;
-                Ok(Self::MongoDb(Arc::new(store)))
-            }
-            None => {
-                let path = config.store.path.clone();
-                let open = tokio::task::spawn_blocking(move || Embedded::open(&path, Timestamp::now()));
-                Ok(Self::Embedded(Arc::new(open.await.context("the store could not be opened")??)))
-            }
+        if let Some(url) = config.store.url.get() {
+            let store = MongoDb::open(url.expose_secret(), &config.store.database).await?;
+            return Ok(Self::MongoDb(Arc::new(store)));
         }
+        let path = config.store.path.clone();
+        let open = tokio::task::spawn_blocking(move || Embedded::open(&path, Timestamp::now()));
+        Ok(Self::Embedded(Arc::new(open.await.context("the store could not be opened")??)))
     }
 
     /// A name for this platform, the same ever after.

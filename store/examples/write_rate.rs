@@ -47,7 +47,9 @@ async fn measure(store: Arc<dyn Journal>) -> Result<(), Error> {
         let rate = waits.len() as u128 * u128::from(events) * 1000 / begin.elapsed().as_millis();
         waits.sort();
         let (p50, p99) = (waits[waits.len() / 2], waits[waits.len() * 99 / 100]);
-        println!("{writers:>2} writers, {events:>2} events at a time: {rate:>6} events/s, p50 {p50:?}, p99 {p99:?}");
+        println!(
+            "{writers:>2} writers, {events:>2} events at a time: {rate:>6} events/s, p50 {p50:?}, p99 {p99:?}"
+        );
     }
     Ok(())
 }

@@ -132,14 +132,16 @@ async fn copy(
     let writing = async {
         let (mut tally, mut batch, mut told) = (Tally::default(), Vec::new(), Instant::now());
         while records.recv_many(&mut batch, BATCH).await > 0 {
-            batch.iter().for_each(|record| tally.add(record));
+            for record in &batch {
+                tally.add(record);
+            }
             target.import(std::mem::take(&mut batch)).await?;
             if told.elapsed() > TELL {
                 told = Instant::now();
                 tell(Progress::Copied(part, tally.count));
             }
         }
-        Ok(tally)
+        Ok::<_, String>(tally)
     };
     let (read, written) = tokio::join!(source.export(part, out), writing);
     // whoever reads hears of a target that fails only that nobody listens

@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use mgx_store::EmbeddedTarget;
 use mgx_store::migrate::{Progress, Source, Target, migrate};
-use mgx_store::{EmbeddedTarget, MongoDbTarget};
+use mgx_store::mongodb::MongoDbTarget;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::out::{self, Failure, Outcome};

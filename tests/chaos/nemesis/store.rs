@@ -21,10 +21,7 @@ pub(super) fn begin(field: &mut Field, dice: &mut Dice) -> Result<Trouble> {
 
 pub(super) fn end(field: &mut Field, trouble: Trouble) -> Result<()> {
     let store = field.store.as_mut().context("there is no MongoDB server of this run's own")?;
-    if trouble == Trouble::StoreHung {
-        store.thaw()?
-    } else {
-        block_in_place(|| store.start_again())?
-    }
-    Ok(())
+    let ended =
+        if trouble == Trouble::StoreHung { store.thaw() } else { block_in_place(|| store.start_again()) };
+    Ok(ended?)
 }
