@@ -72,7 +72,12 @@ async fn look(config: &Config, engine: &dyn Parking, slots: &[SlotId]) -> anyhow
         cpu_quota: config.agent.cpu_quota.get(),
         pids: config.agent.pids.small(),
     };
-    let spec = ContainerSpec { image: config.agent.image.clone(), limits, network: Network::None };
+    let spec = ContainerSpec {
+        image: config.agent.image.clone(),
+        limits,
+        network: Network::None,
+        oci_runtime: config.isolation.agent,
+    };
     let workspace = config.server.data_dir.join("slot");
     fs::create_dir_all(&workspace)?;
     let left = Arc::new(Notify::new());
