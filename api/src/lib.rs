@@ -8,6 +8,7 @@ pub mod auth;
 pub mod byte_size;
 pub mod connection;
 pub mod extract;
+pub mod forward;
 pub mod health;
 pub mod idempotency;
 pub mod import;

@@ -13,7 +13,7 @@ use mgx_api::llm::{
     DEMO_MODEL, LlmConfig, LlmLimits, LlmProxy, PlatformAttempts, Price, ProviderConfig, RetryConfig,
     TunnelLimits, serve_tunnels,
 };
-use mgx_api::{AdminToken, App, EngineProbe, Imports, JobRules, Once, Pools, ServeConfig, Streams};
+use mgx_api::{AdminToken, App, EngineProbe, Imports, JobRules, Once, Pools, Streams};
 use mgx_apps::workspaces::{Workspaces, WorkspacesConfig};
 use mgx_apps::{AttemptTokens, Isolation, JobBlueprint, Retention, sessions::Sessions};
 use mgx_policies::{Admission, Allowance, MonotonicClock, Policies, Rate, Times};
@@ -24,7 +24,6 @@ use mgx_runtimes::{
     Parking, Podman, PodmanConfig, Pool, Process, ProcessConfig, Runtime, Tunnel,
 };
 use mgx_scheduler::{Budget, Caps, Clock, Fairness, Handover, HistoryLimit, Kind, Scheduler, Uptime};
-use mgx_store::Embedded;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -33,6 +32,7 @@ use tracing::{info, warn};
 use crate::config::{Config, ModelPrice, RuntimeName};
 use crate::data_dir;
 use crate::image::{AgentImage, WithImage};
+use crate::store::Store;
 
 /// `uid:gid` of the processes in containers, if the platform runs as root; otherwise they are its own.
 const CONTAINER_USER: u32 = 10_001;
@@ -58,79 +58,55 @@ pub type Lens = Box<dyn FnOnce(Arc<dyn Runtime>, Option<&Arc<Pool>>) -> Arc<dyn 
 pub struct Platform {
     /// Every route.
     pub router: Router,
-    /// What the door bears.
-    pub door: ServeConfig,
-    /// Ends the event streams, and with them the server.
-    pub closing: CancellationToken,
+    closing: CancellationToken,
     scheduler: Scheduler,
-    store: Arc<Embedded>,
     pool: Option<Arc<Pool>>,
     tunnels: CancellationToken,
     tasks: TaskTracker,
 }
 
 impl Platform {
-    /// Opens the store, takes up what an earlier process left, and gets ready to serve. The engine may be missing.
-    /// The scheduler sees the runtime through `lens`, if there is one.
+    /// Takes up what an earlier process left in `store`, and gets ready to serve until `closing`. The engine may be
+    /// missing. The scheduler sees the runtime through `lens`, if there is one.
     ///
     /// # Errors
     /// What the operator has to change.
-    pub async fn assemble(config: &Config, lens: Option<Lens>) -> anyhow::Result<Self> {
-        let data = &config.server.data_dir;
-        data_dir::make(data).with_context(|| format!("cannot make the data directory {}", data.display()))?;
-        let token = data_dir::admin_token(data)?;
-        let store = Arc::new(Embedded::open(&config.store.path, Timestamp::now())?);
+    pub async fn assemble(
+        config: &Config,
+        store: &Store,
+        lens: Option<Lens>,
+        closing: CancellationToken,
+    ) -> anyhow::Result<Self> {
+        let Parts { tokens, sessions, blueprint, token } = parts(config, store)?;
         let (tunnels_in, tunnels_out) = mpsc::channel(TUNNELS);
         let Engine { mut runtime, image, pool } = engine(config, store.instance(), tunnels_in)?;
         if let Some(lens) = lens {
             runtime = lens(runtime, pool.as_ref());
         }
-        let tokens = AttemptTokens::load_or_create(&data.join("attempt.key"))?;
-        let sessions = Sessions::new(store.clone(), workspaces(config)?);
-        let blueprint = JobBlueprint {
-            sessions: sessions.clone(),
-            tokens: tokens.clone(),
-            image: config.agent.image.clone(),
-            isolation: isolation(config),
-            team: team(config)?,
-        };
         let scheduler = Scheduler::start(
             scheduler_config(config),
             Clock::starting_at(Timestamp::now(), uptime()),
-            store.clone(),
+            store.journal(),
             runtime.clone(),
             Arc::new(blueprint),
         )
         .await?;
         let attempts = Arc::new(PlatformAttempts { tokens, scheduler: scheduler.clone() });
-        let proxy = LlmProxy::new(llm_config(config), attempts, store.clone())?;
-        let closing = CancellationToken::new();
-        let once = Once::new(store.clone());
+        let proxy = LlmProxy::new(llm_config(config), attempts, store.sessions())?;
+        let app = app(config, store, scheduler.clone(), sessions.clone(), runtime, token, closing.clone());
+        let once = app.once.clone();
+        let pools = pool.clone().map_or_else(Pools::none, |pool| Pools::of(move || pool.report()));
         let platform = Self {
-            router: mgx_api::router(App {
-                admission: Admission::new(policies(config), scheduler.clone(), MonotonicClock),
-                scheduler: scheduler.clone(),
-                sessions: sessions.clone(),
-                engine: EngineProbe::new(runtime.clone()),
-                pools: pool.clone().map_or_else(Pools::none, |pool| Pools::of(move || pool.report())),
-                token: AdminToken::new(&token),
-                rules: rules(config),
-                once: once.clone(),
-                imports: Imports::new(store.clone()),
-                streams: Streams::new(config.streams.per_session.count(), config.streams.in_all.count()),
-                closing: closing.clone(),
-            }),
-            door: ServeConfig { drain: config.server.drain.duration(), ..ServeConfig::standard() },
+            router: mgx_api::router(App { pools, ..app }),
             closing,
             scheduler,
-            store,
             pool,
             tunnels: CancellationToken::new(),
             tasks: TaskTracker::new(),
         };
         platform.serve_tunnels(tunnels_out, proxy);
         platform.tasks.spawn(once.sweep(platform.closing.clone()));
-        if let Some(retention) = Retention::of(platform.store.clone(), config.retention.events.duration()) {
+        if let Some(retention) = Retention::of(store.archive(), config.retention.events.duration()) {
             platform.tasks.spawn(retention.sweep(platform.closing.clone()));
         }
         if let Some(image) = image {
@@ -140,19 +116,9 @@ impl Platform {
         Ok(platform)
     }
 
-    /// The instance that its containers belong to.
-    pub fn instance(&self) -> &str {
-        self.store.instance()
-    }
-
     /// The warm pool, if there is one.
     pub fn pool(&self) -> Option<Arc<Pool>> {
         self.pool.clone()
-    }
-
-    /// Resolves when the store cannot be trusted any more, and says why.
-    pub async fn failed(&self) -> String {
-        self.store.failed().await
     }
 
     /// What was taken over from the process before, as soon as it is.
@@ -168,7 +134,7 @@ impl Platform {
     }
 
     /// Lets go of everything, within `patience`. Containers go on running.
-    pub async fn shut_down(self, patience: Duration) {
+    pub async fn shut_down(&self, patience: Duration) {
         self.drain();
         self.scheduler.shut_down(patience).await;
         self.tunnels.cancel();
@@ -176,7 +142,6 @@ impl Platform {
         if tokio::time::timeout(patience, self.tasks.wait()).await.is_err() {
             info!("shutting down before every connection to the model has ended");
         }
-        self.store.close().await;
     }
 
     /// Serves the LLM proxy to the containers.
@@ -212,6 +177,59 @@ impl Platform {
                 Err(error) => warn!(%error, "cannot clear away what a crash may have left"),
             }
         });
+    }
+}
+
+/// What every process of a platform has of it, whether it schedules or not.
+pub(crate) struct Parts {
+    pub(crate) tokens: AttemptTokens,
+    pub(crate) sessions: Sessions,
+    pub(crate) blueprint: JobBlueprint,
+    pub(crate) token: AdminToken,
+}
+
+/// Makes them, or finds them in the data directory.
+///
+/// # Errors
+/// What the operator has to change.
+pub(crate) fn parts(config: &Config, store: &Store) -> anyhow::Result<Parts> {
+    let data = &config.server.data_dir;
+    data_dir::make(data).with_context(|| format!("cannot make the data directory {}", data.display()))?;
+    let token = AdminToken::new(&data_dir::admin_token(data)?);
+    let tokens = AttemptTokens::load_or_create(&data.join("attempt.key"))?;
+    let sessions = Sessions::new(store.sessions(), workspaces(config)?);
+    let blueprint = JobBlueprint {
+        sessions: sessions.clone(),
+        tokens: tokens.clone(),
+        image: config.agent.image.clone(),
+        isolation: isolation(config),
+        team: team(config)?,
+    };
+    Ok(Parts { tokens, sessions, blueprint, token })
+}
+
+/// The platform as the HTTP surface sees it, without warm pools.
+pub(crate) fn app(
+    config: &Config,
+    store: &Store,
+    scheduler: Scheduler,
+    sessions: Sessions,
+    runtime: Arc<dyn Runtime>,
+    token: AdminToken,
+    closing: CancellationToken,
+) -> App {
+    App {
+        admission: Admission::new(policies(config), scheduler.clone(), MonotonicClock),
+        scheduler,
+        sessions,
+        engine: EngineProbe::new(runtime),
+        pools: Pools::none(),
+        token,
+        rules: rules(config),
+        once: Once::new(store.intents()),
+        imports: Imports::new(store.archive()),
+        streams: Streams::new(config.streams.per_session.count(), config.streams.in_all.count()),
+        closing,
     }
 }
 

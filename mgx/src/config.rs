@@ -22,11 +22,11 @@ use serde::Deserialize;
 pub use layer::Origin;
 pub use problem::{EXIT, Problem, Problems, What};
 pub use sections::{
-    Agent, Docker, History, Isolation, Kinds, Llm, Log, LogFormat, ModelPrice, Podman, Pool, Queue, Quotas, Rate,
-    Retention, RuntimeName, Scheduler, Server, Store, Streams, Workspaces,
+    Agent, Docker, History, Isolation, Kinds, Llm, Log, LogFormat, ModelPrice, Podman, Pool, Queue, Quotas,
+    Rate, Retention, RuntimeName, Scheduler, Server, Store, Streams, Workspaces,
 };
 pub use show::{Setting, markdown};
-pub use values::{Amount, Secret, Size, Time, Whole, show_size};
+pub use values::{Amount, Roles, Secret, Size, Time, Whole, show_size};
 
 use layer::{Environment, Layer, TomlFile, below, find, leaves, nest, remove};
 
@@ -37,7 +37,7 @@ pub const EMBEDDED: &str = include_str!("../../mgx.toml");
 pub const SYSTEM_FILE: &str = "/etc/mgx/mgx.toml";
 
 /// Settings whose values are never shown.
-const SECRETS: &[&str] = &["llm.api_key"];
+const SECRETS: &[&str] = &["llm.api_key", "store.url"];
 
 /// Tables whose keys are names that the operator gives.
 const OPEN: &[&str] = &["weights", "llm.prices", "agents.roles"];
@@ -68,6 +68,18 @@ pub struct Config {
     pub llm: Llm,
     pub agents: TeamConfig,
     pub log: Log,
+}
+
+impl Config {
+    /// Whether several processes can share the store, and with it the data directory.
+    pub fn is_shared(&self) -> bool {
+        self.store.url.get().is_some()
+    }
+
+    /// What the files of this one process begin with: its port tells it from the others of its platform.
+    pub fn process(&self) -> String {
+        if self.is_shared() { format!("mgx-{}", self.server.listen.port()) } else { "mgx".to_owned() }
+    }
 }
 
 /// What the settings are read from: arguments, so that tests need no environment of their own.

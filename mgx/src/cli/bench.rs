@@ -17,6 +17,8 @@ mod wire;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use mgx_agent_runner::JobId;
+
 use super::out::{self, Failure, Outcome};
 use super::up;
 use crate::config::{Config, Secret, Time};
@@ -89,6 +91,8 @@ fn scratch_config(config: Config, scratch: &Scratch) -> Config {
 fn apart(mut config: Config, data: PathBuf) -> Config {
     config.server.listen = ([127, 0, 0, 1], 0).into();
     config.server.data_dir = data;
+    // on a MongoDB server, a database of its own
+    config.store.database = format!("mgx_bench_{}", JobId::new());
     config.store.path = config.server.data_dir.join("mgx.db");
     config.workspaces.root = config.server.data_dir.join("workspaces");
     config.workspaces.host_root.clone_from(&config.workspaces.root);

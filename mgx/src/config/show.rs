@@ -64,8 +64,12 @@ pub(super) fn value(value: &Value) -> String {
 }
 
 fn mask(config: &Config, key: &str) -> String {
-    let given = key == "llm.api_key" && config.llm.api_key.get().is_some();
-    if given { "\"***\"".to_owned() } else { "\"\"".to_owned() }
+    let secret = match key {
+        "llm.api_key" => &config.llm.api_key,
+        "store.url" => &config.store.url,
+        _ => return "\"***\"".to_owned(),
+    };
+    if secret.get().is_some() { "\"***\"".to_owned() } else { "\"\"".to_owned() }
 }
 
 /// Where a key stands in `mgx.toml`.
@@ -131,7 +135,7 @@ pub fn markdown() -> String {
         writeln!(page, "| `{name}` | `{key}` |").expect("a String takes it");
     }
     page.push_str(
-        "\n`MONGODB_URL`, `MONGODB_DB` and `LANGFUSE_*` are read and reported as not used yet.\n\n\
+        "\n`LANGFUSE_*` are read and reported as not used yet.\n\n\
          `MGX_URL` and `MGX_TOKEN` tell the command line which server to speak to, if not the one that these \
          settings describe.\n",
     );

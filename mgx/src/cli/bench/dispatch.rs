@@ -103,6 +103,7 @@ async fn serve<T>(config: Config, measure: impl AsyncFnOnce(Load) -> anyhow::Res
     let (witness, invoked) = mpsc::channel(WITNESSED);
     let watched: Lens = Box::new(|_, _| Arc::new(Null::watched(witness)));
     let serving = Serving::start_through(config.clone(), Some(watched)).await?;
+    serving.leading().await;
     let address = serving.address();
     let token = data_dir::admin_token(&config.server.data_dir)?;
     let shutdown = CancellationToken::new();

@@ -90,6 +90,7 @@ async fn serve<T>(
     measure: impl AsyncFnOnce(Served) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
     let serving = Serving::start(config).await?;
+    serving.leading().await;
     let pool = serving.pool();
     let served =
         Served { address: serving.address(), instance: serving.instance().to_owned(), pool: pool.clone() };

@@ -52,6 +52,7 @@ impl Contender {
         let taken = notes.clone();
         let lens: Lens = Box::new(move |below, pool| Arc::new(Witness::new(below, pool.cloned(), taken)));
         let serving = Serving::start_through(config.clone(), Some(lens)).await?;
+        serving.leading().await;
         let trial = Trial::new(&config, serving.address(), work)?;
         let pool = serving.pool();
         let shutdown = CancellationToken::new();
