@@ -25,6 +25,10 @@ const LATE: Duration = Duration::from_secs(1);
 /// How much of an answer, or of a request, waits in the memory of a connection, in bytes, and one piece more.
 const BUFFER: usize = 64 * 1024;
 
+/// How much of an answer the kernel keeps for a connection whose client does not take it, in bytes; it doubles that. By
+/// itself it would keep megabytes for each.
+const SEND_BUFFER: usize = 128 * 1024;
+
 /// What the door bears.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServeConfig {
@@ -146,6 +150,8 @@ async fn connection(
     config: ServeConfig,
 ) {
     socket.set_nodelay(true).ok();
+    // without it, all is as before but for the memory
+    rustix::net::sockopt::set_socket_send_buffer_size(&socket, SEND_BUFFER).ok();
     let is_late = shutdown.is_cancelled();
     let phase = Phase::default();
     let io = TokioIo::new(Watched::new(socket, phase.clone(), config.patience));

@@ -27,6 +27,9 @@ use reader::{Address, Reader};
 const REPLAYED: u64 = 100_000;
 const REPLAYS: usize = 3;
 
+/// Events that are said before it is measured.
+const FILLER: u64 = 2000;
+
 /// Bytes of text in an event.
 const TEXT: usize = 64;
 
@@ -120,7 +123,7 @@ async fn replay(server: &Server) -> anyhow::Result<f64> {
     for _ in 0..REPLAYS {
         let begun = Instant::now();
         let address = Address { server: server.address(), of_reader: 0 };
-        let reader = Reader::open(address, server.token().expose_secret(), "replay").await?;
+        let reader = Reader::open(address, server.token().expose_secret(), "replay", 0).await?;
         let seen = reader.until_finish().await?;
         ensure!(seen.last > REPLAYED, "only {} events came", seen.last);
         #[expect(clippy::cast_precision_loss, reason = "few")]
@@ -140,7 +143,12 @@ async fn live(server: &Server, args: &Args, session: &str, stalled: Option<u16>)
     server.post("/api/sessions", &json!({ "session_id": session, "framework": "nextjs" })).await?;
     let token = server.token().expose_secret();
     let stalled = Stalled::open(server.address(), token, session, stalled.unwrap_or(0)).await?;
-    let crowd = Crowd::open(server.address(), token, session, args.subscribers).await?;
+    // more than any buffer takes: who stalls has stalled before the others come
+    let filler = ["say".to_owned(), FILLER.to_string(), "1000".to_owned()];
+    let filler = submit(server, session, &filler).await?;
+    ended(server, &filler, PATIENCE).await?;
+    let after = newest(server, session).await?;
+    let crowd = Crowd::open(server.address(), token, session, after, args.subscribers).await?;
     let count = u64::from(args.rate) * u64::from(args.seconds);
     let command = ["say".to_owned(), count.to_string(), TEXT.to_string(), args.rate.to_string()];
     let job = submit(server, session, &command).await?;
@@ -151,6 +159,13 @@ async fn live(server: &Server, args: &Args, session: &str, stalled: Option<u16>)
     ended(server, &job, PATIENCE).await?;
     drop(stalled);
     Ok(Live { lags, rss })
+}
+
+/// The number of a session's newest event.
+async fn newest(server: &Server, session: &str) -> anyhow::Result<u64> {
+    let page = server.page(&format!("/api/sessions/{session}/events?after={FILLER}")).await?;
+    let events = page["events"].as_array().context("no page of events")?;
+    events.last().and_then(|event| event["seq"].as_u64()).context("no event")
 }
 
 /// Submits a job to a session, which is made if it is not there. The job's id.

@@ -22,17 +22,21 @@ pub(super) struct Crowd(JoinSet<anyhow::Result<Seen>>);
 pub(super) struct Stalled(#[expect(dead_code, reason = "only held open")] Vec<TcpStream>);
 
 impl Crowd {
-    /// `count` readers; all of them have been answered.
+    /// `count` readers of what comes after number `after`; all of them have been answered.
     pub(super) async fn open(
         server: SocketAddr,
         token: &str,
         session: &str,
+        after: u64,
         count: u16,
     ) -> anyhow::Result<Self> {
         let mut readers = Vec::new();
         for of_reader in 0..count.into() {
-            readers
-                .push(Reader::open(Address { server, of_reader }, token, session).await.context("a reader")?);
+            readers.push(
+                Reader::open(Address { server, of_reader }, token, session, after)
+                    .await
+                    .context("a reader")?,
+            );
         }
         let mut tasks = JoinSet::new();
         for reader in readers {
@@ -65,7 +69,7 @@ impl Stalled {
         for number in 0..u32::from(count) {
             let address = Address { server, of_reader: 10_000 + number };
             let mut socket = address.connect(Some(STALLED)).await?;
-            socket.write_all(request(token, session).as_bytes()).await?;
+            socket.write_all(request(token, session, 0).as_bytes()).await?;
             sockets.push(socket);
         }
         Ok(Self(sockets))

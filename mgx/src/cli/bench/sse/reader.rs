@@ -21,6 +21,7 @@ pub(super) struct Address {
 #[derive(Debug)]
 pub(super) struct Reader {
     socket: TcpStream,
+    after: u64,
     bytes: Vec<u8>,
 }
 
@@ -47,17 +48,24 @@ impl Address {
     }
 }
 
-/// The request for a session's events from the first on. HTTP/1.0: the answer is the events and nothing else.
-pub(super) fn request(token: &str, session: &str) -> String {
-    format!("GET /api/sessions/{session}/events HTTP/1.0\r\nauthorization: Bearer {token}\r\n\r\n")
+/// The request for a session's events after number `after`, even if it has finished. HTTP/1.0: the answer is the events and nothing else.
+pub(super) fn request(token: &str, session: &str, after: u64) -> String {
+    format!(
+        "GET /api/sessions/{session}/events?after={after}&follow=true HTTP/1.0\r\nauthorization: Bearer {token}\r\n\r\n"
+    )
 }
 
 impl Reader {
     /// Opens the stream, and waits until the server has answered.
-    pub(super) async fn open(address: Address, token: &str, session: &str) -> anyhow::Result<Self> {
+    pub(super) async fn open(
+        address: Address,
+        token: &str,
+        session: &str,
+        after: u64,
+    ) -> anyhow::Result<Self> {
         let mut socket = address.connect(None).await?;
-        socket.write_all(request(token, session).as_bytes()).await?;
-        let mut reader = Self { socket, bytes: Vec::with_capacity(16 * 1024) };
+        socket.write_all(request(token, session, after).as_bytes()).await?;
+        let mut reader = Self { socket, after, bytes: Vec::with_capacity(16 * 1024) };
         loop {
             reader.more().await?;
             if let Some(end) = find(&reader.bytes, b"\r\n\r\n") {
@@ -71,7 +79,7 @@ impl Reader {
 
     /// Reads to the end of the stream; every number must come, once and in order.
     pub(super) async fn until_finish(mut self) -> anyhow::Result<Seen> {
-        let mut seen = Seen { last: 0, lags: Vec::new() };
+        let mut seen = Seen { last: self.after, lags: Vec::new() };
         loop {
             let now = Timestamp::now();
             let mut done = 0;
