@@ -81,7 +81,7 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
 /// Submit many jobs at once. Those that are accepted are stored when this answers. If none is, and a later try may
 /// succeed, the answer is that problem.
 #[utoipa::path(
-    post, path = "/api/sessions/{id}/jobs:batch", tag = "jobs", request_body = NewJobs,
+    post, path = "/api/sessions/{id}/jobs:batch", tag = "jobs", operation_id = "submit_batch", request_body = NewJobs,
     params(("id" = String, Path, description = "the session")),
     responses((status = 202, description = "one result for each job; those that were accepted are stored", body = BatchView))
 )]

@@ -3,6 +3,7 @@
 //! One task for each such session reads the log when its bell rings. Whoever is further back reads by itself.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,9 +18,12 @@ use crate::block::{Block, PAGE, Part};
 /// How many bytes of frames are kept for those who are nearly there.
 const KEPT: usize = 128 * 1024;
 
-/// How long after one wave of writes the next one begins at the earliest, for each reader: a write to a socket costs
-/// about that, and events that come meanwhile share the next.
-const PER_READER: Duration = Duration::from_micros(10);
+/// How long after one wave of writes the next one begins at the earliest, for each reader that took the last one: a
+/// write to a socket costs about half of that on either end, and events that come meanwhile share the next.
+const PER_READER: Duration = Duration::from_micros(20);
+
+/// The longest time between two waves.
+const LONGEST: Duration = Duration::from_millis(100);
 
 /// How often the log is looked at although no bell has rung, and after the store did not answer.
 const LOOK: Duration = Duration::from_secs(15);
@@ -59,13 +63,19 @@ pub(crate) enum Found {
 struct Shared {
     blocks: Mutex<VecDeque<Block>>,
     edge: watch::Sender<Edge>,
+    /// Parts that were taken since the last wave.
+    taken: AtomicU32,
 }
 
 impl Tail {
     /// Reads on from `head`, which was true a moment ago.
     pub(crate) fn start(log: EventLog, session: SessionId, head: Head) -> Self {
         let edge = Edge { seq: head.seq, finished: head.has_finished() };
-        let shared = Arc::new(Shared { blocks: Mutex::default(), edge: watch::Sender::new(edge) });
+        let shared = Arc::new(Shared {
+            blocks: Mutex::default(),
+            edge: watch::Sender::new(edge),
+            taken: AtomicU32::new(0),
+        });
         let reading = tokio::spawn(read(shared.clone(), log, session));
         Self { shared, _reading: AbortOnDropHandle::new(reading) }
     }
@@ -83,7 +93,13 @@ impl Tail {
         }
         let blocks = self.shared.blocks();
         let at = blocks.partition_point(|block| block.last() <= after);
-        blocks.get(at).and_then(|block| block.after(after, limit)).map_or(Found::Behind, Found::Part)
+        match blocks.get(at).and_then(|block| block.after(after, limit)) {
+            Some(part) => {
+                self.shared.taken.fetch_add(1, Ordering::Relaxed);
+                Found::Part(part)
+            }
+            None => Found::Behind,
+        }
     }
 }
 
@@ -95,10 +111,10 @@ async fn read(shared: Arc<Shared>, log: EventLog, session: SessionId) {
         bell.borrow_and_update();
         match shared.advance(&log, &session).await {
             Ok(true) => {
-                let pause = PER_READER * u32::try_from(shared.edge.receiver_count()).unwrap_or(u32::MAX);
+                let pause = PER_READER * shared.taken.swap(0, Ordering::Relaxed);
                 // the timer's step is a millisecond
                 if pause >= Duration::from_millis(1) {
-                    sleep(pause).await;
+                    sleep(pause.min(LONGEST)).await;
                 }
                 continue;
             }

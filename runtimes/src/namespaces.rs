@@ -33,8 +33,8 @@ use crate::hardening::holder;
 use crate::link::listen;
 use crate::{RuntimeError, RuntimeErrorKind};
 
-/// How long a start waits for a holder that is busy with another: less than Docker takes without one.
-const PATIENCE: Duration = Duration::from_millis(300);
+/// How long a start waits for a holder that is busy with others: a few starts with one are sooner over than one without.
+const PATIENCE: Duration = Duration::from_millis(750);
 
 /// How long a holder may take to call once it has been started.
 const READY_LIMIT: Duration = Duration::from_secs(10);

@@ -113,10 +113,14 @@ async fn a_network_namespace_from_the_store_is_empty_and_one_containers_alone() 
         runtime.remove(&placement.slot).await.unwrap();
         assert!(round < 50, "nothing is in store");
     }
-    // several at once, and more than there are holders
+    // one after the other, and then more at once than there are holders
     let placements: Vec<_> = (0..6).map(|index| world.placement(&format!("together-{index}"))).collect();
+    let (first, rest) = placements.split_at(3);
     let spec = World::spec();
-    let created = join_all(placements.iter().map(|placement| runtime.create(&spec, placement))).await;
+    for placement in first {
+        runtime.create(&spec, placement).await.unwrap();
+    }
+    let created = join_all(rest.iter().map(|placement| runtime.create(&spec, placement))).await;
     created.into_iter().for_each(Result::unwrap);
     let look = r#"printf '%s\t%s %s\n' "$(busybox readlink /proc/self/ns/net)" "$(ls /sys/class/net)" "$(cat /sys/class/net/lo/flags)"
         sleep 1"#;

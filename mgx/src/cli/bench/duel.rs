@@ -118,8 +118,9 @@ async fn fight(
     sides: &mut Vec<Side>,
     contenders: &mut Vec<Contender>,
 ) -> anyhow::Result<()> {
-    for &runtime in runtimes {
-        let data = scratch.0.join(runtime.name().replace(':', "-"));
+    for (number, &runtime) in runtimes.iter().enumerate() {
+        // a short name, so that the sockets are there too, and go away with the rest
+        let data = scratch.0.join(number.to_string());
         let config = Config { runtime, ..apart(config.clone(), data) };
         let memory = Memory::measure(&config).await;
         let memory = memory.with_context(|| format!("cannot make containers of {}", runtime.name()))?;

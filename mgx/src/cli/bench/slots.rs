@@ -42,8 +42,9 @@ impl Memory {
             }
             RuntimeName::Process | RuntimeName::Null => return Ok(None),
         }
-        // beside a platform that may be there, and has everything in its own directory to itself
-        let config = &apart(config.clone(), config.server.data_dir.with_extension("slots"));
+        // beside a platform that may be there, and has everything in its own directory to itself; the name is short, so
+        // that the sockets are there too, and go away with the rest
+        let config = &apart(config.clone(), config.server.data_dir.with_file_name("s"));
         data_dir::make(&config.server.data_dir)?;
         let (tunnels, _served) = mpsc::channel(1);
         let engine = parking(config, &format!("slots-{}", std::process::id()), tunnels)?;
