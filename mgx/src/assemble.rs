@@ -51,7 +51,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 /// What stands between the scheduler and its runtime: given the runtime, and the warm pool if it is one, it returns what
 /// the scheduler sees.
-pub type Lens = Box<dyn FnOnce(Arc<dyn Runtime>, Option<&Arc<Pool>>) -> Arc<dyn Runtime> + Send>;
+pub type Lens = Box<dyn Fn(Arc<dyn Runtime>, Option<&Arc<Pool>>) -> Arc<dyn Runtime> + Send + Sync>;
 
 /// A platform that is ready to serve.
 #[derive(Debug)]
@@ -74,7 +74,7 @@ impl Platform {
     pub async fn assemble(
         config: &Config,
         store: &Store,
-        lens: Option<Lens>,
+        lens: Option<&Lens>,
         closing: CancellationToken,
     ) -> anyhow::Result<Self> {
         let Parts { tokens, sessions, blueprint, token } = parts(config, store)?;

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
@@ -24,6 +25,12 @@ use crate::data_dir::{self, PidFile};
 use crate::follower::Follower;
 use crate::handover::Report;
 use crate::store::Store;
+
+/// How often a process whose turn has come tries to take up what the store holds, before it leaves that to another.
+const TRIES: u32 = 5;
+
+/// How long it waits between two tries.
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// A platform with its door open.
 #[derive(Debug)]
@@ -66,7 +73,7 @@ impl Serving {
         let (follower, taking, router, listener);
         match &store {
             Store::Embedded(_) => {
-                let whole = Platform::assemble(&config, &store, lens, closing.clone()).await?;
+                let whole = Platform::assemble(&config, &store, lens.as_ref(), closing.clone()).await?;
                 listener = listen(config.server.listen).await?;
                 router = whole.router.clone();
                 report(&whole, data.clone(), closing.clone());
@@ -136,7 +143,11 @@ impl Serving {
         let failure = tokio::select! {
             () = signals.end.cancelled() => None,
             why = self.store.failed() => Some(format!("the store has failed: {why}; start again once it is well")),
-            why = not_taken(taking) => Some(why),
+            why = not_taken(taking) => {
+                // another process need not wait until this one has ended
+                self.store.close().await;
+                Some(why)
+            }
         };
         match &failure {
             None => info!("shutting down; what runs in containers goes on"),
@@ -188,10 +199,23 @@ impl Turn {
         let by = format!("process {} at {} since {:.0}", std::process::id(), self.address, Timestamp::now());
         self.store.lead(&self.address, &by).await;
         let store = Store::MongoDb(self.store.clone());
-        let platform = Platform::assemble(&self.config, &store, lens, self.closing.clone()).await?;
+        let mut tries = 1..TRIES;
+        let platform = loop {
+            let assembled = Platform::assemble(&self.config, &store, lens.as_ref(), self.closing.clone());
+            match assembled.await {
+                Ok(platform) => break platform,
+                // the store may be away for a moment just now
+                Err(error) if tries.next().is_some() => {
+                    warn!(error = format!("{error:#}"), "cannot schedule yet, trying again");
+                    tokio::time::sleep(AGAIN).await;
+                }
+                Err(error) => return Err(error),
+            }
+        };
         report(&platform, self.config.server.data_dir.clone(), self.closing);
         drop(self.front.send_replace(platform.router.clone()));
         self.platform.set(platform).ok();
+        info!("this process schedules");
         Ok(())
     }
 }

@@ -92,7 +92,7 @@ impl MongoDb {
     pub async fn lead(&self, address: &str, by: &str) {
         if self.writer.get().is_none() {
             let held = lease::take(&self.db, address, by).await;
-            tracing::info!(epoch = held.epoch, "this process schedules");
+            tracing::info!(epoch = held.epoch, "the lease is taken");
             self.writer.set(Writer::start(self.db.clone(), held, self.failure.clone())).ok();
         }
     }

@@ -206,6 +206,12 @@ impl Field {
                 return Ok(());
             }
             ensure!(Instant::now() < end, "nobody schedules");
+            // as a service manager does
+            for process in std::iter::once(&mut self.server).chain(&mut self.others) {
+                if process.exited()?.is_some() {
+                    process.spawn()?;
+                }
+            }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         Ok(())

@@ -109,7 +109,8 @@ async fn a_leader_that_is_killed_under_load_is_replaced_and_what_runs_goes_on() 
         tokio::time::sleep(Duration::from_millis(20)).await;
     };
     assert!(took <= Duration::from_secs(5), "taken over after {took:?}");
-    assert_eq!(slots(&cluster.processes[1]), pids, "the same process runs on");
+    let now = slots(&cluster.processes[1]);
+    assert!(pids.iter().all(|pid| now.contains(pid)), "the same process runs on: {pids:?} of {now:?}");
     tokio::time::sleep(Duration::from_secs(1)).await;
     stop.cancel();
     let (other, accepted) = loading.await??;

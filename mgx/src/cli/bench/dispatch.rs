@@ -101,7 +101,7 @@ fn dispatching(config: Config, scratch: &Scratch) -> Config {
 /// Serves while `measure` measures.
 async fn serve<T>(config: Config, measure: impl AsyncFnOnce(Load) -> anyhow::Result<T>) -> anyhow::Result<T> {
     let (witness, invoked) = mpsc::channel(WITNESSED);
-    let watched: Lens = Box::new(|_, _| Arc::new(Null::watched(witness)));
+    let watched: Lens = Box::new(move |_, _| Arc::new(Null::watched(witness.clone())));
     let serving = Serving::start_through(config.clone(), Some(watched)).await?;
     serving.leading().await;
     let address = serving.address();
