@@ -168,10 +168,11 @@ fn forge(mutation: Mutation, name: &str, token: &str, key: &Path) -> String {
     let parts: Vec<&str> = token.split('.').collect();
     let mut claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(parts[1]).unwrap()).unwrap();
     match (mutation, name) {
-        (Mutation::OtherAud, "id_token") => claims["aud"] = "somebody-else".into(),
+        (Mutation::OtherAud, "id_token") | (Mutation::OtherAccessAud, "access_token") => {
+            claims["aud"] = "somebody-else".into();
+        }
         (Mutation::OtherIssuer, "id_token") => claims["iss"] = "https://evil.example/oauth2".into(),
         (Mutation::OtherNonce, "id_token") => claims["nonce"] = "another".into(),
-        (Mutation::OtherAccessAud, "access_token") => claims["aud"] = "somebody-else".into(),
         (Mutation::Unsigned, "id_token") => claims["auth_time"] = 1.into(),
         _ => return token.to_owned(),
     }

@@ -103,8 +103,12 @@ async fn admit(db: &Database, open: &mut ClientSession, record: &Record) -> Resu
         }
     }
     let mut log = Log::default();
-    jobs.iter().for_each(|job| log.take_job(job));
-    events.iter().for_each(|event| log.take_event(event.seq, event.at));
+    for job in jobs {
+        log.take_job(job);
+    }
+    for event in events {
+        log.take_event(event.seq, event.at);
+    }
     let rows = [
         ("sessions", vec![row::session(session, Uuid::now_v7())]),
         ("jobs", jobs.iter().map(row::job).collect::<Result<_, _>>()?),
