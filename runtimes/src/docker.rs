@@ -171,9 +171,11 @@ impl Containers for DockerApi {
     async fn last_words(&self, slot: &SlotId) -> String {
         let mut words = String::new();
         let reading = async {
-            let client = self.client().await?;
-            let options = LogsOptionsBuilder::new().stdout(true).stderr(true).tail("10").build();
-            let mut lines = client.logs(&name(slot), Some(options)).boxed();
+            let connected = self.engine.connected().await?;
+            // Podman's tail loses the first half of a line that was written in two
+            let tail = if connected.is_podman { "all" } else { "10" };
+            let options = LogsOptionsBuilder::new().stdout(true).stderr(true).tail(tail).build();
+            let mut lines = connected.client.logs(&name(slot), Some(options)).boxed();
             while let (Some(Ok(line)), true) = (lines.next().await, words.len() < MAX_LAST_WORDS) {
                 words.push_str(&line.to_string());
             }

@@ -250,6 +250,6 @@ async fn a_request_may_come_as_a_form() {
     let pairs: Vec<(&str, &str)> = pairs.iter().map(|(name, value)| (&**name, &**value)).collect();
     let answer = browser.post("/oauth2/authorize", &pairs).await;
     assert_eq!(answer.status, 303);
-    let answer = browser.get(&answer.location().to_owned()).await;
+    let answer = browser.get(answer.location()).await;
     assert!(answer.location().starts_with("http://127.0.0.1/cb?code="), "{}", answer.location());
 }

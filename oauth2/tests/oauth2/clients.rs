@@ -11,6 +11,9 @@ fn basic(id: &str, secret: &str) -> String {
     format!("Basic {}", STANDARD.encode(format!("{id}:{secret}")))
 }
 
+/// The media type of a form.
+const FORM: &str = "application/x-www-form-urlencoded";
+
 const ASK: [(&str, &str); 1] = [("grant_type", "client_credentials")];
 
 #[tokio::test]
@@ -107,7 +110,6 @@ async fn the_token_endpoint_takes_one_form_by_post() {
         let request = request("POST", "/oauth2/token", &headers, body);
         async move { house.send(request).await }
     };
-    const FORM: &str = "application/x-www-form-urlencoded";
     let invalid = (400, "invalid_request".to_owned());
     let json = send("application/json", r#"{"grant_type":"client_credentials"}"#.to_owned()).await;
     assert_eq!(json.error(), invalid);

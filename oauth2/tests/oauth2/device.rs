@@ -111,7 +111,7 @@ async fn a_device_code_is_its_clients_alone() {
     assert_eq!(answer.error(), (400, "invalid_scope".into()));
     let nothing = house.post("/oauth2/device_authorization", &[], &[]).await;
     assert_eq!(nothing.error(), (401, "invalid_client".into()));
-    let stored = house.storage_text().await;
+    let stored = house.storage_text();
     assert!(!stored.contains(&device["device_code"].as_str().unwrap()[7..]), "only its hash is kept");
 }
 

@@ -347,7 +347,7 @@ async fn add_clients(provider: &Provider) -> BTreeMap<&'static str, String> {
 
 impl House {
     /// Everything that is stored, as one text.
-    pub(crate) async fn storage_text(&self) -> String {
+    pub(crate) fn storage_text(&self) -> String {
         format!("{:?}", self.storage)
     }
 

@@ -56,17 +56,17 @@ fn with(value: &Value, name: &str, to: Value) -> Value {
 
 /// Whether the API takes it; and userinfo, over HTTP, says the same.
 async fn is_taken(house: &House, token: &str) -> bool {
-    let taken = house.provider.verifier("mgx").verify(token).is_ok();
+    let accepted = house.provider.verifier("mgx").verify(token).is_ok();
     if let Ok(header) = http::HeaderValue::from_str(&format!("Bearer {token}")) {
         let mut request = crate::house::request("GET", "/oauth2/userinfo", &[], String::new());
         request.headers_mut().insert("authorization", header);
         let answer = house.send(request).await;
-        if !taken && answer.status != 200 && !token.is_empty() {
+        if !accepted && answer.status != 200 && !token.is_empty() {
             assert_eq!(answer.error(), (401, "invalid_token".into()));
             assert!(answer.header("www-authenticate").contains("invalid_token"));
         }
     }
-    taken
+    accepted
 }
 
 #[tokio::test]

@@ -115,7 +115,7 @@ async fn a_refresh_token_is_its_clients_alone_and_gives_no_more_than_before() {
 async fn nothing_that_is_stored_is_a_token() {
     let house = House::new().await;
     let tokens = house.tokens().await;
-    let stored = house.storage_text().await;
+    let stored = house.storage_text();
     let (family, turn) =
         text(&tokens, "refresh_token").strip_prefix("mgx_rt_").unwrap().split_once('.').unwrap();
     let secret = house.secrets["web"].clone();
