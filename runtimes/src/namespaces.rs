@@ -186,7 +186,7 @@ impl House {
 
     /// Makes one, and another whenever those that there are do not suffice.
     async fn keep(&self, image: &str) {
-        self.sweep();
+        self.sweep().await;
         let [first, longest] = PAUSE;
         let mut pause = first;
         loop {
@@ -211,14 +211,13 @@ impl House {
 
     async fn make(&self, image: &str) -> Result<Holder, RuntimeError> {
         let client = &self.engine.connected().await?.client;
-        let name = Uuid::now_v7().simple().to_string();
-        let directory = self.directory.join(&name);
+        let id = Uuid::now_v7().simple().to_string();
+        let (directory, name) = (self.directory.join(&id), name(&id));
         let refused = |error: io::Error| {
             let what = "cannot make the link of a holder of network namespaces";
             RuntimeError::new(RuntimeErrorKind::Refused, what).because(error)
         };
         let listener = listen(&directory).map_err(refused)?;
-        let name = format!("mgx-net-{name}");
         let body = holder(image, &self.instance, &directory);
         let made = async {
             let options = CreateContainerOptionsBuilder::new().name(&name).build();
@@ -249,16 +248,33 @@ impl House {
         made
     }
 
-    /// Removes the directories at which nobody listens any more.
-    fn sweep(&self) {
+    /// Removes what an earlier life of the platform has left: directories at which nobody listens, and the containers of
+    /// those that were made and not started, which do not end by themselves.
+    async fn sweep(&self) {
         for entry in fs::read_dir(&self.directory).into_iter().flatten().flatten() {
             let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
             // one that is connected has no listener either, and does without the directory
-            if Knock::connect(entry.path().join(SOCKET)).is_err_and(refused) {
-                fs::remove_dir_all(entry.path()).ok();
+            if !Knock::connect(entry.path().join(SOCKET)).is_err_and(refused) {
+                continue;
             }
+            let removing = async {
+                let client = &self.engine.connected().await?.client;
+                // without force: one that runs stays
+                let name = name(&entry.file_name().to_string_lossy());
+                let removing = client.remove_container(&name, None);
+                within(deadline::KILL, "cannot remove a holder of network namespaces", removing).await
+            };
+            if let Err(error) = removing.await {
+                debug!(%error, "a holder of an earlier life");
+            }
+            fs::remove_dir_all(entry.path()).ok();
         }
     }
+}
+
+/// What the container of a holder is called.
+fn name(id: &str) -> String {
+    format!("mgx-net-{id}")
 }
 
 impl Holder {

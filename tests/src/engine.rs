@@ -133,7 +133,8 @@ impl Engine {
 
     /// Removes every container that has something under `dir` mounted.
     pub fn remove_all_with_mounts_under(dir: &Path) {
-        for name in Self::all_with_mounts_under(dir).unwrap_or_default() {
+        let all = Self::all_with_mounts_under(dir).unwrap_or_default();
+        for name in all.into_iter().chain(Self::holders_with_mounts_under(dir).unwrap_or_default()) {
             drop(Self::docker(&["rm", "-f", &name]));
         }
     }

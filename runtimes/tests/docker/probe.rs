@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
-use bollard::query_parameters::ListContainersOptionsBuilder;
+use bollard::query_parameters::{CreateContainerOptionsBuilder, ListContainersOptionsBuilder};
 use futures_util::future::join_all;
+use mgx_agent_runner::protocol::SOCKET;
 use mgx_runtimes::conformance::invocation;
 use mgx_runtimes::hardening::SECCOMP;
 use mgx_runtimes::{Command, Output, Parking, Placement};
@@ -234,4 +235,25 @@ fn unconditional(profile: &serde_json::Value) -> BTreeSet<String> {
         rules.iter().filter(|rule| rule["action"] == "SCMP_ACT_ALLOW" && rule.get("args").is_none());
     let names = allowing.flat_map(|rule| rule["names"].as_array().unwrap());
     names.map(|name| name.as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_holder_that_was_never_started_is_removed_by_the_next_life() {
+    let world = World::new(On::Docker, "unborn").await;
+    let docker = On::Docker.client().await;
+    let directory = world.path("l-net/left");
+    std::fs::create_dir_all(&directory).unwrap();
+    drop(std::os::unix::net::UnixListener::bind(directory.join(SOCKET)).unwrap());
+    let unborn =
+        bollard::models::ContainerCreateBody { image: Some(World::spec().image), ..Default::default() };
+    let options = CreateContainerOptionsBuilder::new().name("mgx-net-left").build();
+    docker.create_container(Some(options), unborn).await.unwrap();
+    let (runtime, placement) = (world.runtime(), world.placement("unborn-1"));
+    runtime.create(&World::spec(), &placement).await.unwrap();
+    let began = Instant::now();
+    while directory.exists() || docker.inspect_container("mgx-net-left", None).await.is_ok() {
+        assert!(began.elapsed() < Duration::from_secs(10), "it is left over");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    runtime.remove(&placement.slot).await.unwrap();
 }
