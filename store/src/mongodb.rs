@@ -1,6 +1,6 @@
 //! The store on a MongoDB server, which several processes of one platform share.
 //!
-//! Read [`MongoDb`], then `schema`, `lease`, `writer`, `plan`, `transaction`, in that order.
+//! Read [`MongoDb`], then `schema`, `lease`, `writer`, `plan`, `transaction`, `stage`, in that order.
 
 mod archive;
 mod document;
@@ -14,6 +14,7 @@ mod portable;
 mod row;
 mod schema;
 mod sessions;
+mod stage;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod transaction;
@@ -92,7 +93,7 @@ impl MongoDb {
     pub async fn lead(&self, address: &str, by: &str) {
         if self.writer.get().is_none() {
             let held = lease::take(&self.db, address, by).await;
-            tracing::info!(epoch = held.epoch, "the lease is taken");
+            tracing::info!(epoch = held.epoch, "this process has the lease");
             self.writer.set(Writer::start(self.db.clone(), held, self.failure.clone())).ok();
         }
     }

@@ -130,6 +130,40 @@ fn a_process_that_was_succeeded_writes_nothing_any_more() {
     });
 }
 
+/// A transaction that nobody ends is kept open by a server for a minute.
+#[test]
+fn a_process_that_was_stopped_amid_its_writes_is_succeeded_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = TestServer::start(directory.path()).unwrap();
+    let running = tokio::runtime::Runtime::new().unwrap();
+    for round in 1..=3_u64 {
+        let stopped = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let old = stopped.block_on(async {
+            let store = Arc::new(leading(&server).await);
+            for _ in 0..8 {
+                let store = store.clone();
+                tokio::spawn(async move {
+                    let job = sample_job();
+                    let entry = Entry { session: job.session.clone(), job: Some(job), events: Vec::new() };
+                    while store.write(entry.clone()).await.is_ok() {}
+                });
+            }
+            tokio::time::sleep(Duration::from_millis(200 + 7 * round)).await;
+            store
+        });
+        let begin = Instant::now();
+        running.block_on(async {
+            let new = leading(&server).await;
+            let job = sample_job();
+            let submit = Entry { session: job.session.clone(), job: Some(job), events: Vec::new() };
+            new.write(submit).await.unwrap();
+            new.close().await;
+        });
+        assert!(begin.elapsed() < Duration::from_secs(5), "round {round}: after {:?}", begin.elapsed());
+        assert!(stopped.block_on(old.failed()).contains("another process schedules now"));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_killed_loses_and_doubles_nothing() {
     let House { store, mut server, _directory } = House::open().await;

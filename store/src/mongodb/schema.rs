@@ -26,7 +26,7 @@ const INTENTS: Duration = Duration::from_hours(48);
 /// | `events` | an event | made of job, attempt and the agent's number: the same event twice is the same id |
 /// | `jobs` | a job: what it is looked up by, and `body`, which is all of it as JSON | its id |
 /// | `intents` | a request that is to be done once | its name |
-/// | `leases` | who schedules | `scheduler` |
+/// | `leases` | who schedules, and whose transactions count | `scheduler`, `fence` |
 ///
 /// `logs` is apart from `sessions` because the scheduler writes the one and requests to the model the other: together
 /// they would be in each other's way.

@@ -1,23 +1,21 @@
 //! Transactions of the process that leads: each whole or not at all, and each only as long as it leads.
 
-use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use mgx_agent_runner::{Attempt, JobId, SessionId};
-use mgx_scheduler::{Entry, Head};
-use mongodb::bson::{Binary, Bson, Document, RawDocumentBuf, doc};
+use mgx_scheduler::Entry;
+use mongodb::Database;
+use mongodb::bson::{Bson, doc};
 use mongodb::error::Error;
-use mongodb::options::{ReadConcern, WriteConcern};
-use mongodb::{ClientSession, Collection, Database};
+use mongodb::options::{Acknowledgment, ReadConcern, WriteConcern};
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
-use super::document::{number, uuid, uuid_of};
+use super::document::uuid;
 use super::error::{Fault, is_away, is_duplicate, is_transient, short};
 use super::housework::Housework;
-use super::lease::{self, Held, SCHEDULER};
-use super::plan::{Fenced, Known, Missing, Plan, Source, Standing};
-use super::row;
+use super::lease::{self, FENCE, Held};
+use super::plan::{Fenced, Known};
+use super::stage::Stage;
 
 /// How long everything before the commit may take.
 pub(super) const STAGE: Duration = Duration::from_secs(5);
@@ -88,114 +86,98 @@ impl Transactions {
         Self { db, held }
     }
 
-    /// Moves the lease on.
-    pub(super) async fn beat(&self) -> Result<(), Failed> {
-        let beat = doc! { "$inc": { "beat": 1_i64 } };
-        let leases = lease::collection(&self.db);
-        match timeout(STAGE, async { leases.update_one(self.ours(), beat).await }).await {
-            Ok(Ok(moved)) if moved.matched_count == 1 => Ok(()),
-            Ok(Ok(_)) => Err(Failed::Succeeded),
-            Ok(Err(error)) => Err(Failed::Away(error.into())),
-            Err(_) => Err(Failed::Away(Fault::late())),
-        }
-    }
-
-    /// Gives the lease back.
-    pub(super) async fn release(&self) {
-        lease::release(&self.db, self.held).await;
-    }
-
     /// Stores a group of entries. `known` must be cleared if that fails.
     pub(super) async fn write(
-        &self,
+        &mut self,
         group: &[&Entry],
         known: &mut Known,
     ) -> Result<Vec<Result<Vec<Option<u64>>, Fenced>>, Failed> {
         let mut careful = false;
         for tries in 1.. {
-            let id = Uuid::now_v7();
-            let stopped = match self.begin(id).await {
-                Err(stop) => stop,
-                Ok(mut session) => {
-                    let staged = timeout(STAGE, self.stage(&mut session, group, known, careful)).await;
-                    match staged.unwrap_or(Err(Stop::Late)) {
-                        Err(stop) => {
-                            abort(session);
-                            stop
-                        }
-                        Ok(answers) if self.settle(session, id).await => return Ok(answers),
-                        Ok(_) => Stop::Undone,
-                    }
+            let written = match self.begin().await {
+                Ok(id) => {
+                    let mut stage = Stage { db: &self.db, session: &mut self.held.session };
+                    let staged = timeout(STAGE, stage.all(group, known, careful)).await;
+                    self.end(id, staged.unwrap_or(Err(Stop::Late))).await
                 }
+                Err(stop) => Err(stop),
+            };
+            let stopped = match written {
+                Ok(answers) => return Ok(answers),
+                Err(stop) => stop,
             };
             known.clear();
             match stopped {
                 Stop::Server(error) if is_duplicate(&error) && !careful => careful = true,
                 stop if stop.may_pass() && tries < TRIES => pause(tries).await,
-                stopped => return Err(failed(stopped)),
+                stop => return Err(failed(stop)),
             }
         }
         Err(Failed::Away(Fault::late()))
     }
 
     /// Does something with one session, in a transaction of its own: how many of what it is about there were.
-    pub(super) async fn keep_house(&self, work: &Housework) -> Result<usize, Failed> {
+    pub(super) async fn keep_house(&mut self, work: &Housework) -> Result<usize, Failed> {
         for tries in 1.. {
-            let id = Uuid::now_v7();
-            let stopped = match self.begin(id).await {
-                Err(stop) => stop,
-                Ok(mut session) => {
-                    let done = timeout(work.patience(), work.stage(&self.db, &mut session)).await;
-                    match done.unwrap_or(Err(Stop::Late)) {
-                        Err(stop) => {
-                            abort(session);
-                            stop
-                        }
-                        Ok(count) if self.settle(session, id).await => return Ok(count),
-                        Ok(_) => Stop::Undone,
-                    }
+            let done = match self.begin().await {
+                Ok(id) => {
+                    let staged = timeout(work.patience(), work.stage(&self.db, &mut self.held.session)).await;
+                    self.end(id, staged.unwrap_or(Err(Stop::Late))).await
                 }
+                Err(stop) => Err(stop),
             };
-            match stopped {
-                stop if stop.may_pass() && tries < TRIES => pause(tries).await,
-                stopped => return Err(failed(stopped)),
+            match done {
+                Ok(count) => return Ok(count),
+                Err(stop) if stop.may_pass() && tries < TRIES => pause(tries).await,
+                Err(stop) => return Err(failed(stop)),
             }
         }
         Err(Failed::Away(Fault::late()))
     }
 
-    fn ours(&self) -> Document {
-        doc! { "_id": SCHEDULER, "epoch": self.held.epoch }
+    /// Begins a transaction by writing the fence: whoever raises it meanwhile, and this transaction, exclude each other.
+    /// Its id.
+    async fn begin(&mut self) -> Result<Uuid, Stop> {
+        let id = Uuid::now_v7();
+        match timeout(STAGE, self.open(id)).await.unwrap_or(Err(Stop::Late)) {
+            Ok(()) => Ok(id),
+            Err(stop) => self.end(id, Err(stop)).await,
+        }
     }
 
-    /// Begins transaction `id` by moving the lease on: whoever takes it meanwhile, and this transaction, exclude each
-    /// other.
-    async fn begin(&self, id: Uuid) -> Result<ClientSession, Stop> {
-        let begin = async {
-            let mut session = self.db.client().start_session().await?;
-            session
-                .start_transaction()
-                .read_concern(ReadConcern::snapshot())
-                .write_concern(
-                    WriteConcern::builder()
-                        .w(mongodb::options::Acknowledgment::Majority)
-                        .journal(true)
-                        .build(),
-                )
-                .await?;
-            let moved = doc! { "$inc": { "beat": 1_i64 }, "$set": { "transaction": uuid(id) } };
-            let moved =
-                lease::collection(&self.db).update_one(self.ours(), moved).session(&mut session).await?;
-            if moved.matched_count == 1 { Ok(session) } else { Err(Stop::Succeeded) }
-        };
-        timeout(STAGE, begin).await.unwrap_or(Err(Stop::Late))
+    async fn open(&mut self, id: Uuid) -> Result<(), Stop> {
+        let session = &mut self.held.session;
+        let durable = WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build();
+        session
+            .start_transaction()
+            .read_concern(ReadConcern::snapshot())
+            .write_concern(durable)
+            .max_commit_time(COMMIT)
+            .await?;
+        let ours = doc! { "_id": FENCE, "epoch": self.held.epoch };
+        let mark = doc! { "$set": { "transaction": uuid(id) } };
+        let marked = lease::collection(&self.db).update_one(ours, mark).session(session).await?;
+        if marked.matched_count == 1 { Ok(()) } else { Err(Stop::Succeeded) }
+    }
+
+    /// Commits what was staged, or takes it back.
+    async fn end<T>(&mut self, id: Uuid, staged: Result<T, Stop>) -> Result<T, Stop> {
+        match staged {
+            Ok(done) if self.settle(id).await => Ok(done),
+            Ok(_) => Err(Stop::Undone),
+            Err(stop) => {
+                // if the server does not hear of it, it does so when the next one of this session begins
+                timeout(STAGE, async { self.held.session.abort_transaction().await }).await.ok();
+                Err(stop)
+            }
+        }
     }
 
     /// Commits, and returns whether it is committed: it does not return before that is certain.
-    async fn settle(&self, mut session: ClientSession, id: Uuid) -> bool {
+    async fn settle(&mut self, id: Uuid) -> bool {
         let mut pause = Duration::from_millis(20);
         loop {
-            match timeout(COMMIT, async { session.commit_transaction().await }).await {
+            match timeout(COMMIT, async { self.held.session.commit_transaction().await }).await {
                 Ok(Ok(())) => return true,
                 Ok(Err(error)) => {
                     tracing::warn!(error = %short(&error), "it is asked again whether a transaction was committed");
@@ -203,150 +185,19 @@ impl Transactions {
                 Err(_) => tracing::warn!("a commit takes long; it is asked again whether it was done"),
             }
             // this waits for the transaction if it is still open: afterwards its mark is there or never will be
-            let leases = lease::collection(&self.db);
-            let mark =
-                leases.find_one_and_update(doc! { "_id": SCHEDULER }, doc! { "$inc": { "beat": 1_i64 } });
-            if let Ok(Ok(Some(lease))) = timeout(COMMIT, async { mark.await }).await {
-                return lease.get("transaction") == Some(&Bson::Binary(uuid(id)));
+            let fence = lease::collection(&self.db);
+            let asked = fence.find_one_and_update(doc! { "_id": FENCE }, doc! { "$inc": { "asked": 1_i64 } });
+            if let Ok(Ok(Some(fence))) = timeout(COMMIT, async { asked.max_time(COMMIT).await }).await {
+                return fence.get("transaction") == Some(&Bson::Binary(uuid(id)));
             }
             sleep(pause).await;
             pause = (pause * 2).min(Duration::from_secs(1));
-        }
-    }
-
-    /// Everything of a group but the commit.
-    async fn stage(
-        &self,
-        session: &mut ClientSession,
-        group: &[&Entry],
-        known: &mut Known,
-        careful: bool,
-    ) -> Result<Vec<Result<Vec<Option<u64>>, Fenced>>, Stop> {
-        let missing = known.missing(group, careful);
-        let jobs = self.standings(session, &missing).await?;
-        let logs = self.heads(session, &missing).await?;
-        let stored = self.stored(session, &missing).await?;
-        known.learn(missing, &jobs, &logs, stored);
-        let plan = known.plan(group);
-        self.put(session, &plan).await?;
-        Ok(plan.answers)
-    }
-
-    async fn standings(
-        &self,
-        session: &mut ClientSession,
-        missing: &Missing,
-    ) -> Result<HashMap<JobId, Standing>, Stop> {
-        let ids: Vec<Binary> = missing.jobs.iter().map(|job| uuid(job.0)).collect();
-        let found = self.found(session, "jobs", ids, doc! { "ended": 1, "attempt": 1 }).await?;
-        let standing = |job: RawDocumentBuf| -> Result<_, Fault> {
-            let attempt = u32::try_from(number(&job, "attempt")?).map_err(Fault::unreadable)?;
-            let ended = job.get_bool("ended").map_err(Fault::unreadable)?;
-            Ok((JobId(uuid_of(&job, "_id")?), Standing { ended, attempt: Attempt(attempt) }))
-        };
-        Ok(found.into_iter().map(standing).collect::<Result<_, _>>()?)
-    }
-
-    async fn heads(
-        &self,
-        session: &mut ClientSession,
-        missing: &Missing,
-    ) -> Result<HashMap<SessionId, Head>, Stop> {
-        let ids: Vec<&str> = missing.logs.iter().map(SessionId::as_str).collect();
-        let found = self.found(session, "logs", ids, doc! { "seq": 1, "live": 1 }).await?;
-        let head = |log: RawDocumentBuf| -> Result<_, Fault> {
-            Ok((super::document::parse(&log, "_id")?, row::head(&log)?))
-        };
-        Ok(found.into_iter().map(head).collect::<Result<_, _>>()?)
-    }
-
-    async fn stored(&self, session: &mut ClientSession, missing: &Missing) -> Result<HashSet<Source>, Stop> {
-        let ids: Vec<Uuid> = missing
-            .sources
-            .iter()
-            .map(|(job, attempt, source)| row::event_id(*job, *attempt, *source))
-            .collect();
-        let wanted: Vec<Binary> = ids.iter().map(|id| uuid(*id)).collect();
-        let found = self.found(session, "events", wanted, doc! { "_id": 1 }).await?;
-        let found = found.iter().map(|event| uuid_of(event, "_id")).collect::<Result<HashSet<Uuid>, _>>()?;
-        let stored = missing.sources.iter().zip(&ids).filter(|(_, id)| found.contains(id));
-        Ok(stored.map(|(source, _)| *source).collect())
-    }
-
-    /// The documents of these ids, as much of them as `fields` says.
-    async fn found<T>(
-        &self,
-        session: &mut ClientSession,
-        name: &str,
-        ids: Vec<T>,
-        fields: Document,
-    ) -> Result<Vec<RawDocumentBuf>, Error>
-    where
-        Bson: From<Vec<T>>,
-    {
-        if ids.is_empty() {
-            return Ok(Vec::new());
-        }
-        let collection: Collection<RawDocumentBuf> = self.db.collection(name);
-        let wanted = doc! { "_id": { "$in": ids } };
-        let mut cursor = collection.find(wanted).projection(fields).session(&mut *session).await?;
-        let mut found = Vec::new();
-        while cursor.advance(session).await? {
-            found.push(cursor.current().to_owned());
-        }
-        Ok(found)
-    }
-
-    async fn put(&self, session: &mut ClientSession, plan: &Plan<'_>) -> Result<(), Stop> {
-        let (new, moved): (Vec<_>, Vec<_>) = plan.jobs.iter().partition(|(_, is_new)| *is_new);
-        if !new.is_empty() {
-            let rows = new.into_iter().map(|(job, _)| row::job(job)).collect::<Result<Vec<_>, _>>()?;
-            self.db.collection::<RawDocumentBuf>("jobs").insert_many(rows).session(&mut *session).await?;
-        }
-        let changes = moved.into_iter().map(|(job, _)| row::job_moved(job)).collect::<Result<Vec<_>, _>>()?;
-        self.update(session, "jobs", changes).await?;
-        if !plan.events.is_empty() {
-            let rows = plan.events.iter().map(|(seq, id, event)| row::event(id, *seq, event));
-            let rows = rows.collect::<Result<Vec<_>, _>>()?;
-            self.db.collection::<RawDocumentBuf>("events").insert_many(rows).session(&mut *session).await?;
-        }
-        let newest: HashMap<_, _> = plan.events.iter().map(|(_, id, event)| (*id, event.at)).collect();
-        let log = |(id, head): (&&SessionId, &Head)| row::log_moved(id, *head, newest.get(*id).copied());
-        let logs = plan.logs.iter().map(log).collect();
-        self.update(session, "logs", logs).await
-    }
-
-    /// Many changes of one collection in one command.
-    async fn update(
-        &self,
-        session: &mut ClientSession,
-        name: &str,
-        updates: Vec<Document>,
-    ) -> Result<(), Stop> {
-        if updates.is_empty() {
-            return Ok(());
-        }
-        let command = doc! { "update": name, "updates": updates };
-        let answer = self.db.run_command(command).session(session).await?;
-        match answer.get_array("writeErrors") {
-            Ok(errors) if !errors.is_empty() => Err(Stop::Unreadable(Fault::Unavailable(format!(
-                "the server refuses a change: {:?}",
-                errors.first()
-            )))),
-            Ok(_) | Err(_) => Ok(()),
         }
     }
 }
 
 async fn pause(tries: u32) {
     sleep(Duration::from_millis(2) * (1 << tries.min(6))).await;
-}
-
-/// Takes a transaction back, without waiting for it: the server does so by itself if it does not hear of this.
-fn abort(mut session: ClientSession) {
-    tokio::spawn(async move {
-        timeout(STAGE, async { session.abort_transaction().await }).await.ok();
-    });
 }
 
 fn failed(stop: Stop) -> Failed {

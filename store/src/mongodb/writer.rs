@@ -1,9 +1,9 @@
 //! The one writer of jobs and events: a task that takes all entries that wait, puts them into one transaction, and
 //! answers when a majority of the servers has it on disk.
 //!
-//! Every transaction begins by moving the lease on, under the epoch that this process leads in. So a process that has
-//! been succeeded writes nothing any more, whatever it believes; and what a transaction has left in the lease says
-//! afterwards whether it was committed, whatever became of the connection.
+//! Every transaction begins by writing the fence, under the epoch that this process leads in. So a process that has been
+//! succeeded writes nothing any more, whatever it believes; and what a transaction has left in the fence says afterwards
+//! whether it was committed, whatever became of the connection.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,10 +14,11 @@ use mongodb::Database;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::error::Fault;
 use super::housework::Housework;
-use super::lease::Held;
+use super::lease::{self, Held};
 use super::plan::{Fenced, Known, numbered};
 use super::transaction::{Failed, Transactions};
 
@@ -36,8 +37,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// How long closing may take.
 const CLOSING: Duration = Duration::from_secs(10);
 
-/// How often the lease moves when nothing is written.
-const BEAT: Duration = Duration::from_millis(500);
+/// What a process says that was succeeded.
+const SUCCEEDED: &str = "another process schedules now: this one has to start again";
 
 /// How much the writer keeps in mind; when it is more, it forgets everything and reads again.
 const KNOWN: usize = 50_000;
@@ -70,7 +71,21 @@ impl Writer {
     /// Starts the task of the process that holds the lease. What ends it before its time is told to `failure`.
     pub(super) fn start(db: Database, held: Held, failure: watch::Sender<Option<String>>) -> Self {
         let (queue, changes) = mpsc::channel(QUEUE);
-        let task = Task { transactions: Transactions::new(db, held), known: Known::default(), failure };
+        let keeping = tokio::spawn({
+            let (db, epoch, failure) = (db.clone(), held.epoch, failure.clone());
+            async move {
+                lease::keep(&db, epoch).await;
+                succeeded(&failure);
+            }
+        });
+        let task = Task {
+            db: db.clone(),
+            epoch: held.epoch,
+            keeping: AbortOnDropHandle::new(keeping),
+            transactions: Transactions::new(db, held),
+            known: Known::default(),
+            failure,
+        };
         Self { queue: Mutex::new(Some(queue)), task: Mutex::new(Some(tokio::spawn(task.run(changes)))) }
     }
 
@@ -116,6 +131,10 @@ impl Writer {
 
 /// The task.
 struct Task {
+    db: Database,
+    epoch: i64,
+    /// Moves the lease while this task lives.
+    keeping: AbortOnDropHandle<()>,
     transactions: Transactions,
     known: Known,
     failure: watch::Sender<Option<String>>,
@@ -125,12 +144,7 @@ impl Task {
     /// Groups until nobody can send any more.
     async fn run(mut self, mut changes: mpsc::Receiver<Change>) {
         let mut waiting: Vec<Change> = Vec::with_capacity(GROUP);
-        loop {
-            match timeout(BEAT, changes.recv_many(&mut waiting, GROUP)).await {
-                Ok(0) => break,
-                Ok(_) => {}
-                Err(_) => self.beat().await,
-            }
+        while changes.recv_many(&mut waiting, GROUP).await > 0 {
             let mut entries = Vec::new();
             for change in waiting.drain(..) {
                 if change.taken.swap(true, Ordering::AcqRel) {
@@ -149,15 +163,9 @@ impl Task {
             }
             self.write(entries).await;
         }
+        drop(self.keeping);
         if self.failure.borrow().is_none() {
-            self.transactions.release().await;
-        }
-    }
-
-    async fn beat(&mut self) {
-        if self.failure.borrow().is_none() {
-            let beaten = self.transactions.beat().await;
-            self.heed(beaten).ok();
+            lease::release(&self.db, self.epoch).await;
         }
     }
 
@@ -224,12 +232,8 @@ impl Task {
     fn heed<T>(&self, done: Result<T, Failed>) -> Result<T, Refused> {
         done.map_err(|failed| match failed {
             Failed::Succeeded => {
-                let reason = "another process schedules now: this one has to start again".to_owned();
-                if self.failure.borrow().is_none() {
-                    tracing::error!(reason, "the lease is lost");
-                    self.failure.send_replace(Some(reason.clone()));
-                }
-                Refused::All(Fault::Unavailable(reason))
+                succeeded(&self.failure);
+                Refused::All(Fault::Unavailable(SUCCEEDED.to_owned()))
             }
             Failed::Away(fault) => {
                 tracing::warn!(?fault, "the MongoDB server could not be written");
@@ -241,6 +245,18 @@ impl Task {
             }
         })
     }
+}
+
+/// Ends everything, for somebody else leads.
+fn succeeded(failure: &watch::Sender<Option<String>>) {
+    failure.send_if_modified(|reason| {
+        let is_news = reason.is_none();
+        if is_news {
+            tracing::error!(reason = SUCCEEDED, "the lease is lost");
+            *reason = Some(SUCCEEDED.to_owned());
+        }
+        is_news
+    });
 }
 
 /// Why a group was not stored.
