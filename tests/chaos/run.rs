@@ -151,6 +151,9 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     };
     if let Some(keep) = &args.keep {
         std::fs::write(keep.join("server.log"), field.server.logged())?;
+        for (number, other) in (2..).zip(&field.others) {
+            std::fs::write(keep.join(format!("server-{number}.log")), other.logged())?;
+        }
         std::fs::write(
             keep.join("engine.log"),
             field.engine.as_ref().map(Dockerd::logged).unwrap_or_default(),

@@ -27,14 +27,14 @@ fn twelve_cycles_on_processes() {
 }
 
 #[test]
-fn eight_cycles_on_a_mongodb_server() {
-    let said = chaos("process", "8", "80", &["--store", "mongodb", "--nemesis", "kill,store"]);
+fn five_cycles_on_a_mongodb_server() {
+    let said = chaos("process", "5", "50", &["--store", "mongodb", "--nemesis", "kill,store"]);
     assert!(said.contains("store: "), "no store:\n{said}");
 }
 
 #[test]
-fn six_cycles_of_three_processes() {
-    chaos("process", "6", "60", &["--store", "mongodb", "--processes", "3", "--nemesis", "kill,store"]);
+fn four_cycles_of_three_processes() {
+    chaos("process", "4", "40", &["--store", "mongodb", "--processes", "3", "--nemesis", "kill,store"]);
 }
 
 #[test]
