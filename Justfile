@@ -58,6 +58,11 @@ chaos-engine cycles="30" jobs="300" seed="1":
     just chaos docker {{ cycles }} {{ jobs }} {{ seed }} --nemesis kill,engine --live-restore
     just chaos docker {{ cycles }} {{ jobs }} {{ seed }} --nemesis kill,engine
 
+# Kills the scheduling one of three processes again and again under load, behind a balancer, on a MongoDB server: another
+# one takes over within 5 s every time, what runs goes on, and every promise is kept.
+takeover cycles="30" jobs="600" runtime="process": mongo-server
+    just chaos {{ runtime }} {{ cycles }} {{ jobs }} 1 --store mongodb --processes 3 --nemesis kill --max-start 5000
+
 # Cuts the connections of event-stream readers, so many in all, while the server is killed too: ours, one of the
 # browsers' kind (Node) and one in Python see every event once.
 cuts n="200": build clients

@@ -62,6 +62,8 @@ pub(crate) struct Field {
     pub(crate) engine: Option<Dockerd>,
     /// How many jobs a flood has.
     pub(crate) flood: u64,
+    /// The longest it took until it, or another one in its place, was ready, in milliseconds.
+    pub(crate) slowest_start: u64,
 }
 
 /// Something that was begun and has to be ended.
@@ -193,6 +195,7 @@ impl Field {
             self.succeed().await?;
         }
         let millis = u64::try_from(began.elapsed().as_millis())?;
+        self.slowest_start = self.slowest_start.max(millis);
         self.clients.history.add(&Record::Ready { millis });
         Ok(())
     }

@@ -55,6 +55,9 @@ pub(crate) struct Args {
     /// The least part of the accepted jobs that has to come out as asked.
     #[arg(long, default_value_t = 0.99)]
     min_right: f64,
+    /// The longest that it may take until a killed server is back, or another process in its place, in milliseconds.
+    #[arg(long)]
+    max_start: Option<u64>,
     /// Keeps the history and the server's log in this directory.
     #[arg(long)]
     keep: Option<PathBuf>,
@@ -146,7 +149,11 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         std::fs::copy(&path, keep.join("history.jsonl"))?;
     }
     let checked = match struck {
-        Ok(()) => check(&field.server, &path, args.min_right),
+        Ok(()) => check(&field.server, &path, args.min_right).and_then(|()| {
+            let (slowest, most) = (field.slowest_start, args.max_start.unwrap_or(u64::MAX));
+            ensure!(slowest <= most, "once it took {slowest} ms until somebody served again");
+            Ok(())
+        }),
         Err(error) => Err(error),
     };
     if let Some(keep) = &args.keep {
@@ -282,6 +289,7 @@ async fn field(args: &Args, nemeses: &[Nemesis], dir: &TempDir, history: History
         disk,
         engine,
         flood: args.flood.unwrap_or(size.flood),
+        slowest_start: 0,
     })
 }
 
