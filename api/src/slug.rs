@@ -15,6 +15,8 @@ pub enum Slug {
     InvalidPath,
     /// No credentials, or wrong ones.
     Unauthorized,
+    /// The token is good, and not for this.
+    Forbidden,
     /// A link leads out of the workspace.
     PathEscape,
     /// There is no such thing, or it is somebody else's.
@@ -63,6 +65,8 @@ pub enum Slug {
     TooManyKeys,
     /// Another session is being taken in.
     ImportBusy,
+    /// Too many passwords are being hashed.
+    TooManySignIns,
     /// Too many event streams are open.
     TooManyStreams,
     /// Our fault.
@@ -95,12 +99,13 @@ pub(crate) struct Row {
 
 impl Slug {
     /// Every slug, in the order of the table.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 38] = [
         Self::MalformedJson,
         Self::InvalidLastEventId,
         Self::InvalidIdempotencyKey,
         Self::InvalidPath,
         Self::Unauthorized,
+        Self::Forbidden,
         Self::PathEscape,
         Self::NotFound,
         Self::MethodNotAllowed,
@@ -125,6 +130,7 @@ impl Slug {
         Self::QueueFull,
         Self::TooManyKeys,
         Self::ImportBusy,
+        Self::TooManySignIns,
         Self::TooManyStreams,
         Self::Internal,
         Self::Draining,
@@ -155,6 +161,7 @@ impl Slug {
             Self::InvalidIdempotencyKey => row("invalid-idempotency-key", S::BAD_REQUEST, "Not an idempotency key", false),
             Self::InvalidPath => row("invalid-path", S::BAD_REQUEST, "Not a path in a workspace", false),
             Self::Unauthorized => row("unauthorized", S::UNAUTHORIZED, "A valid token is needed", false),
+            Self::Forbidden => row("forbidden", S::FORBIDDEN, "Not allowed", false),
             Self::PathEscape => row("path-escape", S::FORBIDDEN, "The path leads out of the workspace", false),
             Self::NotFound => row("not-found", S::NOT_FOUND, "Not found", false),
             Self::MethodNotAllowed => row("method-not-allowed", S::METHOD_NOT_ALLOWED, "Method not allowed", false),
@@ -179,6 +186,7 @@ impl Slug {
             Self::QueueFull => row("queue-full", S::TOO_MANY_REQUESTS, "The queue is full", true),
             Self::TooManyKeys => row("too-many-keys", S::TOO_MANY_REQUESTS, "Too many idempotency keys", true),
             Self::ImportBusy => row("import-busy", S::TOO_MANY_REQUESTS, "Another session is being imported", true),
+            Self::TooManySignIns => row("too-many-sign-ins", S::TOO_MANY_REQUESTS, "Too many passwords at once", true),
             Self::TooManyStreams => row("too-many-streams", S::TOO_MANY_REQUESTS, "Too many event streams", true),
             Self::Internal => row("internal", S::INTERNAL_SERVER_ERROR, "Internal error", true),
             Self::Draining => row("draining", S::SERVICE_UNAVAILABLE, "Shutting down", true),

@@ -6,7 +6,9 @@ pub mod assemble;
 mod cli;
 pub mod config;
 pub mod data_dir;
+pub(crate) mod engine;
 pub mod handover;
+pub(crate) mod identity;
 pub mod image;
 pub mod serve;
 

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use mgx_runtimes::Pool;
-use tokio::net::TcpListener;
+use secrecy::SecretString;
+use tokio::net::TcpSocket;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -17,10 +18,14 @@ use crate::config::Config;
 use crate::data_dir::{self, PidFile};
 use crate::handover::Report;
 
+/// How many callers may wait until they are let in.
+const BACKLOG: u32 = 1024;
+
 /// A platform with its door open.
 #[derive(Debug)]
 pub struct Serving {
     address: SocketAddr,
+    first_password: Option<SecretString>,
     platform: Platform,
     door: AbortOnDropHandle<()>,
     /// Keeps the report of what was taken over, when there is one.
@@ -42,16 +47,23 @@ impl Serving {
     ///
     /// # Errors
     /// What the operator has to change.
-    pub async fn start_through(config: Config, lens: Option<Lens>) -> anyhow::Result<Self> {
+    pub async fn start_through(mut config: Config, lens: Option<Lens>) -> anyhow::Result<Self> {
         data_dir::make(&config.server.data_dir)
             .with_context(|| format!("cannot make {}", config.server.data_dir.display()))?;
         let pid = PidFile::hold(&config.server.data_dir)?;
-        let platform = Platform::assemble(&config, lens).await?;
         let listen = config.server.listen;
-        let listener = TcpListener::bind(listen).await.with_context(|| {
-            format!("cannot listen on {listen}; free it, or set server.listen (MGX_SERVER__LISTEN) to another port")
-        })?;
-        let address = listener.local_addr()?;
+        let taken = || {
+            format!(
+                "cannot listen on {listen}; free it, or set server.listen (MGX_SERVER__LISTEN) to another port"
+            )
+        };
+        // the address is ours before anything knows it, and nobody is let in before all is ready
+        let socket = bind(listen).with_context(taken)?;
+        let address = socket.local_addr()?;
+        config.server.listen = address;
+        let mut platform = Platform::assemble(&config, lens).await?;
+        let first_password = platform.first_password.take();
+        let listener = socket.listen(BACKLOG).with_context(taken)?;
         let serving = mgx_api::serve(
             listener,
             platform.router.clone(),
@@ -62,12 +74,17 @@ impl Serving {
         let reporting =
             AbortOnDropHandle::new(tokio::spawn(report(&platform, config.server.data_dir.clone())));
         info!(%address, "ready");
-        Ok(Self { address, platform, door, _reporting: reporting, config, _pid: pid })
+        Ok(Self { address, first_password, platform, door, _reporting: reporting, config, _pid: pid })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The random password of the first administrator, if this is the first start: to be shown, once.
+    pub fn take_first_password(&mut self) -> Option<SecretString> {
+        self.first_password.take()
     }
 
     /// The instance that its containers belong to.
@@ -119,6 +136,15 @@ impl Serving {
         self.platform.shut_down(self.config.server.drain.duration()).await;
         info!("shut down");
     }
+}
+
+/// A socket of this address, on which nobody can call yet.
+fn bind(address: SocketAddr) -> std::io::Result<TcpSocket> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // as after every restart: the connections of the process before may still be ending
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
 }
 
 /// Keeps the report of what `platform` has taken over.

@@ -3,7 +3,9 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use mgx_oauth2::{ADMIN, Issuer, Rules};
 use mgx_runtimes::OciRuntime;
+use secrecy::ExposeSecret;
 
 use super::problem::What;
 use super::values::show_size;
@@ -96,6 +98,8 @@ pub(super) fn check(config: &mut Config) -> Vec<(String, What)> {
     report("podman.host", url(&config.podman.host, &["unix://"]));
     report("llm.base_url", url(&config.llm.base_url, &["http://", "https://"]));
     report("log.level", level(&config.log.level));
+    report("oauth2.public_url", origin(&config.oauth2.public_url));
+    report("oauth2.admin_password", password(&config.oauth2.admin_password));
     if let Err(error) = config.agents.team() {
         let text = error.to_string();
         let (key, rule) = text.split_once(": ").unwrap_or(("agents", &text));
@@ -180,6 +184,20 @@ fn url(text: &str, schemes: &[&str]) -> Result<(), What> {
         return Ok(());
     }
     Err(value(text, &format!("empty, or an address that begins with {}", schemes.join(" or "))))
+}
+
+fn origin(text: &str) -> Result<(), What> {
+    if text.is_empty() || format!("{text}/oauth2").parse::<Issuer>().is_ok() {
+        return Ok(());
+    }
+    Err(value(text, "empty, or https://host[:port] (http:// without TLS) and nothing more"))
+}
+
+fn password(secret: &Secret) -> Result<(), What> {
+    let Some(password) = secret.get() else { return Ok(()) };
+    Rules::default()
+        .check(password.expose_secret(), ADMIN)
+        .map_err(|weakness| What::WeakSecret(weakness.to_string()))
 }
 
 fn level(text: &str) -> Result<(), What> {

@@ -64,8 +64,12 @@ pub(super) fn value(value: &Value) -> String {
 }
 
 fn mask(config: &Config, key: &str) -> String {
-    let given = key == "llm.api_key" && config.llm.api_key.get().is_some();
-    if given { "\"***\"".to_owned() } else { "\"\"".to_owned() }
+    let secret = match key {
+        "llm.api_key" => config.llm.api_key.get(),
+        "oauth2.admin_password" => config.oauth2.admin_password.get(),
+        _ => None,
+    };
+    if secret.is_some() { "\"***\"".to_owned() } else { "\"\"".to_owned() }
 }
 
 /// Where a key stands in `mgx.toml`.
