@@ -21,7 +21,7 @@ use tower_http::trace::TraceLayer;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::auth::AdminToken;
+use crate::auth::Gate;
 use crate::health::EngineProbe;
 use crate::idempotency::{self, Once};
 use crate::import::Imports;
@@ -30,8 +30,8 @@ use crate::pools::Pools;
 use crate::problem::{Problem, Slug};
 use crate::streams::Streams;
 use crate::{
-    accept, auth, batch, events, explain, export, files, generate, health, import, jobs, openapi, pools,
-    sessions, timeline,
+    accept, admin, auth, batch, events, explain, export, files, generate, health, import, jobs, me, openapi,
+    pools, sessions, timeline,
 };
 
 /// What the routes are about.
@@ -47,8 +47,8 @@ pub struct App {
     pub engine: EngineProbe,
     /// Asks the warm pools how they are.
     pub pools: Pools,
-    /// What opens everything under `/api`.
-    pub token: AdminToken,
+    /// Lets callers in.
+    pub gate: Gate,
     /// What a job gets, and the most it may ask for.
     pub rules: JobRules,
     /// What was asked under an `Idempotency-Key`, and what was answered.
@@ -61,9 +61,10 @@ pub struct App {
     pub closing: CancellationToken,
 }
 
-/// Every route, behind the token and all that requests have in common.
+/// Every route, those of the OAuth 2 provider too, behind the gate and all that requests have in common.
 pub fn router(app: App) -> Router {
     let app = Arc::new(app);
+    let identity = app.gate.provider().map_or_else(|_| Router::new(), |it| mgx_oauth2::router(it.clone()));
     let (routes, api) = described();
     let text = axum::body::Bytes::from(api.to_json().expect("the description is plain data"));
     let json = [(header::CONTENT_TYPE, "application/json")];
@@ -73,7 +74,8 @@ pub fn router(app: App) -> Router {
         .method_not_allowed_fallback(async || Problem::new(Slug::MethodNotAllowed, "see the allow header"))
         .route_layer(from_fn_with_state(app.clone(), idempotency::once))
         .layer(from_fn_with_state(app.clone(), auth::check))
-        .with_state(app);
+        .with_state(app)
+        .merge(identity);
     with_common_layers(routes)
 }
 
@@ -93,6 +95,8 @@ fn described() -> (Router<Arc<App>>, OpenApi) {
         .merge(files::json_routes())
         .merge(health::routes())
         .merge(pools::routes())
+        .merge(me::routes())
+        .merge(admin::routes())
         .merge(import::routes())
         .route_layer(from_fn(accept::json));
     let (routes, api) = OpenApiRouter::with_openapi(openapi::head())

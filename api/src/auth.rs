@@ -1,18 +1,20 @@
-//! Who is asking: the bearer token (RFC 6750), checked before anything else about a request under `/api`.
+//! The gate: the bearer token (RFC 6750), checked before anything else about a request under `/api`.
 
 use std::fmt;
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, Request, State};
-use axum::http::request::Parts;
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
+use mgx_oauth2::{API_TOKEN_PREFIX, Provider, StorageError, Verifier};
+use mgx_scheduler::JournalError;
 use ring::digest::{SHA256, digest};
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 
 use crate::App;
+use crate::caller::{Caller, Right};
 use crate::problem::{Problem, Slug};
 
 /// The administrator's token, kept only as its hash: nothing here can print it.
@@ -37,46 +39,68 @@ impl fmt::Debug for AdminToken {
     }
 }
 
-/// Who is asking. Having one means that the token was right.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct User(Arc<str>);
+/// What lets callers in: the administrator's token, and the provider's tokens.
+#[derive(Debug)]
+pub struct Gate {
+    admin: AdminToken,
+    provider: Option<(Arc<Provider>, Verifier)>,
+}
 
-impl User {
-    /// The administrator: the only user for now.
-    pub const ADMIN: &str = "admin";
+/// The audience of the access tokens that are good here.
+pub const AUDIENCE: &str = "mgx";
 
-    /// The name.
-    pub fn name(&self) -> &str {
-        &self.0
+impl Gate {
+    /// A gate that knows the administrator's token and those of `provider`, if the store keeps accounts.
+    pub fn new(admin: AdminToken, provider: Option<Arc<Provider>>) -> Self {
+        let provider = provider.map(|provider| {
+            let verifier = provider.verifier(AUDIENCE);
+            (provider, verifier)
+        });
+        Self { admin, provider }
     }
 
-    /// Whose things this user may see and change; `None`: everybody's.
-    pub fn scope(&self) -> Option<&str> {
-        (self.name() != Self::ADMIN).then(|| self.name())
+    /// The provider of accounts and tokens.
+    ///
+    /// # Errors
+    /// The store keeps no accounts.
+    pub fn provider(&self) -> Result<&Arc<Provider>, Problem> {
+        let provider = self.provider.as_ref().map(|(provider, _)| provider);
+        provider.ok_or_else(|| {
+            Problem::new(Slug::NoAccounts, "this store keeps none: use the administrator's token")
+        })
+    }
+
+    /// Whose `token` this is.
+    async fn caller(&self, token: &str) -> Result<Caller, Problem> {
+        let caller = match &self.provider {
+            _ if self.admin.matches(token) => Some(Caller::admin()),
+            None => None,
+            Some((provider, _)) if token.starts_with(API_TOKEN_PREFIX) => {
+                let known = provider.api_token(token).await?;
+                known.map(|(user, token)| Caller::of_user(&user, &token.scope))
+            }
+            Some((_, verifier)) => verifier.verify(token).ok().and_then(|access| Caller::of_access(&access)),
+        };
+        caller.ok_or_else(wrong_token)
     }
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for User {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        parts.extensions.get::<Self>().cloned().ok_or_else(unauthorized)
-    }
-}
-
-/// Lets a request under `/api` through if it carries the token, and says so to the handler.
-pub(crate) async fn check(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+/// Lets a request under `/api` through if its token is good for it, and tells the handler whose it is.
+pub(crate) async fn check(
+    State(app): State<Arc<App>>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
     let path = request.uri().path();
     if path == "/api" || path.starts_with("/api/") {
-        match bearer(request.headers()) {
-            Some(token) if app.token.matches(token) => {
-                request.extensions_mut().insert(User(User::ADMIN.into()));
-            }
-            Some(_) => return wrong_token().into_response(),
-            None => return unauthorized().into_response(),
+        let right = Right::of(request.method(), path);
+        let caller = app.gate.caller(bearer(request.headers()).ok_or_else(unauthorized)?).await?;
+        if !caller.may(right) {
+            return Err(forbidden(&caller, right));
         }
+        request.extensions_mut().insert(caller);
     }
-    next.run(request).await
+    Ok(next.run(request).await)
 }
 
 /// The token of the one `Authorization: Bearer …` header. Two headers are as good as none.
@@ -88,8 +112,8 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// RFC 6750 section 3.1: no credentials, so no error code.
-fn unauthorized() -> Problem {
-    Problem::new(Slug::Unauthorized, "send authorization: Bearer with the platform's token")
+pub(crate) fn unauthorized() -> Problem {
+    Problem::new(Slug::Unauthorized, "send authorization: Bearer with a token")
         .header(header::WWW_AUTHENTICATE, HeaderValue::from_static(r#"Bearer realm="mgx""#))
 }
 
@@ -98,6 +122,27 @@ fn wrong_token() -> Problem {
         header::WWW_AUTHENTICATE,
         HeaderValue::from_static(r#"Bearer realm="mgx", error="invalid_token""#),
     )
+}
+
+/// RFC 6750 section 3.1: a good token that is not good for this.
+fn forbidden(caller: &Caller, right: Right) -> Problem {
+    let detail = if caller.rights().has(right) {
+        "this is for administrators".to_owned()
+    } else {
+        format!("the token has no scope {right}")
+    };
+    let challenge = format!(r#"Bearer realm="mgx", error="insufficient_scope", scope="{right}""#);
+    let challenge = HeaderValue::from_str(&challenge).expect("a scope is plain");
+    Problem::new(Slug::Forbidden, detail).header(header::WWW_AUTHENTICATE, challenge)
+}
+
+impl From<StorageError> for Problem {
+    fn from(error: StorageError) -> Self {
+        match error {
+            StorageError::Full => JournalError::Full.into(),
+            StorageError::Unavailable(cause) => JournalError::Unavailable(cause).into(),
+        }
+    }
 }
 
 fn hash(bytes: &[u8]) -> [u8; 32] {

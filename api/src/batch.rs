@@ -15,7 +15,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::App;
-use crate::auth::User;
+use crate::caller::Caller;
 use crate::enqueue::enqueue_all;
 use crate::extract::{Path, read_body, require_json};
 use crate::ids::Ids;
@@ -87,18 +87,18 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
 )]
 async fn submit(
     State(app): State<Arc<App>>,
-    user: User,
+    caller: Caller,
     ids: Ids,
     Path(session): Path<SessionId>,
     request: Request,
 ) -> Result<Response, Problem> {
     require_json(request.headers())?;
-    let session = app.sessions.get(&session, user.scope()).await?;
+    let session = app.sessions.get(&session, caller.sees()).await?;
     let body = read_body(request, MAX_BATCH_BODY).await?;
     let NewJobs { jobs } = strict_json::parse(&body)?;
     let checked = |job: &RawValue| strict_json::shape::<NewJob>(job.get().as_bytes())?.checked(&app.rules);
     let specs = jobs.iter().map(|job| checked(job)).collect();
-    let outcomes = enqueue_all(&app, &user, &session, specs, &ids).await;
+    let outcomes = enqueue_all(&app, &session, specs, &ids).await;
 
     let accepted = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
     if outcomes.iter().all(|outcome| outcome.as_ref().is_err_and(Problem::is_retryable)) {

@@ -1,4 +1,4 @@
-//! Checked jobs on their way to admission, and their answers on the way back.
+//! Checked jobs on their way to admission, and their answers on the way back. A job belongs to whom its session does.
 
 use std::sync::Arc;
 
@@ -8,7 +8,6 @@ use mgx_policies::{Applicant, Batch, Spent, Wanted};
 use mgx_scheduler::{Accepted, JobSpec, JournalError};
 
 use crate::App;
-use crate::auth::User;
 use crate::ids::Ids;
 use crate::job_view::JobView;
 use crate::problem::Problem;
@@ -17,7 +16,6 @@ use crate::problem::Problem;
 /// keeps its problem. A job that an earlier try of the request has made is found.
 pub(crate) async fn enqueue_all(
     app: &App,
-    user: &User,
     session: &Session,
     specs: Vec<Result<JobSpec, Problem>>,
     ids: &Ids,
@@ -37,7 +35,7 @@ pub(crate) async fn enqueue_all(
         });
     }
     let from =
-        Applicant { user: user.name().to_owned(), session: session.id.clone(), spent: spent(session.usage) };
+        Applicant { user: session.user.clone(), session: session.id.clone(), spent: spent(session.usage) };
     let mut decisions = app.admission.submit(Batch { from: Arc::new(from), jobs }).await.into_iter();
     let mut decided = || match decisions.next().expect("there is a decision for each job") {
         Ok(Accepted { job, place }) => Ok(JobView::new(job, Some(place))),
@@ -49,12 +47,11 @@ pub(crate) async fn enqueue_all(
 /// The same for one job.
 pub(crate) async fn enqueue(
     app: &App,
-    user: &User,
     session: &Session,
     spec: JobSpec,
     ids: &Ids,
 ) -> Result<JobView, Problem> {
-    let answers = enqueue_all(app, user, session, vec![Ok(spec)], ids).await;
+    let answers = enqueue_all(app, session, vec![Ok(spec)], ids).await;
     answers.into_iter().next().expect("one job has one answer")
 }
 

@@ -15,7 +15,7 @@ use utoipa_axum::routes;
 
 use crate::App;
 use crate::accept::preference;
-use crate::auth::User;
+use crate::caller::Caller;
 use crate::event_id::last_event_id;
 use crate::event_view::EventView;
 use crate::extract::{Path, Query, limit};
@@ -75,7 +75,7 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
 )]
 async fn events(
     State(app): State<Arc<App>>,
-    user: User,
+    caller: Caller,
     method: Method,
     headers: HeaderMap,
     Path(id): Path<SessionId>,
@@ -83,7 +83,7 @@ async fn events(
 ) -> Result<Response, Problem> {
     let form = Form::of(&headers)?;
     let given = last_event_id(&headers, wanted.after.as_deref())?;
-    let session = app.sessions.get(&id, user.scope()).await?.id;
+    let session = app.sessions.get(&id, caller.sees()).await?.id;
     let head = app.scheduler.log().head(&session).await?;
     let after = kept(&app, &session, given, head).await?;
     match form {

@@ -12,7 +12,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::App;
-use crate::auth::User;
+use crate::caller::Caller;
 use crate::extract::Path;
 use crate::jobs::find;
 use crate::problem::Problem;
@@ -93,18 +93,18 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
 )]
 async fn explain(
     State(app): State<Arc<App>>,
-    user: User,
+    caller: Caller,
     Path(id): Path<JobId>,
 ) -> Result<axum::Json<ExplainView>, Problem> {
-    find(&app, &user, id).await?;
+    find(&app, &caller, id).await?;
     // the explanation first: a job that has moved on meanwhile is further than it says, never behind
     let explained = app.scheduler.explain(id).await?.ok_or_else(|| Problem::not_found("job"))?;
-    let job = find(&app, &user, id).await?;
+    let job = find(&app, &caller, id).await?;
     let mut holders = Vec::new();
     for holder in explained.binding.iter().flat_map(|binding| &binding.holders).take(HOLDERS) {
         holders.extend(app.scheduler.job(*holder).await?);
     }
-    Ok(axum::Json(ExplainView::new(&job, explained, holders, user.scope())))
+    Ok(axum::Json(ExplainView::new(&job, explained, holders, caller.sees())))
 }
 
 impl ExplainView {

@@ -15,7 +15,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::App;
-use crate::auth::User;
+use crate::caller::Caller;
 use crate::export_line::{Line, MEDIA_TYPE, VERSION};
 use crate::extract::Path;
 use crate::problem::Problem;
@@ -41,10 +41,10 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
 )]
 async fn export(
     State(app): State<Arc<App>>,
-    user: User,
+    caller: Caller,
     Path(id): Path<SessionId>,
 ) -> Result<Response, Problem> {
-    let session = app.sessions.get(&id, user.scope()).await?;
+    let session = app.sessions.get(&id, caller.sees()).await?;
     // the head before the jobs: every event up to it is of a job that is listed
     let last = app.scheduler.log().head(&id).await?.seq;
     let name = format!("attachment; filename=\"{id}.jsonl\"");

@@ -14,7 +14,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::App;
-use crate::auth::User;
+use crate::caller::Caller;
 use crate::extract::{Json, MAX_BODY, Path, Query, limit, too_large};
 use crate::file_body;
 use crate::file_request::{FilePath, condition, etag_header};
@@ -128,11 +128,11 @@ pub(crate) fn raw_routes() -> OpenApiRouter<Arc<App>> {
 )]
 async fn list(
     State(app): State<Arc<App>>,
-    _: User,
+    caller: Caller,
     Path(id): Path<WorkspaceId>,
     Query(wanted): Query<Wanted>,
 ) -> Result<Response, Problem> {
-    let workspace = app.sessions.workspaces().workspace(&id).await?;
+    let workspace = app.sessions.workspace(&id, caller.sees()).await?;
     if let Some(path) = wanted.path {
         let path = WorkspacePath::parse(&path).map_err(FileError::from)?;
         return Ok(axum::Json(read_text(&workspace, &path).await?).into_response());
@@ -164,14 +164,14 @@ async fn list(
 )]
 async fn write_text(
     State(app): State<Arc<App>>,
-    _: User,
+    caller: Caller,
     Path(id): Path<WorkspaceId>,
     Query(target): Query<Target>,
     headers: HeaderMap,
     Json(text): Json<NewText>,
 ) -> Result<Response, Problem> {
     let path = WorkspacePath::parse(&target.path).map_err(FileError::from)?;
-    let workspace = app.sessions.workspaces().workspace(&id).await?;
+    let workspace = app.sessions.workspace(&id, caller.sees()).await?;
     let size = text.content.len() as u64;
     let done = workspace.write(&path, text.content.into(), condition(&headers)?).await?;
     Ok(written(&path, size, &done))
@@ -191,11 +191,11 @@ async fn write_text(
 )]
 async fn read(
     State(app): State<Arc<App>>,
-    _: User,
+    caller: Caller,
     target: FilePath,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let workspace = app.sessions.workspaces().workspace(&target.workspace).await?;
+    let workspace = app.sessions.workspace(&target.workspace, caller.sees()).await?;
     let view = workspace.read(&target.path).await?;
     file_body::response(&target.path, view, &headers).await
 }
@@ -213,12 +213,12 @@ async fn read(
 )]
 async fn write(
     State(app): State<Arc<App>>,
-    _: User,
+    caller: Caller,
     target: FilePath,
     request: Request,
 ) -> Result<Response, Problem> {
     let condition = condition(request.headers())?;
-    let workspace = app.sessions.workspaces().workspace(&target.workspace).await?;
+    let workspace = app.sessions.workspace(&target.workspace, caller.sees()).await?;
     let mut upload = workspace.upload(&target.path, condition).await?;
     let size = file_body::receive(request.into_body(), &mut upload).await?;
     let done = upload.commit().await?;
@@ -238,11 +238,11 @@ async fn write(
 )]
 async fn delete(
     State(app): State<Arc<App>>,
-    _: User,
+    caller: Caller,
     target: FilePath,
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
-    let workspace = app.sessions.workspaces().workspace(&target.workspace).await?;
+    let workspace = app.sessions.workspace(&target.workspace, caller.sees()).await?;
     workspace.delete(&target.path, condition(&headers)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }

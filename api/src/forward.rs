@@ -123,7 +123,8 @@ impl Way {
 
 /// Whether this process answers such a request by itself: event streams, and what it says about itself.
 fn is_own(path: &str) -> bool {
-    !path.starts_with("/api/") || path.starts_with("/api/sessions/") && path.ends_with("/events")
+    let mut parts = path.strip_prefix("/api/sessions/").unwrap_or_default().split('/');
+    !path.starts_with("/api/") || (parts.nth(1), parts.next()) == (Some("events"), None)
 }
 
 fn handed_on(headers: &HeaderMap) -> HeaderMap {

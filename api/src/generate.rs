@@ -12,7 +12,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::App;
-use crate::auth::User;
+use crate::caller::Caller;
 use crate::enqueue::enqueue;
 use crate::extract::Json;
 use crate::ids::Ids;
@@ -52,18 +52,18 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
 )]
 async fn generate(
     State(app): State<Arc<App>>,
-    user: User,
+    caller: Caller,
     ids: Ids,
     Json(asked): Json<Generate>,
 ) -> Result<Response, Problem> {
     let spec = NewJob::of_prompt(asked.prompt.clone()).checked(&app.rules)?;
-    match app.sessions.get(&asked.session_id, user.scope()).await {
+    match app.sessions.get(&asked.session_id, caller.sees()).await {
         Ok(session) if asked.agrees_with(&session) => {
-            Ok(accepted(enqueue(&app, &user, &session, spec, &ids).await?))
+            Ok(accepted(enqueue(&app, &session, spec, &ids).await?))
         }
         Ok(_) => Err(SessionError::Conflict.into()),
         Err(SessionError::NotFound) => {
-            let (_, job) = open(&app, &user, asked.session(&user), Some(spec), &ids).await?;
+            let (_, job) = open(&app, &caller, asked.session(&caller), Some(spec), &ids).await?;
             Ok(accepted(job.expect("a job was asked for, so it was accepted or refused")))
         }
         Err(error) => Err(error.into()),
@@ -76,12 +76,12 @@ impl Generate {
             && self.workspace_id.as_ref().is_none_or(|workspace| *workspace == session.workspace)
     }
 
-    fn session(self, user: &User) -> NewSession {
+    fn session(self, caller: &Caller) -> NewSession {
         NewSession {
             id: Some(self.session_id),
             name: title(&self.prompt),
             framework: self.framework.unwrap_or(DEFAULT_FRAMEWORK),
-            user: user.name().to_owned(),
+            user: caller.user().to_owned(),
             workspace: self.workspace_id,
         }
     }

@@ -29,8 +29,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, warn};
 
 use crate::App;
-use crate::auth::User;
 use crate::batch::MAX_BATCH_BODY;
+use crate::caller::Caller;
 use crate::extract::read_body;
 use crate::ids::Ids;
 use crate::problem::{Problem, Slug};
@@ -114,6 +114,11 @@ impl Once {
     }
 }
 
+/// Whether a POST of this path is done once for each key. What answers with a secret is not: the answer would be kept.
+pub(crate) fn is_once(path: &str) -> bool {
+    path.starts_with("/api/") && !path.starts_with("/api/admin/") && path != "/api/tokens"
+}
+
 /// Lets every request without a key through; does every POST with one once.
 pub(crate) async fn once(
     State(app): State<Arc<App>>,
@@ -121,13 +126,17 @@ pub(crate) async fn once(
     next: Next,
 ) -> Result<Response, Problem> {
     let keyed = request.method() == Method::POST && request.headers().contains_key(KEY);
-    let Some(user) = request.extensions().get::<User>().filter(|_| keyed).cloned() else {
+    let Some(caller) = request.extensions().get::<Caller>().filter(|_| keyed).cloned() else {
         return Ok(next.run(request).await);
     };
     let name = name(request.headers())?.to_owned();
+    if !is_once(request.uri().path()) {
+        let detail = "answers here hold a secret, and none is kept: send no key";
+        return Err(Problem::new(Slug::InvalidIdempotencyKey, detail));
+    }
     let (parts, body) = request.into_parts();
     let body = read_body(Request::from_parts(parts.clone(), body), MAX_BATCH_BODY).await?;
-    let key = IntentKey::of(&[user.name().as_bytes(), parts.uri.path().as_bytes(), name.as_bytes()]);
+    let key = IntentKey::of(&[caller.user().as_bytes(), parts.uri.path().as_bytes(), name.as_bytes()]);
     let query = parts.uri.query().unwrap_or_default();
     let IntentKey(fingerprint) = IntentKey::of(&[query.as_bytes(), &body]);
     let request = Request::from_parts(parts, body.into());

@@ -15,7 +15,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::App;
-use crate::auth::User;
+use crate::caller::Caller;
 use crate::export_line::MEDIA_TYPE;
 use crate::extract::too_large;
 use crate::import_check::Checker;
@@ -65,7 +65,7 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
 )]
 async fn import(
     State(app): State<Arc<App>>,
-    user: User,
+    caller: Caller,
     headers: HeaderMap,
     request: Request,
 ) -> Result<Response, Problem> {
@@ -74,7 +74,7 @@ async fn import(
         Problem::new(Slug::ImportBusy, "another session is being taken in")
             .retry_after(Duration::from_secs(5))
     })?;
-    let record = read(request.into_body(), Checker::new(user.name())).await?;
+    let record = read(request.into_body(), Checker::new(caller.user())).await?;
     let session = app.sessions.admit(&*app.imports.archive, record).await?;
     let location = format!("/api/sessions/{}", session.id);
     let view = view(&app, session).await?;

@@ -13,7 +13,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::App;
-use crate::auth::User;
+use crate::caller::Caller;
 use crate::enqueue::enqueue;
 use crate::extract::{Json, Path, Query, limit};
 use crate::ids::Ids;
@@ -79,14 +79,14 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
 )]
 async fn submit(
     State(app): State<Arc<App>>,
-    user: User,
+    caller: Caller,
     ids: Ids,
     Path(session): Path<SessionId>,
     Json(new): Json<NewJob>,
 ) -> Result<Response, Problem> {
-    let session = app.sessions.get(&session, user.scope()).await?;
+    let session = app.sessions.get(&session, caller.sees()).await?;
     let spec = new.checked(&app.rules)?;
-    Ok(accepted(enqueue(&app, &user, &session, spec, &ids).await?))
+    Ok(accepted(enqueue(&app, &session, spec, &ids).await?))
 }
 
 /// The jobs of a session, newest first.
@@ -97,12 +97,12 @@ async fn submit(
 )]
 async fn list_of_session(
     State(app): State<Arc<App>>,
-    user: User,
+    caller: Caller,
     Path(session): Path<SessionId>,
     Query(wanted): Query<Wanted>,
 ) -> Result<axum::Json<JobPage>, Problem> {
-    let session = app.sessions.get(&session, user.scope()).await?;
-    page(&app, &user, Wanted { session: Some(session.id), ..wanted }).await
+    let session = app.sessions.get(&session, caller.sees()).await?;
+    page(&app, &caller, Wanted { session: Some(session.id), ..wanted }).await
 }
 
 /// Jobs, newest first.
@@ -112,10 +112,10 @@ async fn list_of_session(
 )]
 async fn list(
     State(app): State<Arc<App>>,
-    user: User,
+    caller: Caller,
     Query(wanted): Query<Wanted>,
 ) -> Result<axum::Json<JobPage>, Problem> {
-    page(&app, &user, wanted).await
+    page(&app, &caller, wanted).await
 }
 
 /// A job as it stands.
@@ -126,10 +126,10 @@ async fn list(
 )]
 async fn look(
     State(app): State<Arc<App>>,
-    user: User,
+    caller: Caller,
     Path(id): Path<JobId>,
 ) -> Result<axum::Json<JobView>, Problem> {
-    let job = find(&app, &user, id).await?;
+    let job = find(&app, &caller, id).await?;
     let place = app.scheduler.place(id);
     Ok(axum::Json(JobView::new(job, place)))
 }
@@ -144,10 +144,10 @@ async fn look(
 )]
 async fn cancel(
     State(app): State<Arc<App>>,
-    user: User,
+    caller: Caller,
     Path(id): Path<JobId>,
 ) -> Result<(StatusCode, axum::Json<JobView>), Problem> {
-    find(&app, &user, id).await?;
+    find(&app, &caller, id).await?;
     let (status, job) = match app.scheduler.cancel(id).await? {
         Cancelling::Asked(job) => (StatusCode::ACCEPTED, job),
         Cancelling::AlreadyAsked(job) => (StatusCode::OK, job),
@@ -161,13 +161,13 @@ pub(crate) fn accepted(job: JobView) -> Response {
 }
 
 /// A job that this user may see; somebody else's is not there at all.
-pub(crate) async fn find(app: &App, user: &User, id: JobId) -> Result<Job, Problem> {
+pub(crate) async fn find(app: &App, caller: &Caller, id: JobId) -> Result<Job, Problem> {
     let job = app.scheduler.job(id).await?;
-    job.filter(|job| user.scope().is_none_or(|name| name == job.user))
+    job.filter(|job| caller.sees().is_none_or(|name| name == job.user))
         .ok_or_else(|| Problem::not_found("job"))
 }
 
-async fn page(app: &App, user: &User, wanted: Wanted) -> Result<axum::Json<JobPage>, Problem> {
+async fn page(app: &App, caller: &Caller, wanted: Wanted) -> Result<axum::Json<JobPage>, Problem> {
     let limit = limit(wanted.limit, 50, 200)?;
     if wanted.state.as_ref().is_some_and(|state| !STATES.contains(&state.as_str())) {
         let detail = format!("one of {}", STATES.join(", "));
@@ -175,7 +175,7 @@ async fn page(app: &App, user: &User, wanted: Wanted) -> Result<axum::Json<JobPa
     }
     let filter = JobFilter {
         session: wanted.session,
-        user: user.scope().map(str::to_owned),
+        user: caller.sees().map(str::to_owned),
         state: wanted.state,
         before: wanted.cursor,
         limit: limit + 1,

@@ -6,6 +6,7 @@
 pub mod app;
 pub mod auth;
 pub mod byte_size;
+pub mod caller;
 pub mod connection;
 pub mod extract;
 pub mod forward;
@@ -22,7 +23,12 @@ pub mod strict_json;
 
 mod accept;
 #[cfg(test)]
+mod access_tests;
+mod admin;
+#[cfg(test)]
 mod admission_tests;
+#[cfg(test)]
+mod auth_tests;
 mod batch;
 mod block;
 mod byte_range;
@@ -45,6 +51,7 @@ mod import_tests;
 mod job_terms;
 mod job_view;
 mod jobs;
+mod me;
 #[cfg(test)]
 mod once_tests;
 mod openapi;
@@ -60,7 +67,8 @@ mod testing;
 mod timeline;
 
 pub use app::{App, description, router};
-pub use auth::AdminToken;
+pub use auth::{AUDIENCE, AdminToken, Gate};
+pub use caller::{Caller, Right, Rights};
 pub use connection::Patience;
 pub use health::EngineProbe;
 pub use idempotency::Once;

@@ -293,8 +293,10 @@ async fn every_post_is_described_with_its_key() {
         api["paths"].as_object().unwrap().iter().filter(|(_, item)| item["post"].is_object()).collect();
     assert!(posts.len() >= 5, "{posts:?}");
     for (path, item) in posts {
-        let parameters = item["post"]["parameters"].as_array().unwrap();
-        let key = parameters.iter().find(|parameter| parameter["name"] == "Idempotency-Key");
-        assert_eq!(key.map(|key| &key["in"]), Some(&json!("header")), "{path}");
+        let mut parameters = item["post"]["parameters"].as_array().into_iter().flatten();
+        let shows_secrets = path.starts_with("/api/admin/") || path == "/api/tokens";
+        let key = parameters.find(|parameter| parameter["name"] == "Idempotency-Key");
+        let wanted = (!shows_secrets).then(|| json!("header"));
+        assert_eq!(key.map(|key| &key["in"]), wanted.as_ref(), "{path}");
     }
 }

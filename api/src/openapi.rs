@@ -1,20 +1,33 @@
 //! `/openapi.json`: the description of every route (OpenAPI 3.1), made of the routes themselves.
 
+use axum::http::Method;
 use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::security::{
+    HttpAuthScheme, HttpBuilder, OpenIdConnect, SecurityRequirement, SecurityScheme,
+};
 use utoipa::openapi::{Content, ContentBuilder, OpenApi, PathItem, Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{OpenApi as _, PartialSchema};
 
+use crate::caller::Right;
+use crate::idempotency;
 use crate::problem::{FieldError, LimitHit, MEDIA_TYPE, ProblemView, Slug};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
     info(title = "MGX", description = "Teams of agents build web apps in containers. Every answer that is not a \
         success is a problem (RFC 9457); branch on its `code`."),
-    tags((name = "sessions"), (name = "jobs"), (name = "events"), (name = "files"), (name = "pools"), (name = "health"))
+    tags((name = "sessions"), (name = "jobs"), (name = "events"), (name = "files"), (name = "pools"), (name = "accounts"), (name = "health"))
 )]
 struct Head;
+
+/// How a token is sent.
+const BEARER: &str =
+    "the administrator's token, an API token (`mgx_pat_…`) or an access token of the provider here";
+
+/// Where tokens come from.
+const PROVIDER: &str =
+    "an access token with the scope `read` for GET, `write` for everything else, or `admin`";
 
 /// What stands at the head of the description, before the routes add themselves.
 pub(crate) fn head() -> OpenApi {
@@ -24,9 +37,10 @@ pub(crate) fn head() -> OpenApi {
 /// Adds what every route has in common: the token, and that it may answer with a problem.
 pub(crate) fn complete(mut api: OpenApi) -> OpenApi {
     let components = api.components.get_or_insert_default();
-    let bearer =
-        HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("the platform's token")).build();
+    let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(BEARER)).build();
     components.security_schemes.insert("bearer".into(), SecurityScheme::Http(bearer).into());
+    let provider = OpenIdConnect::with_description("/oauth2/.well-known/openid-configuration", PROVIDER);
+    components.security_schemes.insert("oauth2".into(), SecurityScheme::OpenIdConnect(provider).into());
     components.schemas.insert("Problem".into(), ProblemView::schema());
     components.schemas.insert("FieldError".into(), FieldError::schema());
     components.schemas.insert("LimitHit".into(), LimitHit::schema());
@@ -34,10 +48,11 @@ pub(crate) fn complete(mut api: OpenApi) -> OpenApi {
     let routes = std::mem::take(&mut api.paths.paths);
     api.paths.paths = routes.into_iter().map(|(path, item)| (path.replace("{*", "{"), item)).collect();
     for (path, item) in &mut api.paths.paths {
-        item.post.iter_mut().filter(|_| path.starts_with("/api/")).for_each(may_be_asked_twice);
-        for operation in operations(item) {
+        item.post.iter_mut().filter(|_| idempotency::is_once(path)).for_each(may_be_asked_twice);
+        for (method, operation) in operations(item) {
+            let right = Right::of(&method, path);
             if path.starts_with("/api/") {
-                operation.security = Some(vec![SecurityRequirement::new::<_, _, &str>("bearer", [])]);
+                operation.security = Some(security(right));
             }
             name(operation);
             for slug in refusals(path, operation) {
@@ -77,7 +92,7 @@ fn refusals(path: &str, operation: &Operation) -> Vec<Slug> {
         RefOr::Ref(_) => false,
     });
     if path.starts_with("/api/") {
-        slugs.extend([Slug::Unauthorized, Slug::StoreUnavailable]);
+        slugs.extend([Slug::Unauthorized, Slug::Forbidden, Slug::StoreUnavailable]);
     }
     if in_path {
         slugs.push(Slug::NotFound);
@@ -143,8 +158,22 @@ fn may_be_asked_twice(operation: &mut Operation) {
     operation.parameters.get_or_insert_default().push(key.into());
 }
 
-fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
-    [&mut item.get, &mut item.put, &mut item.post, &mut item.delete].into_iter().filter_map(Option::as_mut)
+fn operations(item: &mut PathItem) -> impl Iterator<Item = (Method, &mut Operation)> {
+    let all = [
+        (Method::GET, &mut item.get),
+        (Method::PUT, &mut item.put),
+        (Method::POST, &mut item.post),
+        (Method::DELETE, &mut item.delete),
+    ];
+    all.into_iter().filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
+}
+
+/// What opens an operation: a token that is good for it, of whichever kind.
+fn security(right: Right) -> Vec<SecurityRequirement> {
+    vec![
+        SecurityRequirement::new::<_, _, &str>("bearer", []),
+        SecurityRequirement::new("oauth2", [right.name()]),
+    ]
 }
 
 fn codes() -> String {

@@ -39,7 +39,8 @@ async fn the_description_knows_every_route() {
 async fn clients_can_be_made_of(door: &Door, api: &Value) {
     let mut names = BTreeSet::new();
     for (path, item) in api["paths"].as_object().unwrap() {
-        let real = path.replace("{id}", "00000000-0000-7000-8000-000000000000").replace("{path}", "a.txt");
+        let real = path.replace("{id}", "00000000-0000-7000-8000-000000000000");
+        let real = real.replace("{path}", "a.txt").replace("{name}", "anna");
         let (status, code, _) = door.code(ask("PATCH", &real), Body::empty()).await;
         assert_eq!((status, &*code), (405, "method-not-allowed"), "{path} is described, and not routed");
         for (method, operation) in item.as_object().unwrap() {

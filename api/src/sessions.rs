@@ -15,7 +15,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::App;
-use crate::auth::User;
+use crate::caller::Caller;
 use crate::enqueue::enqueue;
 use crate::extract::{Json, Path, Query, limit};
 use crate::ids::Ids;
@@ -123,14 +123,14 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
 )]
 async fn create(
     State(app): State<Arc<App>>,
-    user: User,
+    caller: Caller,
     ids: Ids,
     Json(asked): Json<SessionRequest>,
 ) -> Result<Response, Problem> {
     let first =
         asked.prompt.clone().map(|prompt| NewJob::of_prompt(prompt).checked(&app.rules)).transpose()?;
-    let new = asked.checked(&user, &ids)?;
-    let (Opened { session, created }, job) = open(&app, &user, new, first, &ids).await?;
+    let new = asked.checked(&caller, &ids)?;
+    let (Opened { session, created }, job) = open(&app, &caller, new, first, &ids).await?;
     // made by an earlier try of this request, which was not answered
     let created = created || ids.resumed().is_some_and(|since| session.created_at >= since);
     let location = format!("/api/sessions/{}", session.id);
@@ -146,11 +146,11 @@ async fn create(
 )]
 async fn list(
     State(app): State<Arc<App>>,
-    user: User,
+    caller: Caller,
     Query(wanted): Query<Wanted>,
 ) -> Result<axum::Json<SessionPage>, Problem> {
     let limit = limit(wanted.limit, 50, 200)?;
-    let mut found = app.sessions.list(user.scope(), wanted.cursor.as_ref(), limit + 1).await?;
+    let mut found = app.sessions.list(caller.sees(), wanted.cursor.as_ref(), limit + 1).await?;
     let more = found.len() > limit;
     found.truncate(limit);
     let next = found.last().filter(|_| more).map(|session| session.id.clone());
@@ -169,10 +169,10 @@ async fn list(
 )]
 async fn look(
     State(app): State<Arc<App>>,
-    user: User,
+    caller: Caller,
     Path(id): Path<SessionId>,
 ) -> Result<axum::Json<SessionView>, Problem> {
-    let session = app.sessions.get(&id, user.scope()).await?;
+    let session = app.sessions.get(&id, caller.sees()).await?;
     Ok(axum::Json(view(&app, session).await?))
 }
 
@@ -184,10 +184,10 @@ async fn look(
 )]
 async fn delete(
     State(app): State<Arc<App>>,
-    user: User,
+    caller: Caller,
     Path(id): Path<SessionId>,
 ) -> Result<StatusCode, Problem> {
-    let session = app.sessions.get(&id, user.scope()).await?;
+    let session = app.sessions.get(&id, caller.sees()).await?;
     let live = app.scheduler.log().head(&session.id).await?.live_jobs;
     if live > 0 {
         return Err(Problem::new(
@@ -195,24 +195,24 @@ async fn delete(
             format!("{live} of its jobs have not ended: cancel them first"),
         ));
     }
-    app.sessions.delete(&session.id, user.scope()).await?;
+    app.sessions.delete(&session.id, caller.sees()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Makes or finds a session, and submits its first job. Nothing of a refused request is kept.
 pub(crate) async fn open(
     app: &App,
-    user: &User,
+    caller: &Caller,
     new: NewSession,
     first: Option<JobSpec>,
     ids: &Ids,
 ) -> Result<(Opened, Option<JobView>), Problem> {
     let opened = app.sessions.create(new).await?;
     let Some(spec) = first else { return Ok((opened, None)) };
-    match enqueue(app, user, &opened.session, spec, ids).await {
+    match enqueue(app, &opened.session, spec, ids).await {
         Ok(job) => Ok((opened, Some(job))),
         Err(problem) => {
-            if opened.created && app.sessions.delete(&opened.session.id, user.scope()).await.is_err() {
+            if opened.created && app.sessions.delete(&opened.session.id, caller.sees()).await.is_err() {
                 tracing::warn!(session = %opened.session.id, "an empty session stays behind a refused request");
             }
             Err(problem)
@@ -221,7 +221,7 @@ pub(crate) async fn open(
 }
 
 impl SessionRequest {
-    fn checked(self, user: &User, ids: &Ids) -> Result<NewSession, Problem> {
+    fn checked(self, caller: &Caller, ids: &Ids) -> Result<NewSession, Problem> {
         let name = self.name.unwrap_or_else(|| title(self.prompt.as_deref().unwrap_or_default()));
         if name.chars().count() > MAX_NAME || name.contains(char::is_control) {
             return Err(Problem::invalid("/name", format!("at most {MAX_NAME} characters on one line")));
@@ -230,7 +230,7 @@ impl SessionRequest {
             id: self.session_id.or_else(|| ids.session()),
             name,
             framework: self.framework.unwrap_or(DEFAULT_FRAMEWORK),
-            user: user.name().to_owned(),
+            user: caller.user().to_owned(),
             workspace: self.workspace_id,
         })
     }

@@ -15,6 +15,8 @@ pub enum Slug {
     InvalidPath,
     /// No credentials, or wrong ones.
     Unauthorized,
+    /// The token is good, and not for this.
+    Forbidden,
     /// A link leads out of the workspace.
     PathEscape,
     /// There is no such thing, or it is somebody else's.
@@ -63,12 +65,16 @@ pub enum Slug {
     TooManyKeys,
     /// Another session is being taken in.
     ImportBusy,
+    /// Too many passwords are being hashed.
+    TooManySignIns,
     /// Too many event streams are open.
     TooManyStreams,
     /// Our fault.
     Internal,
     /// The platform is shutting down.
     Draining,
+    /// The store keeps no accounts.
+    NoAccounts,
     /// No process of the platform schedules just now.
     NoScheduler,
     /// The store does not answer.
@@ -97,12 +103,13 @@ pub(crate) struct Row {
 
 impl Slug {
     /// Every slug, in the order of the table.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 40] = [
         Self::MalformedJson,
         Self::InvalidLastEventId,
         Self::InvalidIdempotencyKey,
         Self::InvalidPath,
         Self::Unauthorized,
+        Self::Forbidden,
         Self::PathEscape,
         Self::NotFound,
         Self::MethodNotAllowed,
@@ -127,9 +134,11 @@ impl Slug {
         Self::QueueFull,
         Self::TooManyKeys,
         Self::ImportBusy,
+        Self::TooManySignIns,
         Self::TooManyStreams,
         Self::Internal,
         Self::Draining,
+        Self::NoAccounts,
         Self::NoScheduler,
         Self::StoreUnavailable,
         Self::StoreFull,
@@ -158,6 +167,7 @@ impl Slug {
             Self::InvalidIdempotencyKey => row("invalid-idempotency-key", S::BAD_REQUEST, "Not an idempotency key", false),
             Self::InvalidPath => row("invalid-path", S::BAD_REQUEST, "Not a path in a workspace", false),
             Self::Unauthorized => row("unauthorized", S::UNAUTHORIZED, "A valid token is needed", false),
+            Self::Forbidden => row("forbidden", S::FORBIDDEN, "Not allowed", false),
             Self::PathEscape => row("path-escape", S::FORBIDDEN, "The path leads out of the workspace", false),
             Self::NotFound => row("not-found", S::NOT_FOUND, "Not found", false),
             Self::MethodNotAllowed => row("method-not-allowed", S::METHOD_NOT_ALLOWED, "Method not allowed", false),
@@ -182,9 +192,11 @@ impl Slug {
             Self::QueueFull => row("queue-full", S::TOO_MANY_REQUESTS, "The queue is full", true),
             Self::TooManyKeys => row("too-many-keys", S::TOO_MANY_REQUESTS, "Too many idempotency keys", true),
             Self::ImportBusy => row("import-busy", S::TOO_MANY_REQUESTS, "Another session is being imported", true),
+            Self::TooManySignIns => row("too-many-sign-ins", S::TOO_MANY_REQUESTS, "Too many passwords at once", true),
             Self::TooManyStreams => row("too-many-streams", S::TOO_MANY_REQUESTS, "Too many event streams", true),
             Self::Internal => row("internal", S::INTERNAL_SERVER_ERROR, "Internal error", true),
             Self::Draining => row("draining", S::SERVICE_UNAVAILABLE, "Shutting down", true),
+            Self::NoAccounts => row("no-accounts", S::NOT_IMPLEMENTED, "There are no accounts with this store", false),
             Self::NoScheduler => row("no-scheduler", S::SERVICE_UNAVAILABLE, "No process schedules just now", true),
             Self::StoreUnavailable => row("store-unavailable", S::SERVICE_UNAVAILABLE, "The store does not answer", true),
             Self::StoreFull => row("store-full", S::SERVICE_UNAVAILABLE, "The store is full", true),

@@ -13,7 +13,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::App;
-use crate::auth::User;
+use crate::caller::Caller;
 use crate::extract::Path;
 use crate::jobs::find;
 use crate::problem::Problem;
@@ -81,10 +81,10 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
 )]
 async fn timeline(
     State(app): State<Arc<App>>,
-    user: User,
+    caller: Caller,
     Path(id): Path<JobId>,
 ) -> Result<axum::Json<TimelineView>, Problem> {
-    let job = find(&app, &user, id).await?;
+    let job = find(&app, &caller, id).await?;
     let log = app.scheduler.log();
     let start = beginning(log, &job).await?;
     let mut seen = read(log, &job, start).await?;
@@ -93,7 +93,7 @@ async fn timeline(
         seen = read(log, &job, 0).await?;
     }
     // again, so that it is not older than the events
-    let job = find(&app, &user, id).await?;
+    let job = find(&app, &caller, id).await?;
     Ok(axum::Json(seen.view(&job, Timestamp::now())))
 }
 

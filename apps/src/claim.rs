@@ -32,6 +32,24 @@ impl Workspaces {
         .await
     }
 
+    /// Whose a workspace is, if anybody's.
+    ///
+    /// # Errors
+    /// [`FileError::Io`].
+    pub async fn user_of(&self, id: &WorkspaceId) -> Result<Option<String>, FileError> {
+        let (shared, id) = (self.shared.clone(), id.clone());
+        blocking(move || {
+            let claim = match open_dir(&shared.dir, DIR) {
+                Ok(dir) => read(&dir, &id)?,
+                Err(FileError::NotFound) => return Ok(None),
+                Err(error) => return Err(error),
+            };
+            let text = String::from_utf8(claim).unwrap_or_default();
+            Ok(text.split_once('\n').map(|(_, user)| user.to_owned()))
+        })
+        .await
+    }
+
     /// Gives a workspace up, if it is claimed for this session of this user.
     ///
     /// # Errors

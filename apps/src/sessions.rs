@@ -6,8 +6,10 @@ use jiff::Timestamp;
 use mgx_agent_runner::{SessionId, WorkspaceId};
 
 use crate::archive::{Archive, Record};
+use crate::file::FileError;
 use crate::session::{Framework, Session, SessionError, SessionStore, StoreError, Usage};
 use crate::staged::random_hex;
+use crate::workspace::Workspace;
 use crate::workspaces::Workspaces;
 
 /// The sessions. Cheap to clone.
@@ -161,6 +163,18 @@ impl Sessions {
     /// The store cannot be written.
     pub async fn add_usage(&self, id: &SessionId, used: Usage) -> Result<Usage, SessionError> {
         self.store.add_usage(id, used).await.map_err(SessionError::Store)
+    }
+
+    /// A workspace, if it is there and `user` may see it (`None` sees everything).
+    ///
+    /// # Errors
+    /// [`FileError::NotFound`], also for the workspace of somebody else; or [`FileError::Io`].
+    pub async fn workspace(&self, id: &WorkspaceId, user: Option<&str>) -> Result<Workspace, FileError> {
+        let is_theirs = match user {
+            Some(user) => self.workspaces.user_of(id).await?.is_some_and(|owner| owner == user),
+            None => true,
+        };
+        if is_theirs { self.workspaces.workspace(id).await } else { Err(FileError::NotFound) }
     }
 
     /// Where their files are.

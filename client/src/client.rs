@@ -197,15 +197,23 @@ impl Client {
         Some((ready, answer.text().await.unwrap_or_default()))
     }
 
-    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.authorized(method, path).header(ACCEPT, "application/json").timeout(PATIENCE)
+    }
+
+    /// A POST without the token.
+    pub(crate) fn open(&self, path: &str) -> RequestBuilder {
+        self.http.post(format!("{}{path}", self.base))
     }
 
     fn authorized(&self, method: Method, path: &str) -> RequestBuilder {
         self.http.request(method, format!("{}{path}", self.base)).bearer_auth(self.token.expose_secret())
     }
 
-    async fn found<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<Option<T>, Error> {
+    pub(crate) async fn found<T: DeserializeOwned>(
+        &self,
+        request: RequestBuilder,
+    ) -> Result<Option<T>, Error> {
         let answer = self.send(request).await?;
         if answer.status() == StatusCode::NOT_FOUND {
             return Ok(None);
@@ -213,7 +221,17 @@ impl Client {
         self.read(answer).await.map(Some)
     }
 
-    async fn json<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Error> {
+    /// Whether there was something to remove.
+    pub(crate) async fn gone(&self, request: RequestBuilder) -> Result<bool, Error> {
+        let answer = self.send(request).await?;
+        match answer.status() {
+            StatusCode::NOT_FOUND => Ok(false),
+            status if status.is_success() => Ok(true),
+            _ => Err(self.refused(answer).await),
+        }
+    }
+
+    pub(crate) async fn json<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Error> {
         let answer = self.send(request).await?;
         self.read(answer).await
     }
@@ -252,7 +270,7 @@ impl Client {
         }
     }
 
-    fn foreign(&self, status: StatusCode, why: &str) -> Error {
+    pub(crate) fn foreign(&self, status: StatusCode, why: &str) -> Error {
         Error::Foreign { base: self.base.clone(), status: status.as_u16(), why: why.to_owned() }
     }
 }

@@ -17,15 +17,19 @@
 //!
 //! TLS takes its cryptography from the process-wide provider of rustls: install one before a client is made.
 
+pub mod accounts;
 pub mod client;
 pub mod error;
 pub mod event;
 pub mod feed;
+pub mod login;
 pub mod sse;
 pub mod views;
 
+pub use accounts::Listed;
 pub use client::Client;
 pub use error::{Error, Problem};
 pub use event::Event;
 pub use feed::{Feed, Item};
+pub use login::{Login, Said};
 pub use views::{Job, JobPage, NewJob, NewSession, Session};

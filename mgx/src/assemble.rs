@@ -1,7 +1,6 @@
 //! The platform, put together: the only place that names concrete types.
 
 use std::num::NonZeroU32;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,35 +12,24 @@ use mgx_api::llm::{
     DEMO_MODEL, LlmConfig, LlmLimits, LlmProxy, PlatformAttempts, Price, ProviderConfig, RetryConfig,
     TunnelLimits, serve_tunnels,
 };
-use mgx_api::{AdminToken, App, EngineProbe, Imports, JobRules, Once, Pools, Streams};
+use mgx_api::{AdminToken, App, EngineProbe, Gate, Imports, JobRules, Once, Pools, Streams};
 use mgx_apps::workspaces::{Workspaces, WorkspacesConfig};
 use mgx_apps::{AttemptTokens, Isolation, JobBlueprint, Retention, sessions::Sessions};
 use mgx_policies::{Admission, Allowance, MonotonicClock, Policies, Rate, Times};
-use mgx_runtimes::image::Images;
-use mgx_runtimes::pool::{Bounds, PoolConfig};
-use mgx_runtimes::{
-    ContainerSpec, Containers, Docker, DockerApi, DockerConfig, Libpod, Limits, Links, Network, Null,
-    Parking, Podman, PodmanConfig, Pool, Process, ProcessConfig, Runtime, Tunnel,
-};
+use mgx_runtimes::{Limits, Pool, Runtime, Tunnel};
 use mgx_scheduler::{Budget, Caps, Clock, Fairness, Handover, HistoryLimit, Kind, Scheduler, Uptime};
+use secrecy::SecretString;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use crate::config::{Config, ModelPrice, RuntimeName};
+use crate::config::{Config, ModelPrice};
 use crate::data_dir;
-use crate::image::{AgentImage, WithImage};
+use crate::engine::{Engine, engine, owner};
+use crate::identity::{self, Identity};
+use crate::image::WithImage;
 use crate::store::Store;
-
-/// `uid:gid` of the processes in containers, if the platform runs as root; otherwise they are its own.
-const CONTAINER_USER: u32 = 10_001;
-
-/// Where Docker listens, if nobody says otherwise.
-pub const DOCKER_SOCKET: &str = "unix:///var/run/docker.sock";
-
-/// Where a rootful Podman listens.
-const PODMAN_SOCKET: &str = "unix:///run/podman/podman.sock";
 
 /// Connections to the LLM proxy that may wait to be served.
 const TUNNELS: usize = 256;
@@ -58,6 +46,8 @@ pub type Lens = Box<dyn Fn(Arc<dyn Runtime>, Option<&Arc<Pool>>) -> Arc<dyn Runt
 pub struct Platform {
     /// Every route.
     pub router: Router,
+    /// The random password of the first administrator, at the first start.
+    pub first_password: Option<SecretString>,
     closing: CancellationToken,
     scheduler: Scheduler,
     pool: Option<Arc<Pool>>,
@@ -78,6 +68,11 @@ impl Platform {
         closing: CancellationToken,
     ) -> anyhow::Result<Self> {
         let Parts { tokens, sessions, blueprint, token } = parts(config, store)?;
+        let identity = match store.accounts() {
+            Some(accounts) => Some(Identity::open(config, accounts).await?),
+            None => None,
+        };
+        let (provider, first_password) = identity.map(|it| (it.provider, it.first_password)).unzip();
         let (tunnels_in, tunnels_out) = mpsc::channel(TUNNELS);
         let Engine { mut runtime, image, pool } = engine(config, store.instance(), tunnels_in)?;
         if let Some(lens) = lens {
@@ -93,12 +88,14 @@ impl Platform {
         .await?;
         let attempts = Arc::new(PlatformAttempts { tokens, scheduler: scheduler.clone() });
         let proxy = LlmProxy::new(llm_config(config), attempts, store.sessions())?;
-        let app = app(config, store, scheduler.clone(), sessions.clone(), runtime, token, closing.clone());
+        let gate = Gate::new(token, provider.clone());
+        let app = app(config, store, scheduler.clone(), sessions.clone(), runtime, gate, closing.clone());
         let once = app.once.clone();
         let pools = pool.clone().map_or_else(Pools::none, |pool| Pools::of(move || pool.report()));
         let platform = Self {
             router: mgx_api::router(App { pools, ..app }),
             closing,
+            first_password: first_password.flatten(),
             scheduler,
             pool,
             tunnels: CancellationToken::new(),
@@ -106,6 +103,9 @@ impl Platform {
         };
         platform.serve_tunnels(tunnels_out, proxy);
         platform.tasks.spawn(once.sweep(platform.closing.clone()));
+        if let Some(provider) = provider {
+            platform.tasks.spawn(identity::tend(provider, platform.closing.clone()));
+        }
         if let Some(retention) = Retention::of(store.archive(), config.retention.events.duration()) {
             platform.tasks.spawn(retention.sweep(platform.closing.clone()));
         }
@@ -215,7 +215,7 @@ pub(crate) fn app(
     scheduler: Scheduler,
     sessions: Sessions,
     runtime: Arc<dyn Runtime>,
-    token: AdminToken,
+    gate: Gate,
     closing: CancellationToken,
 ) -> App {
     App {
@@ -224,37 +224,13 @@ pub(crate) fn app(
         sessions,
         engine: EngineProbe::new(runtime),
         pools: Pools::none(),
-        token,
+        gate,
         rules: rules(config),
         once: Once::new(store.intents()),
         imports: Imports::new(store.archive()),
         streams: Streams::new(config.streams.per_session.count(), config.streams.in_all.count()),
         closing,
     }
-}
-
-/// The engine's address.
-pub fn docker_host(config: &Config) -> String {
-    if config.docker.host.is_empty() { DOCKER_SOCKET.to_owned() } else { config.docker.host.clone() }
-}
-
-/// The address of Podman's service: that of this user.
-pub fn podman_host(config: &Config) -> String {
-    if !config.podman.host.is_empty() {
-        return config.podman.host.clone();
-    }
-    match std::env::var_os("XDG_RUNTIME_DIR") {
-        Some(dir) if !rustix::process::geteuid().is_root() => {
-            format!("unix://{}/podman/podman.sock", PathBuf::from(dir).display())
-        }
-        Some(_) | None => PODMAN_SOCKET.to_owned(),
-    }
-}
-
-/// `uid:gid` of the processes in containers.
-pub fn container_user() -> String {
-    let (uid, gid) = owner();
-    format!("{uid}:{gid}")
 }
 
 /// How long the machine has been up. One that does not tell its boot id counts as never started again.
@@ -264,167 +240,6 @@ pub(crate) fn uptime() -> Uptime {
     Uptime {
         boot: boot.trim().parse().unwrap_or_default(),
         passed: Duration::try_from(passed).unwrap_or_default(),
-    }
-}
-
-fn owner() -> (u32, u32) {
-    let uid = rustix::process::geteuid();
-    if uid.is_root() {
-        (CONTAINER_USER, CONTAINER_USER)
-    } else {
-        (uid.as_raw(), rustix::process::getegid().as_raw())
-    }
-}
-
-/// What runs jobs, and the image that it needs.
-struct Engine {
-    runtime: Arc<dyn Runtime>,
-    image: Option<Arc<WithImage>>,
-    pool: Option<Arc<Pool>>,
-}
-
-fn engine(config: &Config, instance: &str, tunnels: mpsc::Sender<Tunnel>) -> anyhow::Result<Engine> {
-    match config.runtime {
-        RuntimeName::Docker | RuntimeName::PoolDocker | RuntimeName::Podman | RuntimeName::PoolPodman => {
-            contained(config, Arc::new(parking(config, instance, tunnels)?))
-        }
-        RuntimeName::Process => {
-            warn!(
-                "runtime = \"process\": commands are isolated from NOTHING; this is for development and chaos tests only"
-            );
-            let runner =
-                AgentImage::of(config).runner.context("there is no agent-runner; name it in agent.runner")?;
-            let slots = config.server.data_dir.join("slots");
-            let process = Process::new(ProcessConfig { runner, slots }, links(config, instance, tunnels)?)?;
-            Ok(Engine { runtime: Arc::new(process), image: None, pool: None })
-        }
-        RuntimeName::Null => {
-            warn!("runtime = \"null\": no job is run, all of them succeed; this is for measuring the queue");
-            Ok(Engine { runtime: Arc::new(Null::default()), image: None, pool: None })
-        }
-    }
-}
-
-/// The engine of `config` with its image, whose containers can wait; without the pool in which they would.
-///
-/// # Errors
-/// The runtime has no engine, or the runner links have no place.
-pub(crate) fn parking(
-    config: &Config,
-    instance: &str,
-    tunnels: mpsc::Sender<Tunnel>,
-) -> anyhow::Result<WithImage> {
-    let (engine, images): (Arc<dyn Parking>, Arc<dyn Images>) = match config.runtime {
-        RuntimeName::Docker | RuntimeName::PoolDocker => {
-            let docker = Docker::connect(docker(config, instance), links(config, instance, tunnels)?);
-            let images = docker.images();
-            (Arc::new(docker), images)
-        }
-        RuntimeName::Podman | RuntimeName::PoolPodman => {
-            let podman = Podman::connect(podman(config, instance), links(config, instance, tunnels)?);
-            let images = podman.images();
-            (Arc::new(podman), images)
-        }
-        RuntimeName::Process | RuntimeName::Null => {
-            anyhow::bail!("the runtime \"{}\" has no engine", config.runtime.name())
-        }
-    };
-    Ok(WithImage::new(engine, images, AgentImage::of(config)))
-}
-
-/// What the engine of `config` can do with the containers of `instance`, without a platform around it.
-///
-/// # Errors
-/// The runtime has no engine.
-pub(crate) fn containers(config: &Config, instance: &str) -> anyhow::Result<Arc<dyn Containers>> {
-    match config.runtime {
-        RuntimeName::Docker | RuntimeName::PoolDocker => {
-            Ok(Arc::new(DockerApi::new(docker(config, instance))))
-        }
-        RuntimeName::Podman | RuntimeName::PoolPodman => Ok(Arc::new(Libpod::new(podman(config, instance)))),
-        RuntimeName::Process | RuntimeName::Null => {
-            anyhow::bail!("the runtime \"{}\" has no engine", config.runtime.name())
-        }
-    }
-}
-
-/// Where the agent image is made: in the engine of `config`, or in Docker if it names none.
-pub(crate) fn images(config: &Config) -> Arc<dyn Images> {
-    match config.runtime {
-        RuntimeName::Podman | RuntimeName::PoolPodman => Arc::new(Libpod::new(podman(config, ""))),
-        RuntimeName::Docker | RuntimeName::PoolDocker | RuntimeName::Process | RuntimeName::Null => {
-            Arc::new(mgx_runtimes::Engine::new(docker_host(config)))
-        }
-    }
-}
-
-fn docker(config: &Config, instance: &str) -> DockerConfig {
-    DockerConfig {
-        host: docker_host(config),
-        instance: instance.to_owned(),
-        user: container_user(),
-        profile: profile(config),
-        holders: config.docker.holders.count(),
-    }
-}
-
-fn podman(config: &Config, instance: &str) -> PodmanConfig {
-    PodmanConfig {
-        host: podman_host(config),
-        oci_runtime: config.podman.oci_runtime.clone(),
-        instance: instance.to_owned(),
-        user: container_user(),
-        profile: profile(config),
-    }
-}
-
-/// Where an engine that wants a file finds the system-call profile.
-fn profile(config: &Config) -> PathBuf {
-    config.server.data_dir.join("seccomp.json")
-}
-
-/// An engine with its image, and the warm pool before it, if there is to be one.
-fn contained(config: &Config, image: Arc<WithImage>) -> anyhow::Result<Engine> {
-    if !config.runtime.is_pool() {
-        return Ok(Engine { runtime: image.clone(), image: Some(image), pool: None });
-    }
-    let pool = Arc::new(Pool::open(image.clone(), pool(config)).context("cannot make the warm pool")?);
-    pool.start();
-    Ok(Engine { runtime: pool.clone(), image: Some(image), pool: Some(pool) })
-}
-
-/// How the warm pool is kept.
-fn pool(config: &Config) -> PoolConfig {
-    let pool = &config.pool;
-    PoolConfig {
-        directory: config.server.data_dir.join("pool"),
-        spec: ContainerSpec {
-            image: config.agent.image.clone(),
-            limits: rules(config).default_limits,
-            network: Network::None,
-            oci_runtime: config.isolation.agent,
-        },
-        generation: AgentImage::of(config).generation(),
-        bounds: Bounds { min: pool.min.count(), max: pool.max.count(), idle: pool.idle.duration() },
-        memory_bytes: pool.memory.bytes(),
-        refill: pool.refill.count(),
-    }
-}
-
-/// The runner links: in the data directory, or where the system keeps sockets if that path is too long for one.
-fn links(config: &Config, instance: &str, tunnels: mpsc::Sender<Tunnel>) -> anyhow::Result<Links> {
-    let in_data = config.server.data_dir.join("links");
-    let name = format!("mgx-{instance}");
-    let run = match std::env::var_os("XDG_RUNTIME_DIR") {
-        Some(dir) if !rustix::process::geteuid().is_root() => PathBuf::from(dir).join(&name),
-        Some(_) | None => PathBuf::from("/run").join(&name),
-    };
-    match Links::new(&in_data, tunnels.clone()) {
-        Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => {
-            info!(directory = %run.display(), "the data directory's path is too long for sockets");
-            Links::new(&run, tunnels).with_context(|| format!("cannot make {}: {error}", run.display()))
-        }
-        links => links.with_context(|| format!("cannot make {}", in_data.display())),
     }
 }
 
@@ -496,7 +311,8 @@ fn caps(config: &Config) -> Caps {
     }
 }
 
-fn rules(config: &Config) -> JobRules {
+/// What a job gets, and the most it may ask for.
+pub(crate) fn rules(config: &Config) -> JobRules {
     let agent = &config.agent;
     let pids = agent.pids.small();
     JobRules {

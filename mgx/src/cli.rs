@@ -1,13 +1,16 @@
 //! The command line: what can be typed, and what each command needs before it can run.
 
+mod accounts;
 mod bench;
 mod client;
+mod credentials;
 mod doctor;
 mod down;
 mod events;
 mod explain;
 mod export;
 mod images;
+mod login;
 mod out;
 mod pools;
 mod ps;
@@ -83,6 +86,19 @@ enum Command {
     Pools(pools::Args),
     /// End a job, whatever its state.
     Cancel(ps::CancelArgs),
+    /// Sign in to the server, by a yes in a browser; the other commands are then yours.
+    Login(login::Args),
+    /// Sign out again, and take the token back.
+    Logout,
+    /// The people who may sign in (for administrators).
+    #[command(subcommand)]
+    User(accounts::user::Command),
+    /// The programs that people may sign in to (for administrators).
+    #[command(subcommand)]
+    Client(accounts::client::Command),
+    /// API tokens: what one gives to a program instead of a password.
+    #[command(subcommand)]
+    Token(accounts::token::Command),
     /// Look for what is wrong with this machine, and say how to put it right.
     Doctor(doctor::Args),
     /// Show every setting and where its value comes from.
@@ -146,6 +162,11 @@ fn dispatch(cli: Cli) -> Outcome {
         | Command::Timeline(_)
         | Command::Pools(_)
         | Command::Cancel(_)
+        | Command::Login(_)
+        | Command::Logout
+        | Command::User(_)
+        | Command::Client(_)
+        | Command::Token(_)
         | Command::Doctor(_)
         | Command::Store(_)
         | Command::Images
@@ -175,6 +196,11 @@ fn asynchronous(command: Command, server: &Server, loaded: &Loaded) -> Outcome {
             Command::Timeline(args) => timeline::run(&client()?, &args).await,
             Command::Pools(args) => pools::run(&client()?, &args).await,
             Command::Cancel(args) => ps::cancel(&client()?, &args).await,
+            Command::Login(args) => Box::pin(login::run(&server.url(config), &args)).await,
+            Command::Logout => login::logout(&server.url(config)).await,
+            Command::User(command) => accounts::user::run(&client()?, &command).await,
+            Command::Client(command) => accounts::client::run(&client()?, &command).await,
+            Command::Token(command) => accounts::token::run(&client()?, &command).await,
             Command::Doctor(args) => Box::pin(doctor::run(loaded, &args)).await,
             Command::Store(command) => Box::pin(store::run(config, &command)).await,
             Command::Images => images::run(config).await,

@@ -22,8 +22,8 @@ use serde::Deserialize;
 pub use layer::Origin;
 pub use problem::{EXIT, Problem, Problems, What};
 pub use sections::{
-    Agent, Docker, History, Isolation, Kinds, Llm, Log, LogFormat, ModelPrice, Podman, Pool, Queue, Quotas,
-    Rate, Retention, RuntimeName, Scheduler, Server, Store, Streams, Workspaces,
+    Agent, Docker, History, Isolation, Kinds, Llm, Log, LogFormat, ModelPrice, OAuth2, Podman, Pool, Queue,
+    Quotas, Rate, Retention, RuntimeName, Scheduler, Server, Store, Streams, Workspaces,
 };
 pub use show::{Setting, markdown};
 pub use values::{Amount, Roles, Secret, Size, Time, Whole, show_size};
@@ -37,7 +37,7 @@ pub const EMBEDDED: &str = include_str!("../../mgx.toml");
 pub const SYSTEM_FILE: &str = "/etc/mgx/mgx.toml";
 
 /// Settings whose values are never shown.
-const SECRETS: &[&str] = &["llm.api_key", "store.url"];
+const SECRETS: &[&str] = &["llm.api_key", "oauth2.admin_password", "store.url"];
 
 /// Tables whose keys are names that the operator gives.
 const OPEN: &[&str] = &["weights", "llm.prices", "agents.roles"];
@@ -50,6 +50,7 @@ pub struct Config {
     pub runtime: RuntimeName,
     pub server: Server,
     pub store: Store,
+    pub oauth2: OAuth2,
     pub docker: Docker,
     pub podman: Podman,
     pub isolation: Isolation,
@@ -79,6 +80,27 @@ impl Config {
     /// What the files of this one process begin with: its port tells it from the others of its platform.
     pub fn process(&self) -> String {
         if self.is_shared() { format!("mgx-{}", self.server.listen.port()) } else { "mgx".to_owned() }
+    }
+
+    /// Where a browser on this machine reaches the server.
+    pub fn local_url(&self) -> String {
+        let mut address = self.server.listen;
+        if address.ip().is_unspecified() {
+            address.set_ip(if address.is_ipv4() {
+                std::net::Ipv4Addr::LOCALHOST.into()
+            } else {
+                std::net::Ipv6Addr::LOCALHOST.into()
+            });
+        }
+        let text = address.to_string();
+        // the port that a browser leaves out
+        format!("http://{}", text.strip_suffix(":80").unwrap_or(&text))
+    }
+
+    /// Where everybody reaches it.
+    pub fn public_url(&self) -> String {
+        let url = &self.oauth2.public_url;
+        if url.is_empty() { self.local_url() } else { url.clone() }
     }
 }
 

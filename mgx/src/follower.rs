@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use axum::Router;
 use jiff::Timestamp;
 use mgx_agent_runner::{JobId, SessionId};
+use mgx_api::Gate;
 use mgx_api::forward::handing_on;
 use mgx_apps::JobBlueprint;
 use mgx_runtimes::{Null, Runtime};
@@ -59,7 +60,8 @@ impl Follower {
             })),
             AbortOnDropHandle::new(tokio::spawn(look(store, leader))),
         ];
-        let app = assemble::app(config, &shared, scheduler.clone(), sessions, runtime, token, closing);
+        let gate = Gate::new(token, None);
+        let app = assemble::app(config, &shared, scheduler.clone(), sessions, runtime, gate, closing);
         let router = handing_on(mgx_api::router(app), at)?;
         Ok(Self { router, scheduler, _listening: listening })
     }

@@ -12,7 +12,8 @@ use mgx_api::ServeConfig;
 use mgx_api::forward::changing;
 use mgx_runtimes::Pool;
 use mgx_store::MongoDb;
-use tokio::net::TcpListener;
+use secrecy::SecretString;
+use tokio::net::TcpSocket;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{SetOnce, watch};
 use tokio_util::sync::CancellationToken;
@@ -32,12 +33,16 @@ const TRIES: u32 = 5;
 /// How long it waits between two tries.
 const AGAIN: Duration = Duration::from_millis(500);
 
+/// How many callers may wait until they are let in.
+const BACKLOG: u32 = 1024;
+
 /// A platform with its door open.
 #[derive(Debug)]
 pub struct Serving {
     address: SocketAddr,
     store: Store,
     closing: CancellationToken,
+    first_password: Option<SecretString>,
     /// What serves while this process does not schedule, if it ever does not.
     follower: Option<Follower>,
     /// What schedules, as soon as this process does.
@@ -62,31 +67,40 @@ impl Serving {
     ///
     /// # Errors
     /// What the operator has to change.
-    pub async fn start_through(config: Config, lens: Option<Lens>) -> anyhow::Result<Self> {
-        let data = &config.server.data_dir;
-        data_dir::make(data).with_context(|| format!("cannot make {}", data.display()))?;
-        let pid = PidFile::hold(data, &config.process())?;
+    pub async fn start_through(mut config: Config, lens: Option<Lens>) -> anyhow::Result<Self> {
+        let data = config.server.data_dir.clone();
+        data_dir::make(&data).with_context(|| format!("cannot make {}", data.display()))?;
+        let pid = PidFile::hold(&data, &config.process())?;
+        let listen = config.server.listen;
+        let taken = || {
+            format!(
+                "cannot listen on {listen}; free it, or set server.listen (MGX_SERVER__LISTEN) to another port"
+            )
+        };
+        // the address is ours before anything knows it, and nobody is let in before all is ready
+        let socket = bind(listen).with_context(taken)?;
+        let address = socket.local_addr()?;
+        config.server.listen = address;
         let store = Store::open(&config).await?;
         let closing = CancellationToken::new();
         let platform = Arc::new(SetOnce::new());
         let door = ServeConfig { drain: config.server.drain.duration(), ..ServeConfig::standard() };
-        let (follower, taking, router, listener);
+        let (follower, taking, router, first_password);
         match &store {
             Store::Embedded(_) => {
-                let whole = Platform::assemble(&config, &store, lens.as_ref(), closing.clone()).await?;
-                listener = listen(config.server.listen).await?;
+                let mut whole = Platform::assemble(&config, &store, lens.as_ref(), closing.clone()).await?;
+                first_password = whole.first_password.take();
                 router = whole.router.clone();
-                report(&whole, data.clone(), closing.clone());
+                report(&whole, data, closing.clone());
                 platform.set(whole).ok();
                 (follower, taking) = (None, None);
             }
             Store::MongoDb(shared) => {
                 let standby = Follower::assemble(&config, shared.clone(), closing.clone()).await?;
-                listener = listen(config.server.listen).await?;
                 let front = watch::Sender::new(standby.router.clone());
                 router = changing(front.subscribe());
                 let turn = Turn {
-                    address: address_for_others(&config, listener.local_addr()?),
+                    address: address_for_others(&config, address),
                     store: shared.clone(),
                     config: config.clone(),
                     closing: closing.clone(),
@@ -99,19 +113,35 @@ impl Serving {
                     }
                     Roles::Api => None,
                 };
-                follower = Some(standby);
+                (follower, first_password) = (Some(standby), None);
             }
         }
-        let address = listener.local_addr()?;
+        let listener = socket.listen(BACKLOG).with_context(taken)?;
         let door =
             AbortOnDropHandle::new(tokio::spawn(mgx_api::serve(listener, router, closing.clone(), door)));
         info!(%address, "ready");
-        Ok(Self { address, store, closing, follower, platform, taking, door, config, _pid: pid })
+        Ok(Self {
+            address,
+            store,
+            closing,
+            first_password,
+            follower,
+            platform,
+            taking,
+            door,
+            config,
+            _pid: pid,
+        })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The random password of the first administrator, if this is the first start: to be shown, once.
+    pub fn take_first_password(&mut self) -> Option<SecretString> {
+        self.first_password.take()
     }
 
     /// The instance that its containers belong to.
@@ -230,12 +260,13 @@ async fn not_taken(taking: Option<AbortOnDropHandle<anyhow::Result<()>>>) -> Str
     }
 }
 
-async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| {
-        format!(
-            "cannot listen on {address}; free it, or set server.listen (MGX_SERVER__LISTEN) to another port"
-        )
-    })
+/// A socket of this address, on which nobody can call yet.
+fn bind(address: SocketAddr) -> std::io::Result<TcpSocket> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // as after every restart: the connections of the process before may still be ending
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
 }
 
 /// Where the other processes reach this one.

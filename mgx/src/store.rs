@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use jiff::Timestamp;
 use mgx_apps::{Archive, IntentStore, SessionStore};
+use mgx_oauth2::Storage;
 use mgx_scheduler::Journal;
 use mgx_store::{Embedded, MongoDb};
 use secrecy::ExposeSecret;
@@ -72,6 +73,14 @@ impl Store {
         match self {
             Self::Embedded(store) => store.clone(),
             Self::MongoDb(store) => store.clone(),
+        }
+    }
+
+    /// Accounts, if it keeps any.
+    pub fn accounts(&self) -> Option<Arc<dyn Storage>> {
+        match self {
+            Self::Embedded(store) => Some(store.clone()),
+            Self::MongoDb(_) => None,
         }
     }
 

@@ -140,3 +140,21 @@ fn a_duel_needs_no_engine_where_the_runtimes_need_none() {
     let left = fs::read_dir(dir.path()).unwrap().count();
     assert_eq!(left, 2, "the configuration and the page");
 }
+
+#[test]
+fn the_first_start_shows_a_password_once_and_nobody_else_is_told() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let dir = world(&format!("runtime = \"null\"\nserver.listen = \"127.0.0.1:{port}\"\n"));
+    let up = || text(&mgx(&dir, &["up", "--detach"], &[]).stdout);
+    let first = up();
+    assert!(mgx(&dir, &["down"], &[]).status.success());
+    let second = up();
+    assert!(mgx(&dir, &["down"], &[]).status.success());
+    let password = first.strip_prefix("sign in as admin with ").unwrap().split(' ').next().unwrap();
+    assert!(password.len() >= 22, "{first}");
+    assert!(second.starts_with("http://"), "{second}");
+    for file in ["mgx.log", "mgx.db", "oauth2.key", "handover.json"] {
+        let kept = fs::read(dir.path().join("data").join(file)).unwrap();
+        assert!(!kept.windows(password.len()).any(|part| part == password.as_bytes()), "{file}");
+    }
+}

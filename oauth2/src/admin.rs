@@ -167,18 +167,20 @@ impl Provider {
         Ok(password)
     }
 
-    /// Changes a user, all but the password. One who is disabled is signed out everywhere.
+    /// Changes a user, all but the password. One who is disabled, or leaves a group, is signed out everywhere: what
+    /// they hold says otherwise.
     ///
     /// # Errors
     /// [`AdminError`].
     pub async fn change_user(&self, user: &User) -> Result<(), AdminError> {
         let user = User { updated_at: self.clock.now(), ..user.clone() };
+        let before = self.storage.user(user.id).await?;
         if !self.storage.change_user(&user).await? {
             let known = self.storage.user(user.id).await?.is_some();
             return Err(if known { AdminError::Taken } else { AdminError::Unknown("user") });
         }
         let about = About { user: Some(user.id), ..About::default() };
-        if user.disabled {
+        if user.disabled || before.is_some_and(|before| !before.groups.is_subset(&user.groups)) {
             self.storage.sign_out_everywhere(user.id).await?;
             self.revoke(&Whose::User(user.id), about).await?;
         }
@@ -218,6 +220,39 @@ impl Provider {
     /// # Errors
     /// [`AdminError`].
     pub async fn add_client(&self, new: NewClient) -> Result<(Client, Option<SecretString>), AdminError> {
+        let (client, secret) = self.client_of(new)?;
+        if self.storage.client(&client.id).await?.is_some() {
+            return Err(AdminError::Taken);
+        }
+        self.storage.put_client(&client).await?;
+        self.note(AuditEvent::ClientAdded, About { client: Some(&client.id), ..About::default() }).await;
+        Ok((client, secret))
+    }
+
+    /// Sees to it that a client without a secret is registered as `new` says: one of the platform's own, at each start.
+    ///
+    /// # Errors
+    /// [`AdminError`].
+    pub async fn keep_client(&self, new: NewClient) -> Result<(), AdminError> {
+        let (client, _) = self.client_of(NewClient { confidential: false, ..new })?;
+        let about = About { client: Some(&client.id), ..About::default() };
+        match self.storage.client(&client.id).await? {
+            Some(before) if (Client { created_at: before.created_at, ..client.clone() }) == before => Ok(()),
+            Some(before) => {
+                self.storage.put_client(&Client { created_at: before.created_at, ..client.clone() }).await?;
+                self.note(AuditEvent::ClientChanged, about).await;
+                Ok(())
+            }
+            None => {
+                self.storage.put_client(&client).await?;
+                self.note(AuditEvent::ClientAdded, about).await;
+                Ok(())
+            }
+        }
+    }
+
+    /// A client that may be registered, with its secret if it has one.
+    fn client_of(&self, new: NewClient) -> Result<(Client, Option<SecretString>), AdminError> {
         let random = || format!("app-{}", &self.chance.text()[..20]);
         let id = new.id.unwrap_or_else(|| random().parse().expect("base64url is a client id"));
         let (kind, secret) = if new.confidential {
@@ -239,11 +274,6 @@ impl Provider {
             created_at: self.clock.now(),
         };
         client.check()?;
-        if self.storage.client(&client.id).await?.is_some() {
-            return Err(AdminError::Taken);
-        }
-        self.storage.put_client(&client).await?;
-        self.note(AuditEvent::ClientAdded, About { client: Some(&client.id), ..About::default() }).await;
         Ok((client, secret))
     }
 

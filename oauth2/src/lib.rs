@@ -26,6 +26,7 @@ mod issuer;
 mod jws;
 mod keys;
 mod logout;
+mod looking;
 #[cfg(feature = "testing")]
 mod memory;
 mod mint;

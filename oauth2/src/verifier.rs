@@ -62,9 +62,9 @@ pub struct Access {
     pub expires_at: Timestamp,
     /// When the user showed who they are.
     pub auth_time: Option<Timestamp>,
-    /// The user's name, with scope `profile`.
+    /// The user's name: with scope `profile`, and always in a token of the platform's own clients.
     pub username: Option<Username>,
-    /// The user's groups, with scope `groups`.
+    /// The user's groups: with scope `groups`, and always in a token of the platform's own clients.
     pub groups: BTreeSet<String>,
     /// Thumbprint of the key without which it does not count (RFC 9449 section 6).
     pub key: Option<String>,

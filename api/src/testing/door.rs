@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use jiff::Timestamp;
 use mgx_agent_runner::SlotId;
 use mgx_agent_runner::protocol::{Invocation, Team};
 use mgx_apps::{Archive, IntentStore, Sessions, Workspaces};
+use mgx_oauth2::{Chance, Cost, NewUser, Provider, Settings, SigningKeys, User};
 use mgx_policies::{Admission, Allowance, FakeRelativeClock, Policies, Rate, Times};
 use mgx_runtimes::{
     ContainerSpec, EngineInfo, Limits, Listed, Network, OciRuntime, Placement, Run, Runtime, RuntimeError,
@@ -22,14 +24,17 @@ use mgx_runtimes::{
 use mgx_scheduler::{Blueprint, Clock, Config, HistoryLimit, Job, Plan, Scheduler, Uptime};
 use mgx_scheduler::{Caps, Fairness};
 use mgx_store::Embedded;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use crate::{AdminToken, App, EngineProbe, Imports, JobRules, Once, Pools, Streams, router};
+use crate::{AdminToken, App, EngineProbe, Gate, Imports, JobRules, Once, Pools, Streams, router};
 
 const TOKEN: &str = "the-token";
+
+/// The password of every user of these tests.
+pub(crate) const PASSWORD: &str = "seven grey herons wade";
 
 /// An engine that is away, or one that never finishes making a container.
 #[derive(Debug)]
@@ -96,6 +101,7 @@ pub(crate) struct Door {
     pub(crate) scheduler: Scheduler,
     pub(crate) sessions: Sessions,
     pub(crate) archive: Arc<dyn Archive>,
+    pub(crate) provider: Arc<Provider>,
     /// What the rate is measured by.
     pub(crate) clock: FakeRelativeClock,
     pub(crate) closing: CancellationToken,
@@ -161,6 +167,7 @@ async fn open(
     let closing = CancellationToken::new();
     let (clock, sessions) = (FakeRelativeClock::default(), Sessions::new(store.clone(), workspaces));
     let (times, archive) = (policies.times, store.clone());
+    let provider = provider(store.clone(), dir.path()).await;
     let app = App {
         admission: Admission::new(policies, scheduler.clone(), clock.clone()),
         scheduler: scheduler.clone(),
@@ -169,12 +176,21 @@ async fn open(
         sessions: sessions.clone(),
         engine: EngineProbe::new(engine),
         pools: Pools::none(),
-        token: AdminToken::new(&SecretString::from(TOKEN)),
+        gate: Gate::new(AdminToken::new(&SecretString::from(TOKEN)), Some(provider.clone())),
         rules: JobRules { default_limits: limits, max_limits: limits, times },
         streams: Streams::new(streams, 64),
         closing: closing.clone(),
     };
-    Door { router: router(app), archive, scheduler, sessions, clock, closing, dir }
+    Door { router: router(app), archive, scheduler, sessions, provider, clock, closing, dir }
+}
+
+/// A provider whose passwords cost nothing.
+async fn provider(store: Arc<Embedded>, dir: &Path) -> Arc<Provider> {
+    let mut settings = Settings::new("http://127.0.0.1:8765/oauth2".parse().unwrap());
+    settings.cost = Cost { memory_kib: 8, passes: 1, lanes: 1 };
+    let clock = mgx_oauth2::Clock::new(Timestamp::now);
+    let keys = SigningKeys::load_or_create(&dir.join("oauth2.key"), clock.now()).unwrap();
+    Arc::new(Provider::for_tests(settings, store, keys, clock, Chance::system()).await.unwrap())
 }
 
 /// A request with the token.
@@ -182,7 +198,31 @@ pub(crate) fn ask(method: &str, path: &str) -> http::request::Builder {
     Request::builder().method(method).uri(path).header("authorization", format!("Bearer {TOKEN}"))
 }
 
+/// The same with a token of somebody else's.
+pub(crate) fn ask_as(token: &str, method: &str, path: &str) -> http::request::Builder {
+    Request::builder().method(method).uri(path).header("authorization", format!("Bearer {token}"))
+}
+
 impl Door {
+    /// A user, of these groups, whose password is [`PASSWORD`].
+    pub(crate) async fn user(&self, name: &str, groups: &[&str]) -> User {
+        let new = NewUser {
+            name: name.parse().unwrap(),
+            display_name: name.to_owned(),
+            email: None,
+            groups: groups.iter().map(|group| (*group).to_owned()).collect(),
+            password: Some(PASSWORD.into()),
+        };
+        self.provider.add_user(new).await.unwrap().0
+    }
+
+    /// An API token of `user`, good for `scope`.
+    pub(crate) async fn api_token(&self, user: &User, scope: &str) -> String {
+        let scope = scope.parse().unwrap();
+        let (_, token) = self.provider.add_api_token(user.id, "test", scope, None).await.unwrap();
+        token.expose_secret().to_owned()
+    }
+
     pub(crate) async fn send(
         &self,
         request: http::request::Builder,

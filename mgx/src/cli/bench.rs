@@ -8,6 +8,7 @@ mod fairness;
 mod ingest;
 mod memory;
 mod resident;
+mod server;
 mod slots;
 mod sse;
 mod start;
@@ -55,6 +56,11 @@ pub(crate) fn run(config: Config, command: &Command) -> Outcome {
         Command::Ingest(args) => runtime.block_on(Box::pin(ingest::run(args))),
     };
     measured.map_err(|error| Failure::new(format!("{error:#}")))
+}
+
+/// Prints figures: for people, or on one line for programs.
+fn print(report: &serde_json::Value, json: bool) {
+    out::line(if json { report.to_string() } else { format!("{report:#}") });
 }
 
 /// The nearest-rank percentile, to a tenth.

@@ -7,6 +7,7 @@ use secrecy::SecretString;
 
 pub(crate) use mgx_client::Client;
 
+use super::credentials::Credentials;
 use super::out::{Failure, harmless};
 use crate::config::Config;
 use crate::data_dir::TOKEN;
@@ -17,7 +18,7 @@ pub(crate) struct Server {
     /// The server's address, such as `http://127.0.0.1:8765`; by default the one that the configuration says.
     #[arg(long, env = "MGX_URL", global = true, value_name = "URL")]
     url: Option<String>,
-    /// The token; by default the one in the data directory.
+    /// The token; by default that of `mgx login`, or the one in the data directory.
     #[arg(long, env = "MGX_TOKEN", global = true, hide_env_values = true, value_name = "TOKEN", hide = true)]
     token: Option<SecretString>,
 }
@@ -25,11 +26,21 @@ pub(crate) struct Server {
 impl Server {
     /// A client of the server that the flags and the configuration name.
     pub(crate) fn client(&self, config: &Config) -> Result<Client, Failure> {
+        let url = self.url(config);
         let token = match &self.token {
             Some(token) => token.clone(),
-            None => read_token(&config.server.data_dir)?,
+            None => match login(&url)? {
+                Some(token) => token,
+                None => read_token(&config.server.data_dir)?,
+            },
         };
-        Ok(Client::new(&self.url.clone().unwrap_or_else(|| url(config)), token)?)
+        Ok(Client::new(&url, token)?)
+    }
+
+    /// Where the server is that the flags and the configuration name.
+    pub(crate) fn url(&self, config: &Config) -> String {
+        let url = self.url.clone().unwrap_or_else(|| config.local_url());
+        url.trim_end_matches('/').to_owned()
     }
 }
 
@@ -39,7 +50,7 @@ impl From<Error> for Failure {
             Error::Unreachable { .. } => "; start it with `mgx up --detach`",
             Error::Late { .. } | Error::NotReady { .. } => "; look at its log",
             Error::Refused(problem) if problem.status == 401 => {
-                "; is MGX_TOKEN, or the data directory, that of this server?"
+                "; is MGX_TOKEN, the login or the data directory that of this server?"
             }
             Error::Setup(_) | Error::Broken { .. } | Error::Foreign { .. } | Error::Refused(_) => "",
         };
@@ -48,17 +59,10 @@ impl From<Error> for Failure {
     }
 }
 
-/// Where the server of this configuration is reached from this machine.
-pub(crate) fn url(config: &Config) -> String {
-    let mut address = config.server.listen;
-    if address.ip().is_unspecified() {
-        address.set_ip(if address.is_ipv4() {
-            std::net::Ipv4Addr::LOCALHOST.into()
-        } else {
-            std::net::Ipv6Addr::LOCALHOST.into()
-        });
-    }
-    format!("http://{address}")
+/// The token of somebody who has signed in with `mgx login`.
+fn login(url: &str) -> Result<Option<SecretString>, Failure> {
+    let credentials = Credentials::of_this_user().map_err(|error| Failure::new(error.to_string()))?;
+    Ok(credentials.and_then(|credentials| credentials.of(url).map(|login| login.token.clone())))
 }
 
 fn read_token(data_dir: &Path) -> Result<SecretString, Failure> {

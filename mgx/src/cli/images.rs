@@ -6,8 +6,8 @@ use std::time::Instant;
 use mgx_runtimes::image::Made;
 
 use super::out::{self, Failure, Outcome};
-use crate::assemble::images;
 use crate::config::Config;
+use crate::engine::images;
 use crate::image::AgentImage;
 
 /// Builds it.

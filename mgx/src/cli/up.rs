@@ -1,14 +1,16 @@
 //! `mgx up`: serve, in the foreground or in the background.
 
-use std::io::{IsTerminal, Read, Seek, SeekFrom};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, IsTerminal, Read, Seek, SeekFrom, Write};
+use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
 use std::time::Duration;
 
+use secrecy::ExposeSecret;
 use tokio::runtime::Runtime;
 use tokio::time::{Instant, sleep};
 use tracing_subscriber::EnvFilter;
 
-use super::client::{Client, url};
+use super::client::Client;
 use super::out::{self, Failure, Outcome};
 use crate::config::{Config, Loaded, Log, LogFormat};
 use crate::data_dir;
@@ -72,9 +74,19 @@ pub(crate) fn current_thread() -> Result<Runtime, Failure> {
 async fn serve(config: Config, background: bool) -> anyhow::Result<()> {
     let signals = Signals::of_this_process()?;
     let token = data_dir_of(&config);
-    let serving = Serving::start(config).await?;
-    if !background {
-        out::line(format_args!("http://{}  (token in {token})", serving.address()));
+    let mut serving = Serving::start(config).await?;
+    let mut said = serving.take_first_password().map_or_else(String::new, |password| {
+        format!(
+            "sign in as admin with {}  (shown this once; mgx user passwd admin)\n",
+            password.expose_secret()
+        )
+    });
+    writeln!(said, "http://{}  (token in {token})", serving.address())?;
+    if background {
+        // whoever started this shows it; if nobody does, we serve all the same
+        std::io::stdout().write_all(said.as_bytes()).ok();
+    } else {
+        out::line(said.trim_end());
     }
     serving.until(signals).await
 }
@@ -84,7 +96,7 @@ fn data_dir_of(config: &Config) -> String {
 }
 
 async fn detach(config: &Config, args: &Args) -> Outcome {
-    let client = Client::new(&url(config), String::new().into())?;
+    let client = Client::new(&config.local_url(), String::new().into())?;
     let began = Instant::now();
     if let Some(pid) = server(config)? {
         out::line(format_args!("{}  already up (process {pid})", client.base()));
@@ -96,6 +108,13 @@ async fn detach(config: &Config, args: &Args) -> Outcome {
         return Err(Failure::new(message));
     }
     let mut child = spawn(config, args)?;
+    let said = child.stdout.take().map(|stdout| tokio::task::spawn_blocking(|| first_words(stdout)));
+    let welcome = async || {
+        let said = said.map(|said| tokio::time::timeout(START, said));
+        if let Some(Ok(Ok(Some(line)))) = futures_util::future::OptionFuture::from(said).await {
+            out::line(line);
+        }
+    };
     let mut answered = None;
     loop {
         if let Ok(Some(status)) = child.try_wait() {
@@ -107,12 +126,14 @@ async fn detach(config: &Config, args: &Args) -> Outcome {
         }
         match client.readiness().await {
             Some((true, _)) => {
+                welcome().await;
                 out::line(format_args!("{}  ready after {} ms", client.base(), began.elapsed().as_millis()));
                 return Ok(ExitCode::SUCCESS);
             }
             Some((false, why)) => {
                 let since = *answered.get_or_insert_with(Instant::now);
                 if since.elapsed() > DEGRADED {
+                    welcome().await;
                     let why = serde_json::from_str::<serde_json::Value>(&why).unwrap_or_default();
                     let why =
                         why["detail"].as_str().or(why["title"].as_str()).unwrap_or("see its log").to_owned();
@@ -157,8 +178,14 @@ fn spawn(config: &Config, args: &Args) -> Result<Child, Failure> {
     let same = std::env::args_os().skip(1).filter(|arg| arg != "--detach" && arg != "-d");
     command.args(same).arg("--background");
     debug_assert!(args.detach, "only a server in the background is spawned");
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
     command.spawn().map_err(failed)
+}
+
+/// What a server in the background says before it says where it is: only the first one says anything.
+fn first_words(stdout: ChildStdout) -> Option<String> {
+    let mut lines = BufReader::new(stdout).lines().map_while(Result::ok);
+    lines.next().filter(|line| !line.starts_with("http://"))
 }
 
 /// The end of the log.

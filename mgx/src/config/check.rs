@@ -3,6 +3,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use mgx_oauth2::{ADMIN, Issuer, Rules};
 use mgx_runtimes::OciRuntime;
 use secrecy::ExposeSecret;
 
@@ -101,6 +102,8 @@ pub(super) fn check(config: &mut Config) -> Vec<(String, What)> {
     report("store.url", server(&config.store.url));
     report("store.database", database(&config.store.database));
     report("log.level", level(&config.log.level));
+    report("oauth2.public_url", origin(&config.oauth2.public_url));
+    report("oauth2.admin_password", password(&config.oauth2.admin_password));
     if let Err(error) = config.agents.team() {
         let text = error.to_string();
         let (key, rule) = text.split_once(": ").unwrap_or(("agents", &text));
@@ -218,6 +221,20 @@ fn database(name: &str) -> Result<(), What> {
         return Ok(());
     }
     Err(value(name, "1 to 63 letters, digits, _ and -, and none of the server's own databases"))
+}
+
+fn origin(text: &str) -> Result<(), What> {
+    if text.is_empty() || format!("{text}/oauth2").parse::<Issuer>().is_ok() {
+        return Ok(());
+    }
+    Err(value(text, "empty, or https://host[:port] (http:// without TLS) and nothing more"))
+}
+
+fn password(secret: &Secret) -> Result<(), What> {
+    let Some(password) = secret.get() else { return Ok(()) };
+    Rules::default()
+        .check(password.expose_secret(), ADMIN)
+        .map_err(|weakness| What::WeakSecret(weakness.to_string()))
 }
 
 fn level(text: &str) -> Result<(), What> {

@@ -73,6 +73,16 @@ pub struct Store {
     pub database: String,
 }
 
+/// `[oauth2]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each key is documented once, in mgx.toml")]
+pub struct OAuth2 {
+    pub public_url: String,
+    pub admin_password: Secret,
+    pub password_login: bool,
+}
+
 /// `[docker]`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]

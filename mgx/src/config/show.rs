@@ -65,11 +65,12 @@ pub(super) fn value(value: &Value) -> String {
 
 fn mask(config: &Config, key: &str) -> String {
     let secret = match key {
-        "llm.api_key" => &config.llm.api_key,
-        "store.url" => &config.store.url,
-        _ => return "\"***\"".to_owned(),
+        "llm.api_key" => config.llm.api_key.get(),
+        "oauth2.admin_password" => config.oauth2.admin_password.get(),
+        "store.url" => config.store.url.get(),
+        _ => None,
     };
-    if secret.get().is_some() { "\"***\"".to_owned() } else { "\"\"".to_owned() }
+    if secret.is_some() { "\"***\"".to_owned() } else { "\"\"".to_owned() }
 }
 
 /// Where a key stands in `mgx.toml`.

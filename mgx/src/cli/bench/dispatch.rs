@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::beside::Beside;
-use super::{Scratch, out, scratch, scratch_config};
+use super::{Scratch, out, print, scratch, scratch_config};
 use crate::assemble::Lens;
 use crate::config::{Config, RuntimeName, Whole};
 use crate::data_dir;
@@ -79,11 +79,7 @@ pub(super) async fn run(config: Config, args: &Args) -> anyhow::Result<ExitCode>
         Ok(json!({ "end_to_end_per_s": end_to_end_per_s.round() }))
     };
     args.beside.compare(&mut report, again).await?;
-    if args.json {
-        out::line(report);
-    } else {
-        out::line(format_args!("{report:#}"));
-    }
+    print(&report, args.json);
     Ok(ExitCode::SUCCESS)
 }
 

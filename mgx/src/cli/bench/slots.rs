@@ -14,9 +14,9 @@ use serde_json::{Value, json};
 use tokio::sync::{Notify, mpsc};
 
 use super::{apart, percentile, resident};
-use crate::assemble::parking;
 use crate::config::{Config, RuntimeName};
 use crate::data_dir;
+use crate::engine::parking;
 
 /// How many are looked at.
 const COUNT: u32 = 3;

@@ -47,9 +47,7 @@ pub(crate) struct Args {
 pub(super) async fn run(config: Config, args: &Args) -> anyhow::Result<ExitCode> {
     if let Some(jobs) = args.burst {
         let once = async || burst::measure(config.clone(), jobs, args.pool).await;
-        let mut report = once().await?;
-        args.beside.compare(&mut report, once).await?;
-        out::line(if args.json { report.to_string() } else { format!("{report:#}") });
+        args.beside.measure(args.json, once).await?;
         return Ok(ExitCode::SUCCESS);
     }
     let runtime = config.runtime.name();

@@ -7,8 +7,8 @@ use bollard::models::{SystemInfo, SystemInfoCgroupVersionEnum, SystemVersion};
 use tokio::time::timeout;
 
 use super::{Finding, oci};
-use crate::assemble::docker_host;
 use crate::config::Config;
+use crate::engine::docker_host;
 use crate::image::AgentImage;
 
 /// How long the engine may take for one answer.

@@ -6,7 +6,7 @@ use std::path::Path;
 use rustix::process::{Resource, getrlimit};
 use tokio::net::TcpListener;
 
-use super::super::client::{Client, url};
+use super::super::client::Client;
 use super::Finding;
 use crate::config::{Config, RuntimeName, show_size};
 use crate::data_dir;
@@ -65,16 +65,18 @@ fn disk(data: &Path) -> Finding {
 async fn port(config: &Config) -> Finding {
     let listen = config.server.listen;
     if let Ok(Some(pid)) = data_dir::server(&config.server.data_dir, &config.process()) {
-        let client = Client::new(&url(config), String::new().into());
+        let client = Client::new(&config.local_url(), String::new().into());
         let answer = match &client {
             Ok(client) => client.readiness().await,
             Err(_) => None,
         };
         return match answer {
-            Some((true, _)) => Finding::ok("server", format!("{} is ready (process {pid})", url(config))),
+            Some((true, _)) => {
+                Finding::ok("server", format!("{} is ready (process {pid})", config.local_url()))
+            }
             Some((false, _)) => Finding::warn(
                 "server",
-                format!("{} is up, but not ready", url(config)),
+                format!("{} is up, but not ready", config.local_url()),
                 "see the findings above, and its log",
             ),
             None => Finding::fail(

@@ -3,8 +3,8 @@
 use mgx_runtimes::podman::{self, Service};
 
 use super::{Finding, engine, oci};
-use crate::assemble::{images, podman_host};
 use crate::config::Config;
+use crate::engine::{images, podman_host};
 use crate::image::AgentImage;
 
 /// Asks the service.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::super::client::{Client, url};
+use super::super::client::Client;
 use super::Finding;
 use crate::config::Config;
 use crate::data_dir;
@@ -13,7 +13,7 @@ pub(super) async fn look(config: &Config) -> Vec<Finding> {
         return Vec::new();
     }
     let token = data_dir::admin_token(&config.server.data_dir);
-    let client = token.ok().and_then(|token| Client::new(&url(config), token).ok());
+    let client = token.ok().and_then(|token| Client::new(&config.local_url(), token).ok());
     let answer = match &client {
         Some(client) => client.pools().await.ok(),
         None => None,

@@ -12,8 +12,8 @@ use mgx_agent_runner::SlotId;
 use mgx_runtimes::pool::report::Report;
 use mgx_runtimes::{ContainerSpec, Containers, Limits, Network, Placement, Pool, Runtime, Workspace};
 
-use crate::assemble::containers;
 use crate::config::Config;
+use crate::engine::containers;
 
 /// How long the engine may take to become quiet.
 const QUIET: Duration = Duration::from_secs(30);

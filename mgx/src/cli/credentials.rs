@@ -1,0 +1,140 @@
+//! What `mgx login` keeps: a token for each server, in a file that its owner alone can read.
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// The tokens of this user.
+#[derive(Debug)]
+pub(crate) struct Credentials {
+    path: PathBuf,
+    servers: BTreeMap<String, Login>,
+}
+
+/// A token for one server.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Login {
+    /// Who signed in.
+    pub(crate) user: String,
+    /// The id of the API token, to take it back by.
+    pub(crate) id: Uuid,
+    /// The API token.
+    pub(crate) token: SecretString,
+}
+
+/// A login as it is written.
+#[derive(Serialize)]
+struct Written<'a> {
+    user: &'a str,
+    id: Uuid,
+    token: &'a str,
+}
+
+impl Credentials {
+    /// Reads the file of this user: `mgx/credentials.json` in `XDG_CONFIG_HOME` or `~/.config`. `None` if there is no
+    /// such place.
+    ///
+    /// # Errors
+    /// The file cannot be read, or others can read it.
+    pub(crate) fn of_this_user() -> io::Result<Option<Self>> {
+        let named = |name| std::env::var_os(name).filter(|dir| !dir.is_empty()).map(PathBuf::from);
+        let dir = named("XDG_CONFIG_HOME").or_else(|| named("HOME").map(|home| home.join(".config")));
+        dir.map(|dir| Self::open(&dir.join("mgx/credentials.json"))).transpose()
+    }
+
+    fn open(path: &Path) -> io::Result<Self> {
+        let path = path.to_owned();
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(Self { path, servers: BTreeMap::new() });
+            }
+            Err(error) => return Err(wrong(&path, &format!("cannot be read: {error}"))),
+        };
+        let mode = path.metadata()?.mode() & 0o7777;
+        if mode & 0o077 != 0 {
+            return Err(wrong(
+                &path,
+                &format!("has mode {mode:04o}; only its owner may read it (chmod 600)"),
+            ));
+        }
+        let servers = serde_json::from_str(&text);
+        let servers = servers.map_err(|_| wrong(&path, "is not what `mgx login` wrote; delete it"))?;
+        Ok(Self { path, servers })
+    }
+
+    /// Where they are.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What there is for the server at `url`.
+    pub(crate) fn of(&self, url: &str) -> Option<&Login> {
+        self.servers.get(url)
+    }
+
+    /// Keeps `login` for the server at `url`, or nothing any more.
+    ///
+    /// # Errors
+    /// The file cannot be written; it is as before.
+    pub(crate) fn keep(&mut self, url: &str, login: Option<Login>) -> io::Result<()> {
+        match login {
+            Some(login) => self.servers.insert(url.to_owned(), login),
+            None => self.servers.remove(url),
+        };
+        let written: BTreeMap<&str, Written<'_>> = self
+            .servers
+            .iter()
+            .map(|(url, login)| {
+                let Login { user, id, token } = login;
+                (url.as_str(), Written { user, id: *id, token: token.expose_secret() })
+            })
+            .collect();
+        let dir = self.path.parent().unwrap_or(Path::new("."));
+        DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+        let staged = self.path.with_extension(format!("{}", std::process::id()));
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&staged)?;
+        let text = serde_json::to_vec_pretty(&written)?;
+        let kept = file.write_all(&text).and_then(|()| file.sync_all());
+        let kept = kept.and_then(|()| fs::rename(&staged, &self.path));
+        if kept.is_err() {
+            fs::remove_file(&staged).ok();
+        }
+        kept
+    }
+}
+
+fn wrong(path: &Path, why: &str) -> io::Error {
+    io::Error::other(format!("{} {why}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_login_is_kept_for_its_server_and_nobody_else_reads_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("mgx/credentials.json");
+        let mut kept = Credentials::open(&path).unwrap();
+        assert!(kept.of("http://a").is_none());
+        let login = Login { user: "anna".into(), id: Uuid::nil(), token: "mgx_pat_x".to_owned().into() };
+        kept.keep("http://a", Some(login)).unwrap();
+        assert_eq!(path.metadata().unwrap().mode() & 0o777, 0o600);
+        let mut kept = Credentials::open(&path).unwrap();
+        assert_eq!(kept.of("http://a").unwrap().token.expose_secret(), "mgx_pat_x");
+        assert!(kept.of("http://b").is_none());
+        assert!(!format!("{kept:?}").contains("mgx_pat_x"));
+        kept.keep("http://a", None).unwrap();
+        assert!(Credentials::open(&path).unwrap().of("http://a").is_none());
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(Credentials::open(&path).unwrap_err().to_string().contains("chmod 600"));
+    }
+}

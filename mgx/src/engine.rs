@@ -1,0 +1,221 @@
+//! What runs jobs: the runtime that the configuration names, with its image and its warm pool.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context;
+use mgx_runtimes::image::Images;
+use mgx_runtimes::pool::{Bounds, PoolConfig};
+use mgx_runtimes::{
+    ContainerSpec, Containers, Docker, DockerApi, DockerConfig, Libpod, Links, Network, Null, Parking,
+    Podman, PodmanConfig, Pool, Process, ProcessConfig, Runtime, Tunnel,
+};
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+
+use crate::assemble::rules;
+use crate::config::{Config, RuntimeName};
+use crate::image::{AgentImage, WithImage};
+
+/// `uid:gid` of the processes in containers, if the platform runs as root; otherwise they are its own.
+const CONTAINER_USER: u32 = 10_001;
+
+/// Where Docker listens, if nobody says otherwise.
+pub(crate) const DOCKER_SOCKET: &str = "unix:///var/run/docker.sock";
+
+/// Where a rootful Podman listens.
+const PODMAN_SOCKET: &str = "unix:///run/podman/podman.sock";
+
+/// The engine's address.
+pub(crate) fn docker_host(config: &Config) -> String {
+    if config.docker.host.is_empty() { DOCKER_SOCKET.to_owned() } else { config.docker.host.clone() }
+}
+
+/// The address of Podman's service: that of this user.
+pub(crate) fn podman_host(config: &Config) -> String {
+    if !config.podman.host.is_empty() {
+        return config.podman.host.clone();
+    }
+    match std::env::var_os("XDG_RUNTIME_DIR") {
+        Some(dir) if !rustix::process::geteuid().is_root() => {
+            format!("unix://{}/podman/podman.sock", PathBuf::from(dir).display())
+        }
+        Some(_) | None => PODMAN_SOCKET.to_owned(),
+    }
+}
+
+/// `uid:gid` of the processes in containers.
+pub(crate) fn container_user() -> String {
+    let (uid, gid) = owner();
+    format!("{uid}:{gid}")
+}
+
+/// User and group of the processes in containers, and of the files that they share.
+pub(crate) fn owner() -> (u32, u32) {
+    let uid = rustix::process::geteuid();
+    if uid.is_root() {
+        (CONTAINER_USER, CONTAINER_USER)
+    } else {
+        (uid.as_raw(), rustix::process::getegid().as_raw())
+    }
+}
+
+/// What runs jobs, and the image that it needs.
+pub(crate) struct Engine {
+    pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) image: Option<Arc<WithImage>>,
+    pub(crate) pool: Option<Arc<Pool>>,
+}
+
+/// The engine of `config`, for the containers of `instance`.
+///
+/// # Errors
+/// What the operator has to change.
+pub(crate) fn engine(
+    config: &Config,
+    instance: &str,
+    tunnels: mpsc::Sender<Tunnel>,
+) -> anyhow::Result<Engine> {
+    match config.runtime {
+        RuntimeName::Docker | RuntimeName::PoolDocker | RuntimeName::Podman | RuntimeName::PoolPodman => {
+            contained(config, Arc::new(parking(config, instance, tunnels)?))
+        }
+        RuntimeName::Process => {
+            warn!(
+                "runtime = \"process\": commands are isolated from NOTHING; this is for development and chaos tests only"
+            );
+            let runner =
+                AgentImage::of(config).runner.context("there is no agent-runner; name it in agent.runner")?;
+            let slots = config.server.data_dir.join("slots");
+            let process = Process::new(ProcessConfig { runner, slots }, links(config, instance, tunnels)?)?;
+            Ok(Engine { runtime: Arc::new(process), image: None, pool: None })
+        }
+        RuntimeName::Null => {
+            warn!("runtime = \"null\": no job is run, all of them succeed; this is for measuring the queue");
+            Ok(Engine { runtime: Arc::new(Null::default()), image: None, pool: None })
+        }
+    }
+}
+
+/// The engine of `config` with its image, whose containers can wait; without the pool in which they would.
+///
+/// # Errors
+/// The runtime has no engine, or the runner links have no place.
+pub(crate) fn parking(
+    config: &Config,
+    instance: &str,
+    tunnels: mpsc::Sender<Tunnel>,
+) -> anyhow::Result<WithImage> {
+    let (engine, images): (Arc<dyn Parking>, Arc<dyn Images>) = match config.runtime {
+        RuntimeName::Docker | RuntimeName::PoolDocker => {
+            let docker = Docker::connect(docker(config, instance), links(config, instance, tunnels)?);
+            let images = docker.images();
+            (Arc::new(docker), images)
+        }
+        RuntimeName::Podman | RuntimeName::PoolPodman => {
+            let podman = Podman::connect(podman(config, instance), links(config, instance, tunnels)?);
+            let images = podman.images();
+            (Arc::new(podman), images)
+        }
+        RuntimeName::Process | RuntimeName::Null => {
+            anyhow::bail!("the runtime \"{}\" has no engine", config.runtime.name())
+        }
+    };
+    Ok(WithImage::new(engine, images, AgentImage::of(config)))
+}
+
+/// What the engine of `config` can do with the containers of `instance`, without a platform around it.
+///
+/// # Errors
+/// The runtime has no engine.
+pub(crate) fn containers(config: &Config, instance: &str) -> anyhow::Result<Arc<dyn Containers>> {
+    match config.runtime {
+        RuntimeName::Docker | RuntimeName::PoolDocker => {
+            Ok(Arc::new(DockerApi::new(docker(config, instance))))
+        }
+        RuntimeName::Podman | RuntimeName::PoolPodman => Ok(Arc::new(Libpod::new(podman(config, instance)))),
+        RuntimeName::Process | RuntimeName::Null => {
+            anyhow::bail!("the runtime \"{}\" has no engine", config.runtime.name())
+        }
+    }
+}
+
+/// Where the agent image is made: in the engine of `config`, or in Docker if it names none.
+pub(crate) fn images(config: &Config) -> Arc<dyn Images> {
+    match config.runtime {
+        RuntimeName::Podman | RuntimeName::PoolPodman => Arc::new(Libpod::new(podman(config, ""))),
+        RuntimeName::Docker | RuntimeName::PoolDocker | RuntimeName::Process | RuntimeName::Null => {
+            Arc::new(mgx_runtimes::Engine::new(docker_host(config)))
+        }
+    }
+}
+
+fn docker(config: &Config, instance: &str) -> DockerConfig {
+    DockerConfig {
+        host: docker_host(config),
+        instance: instance.to_owned(),
+        user: container_user(),
+        profile: profile(config),
+        holders: config.docker.holders.count(),
+    }
+}
+
+fn podman(config: &Config, instance: &str) -> PodmanConfig {
+    PodmanConfig {
+        host: podman_host(config),
+        oci_runtime: config.podman.oci_runtime.clone(),
+        instance: instance.to_owned(),
+        user: container_user(),
+        profile: profile(config),
+    }
+}
+
+/// Where an engine that wants a file finds the system-call profile.
+fn profile(config: &Config) -> PathBuf {
+    config.server.data_dir.join("seccomp.json")
+}
+
+/// An engine with its image, and the warm pool before it, if there is to be one.
+fn contained(config: &Config, image: Arc<WithImage>) -> anyhow::Result<Engine> {
+    if !config.runtime.is_pool() {
+        return Ok(Engine { runtime: image.clone(), image: Some(image), pool: None });
+    }
+    let pool = Arc::new(Pool::open(image.clone(), pool(config)).context("cannot make the warm pool")?);
+    pool.start();
+    Ok(Engine { runtime: pool.clone(), image: Some(image), pool: Some(pool) })
+}
+
+/// How the warm pool is kept.
+fn pool(config: &Config) -> PoolConfig {
+    let pool = &config.pool;
+    PoolConfig {
+        directory: config.server.data_dir.join("pool"),
+        spec: ContainerSpec {
+            image: config.agent.image.clone(),
+            limits: rules(config).default_limits,
+            network: Network::None,
+            oci_runtime: config.isolation.agent,
+        },
+        generation: AgentImage::of(config).generation(),
+        bounds: Bounds { min: pool.min.count(), max: pool.max.count(), idle: pool.idle.duration() },
+        memory_bytes: pool.memory.bytes(),
+        refill: pool.refill.count(),
+    }
+}
+
+/// The runner links: in the data directory, or where the system keeps sockets if that path is too long for one.
+fn links(config: &Config, instance: &str, tunnels: mpsc::Sender<Tunnel>) -> anyhow::Result<Links> {
+    let in_data = config.server.data_dir.join("links");
+    let name = format!("mgx-{instance}");
+    let run = match std::env::var_os("XDG_RUNTIME_DIR") {
+        Some(dir) if !rustix::process::geteuid().is_root() => PathBuf::from(dir).join(&name),
+        Some(_) | None => PathBuf::from("/run").join(&name),
+    };
+    match Links::new(&in_data, tunnels.clone()) {
+        Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => {
+            info!(directory = %run.display(), "the data directory's path is too long for sockets");
+            Links::new(&run, tunnels).with_context(|| format!("cannot make {}: {error}", run.display()))
+        }
+        links => links.with_context(|| format!("cannot make {}", in_data.display())),
+    }
+}

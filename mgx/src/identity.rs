@@ -1,0 +1,107 @@
+//! Who may come in: the OAuth 2 provider, as this platform is configured, with the clients that are its own.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use jiff::Timestamp;
+use mgx_api::AUDIENCE;
+use mgx_oauth2::{Chance, ClientId, Clock, GrantType, NewClient, Provider, Settings, SigningKeys, Storage};
+use secrecy::SecretString;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use crate::config::Config;
+
+/// The file of the key that tokens are signed with, in the data directory.
+const KEY: &str = "oauth2.key";
+
+/// The client that `mgx login` is.
+pub(crate) const CLI: &str = "mgx-cli";
+
+/// The client that a sign-in request without a client is taken for, if there is to be one.
+const LEGACY: &str = "mgx-legacy";
+
+/// How often what has ended is forgotten.
+const TEND_EVERY: Duration = Duration::from_mins(1);
+
+/// The provider, and what only its first start knows.
+#[derive(Debug)]
+pub(crate) struct Identity {
+    pub(crate) provider: Arc<Provider>,
+    /// The random password of the first administrator, if this is the first start: to be shown, and stored nowhere.
+    pub(crate) first_password: Option<SecretString>,
+}
+
+impl Identity {
+    /// Opens the provider over `storage`, with its own clients as the configuration wants them.
+    ///
+    /// # Errors
+    /// What the operator has to change.
+    pub(crate) async fn open(config: &Config, storage: Arc<dyn Storage>) -> anyhow::Result<Self> {
+        let issuer = format!("{}/oauth2", config.public_url());
+        let issuer = issuer.parse().with_context(|| format!("oauth2.public_url: {issuer} is no issuer"))?;
+        let legacy = config.oauth2.password_login.then(|| id(LEGACY));
+        let clock = Clock::new(Timestamp::now);
+        let keys = SigningKeys::load_or_create(&config.server.data_dir.join(KEY), clock.now())?;
+        let settings = Settings { legacy_client: legacy, ..Settings::new(issuer) };
+        let provider = Provider::new(settings, storage, keys, clock, Chance::system()).await?;
+        provider.keep_client(cli()).await?;
+        if config.oauth2.password_login {
+            warn!(
+                "oauth2.password_login: clients may ask for tokens with a user's password; RFC 9700 advises against it"
+            );
+            provider.keep_client(legacy_client()).await?;
+        } else {
+            provider.remove_client(&id(LEGACY)).await.ok();
+        }
+        let chosen = config.oauth2.admin_password.get().cloned();
+        let is_random = chosen.is_none();
+        let password = provider.first_admin(chosen).await.context("oauth2.admin_password")?;
+        let first_password = password.filter(|_| is_random);
+        Ok(Self { provider: Arc::new(provider), first_password })
+    }
+}
+
+/// Forgets what has ended, from time to time, until `closing`.
+pub(crate) async fn tend(provider: Arc<Provider>, closing: CancellationToken) {
+    let mut ticks = tokio::time::interval(TEND_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = closing.cancelled() => return,
+        }
+        if let Err(error) = provider.tend().await {
+            warn!(%error, "cannot clear away old tokens; the next time will do");
+        }
+    }
+}
+
+fn cli() -> NewClient {
+    NewClient { name: "MGX command line".to_owned(), ..own(CLI, [GrantType::DeviceCode]) }
+}
+
+fn legacy_client() -> NewClient {
+    NewClient { name: "Programs with a password".to_owned(), ..own(LEGACY, [GrantType::Password]) }
+}
+
+/// A client of the platform's own: its tokens are for the API.
+fn own<const N: usize>(name: &str, grants: [GrantType; N]) -> NewClient {
+    NewClient {
+        id: Some(id(name)),
+        name: name.to_owned(),
+        confidential: false,
+        redirect_uris: Vec::new(),
+        post_logout_redirect_uris: Vec::new(),
+        grants: BTreeSet::from(grants),
+        scope: "openid profile read write admin".parse().expect("plain words are a scope"),
+        audience: Some(AUDIENCE.to_owned()),
+        first_party: true,
+    }
+}
+
+fn id(name: &str) -> ClientId {
+    name.parse().expect("our own names are client ids")
+}
