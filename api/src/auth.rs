@@ -1,21 +1,23 @@
-//! The gate: the bearer token (RFC 6750), checked before anything else about a request under `/api`.
+//! The gate: the bearer token (RFC 6750) or the cookie of the platform's pages, checked before anything else about a request under `/api`.
 
 use std::fmt;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::Response;
-use mgx_oauth2::{API_TOKEN_PREFIX, Provider, StorageError, Verifier};
+use mgx_oauth2::{API_TOKEN_PREFIX, Provider, Scope, StorageError, Verifier};
 use mgx_scheduler::JournalError;
 use ring::digest::{SHA256, digest};
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 
 use crate::App;
+use crate::browser::{Cookie, is_from_us};
 use crate::caller::{Caller, Right};
 use crate::problem::{Problem, Slug};
+use crate::sign_in;
 
 /// The administrator's token, kept only as its hash: nothing here can print it.
 #[derive(Clone)]
@@ -45,6 +47,8 @@ pub struct Gate {
     admin: AdminToken,
     provider: Arc<Provider>,
     verifier: Verifier,
+    /// What a browser may that is signed in to the platform's pages.
+    pages: Scope,
 }
 
 /// The audience of the access tokens that are good here.
@@ -54,7 +58,8 @@ impl Gate {
     /// A gate that knows the administrator's token and those of `provider`.
     pub fn new(admin: AdminToken, provider: Arc<Provider>) -> Self {
         let verifier = provider.verifier(AUDIENCE);
-        Self { admin, provider, verifier }
+        let pages = sign_in::SCOPE.parse().expect("plain words are a scope");
+        Self { admin, provider, verifier, pages }
     }
 
     /// The provider of accounts and tokens.
@@ -62,8 +67,22 @@ impl Gate {
         &self.provider
     }
 
+    /// Who sends a request: whoever its token says, or its cookie if there is no token.
+    async fn caller(&self, method: &Method, headers: &HeaderMap) -> Result<Caller, Problem> {
+        if headers.contains_key(header::AUTHORIZATION) {
+            return self.bearer(bearer(headers).ok_or_else(unauthorized)?).await;
+        }
+        let issuer = &self.provider.settings().issuer;
+        let cookie = Cookie::Session.get(headers, issuer.is_secure()).ok_or_else(unauthorized)?;
+        if !is_from_us(method, headers, issuer.origin()) {
+            return Err(Problem::cross_site());
+        }
+        let who = self.provider.in_pages(cookie).await?.ok_or_else(unauthorized)?;
+        Ok(Caller::of_user(&who.user, &self.pages))
+    }
+
     /// Whose `token` this is.
-    async fn caller(&self, token: &str) -> Result<Caller, Problem> {
+    async fn bearer(&self, token: &str) -> Result<Caller, Problem> {
         let caller = if self.admin.matches(token) {
             Some(Caller::admin())
         } else if token.starts_with(API_TOKEN_PREFIX) {
@@ -85,7 +104,7 @@ pub(crate) async fn check(
     let path = request.uri().path();
     if path == "/api" || path.starts_with("/api/") {
         let right = Right::of(request.method(), path);
-        let caller = app.gate.caller(bearer(request.headers()).ok_or_else(unauthorized)?).await?;
+        let caller = app.gate.caller(request.method(), request.headers()).await?;
         if !caller.may(right) {
             return Err(forbidden(&caller, right));
         }
@@ -104,7 +123,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 
 /// RFC 6750 section 3.1: no credentials, so no error code.
 pub(crate) fn unauthorized() -> Problem {
-    Problem::new(Slug::Unauthorized, "send authorization: Bearer with a token")
+    Problem::new(Slug::Unauthorized, "send authorization: Bearer with a token, or sign in at /auth/login")
         .header(header::WWW_AUTHENTICATE, HeaderValue::from_static(r#"Bearer realm="mgx""#))
 }
 

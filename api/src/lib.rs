@@ -30,6 +30,7 @@ mod admission_tests;
 mod auth_tests;
 mod batch;
 mod block;
+mod browser;
 mod byte_range;
 mod enqueue;
 mod event_id;
@@ -59,6 +60,9 @@ mod openapi_tests;
 #[cfg(test)]
 mod routes_tests;
 mod sessions;
+mod sign_in;
+#[cfg(test)]
+mod sign_in_tests;
 mod slug;
 mod tail;
 #[cfg(test)]
@@ -76,4 +80,5 @@ pub use job_request::JobRules;
 pub use pools::Pools;
 pub use problem::{Problem, Slug};
 pub use serve::{ServeConfig, serve};
+pub use sign_in::{CALLBACK, PAGES};
 pub use streams::Streams;

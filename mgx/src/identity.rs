@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use jiff::Timestamp;
-use mgx_api::AUDIENCE;
+use mgx_api::{AUDIENCE, CALLBACK, PAGES};
 use mgx_oauth2::{Chance, ClientId, Clock, GrantType, NewClient, Provider, Settings, SigningKeys, Storage};
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
@@ -48,6 +48,7 @@ impl Identity {
         let settings = Settings { legacy_client: legacy, ..Settings::new(issuer) };
         let provider = Provider::new(settings, storage, keys, clock, Chance::system()).await?;
         provider.keep_client(cli()).await?;
+        provider.keep_client(pages(config)).await?;
         if config.oauth2.password_login {
             warn!(
                 "oauth2.password_login: clients may ask for tokens with a user's password; RFC 9700 advises against it"
@@ -81,6 +82,14 @@ pub(crate) async fn tend(provider: Arc<Provider>, closing: CancellationToken) {
 
 fn cli() -> NewClient {
     NewClient { name: "MGX command line".to_owned(), ..own(CLI, [GrantType::DeviceCode]) }
+}
+
+fn pages(config: &Config) -> NewClient {
+    NewClient {
+        name: "MGX".to_owned(),
+        redirect_uris: vec![format!("{}{CALLBACK}", config.public_url())],
+        ..own(PAGES, [GrantType::AuthorizationCode])
+    }
 }
 
 fn legacy_client() -> NewClient {

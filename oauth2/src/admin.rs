@@ -197,7 +197,7 @@ impl Provider {
         if !theirs.iter().any(|session| session.id == id) {
             return Ok(false);
         }
-        self.sign_out(id, About { user: Some(user), ..About::default() }).await?;
+        self.sign_out(user, id, About { user: Some(user), ..About::default() }).await?;
         Ok(true)
     }
 
