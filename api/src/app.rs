@@ -10,7 +10,7 @@ use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use mgx_apps::Sessions;
+use mgx_apps::{AppIdentity, Sessions};
 use mgx_policies::Admission;
 use mgx_scheduler::Scheduler;
 use tokio_util::sync::CancellationToken;
@@ -46,6 +46,8 @@ pub struct App {
     pub scheduler: Scheduler,
     /// The sessions, and their workspaces.
     pub sessions: Sessions,
+    /// What their apps are at the provider.
+    pub identities: AppIdentity,
     /// Asks the container engine how it is.
     pub engine: EngineProbe,
     /// Asks the warm pools how they are.

@@ -26,6 +26,7 @@ mod access_tests;
 mod admin;
 #[cfg(test)]
 mod admission_tests;
+mod app_client;
 #[cfg(test)]
 mod auth_tests;
 mod batch;

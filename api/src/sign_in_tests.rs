@@ -129,7 +129,7 @@ async fn world() -> Door {
         audience: Some("mgx".to_owned()),
         first_party: true,
     };
-    door.provider.keep_client(pages).await.unwrap();
+    door.provider.keep_client(pages, None).await.unwrap();
     door
 }
 

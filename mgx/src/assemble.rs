@@ -14,7 +14,7 @@ use mgx_api::llm::{
 };
 use mgx_api::{AdminToken, App, EngineProbe, Gate, Imports, JobRules, Once, Pools, ServeConfig, Streams};
 use mgx_apps::workspaces::{Workspaces, WorkspacesConfig};
-use mgx_apps::{AttemptTokens, Isolation, JobBlueprint, Retention, sessions::Sessions};
+use mgx_apps::{AppIdentity, AttemptTokens, Isolation, JobBlueprint, Retention, sessions::Sessions};
 use mgx_policies::{Admission, Allowance, MonotonicClock, Policies, Rate, Times};
 use mgx_runtimes::{Limits, Pool, Runtime, Tunnel};
 use mgx_scheduler::{Budget, Caps, Clock, Fairness, Handover, HistoryLimit, Kind, Scheduler, Uptime};
@@ -77,10 +77,12 @@ impl Platform {
             runtime = lens(runtime, pool.as_ref());
         }
         let tokens = AttemptTokens::load_or_create(&data.join("attempt.key"))?;
+        let identities = AppIdentity::load_or_create(&data.join("app.key"), &config.public_url())?;
         let sessions = Sessions::new(store.clone(), workspaces(config)?);
         let blueprint = JobBlueprint {
             sessions: sessions.clone(),
             tokens: tokens.clone(),
+            identities: identities.clone(),
             image: config.agent.image.clone(),
             isolation: isolation(config),
             team: team(config)?,
@@ -102,6 +104,7 @@ impl Platform {
                 admission: Admission::new(policies(config), scheduler.clone(), MonotonicClock),
                 scheduler: scheduler.clone(),
                 sessions: sessions.clone(),
+                identities,
                 engine: EngineProbe::new(runtime.clone()),
                 pools: pool.clone().map_or_else(Pools::none, |pool| Pools::of(move || pool.report())),
                 gate: Gate::new(AdminToken::new(&token), provider.clone()),

@@ -47,13 +47,13 @@ impl Identity {
         let keys = SigningKeys::load_or_create(&config.server.data_dir.join(KEY), clock.now())?;
         let settings = Settings { legacy_client: legacy, ..Settings::new(issuer) };
         let provider = Provider::new(settings, storage, keys, clock, Chance::system()).await?;
-        provider.keep_client(cli()).await?;
-        provider.keep_client(pages(config)).await?;
+        provider.keep_client(cli(), None).await?;
+        provider.keep_client(pages(config), None).await?;
         if config.oauth2.password_login {
             warn!(
                 "oauth2.password_login: clients may ask for tokens with a user's password; RFC 9700 advises against it"
             );
-            provider.keep_client(legacy_client()).await?;
+            provider.keep_client(legacy_client(), None).await?;
         } else {
             provider.remove_client(&id(LEGACY)).await.ok();
         }
