@@ -5,19 +5,22 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use mgx_apps::Sessions;
+use mgx_apps::{AppIdentity, Sessions};
 use mgx_policies::Admission;
 use mgx_scheduler::Scheduler;
 use tokio_util::sync::CancellationToken;
+use tower::util::option_layer;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
 use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::trace::TraceLayer;
+use tracing::Span;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -31,7 +34,7 @@ use crate::problem::{Problem, Slug};
 use crate::streams::Streams;
 use crate::{
     accept, admin, auth, batch, events, explain, export, files, generate, health, import, jobs, me, openapi,
-    pools, sessions, timeline,
+    pools, sessions, sign_in, timeline,
 };
 
 /// What the routes are about.
@@ -43,6 +46,8 @@ pub struct App {
     pub scheduler: Scheduler,
     /// The sessions, and their workspaces.
     pub sessions: Sessions,
+    /// What their apps are at the provider.
+    pub identities: AppIdentity,
     /// Asks the container engine how it is.
     pub engine: EngineProbe,
     /// Asks the warm pools how they are.
@@ -64,11 +69,14 @@ pub struct App {
 /// Every route, those of the OAuth 2 provider too, behind the gate and all that requests have in common.
 pub fn router(app: App) -> Router {
     let app = Arc::new(app);
-    let identity = app.gate.provider().map_or_else(|_| Router::new(), |it| mgx_oauth2::router(it.clone()));
+    let provider = app.gate.provider().ok().cloned();
+    let secure = provider.as_ref().is_some_and(|it| it.settings().issuer.is_secure());
+    let identity = provider.map_or_else(Router::new, mgx_oauth2::router);
     let (routes, api) = described();
     let text = axum::body::Bytes::from(api.to_json().expect("the description is plain data"));
     let json = [(header::CONTENT_TYPE, "application/json")];
     let routes = routes
+        .merge(sign_in::routes())
         .route("/openapi.json", get(async move || (json, text)))
         .fallback(async || Problem::new(Slug::NotFound, "no such route; see /openapi.json"))
         .method_not_allowed_fallback(async || Problem::new(Slug::MethodNotAllowed, "see the allow header"))
@@ -76,7 +84,7 @@ pub fn router(app: App) -> Router {
         .layer(from_fn_with_state(app.clone(), auth::check))
         .with_state(app)
         .merge(identity);
-    with_common_layers(routes)
+    with_common_layers(routes, secure)
 }
 
 /// The description of every route: `/openapi.json`.
@@ -109,7 +117,7 @@ fn described() -> (Router<Arc<App>>, OpenApi) {
 }
 
 /// Outermost last: what stands below sees a request first.
-fn with_common_layers(routes: Router) -> Router {
+fn with_common_layers(routes: Router, secure: bool) -> Router {
     let id = HeaderName::from_static("x-request-id");
     let header = |name, value| {
         SetResponseHeaderLayer::<HeaderValue>::if_not_present(name, HeaderValue::from_static(value))
@@ -121,10 +129,18 @@ fn with_common_layers(routes: Router) -> Router {
         .layer(header(header::REFERRER_POLICY, "no-referrer"))
         .layer(header(header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"))
         .layer(header(HeaderName::from_static("cross-origin-resource-policy"), "same-origin"))
-        .layer(TraceLayer::new_for_http())
+        .layer(header(HeaderName::from_static("cross-origin-opener-policy"), "same-origin"))
+        .layer(header(header::X_FRAME_OPTIONS, "DENY"))
+        .layer(option_layer(secure.then(|| header(header::STRICT_TRANSPORT_SECURITY, "max-age=31536000"))))
+        .layer(TraceLayer::new_for_http().make_span_with(span))
         .layer(SetSensitiveRequestHeadersLayer::new([header::AUTHORIZATION, header::COOKIE]))
         .layer(PropagateRequestIdLayer::new(id.clone()))
         .layer(SetRequestIdLayer::new(id, MakeRequestUuid))
+}
+
+/// What is logged about a request. Not its query: codes come in one.
+fn span(request: &Request) -> Span {
+    tracing::debug_span!("request", method = %request.method(), path = request.uri().path())
 }
 
 /// A bug of ours: the request is answered, the process goes on, the operator finds the panic in the log.
@@ -147,7 +163,7 @@ mod tests {
         let routes = Router::new()
             .route("/bug", get(async || -> &'static str { panic!("secret detail") }))
             .route("/fine", get(async || "fine"));
-        let app = with_common_layers(routes);
+        let app = with_common_layers(routes, false);
         let answer = app.clone().oneshot(Request::get("/bug").body(Body::empty()).unwrap()).await.unwrap();
         assert!(answer.headers().contains_key("x-request-id"));
         let text = crate::testing::show(answer).await;

@@ -1,21 +1,23 @@
-//! The gate: the bearer token (RFC 6750), checked before anything else about a request under `/api`.
+//! The gate: the bearer token (RFC 6750) or the cookie of the platform's pages, checked before anything else about a request under `/api`.
 
 use std::fmt;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::Response;
-use mgx_oauth2::{API_TOKEN_PREFIX, Provider, StorageError, Verifier};
+use mgx_oauth2::{API_TOKEN_PREFIX, Provider, Scope, StorageError, Verifier};
 use mgx_scheduler::JournalError;
 use ring::digest::{SHA256, digest};
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 
 use crate::App;
+use crate::browser::{Cookie, is_from_us};
 use crate::caller::{Caller, Right};
 use crate::problem::{Problem, Slug};
+use crate::sign_in;
 
 /// The administrator's token, kept only as its hash: nothing here can print it.
 #[derive(Clone)]
@@ -44,6 +46,8 @@ impl fmt::Debug for AdminToken {
 pub struct Gate {
     admin: AdminToken,
     provider: Option<(Arc<Provider>, Verifier)>,
+    /// What a browser may that is signed in to the platform's pages.
+    pages: Scope,
 }
 
 /// The audience of the access tokens that are good here.
@@ -56,7 +60,8 @@ impl Gate {
             let verifier = provider.verifier(AUDIENCE);
             (provider, verifier)
         });
-        Self { admin, provider }
+        let pages = sign_in::SCOPE.parse().expect("plain words are a scope");
+        Self { admin, provider, pages }
     }
 
     /// The provider of accounts and tokens.
@@ -70,8 +75,23 @@ impl Gate {
         })
     }
 
+    /// Who sends a request: whoever its token says, or its cookie if there is no token.
+    async fn caller(&self, method: &Method, headers: &HeaderMap) -> Result<Caller, Problem> {
+        if headers.contains_key(header::AUTHORIZATION) {
+            return self.bearer(bearer(headers).ok_or_else(unauthorized)?).await;
+        }
+        let (provider, _) = self.provider.as_ref().ok_or_else(unauthorized)?;
+        let issuer = &provider.settings().issuer;
+        let cookie = Cookie::Session.get(headers, issuer.is_secure()).ok_or_else(unauthorized)?;
+        if !is_from_us(method, headers, issuer.origin()) {
+            return Err(Problem::cross_site());
+        }
+        let who = provider.in_pages(cookie).await?.ok_or_else(unauthorized)?;
+        Ok(Caller::of_user(&who.user, &self.pages))
+    }
+
     /// Whose `token` this is.
-    async fn caller(&self, token: &str) -> Result<Caller, Problem> {
+    async fn bearer(&self, token: &str) -> Result<Caller, Problem> {
         let caller = match &self.provider {
             _ if self.admin.matches(token) => Some(Caller::admin()),
             None => None,
@@ -94,7 +114,7 @@ pub(crate) async fn check(
     let path = request.uri().path();
     if path == "/api" || path.starts_with("/api/") {
         let right = Right::of(request.method(), path);
-        let caller = app.gate.caller(bearer(request.headers()).ok_or_else(unauthorized)?).await?;
+        let caller = app.gate.caller(request.method(), request.headers()).await?;
         if !caller.may(right) {
             return Err(forbidden(&caller, right));
         }
@@ -113,7 +133,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 
 /// RFC 6750 section 3.1: no credentials, so no error code.
 pub(crate) fn unauthorized() -> Problem {
-    Problem::new(Slug::Unauthorized, "send authorization: Bearer with a token")
+    Problem::new(Slug::Unauthorized, "send authorization: Bearer with a token, or sign in at /auth/login")
         .header(header::WWW_AUTHENTICATE, HeaderValue::from_static(r#"Bearer realm="mgx""#))
 }
 

@@ -15,6 +15,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::App;
+use crate::app_client;
 use crate::caller::Caller;
 use crate::enqueue::enqueue_all;
 use crate::extract::{Path, read_body, require_json};
@@ -97,7 +98,8 @@ async fn submit(
     let body = read_body(request, MAX_BATCH_BODY).await?;
     let NewJobs { jobs } = strict_json::parse(&body)?;
     let checked = |job: &RawValue| strict_json::shape::<NewJob>(job.get().as_bytes())?.checked(&app.rules);
-    let specs = jobs.iter().map(|job| checked(job)).collect();
+    let specs: Vec<_> = jobs.iter().map(|job| checked(job)).collect();
+    app_client::keep_for(&app, &session, specs.iter().flatten()).await?;
     let outcomes = enqueue_all(&app, &session, specs, &ids).await;
 
     let accepted = outcomes.iter().filter(|outcome| outcome.is_ok()).count();

@@ -15,6 +15,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::App;
+use crate::app_client;
 use crate::caller::Caller;
 use crate::export_line::MEDIA_TYPE;
 use crate::extract::too_large;
@@ -76,6 +77,7 @@ async fn import(
     })?;
     let record = read(request.into_body(), Checker::new(caller.user())).await?;
     let session = app.sessions.admit(&*app.imports.archive, record).await?;
+    app_client::begin(&app, &session).await;
     let location = format!("/api/sessions/{}", session.id);
     let view = view(&app, session).await?;
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], axum::Json(view)).into_response())

@@ -13,6 +13,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::App;
+use crate::app_client;
 use crate::caller::Caller;
 use crate::enqueue::enqueue;
 use crate::extract::{Json, Path, Query, limit};
@@ -86,6 +87,7 @@ async fn submit(
 ) -> Result<Response, Problem> {
     let session = app.sessions.get(&session, caller.sees()).await?;
     let spec = new.checked(&app.rules)?;
+    app_client::keep_for(&app, &session, [&spec].into_iter()).await?;
     Ok(accepted(enqueue(&app, &session, spec, &ids).await?))
 }
 

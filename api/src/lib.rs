@@ -27,10 +27,12 @@ mod access_tests;
 mod admin;
 #[cfg(test)]
 mod admission_tests;
+mod app_client;
 #[cfg(test)]
 mod auth_tests;
 mod batch;
 mod block;
+mod browser;
 mod byte_range;
 mod enqueue;
 mod event_id;
@@ -60,6 +62,9 @@ mod openapi_tests;
 #[cfg(test)]
 mod routes_tests;
 mod sessions;
+mod sign_in;
+#[cfg(test)]
+mod sign_in_tests;
 mod slug;
 mod tail;
 #[cfg(test)]
@@ -77,4 +82,5 @@ pub use job_request::JobRules;
 pub use pools::Pools;
 pub use problem::{Problem, Slug};
 pub use serve::{ServeConfig, serve};
+pub use sign_in::{CALLBACK, PAGES};
 pub use streams::Streams;

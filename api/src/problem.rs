@@ -101,6 +101,11 @@ impl Problem {
         Self::new(Slug::NotFound, format!("no such {what}"))
     }
 
+    /// A browser sends its cookie, and does not say that it is for a page of ours.
+    pub(crate) fn cross_site() -> Self {
+        Self::new(Slug::CrossSite, "with a cookie, a request has to come from a page of this origin")
+    }
+
     /// Fields that are not valid.
     pub fn validation(errors: Vec<FieldError>) -> Self {
         let detail = match errors.len() {

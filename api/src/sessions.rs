@@ -15,6 +15,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::App;
+use crate::app_client;
 use crate::caller::Caller;
 use crate::enqueue::enqueue;
 use crate::extract::{Json, Path, Query, limit};
@@ -196,6 +197,7 @@ async fn delete(
         ));
     }
     app.sessions.delete(&session.id, caller.sees()).await?;
+    app_client::forget(&app, &session).await;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -208,10 +210,19 @@ pub(crate) async fn open(
     ids: &Ids,
 ) -> Result<(Opened, Option<JobView>), Problem> {
     let opened = app.sessions.create(new).await?;
-    let Some(spec) = first else { return Ok((opened, None)) };
-    match enqueue(app, &opened.session, spec, ids).await {
+    let Some(spec) = first else {
+        app_client::begin(app, &opened.session).await;
+        return Ok((opened, None));
+    };
+    // the first job need not wait for it
+    let ((), job) =
+        tokio::join!(app_client::begin(app, &opened.session), enqueue(app, &opened.session, spec, ids));
+    match job {
         Ok(job) => Ok((opened, Some(job))),
         Err(problem) => {
+            if opened.created {
+                app_client::forget(app, &opened.session).await;
+            }
             if opened.created && app.sessions.delete(&opened.session.id, caller.sees()).await.is_err() {
                 tracing::warn!(session = %opened.session.id, "an empty session stays behind a refused request");
             }

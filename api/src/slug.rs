@@ -17,6 +17,8 @@ pub enum Slug {
     Unauthorized,
     /// The token is good, and not for this.
     Forbidden,
+    /// A browser says that the request comes from a page of somebody else's.
+    CrossSite,
     /// A link leads out of the workspace.
     PathEscape,
     /// There is no such thing, or it is somebody else's.
@@ -103,13 +105,14 @@ pub(crate) struct Row {
 
 impl Slug {
     /// Every slug, in the order of the table.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 41] = [
         Self::MalformedJson,
         Self::InvalidLastEventId,
         Self::InvalidIdempotencyKey,
         Self::InvalidPath,
         Self::Unauthorized,
         Self::Forbidden,
+        Self::CrossSite,
         Self::PathEscape,
         Self::NotFound,
         Self::MethodNotAllowed,
@@ -168,6 +171,7 @@ impl Slug {
             Self::InvalidPath => row("invalid-path", S::BAD_REQUEST, "Not a path in a workspace", false),
             Self::Unauthorized => row("unauthorized", S::UNAUTHORIZED, "A valid token is needed", false),
             Self::Forbidden => row("forbidden", S::FORBIDDEN, "Not allowed", false),
+            Self::CrossSite => row("cross-site", S::FORBIDDEN, "From a page of another site", false),
             Self::PathEscape => row("path-escape", S::FORBIDDEN, "The path leads out of the workspace", false),
             Self::NotFound => row("not-found", S::NOT_FOUND, "Not found", false),
             Self::MethodNotAllowed => row("method-not-allowed", S::METHOD_NOT_ALLOWED, "Method not allowed", false),

@@ -58,14 +58,7 @@ impl AttemptTokens {
     /// # Errors
     /// [`TokenKeyError`] if the file is not a key, or others could know it.
     pub fn load_or_create(path: &Path) -> Result<Self, TokenKeyError> {
-        match read_key(path) {
-            Err(TokenKeyError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
-                make_key(path)?;
-                read_key(path)
-            }
-            known => known,
-        }
-        .map(|key| Self::with_key(&key))
+        key(path).map(|key| Self::with_key(&key))
     }
 
     /// The tokens of a key that the caller has.
@@ -106,6 +99,17 @@ fn claim(job: JobId, attempt: Attempt) -> [u8; CLAIM_BYTES] {
     claim[..16].copy_from_slice(job.0.as_bytes());
     claim[16..].copy_from_slice(&attempt.0.to_be_bytes());
     claim
+}
+
+/// Reads a key, or makes one if there is none.
+pub(crate) fn key(path: &Path) -> Result<[u8; KEY_BYTES], TokenKeyError> {
+    match read_key(path) {
+        Err(TokenKeyError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
+            make_key(path)?;
+            read_key(path)
+        }
+        known => known,
+    }
 }
 
 fn read_key(path: &Path) -> Result<[u8; KEY_BYTES], TokenKeyError> {

@@ -9,6 +9,7 @@ use mgx_scheduler::blueprint::{Blueprint, Plan};
 use mgx_scheduler::job::{Job, Kind};
 use secrecy::ExposeSecret;
 
+use crate::app_identity::AppIdentity;
 use crate::attempt_token::AttemptTokens;
 use crate::session::Session;
 use crate::sessions::Sessions;
@@ -20,6 +21,8 @@ pub struct JobBlueprint {
     pub sessions: Sessions,
     /// Mints what the container shows to the LLM proxy.
     pub tokens: AttemptTokens,
+    /// Tells an app who it is at the platform's provider.
+    pub identities: AppIdentity,
     /// The image of every container.
     pub image: String,
     /// What separates them from the host.
@@ -94,7 +97,9 @@ impl JobBlueprint {
                 let token = self.tokens.mint(job.id, job.attempt);
                 env.insert("OPENAI_API_KEY".to_owned(), token.expose_secret().to_owned());
             }
-            Kind::Dev | Kind::Build => {}
+            // the app itself; what is built is served to everybody
+            Kind::Dev => env.extend(self.identities.env(session)),
+            Kind::Build => {}
         }
         env
     }

@@ -1,5 +1,6 @@
 //! What the platform is about: sessions, workspaces, and how a job of each kind is run. Knows no HTTP.
 
+pub mod app_identity;
 pub mod archive;
 pub mod attempt_token;
 mod beneath;
@@ -20,6 +21,7 @@ pub mod upload;
 pub mod workspace;
 pub mod workspaces;
 
+pub use app_identity::{APP_CLIENT_PREFIX, AppClient, AppIdentity};
 pub use archive::{Archive, Record, Trimmed};
 pub use attempt_token::{AttemptTokens, TokenKeyError};
 pub use blueprint::{Isolation, JobBlueprint};

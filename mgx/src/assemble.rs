@@ -14,7 +14,7 @@ use mgx_api::llm::{
 };
 use mgx_api::{AdminToken, App, EngineProbe, Gate, Imports, JobRules, Once, Pools, Streams};
 use mgx_apps::workspaces::{Workspaces, WorkspacesConfig};
-use mgx_apps::{AttemptTokens, Isolation, JobBlueprint, Retention, sessions::Sessions};
+use mgx_apps::{AppIdentity, AttemptTokens, Isolation, JobBlueprint, Retention, sessions::Sessions};
 use mgx_policies::{Admission, Allowance, MonotonicClock, Policies, Rate, Times};
 use mgx_runtimes::{Limits, Pool, Runtime, Tunnel};
 use mgx_scheduler::{Budget, Caps, Clock, Fairness, Handover, HistoryLimit, Kind, Scheduler, Uptime};
@@ -67,7 +67,7 @@ impl Platform {
         lens: Option<&Lens>,
         closing: CancellationToken,
     ) -> anyhow::Result<Self> {
-        let Parts { tokens, sessions, blueprint, token } = parts(config, store)?;
+        let Parts { tokens, sessions, identities, blueprint, token } = parts(config, store)?;
         let identity = match store.accounts() {
             Some(accounts) => Some(Identity::open(config, accounts).await?),
             None => None,
@@ -89,7 +89,15 @@ impl Platform {
         let attempts = Arc::new(PlatformAttempts { tokens, scheduler: scheduler.clone() });
         let proxy = LlmProxy::new(llm_config(config), attempts, store.sessions())?;
         let gate = Gate::new(token, provider.clone());
-        let app = app(config, store, scheduler.clone(), sessions.clone(), runtime, gate, closing.clone());
+        let app = app(
+            config,
+            store,
+            scheduler.clone(),
+            (sessions.clone(), identities),
+            runtime,
+            gate,
+            closing.clone(),
+        );
         let once = app.once.clone();
         let pools = pool.clone().map_or_else(Pools::none, |pool| Pools::of(move || pool.report()));
         let platform = Self {
@@ -184,6 +192,7 @@ impl Platform {
 pub(crate) struct Parts {
     pub(crate) tokens: AttemptTokens,
     pub(crate) sessions: Sessions,
+    pub(crate) identities: AppIdentity,
     pub(crate) blueprint: JobBlueprint,
     pub(crate) token: AdminToken,
 }
@@ -198,14 +207,16 @@ pub(crate) fn parts(config: &Config, store: &Store) -> anyhow::Result<Parts> {
     let token = AdminToken::new(&data_dir::admin_token(data)?);
     let tokens = AttemptTokens::load_or_create(&data.join("attempt.key"))?;
     let sessions = Sessions::new(store.sessions(), workspaces(config)?);
+    let identities = AppIdentity::load_or_create(&data.join("app.key"), &config.public_url())?;
     let blueprint = JobBlueprint {
         sessions: sessions.clone(),
         tokens: tokens.clone(),
+        identities: identities.clone(),
         image: config.agent.image.clone(),
         isolation: isolation(config),
         team: team(config)?,
     };
-    Ok(Parts { tokens, sessions, blueprint, token })
+    Ok(Parts { tokens, sessions, identities, blueprint, token })
 }
 
 /// The platform as the HTTP surface sees it, without warm pools.
@@ -213,7 +224,7 @@ pub(crate) fn app(
     config: &Config,
     store: &Store,
     scheduler: Scheduler,
-    sessions: Sessions,
+    (sessions, identities): (Sessions, AppIdentity),
     runtime: Arc<dyn Runtime>,
     gate: Gate,
     closing: CancellationToken,
@@ -222,6 +233,7 @@ pub(crate) fn app(
         admission: Admission::new(policies(config), scheduler.clone(), MonotonicClock),
         scheduler,
         sessions,
+        identities,
         engine: EngineProbe::new(runtime),
         pools: Pools::none(),
         gate,

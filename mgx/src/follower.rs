@@ -48,7 +48,7 @@ impl Follower {
         closing: CancellationToken,
     ) -> anyhow::Result<Self> {
         let shared = Store::MongoDb(store.clone());
-        let Parts { sessions, blueprint, token, .. } = assemble::parts(config, &shared)?;
+        let Parts { sessions, identities, blueprint, token, .. } = assemble::parts(config, &shared)?;
         let runtime: Arc<dyn Runtime> = Arc::new(Null::default());
         let scheduler = idle(config, store.clone(), runtime.clone(), blueprint).await?;
         let ear = LogEar(scheduler.log().clone());
@@ -61,7 +61,8 @@ impl Follower {
             AbortOnDropHandle::new(tokio::spawn(look(store, leader))),
         ];
         let gate = Gate::new(token, None);
-        let app = assemble::app(config, &shared, scheduler.clone(), sessions, runtime, gate, closing);
+        let app =
+            assemble::app(config, &shared, scheduler.clone(), (sessions, identities), runtime, gate, closing);
         let router = handing_on(mgx_api::router(app), at)?;
         Ok(Self { router, scheduler, _listening: listening })
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use jiff::Timestamp;
-use mgx_api::AUDIENCE;
+use mgx_api::{AUDIENCE, CALLBACK, PAGES};
 use mgx_oauth2::{Chance, ClientId, Clock, GrantType, NewClient, Provider, Settings, SigningKeys, Storage};
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
@@ -47,12 +47,13 @@ impl Identity {
         let keys = SigningKeys::load_or_create(&config.server.data_dir.join(KEY), clock.now())?;
         let settings = Settings { legacy_client: legacy, ..Settings::new(issuer) };
         let provider = Provider::new(settings, storage, keys, clock, Chance::system()).await?;
-        provider.keep_client(cli()).await?;
+        provider.keep_client(cli(), None).await?;
+        provider.keep_client(pages(config), None).await?;
         if config.oauth2.password_login {
             warn!(
                 "oauth2.password_login: clients may ask for tokens with a user's password; RFC 9700 advises against it"
             );
-            provider.keep_client(legacy_client()).await?;
+            provider.keep_client(legacy_client(), None).await?;
         } else {
             provider.remove_client(&id(LEGACY)).await.ok();
         }
@@ -81,6 +82,14 @@ pub(crate) async fn tend(provider: Arc<Provider>, closing: CancellationToken) {
 
 fn cli() -> NewClient {
     NewClient { name: "MGX command line".to_owned(), ..own(CLI, [GrantType::DeviceCode]) }
+}
+
+fn pages(config: &Config) -> NewClient {
+    NewClient {
+        name: "MGX".to_owned(),
+        redirect_uris: vec![format!("{}{CALLBACK}", config.public_url())],
+        ..own(PAGES, [GrantType::AuthorizationCode])
+    }
 }
 
 fn legacy_client() -> NewClient {

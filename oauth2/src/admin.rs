@@ -197,7 +197,7 @@ impl Provider {
         if !theirs.iter().any(|session| session.id == id) {
             return Ok(false);
         }
-        self.sign_out(id, About { user: Some(user), ..About::default() }).await?;
+        self.sign_out(user, id, About { user: Some(user), ..About::default() }).await?;
         Ok(true)
     }
 
@@ -229,21 +229,29 @@ impl Provider {
         Ok((client, secret))
     }
 
-    /// Sees to it that a client without a secret is registered as `new` says: one of the platform's own, at each start.
+    /// Sees to it that a client is registered as `new` says, with this secret or with none. One that is registered with
+    /// another secret is another client: what that was allowed goes with it.
     ///
     /// # Errors
     /// [`AdminError`].
-    pub async fn keep_client(&self, new: NewClient) -> Result<(), AdminError> {
-        let (client, _) = self.client_of(NewClient { confidential: false, ..new })?;
+    pub async fn keep_client(&self, new: NewClient, secret: Option<&SecretString>) -> Result<(), AdminError> {
+        let kind = secret.map_or(ClientKind::Public, |secret| ClientKind::Confidential {
+            secrets: vec![Digest::of(secret.expose_secret())],
+        });
+        let (client, _) = self.client_of(NewClient { confidential: secret.is_some(), ..new })?;
+        let client = Client { kind, ..client };
         let about = About { client: Some(&client.id), ..About::default() };
         match self.storage.client(&client.id).await? {
             Some(before) if (Client { created_at: before.created_at, ..client.clone() }) == before => Ok(()),
-            Some(before) => {
+            Some(before) if before.kind == client.kind => {
                 self.storage.put_client(&Client { created_at: before.created_at, ..client.clone() }).await?;
                 self.note(AuditEvent::ClientChanged, about).await;
                 Ok(())
             }
-            None => {
+            other => {
+                if other.is_some() {
+                    self.remove_client(&client.id).await?;
+                }
                 self.storage.put_client(&client).await?;
                 self.note(AuditEvent::ClientAdded, about).await;
                 Ok(())
@@ -253,7 +261,7 @@ impl Provider {
 
     /// A client that may be registered, with its secret if it has one.
     fn client_of(&self, new: NewClient) -> Result<(Client, Option<SecretString>), AdminError> {
-        let random = || format!("app-{}", &self.chance.text()[..20]);
+        let random = || format!("client-{}", &self.chance.text()[..20]);
         let id = new.id.unwrap_or_else(|| random().parse().expect("base64url is a client id"));
         let (kind, secret) = if new.confidential {
             let (secret, digest) = self.chance.secret("mgx_cs_");

@@ -13,6 +13,9 @@ pub struct BrowserSession {
     pub id: SessionId,
     /// Hash of the cookie.
     pub cookie: Digest,
+    /// The sign-in that it came of, if it is a session of the platform's pages: it ends with that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<SessionId>,
     /// Who.
     pub user: UserId,
     /// When they last showed who they are.

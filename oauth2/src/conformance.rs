@@ -106,6 +106,7 @@ fn sample_browser(user: &User) -> BrowserSession {
     BrowserSession {
         id: SessionId(chance().id()),
         cookie: digest(),
+        of: Some(SessionId(chance().id())),
         user: user.id,
         auth_time: at(0),
         expires_at: at(3600),

@@ -30,6 +30,7 @@ mod looking;
 #[cfg(feature = "testing")]
 mod memory;
 mod mint;
+mod pages;
 mod params;
 mod passwords;
 mod provider;
@@ -67,6 +68,7 @@ pub use logout::LogoutNext;
 #[cfg(feature = "testing")]
 pub use memory::Memory;
 pub use mint::TokenResponse;
+pub use pages::Returned;
 pub use params::{BadParams, Params};
 pub use passwords::{BadCost, Busy, Cost, Passwords, Verified};
 pub use provider::{Provider, StartError, TendError};

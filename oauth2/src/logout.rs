@@ -79,7 +79,7 @@ impl Provider {
         }
         let about =
             About { user: Some(who.user.id), client: client.as_ref().map(|client| &client.id), peer: None };
-        self.sign_out(who.session.id, about).await?;
+        self.sign_out(who.user.id, who.session.id, about).await?;
         Ok(LogoutNext::Out(target))
     }
 

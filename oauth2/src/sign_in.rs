@@ -10,10 +10,9 @@ use crate::authorize::SignedIn;
 use crate::browser::BrowserSession;
 use crate::error::OAuthError;
 use crate::grant::Whose;
-use crate::ids::{SessionId, Username};
+use crate::ids::{SessionId, UserId, Username};
 use crate::passwords::Verified;
 use crate::provider::{About, Provider};
-use crate::secret::Digest;
 use crate::storage::StorageError;
 use crate::user::User;
 
@@ -97,7 +96,7 @@ impl Provider {
             if before.user.id == user.id {
                 self.storage.sign_out(before.session.id).await?;
             } else {
-                self.sign_out(before.session.id, About::default()).await?;
+                self.sign_out(before.user.id, before.session.id, About::default()).await?;
             }
         }
         let (cookie, digest) = self.chance.secret("mgx_bs_");
@@ -106,10 +105,11 @@ impl Provider {
                 .filter(|before| before.user.id == user.id)
                 .map_or_else(|| SessionId(self.chance.id()), |before| before.session.id),
             cookie: digest,
+            of: None,
             user: user.id,
             auth_time: self.clock.now(),
             expires_at: self.after(self.settings.session),
-            agent: agent.chars().filter(|c| !c.is_control()).take(AGENT).collect(),
+            agent: shortened(agent),
         };
         self.storage.sign_in(&session).await?;
         let about = About { user: Some(user.id), client: None, peer: Some(peer) };
@@ -122,20 +122,31 @@ impl Provider {
     /// # Errors
     /// The store does not answer.
     pub async fn signed_in(&self, cookie: &str) -> Result<Option<SignedIn>, StorageError> {
-        let session = self.storage.session(Digest::of(cookie), self.clock.now()).await?;
-        let Some(session) = session else { return Ok(None) };
-        let user = self.storage.user(session.user).await?.filter(|user| !user.disabled);
-        Ok(user.map(|user| SignedIn { session, user }))
+        self.session_of(cookie, |session| session.of.is_none()).await
     }
 
-    /// Signs somebody out in one browser, with everything that was allowed in it.
+    /// Signs a user out in one browser, with everything that was allowed in it.
     ///
     /// # Errors
     /// The store does not answer.
-    pub(crate) async fn sign_out(&self, session: SessionId, about: About<'_>) -> Result<(), StorageError> {
+    pub(crate) async fn sign_out(
+        &self,
+        user: UserId,
+        session: SessionId,
+        about: About<'_>,
+    ) -> Result<(), StorageError> {
+        let all = self.storage.sessions_of(user, self.clock.now(), usize::MAX).await?;
+        for pages in all.iter().filter(|other| other.of == Some(session)) {
+            self.storage.sign_out(pages.id).await?;
+        }
         self.storage.sign_out(session).await?;
         self.revoke(&Whose::Session(session), about).await?;
         self.note(AuditEvent::SignedOut, about).await;
         Ok(())
     }
+}
+
+/// What a browser calls itself, short enough to be kept.
+pub(crate) fn shortened(agent: &str) -> String {
+    agent.chars().filter(|c| !c.is_control()).take(AGENT).collect()
 }

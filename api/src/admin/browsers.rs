@@ -25,6 +25,8 @@ const MOST: usize = 200;
 pub(crate) struct BrowserView {
     /// Its id.
     id: Uuid,
+    /// Whether it is a session of the platform's pages, which ends with the sign-in that it came of.
+    pages: bool,
     /// What it calls itself.
     agent: String,
     /// When the user last showed there who they are.
@@ -78,7 +80,7 @@ async fn end_browser(
 
 impl BrowserView {
     fn of(session: BrowserSession) -> Self {
-        let BrowserSession { id, cookie: _, user: _, auth_time, expires_at, agent } = session;
-        Self { id: id.0, agent, signed_in_at: auth_time, expires_at }
+        let BrowserSession { id, cookie: _, of, user: _, auth_time, expires_at, agent } = session;
+        Self { id: id.0, pages: of.is_some(), agent, signed_in_at: auth_time, expires_at }
     }
 }

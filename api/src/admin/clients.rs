@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
+use mgx_apps::APP_CLIENT_PREFIX;
 use mgx_oauth2::{Client, ClientId, GrantType, NewClient, RedirectUri};
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
@@ -186,6 +187,11 @@ impl ClientRequest {
     fn checked(self) -> Result<NewClient, Problem> {
         let id = self.client_id.map(|id| id.parse()).transpose();
         let id = id.map_err(|bad: mgx_oauth2::BadName| Problem::invalid("/client_id", bad.to_string()))?;
+        let is_an_apps = |id: &ClientId| id.as_str().starts_with(APP_CLIENT_PREFIX);
+        if id.as_ref().is_some_and(is_an_apps) {
+            let detail = format!("ids that begin with {APP_CLIENT_PREFIX} are those of generated apps");
+            return Err(Problem::invalid("/client_id", detail));
+        }
         let grant = |name: String| {
             let grant = GrantType::named(&name).filter(|grant| *grant != GrantType::Password);
             grant.ok_or_else(|| Problem::invalid("/grant_types", format!("{name:?} is none")))

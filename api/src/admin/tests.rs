@@ -1,6 +1,7 @@
 //! Accounts, as an administrator changes them through the API.
 
 use axum::body::Body;
+use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
 use crate::testing::door::{Door, ask, ask_as, door};
@@ -77,6 +78,7 @@ async fn a_client_is_registered_and_its_secret_shown_once() {
     for (body, pointer) in [
         (json!({ "name": "x", "grant_types": ["password"] }), "/grant_types"),
         (json!({ "name": "x", "client_id": "a b" }), "/client_id"),
+        (json!({ "name": "x", "client_id": "app-demo" }), "/client_id"),
         (json!({ "name": "x", "redirect_uris": ["https://*.example/"] }), "/redirect_uris"),
         (json!({ "name": "x", "redirect_uris": ["https://a.example/"], "scope": "ä" }), "/scope"),
         (json!({ "name": "x" }), ""),
@@ -134,4 +136,37 @@ async fn an_api_token_gives_no_more_than_it_was_asked_with() {
     let keyed = keyed.header("idempotency-key", "once");
     let (status, code, _) = door.code(keyed, json!({ "name": "ci", "scope": "read" }).to_string()).await;
     assert_eq!((status, &*code), (400, "invalid-idempotency-key"));
+}
+
+#[tokio::test]
+async fn an_app_is_a_client_as_long_as_its_session_is_there() {
+    let door = door().await;
+    let made = json!({ "session_id": "shop", "name": "Teapots", "prompt": "fail" });
+    let (status, _, shown) = door.post("/api/sessions", made).await;
+    assert_eq!(status, 201, "{shown}");
+    let (_, _, client) = door.get("/api/admin/clients/app-shop").await;
+    assert_eq!(
+        (&client["name"], &client["audience"], &client["first_party"]),
+        (&json!("Teapots"), &json!("app-shop"), &json!(false))
+    );
+    assert_eq!(client["redirect_uris"][0], "http://127.0.0.1:8765/apps/shop/dev/auth/callback");
+    // its containers are told this secret, and it is nowhere to be read
+    let session = door.sessions.get(&"shop".parse().unwrap(), None).await.unwrap();
+    let app = crate::testing::door::identities().client(&session);
+    let id = app.id.parse().unwrap();
+    assert!(door.provider.client(&id).await.unwrap().unwrap().proves(app.secret.expose_secret()));
+    for path in ["/api/sessions/shop", "/api/sessions/shop/jobs", "/api/admin/clients", "/api/admin/audit"] {
+        let (_, _, shown) = door.get(path).await;
+        assert!(!shown.to_string().contains("mgx_cs_"), "{path}: {shown}");
+    }
+    let mut bell = door.scheduler.log().bell(&session.id);
+    while door.scheduler.log().head(&session.id).await.unwrap().live_jobs > 0 {
+        bell.changed().await.unwrap();
+    }
+    assert_eq!(delete(&door, "/api/sessions/shop").await, 204);
+    assert_eq!(door.get("/api/admin/clients/app-shop").await.0, 404);
+    // a session of the same id is another one, with another secret
+    door.post("/api/sessions", json!({ "session_id": "shop" })).await;
+    let again = door.provider.client(&id).await.unwrap().unwrap();
+    assert!(!again.proves(app.secret.expose_secret()));
 }

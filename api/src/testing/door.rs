@@ -14,7 +14,7 @@ use http_body_util::BodyExt;
 use jiff::Timestamp;
 use mgx_agent_runner::SlotId;
 use mgx_agent_runner::protocol::{Invocation, Team};
-use mgx_apps::{Archive, IntentStore, Sessions, Workspaces};
+use mgx_apps::{AppIdentity, Archive, IntentStore, Sessions, Workspaces};
 use mgx_oauth2::{Chance, Cost, NewUser, Provider, Settings, SigningKeys, User};
 use mgx_policies::{Admission, Allowance, FakeRelativeClock, Policies, Rate, Times};
 use mgx_runtimes::{
@@ -174,6 +174,7 @@ async fn open(
         imports: Imports::new(archive.clone()),
         once: Once::new(intents(store)),
         sessions: sessions.clone(),
+        identities: identities(),
         engine: EngineProbe::new(engine),
         pools: Pools::none(),
         gate: Gate::new(AdminToken::new(&SecretString::from(TOKEN)), Some(provider.clone())),
@@ -182,6 +183,11 @@ async fn open(
         closing: closing.clone(),
     };
     Door { router: router(app), archive, scheduler, sessions, provider, clock, closing, dir }
+}
+
+/// What the apps of these tests are.
+pub(crate) fn identities() -> AppIdentity {
+    AppIdentity::with_key(&[7; 32], "http://127.0.0.1:8765")
 }
 
 /// A provider whose passwords cost nothing.

@@ -8,12 +8,14 @@ use crate::store::MemoryStore;
 use jiff::Timestamp;
 use mgx_agent_runner::{Attempt, JobId};
 use mgx_apps::{
-    AttemptTokens, Framework, Isolation, JobBlueprint, NewSession, Sessions, TeamConfig, Workspaces,
+    AppIdentity, AttemptTokens, Framework, Isolation, JobBlueprint, NewSession, Sessions, TeamConfig,
+    Workspaces,
 };
 use mgx_runtimes::{Limits, OciRuntime};
 use mgx_scheduler::Terms;
 use mgx_scheduler::blueprint::Blueprint;
 use mgx_scheduler::job::{Job, JobSpec, Kind, State};
+use secrecy::ExposeSecret;
 use tempfile::TempDir;
 
 async fn blueprint() -> (TempDir, JobBlueprint) {
@@ -32,6 +34,7 @@ async fn blueprint() -> (TempDir, JobBlueprint) {
         isolation: Isolation { build: OciRuntime::Runsc, ..Isolation::default() },
         sessions,
         tokens: AttemptTokens::with_key(&[7; 32]),
+        identities: AppIdentity::with_key(&[9; 32], "https://mgx.example"),
         image: "mgx-agent:test".to_owned(),
         team: TeamConfig::default().team().unwrap(),
     };
@@ -119,5 +122,22 @@ async fn each_kind_of_job_has_the_walls_that_were_asked_for() {
         (Kind::Build, OciRuntime::Runsc),
     ] {
         assert_eq!(blueprint.plan(&job(kind, &[])).await.unwrap().spec.oci_runtime, wall, "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn only_the_app_itself_is_told_who_it_is_at_the_provider() {
+    let (_dir, blueprint) = blueprint().await;
+    let session = blueprint.sessions.get(&"s1".parse().unwrap(), None).await.unwrap();
+    let app = blueprint.identities.client(&session);
+    let secret = app.secret.expose_secret();
+    let dev = blueprint.plan(&job(Kind::Dev, &[("OAUTH_CLIENT_ID", "another")])).await.unwrap();
+    assert_eq!(dev.env["OAUTH_ISSUER"], "https://mgx.example/oauth2");
+    assert_eq!((&dev.env["OAUTH_CLIENT_ID"], &*dev.env["OAUTH_CLIENT_SECRET"]), (&app.id, secret));
+    assert_eq!(dev.env["OAUTH_REDIRECT_URI"], app.redirect_uris[0]);
+    assert!(!format!("{:?} {:?} {dev:?}", dev.spec, dev.labels).contains(secret), "the engine is not told");
+    for kind in [Kind::Agent, Kind::Build] {
+        let plan = blueprint.plan(&job(kind, &[])).await.unwrap();
+        assert!(plan.env.keys().all(|name| !name.starts_with("OAUTH_")), "{kind}");
     }
 }
