@@ -25,12 +25,22 @@ runner:
     mkdir -p target/images
     install -m 0755 target/{{ host }}/small/mgx-agent-runner target/images/agent-runner
 
+# Starts a MongoDB-compatible server for development, with its data in target/mongo (a real `mongod` works the same, by its
+# address): `store.url = "mongodb://127.0.0.1:27017/?directConnection=true"`.
+mongo port="27017": mongo-server
+    mkdir -p target/mongo
+    target/tools/mongo/bin/mongo-server --port {{ port }} --storage-path target/mongo --sync-on-commit --cache-size 512M
+
+# Installs that server, in target/tools, unless it is there.
+mongo-server:
+    ./bootstrap.sh mongo
+
 # Builds the agent image unless it is there.
 images: build
     target/release/mgx images
 
-# Every test, against a real engine. `just test sse` runs those whose name has it in it.
-test *filter: runner
+# Every test, against a real engine and a MongoDB server. `just test sse` runs those whose name has it in it.
+test *filter: runner mongo-server
     cargo test --locked --workspace --no-fail-fast {{ filter }}
 
 # The scheduler's simulation with many seeds.
@@ -47,6 +57,11 @@ chaos runtime="process" cycles="300" jobs="5000" seed="1" *more="": build
 chaos-engine cycles="30" jobs="300" seed="1":
     just chaos docker {{ cycles }} {{ jobs }} {{ seed }} --nemesis kill,engine --live-restore
     just chaos docker {{ cycles }} {{ jobs }} {{ seed }} --nemesis kill,engine
+
+# Kills the scheduling one of three processes again and again under load, behind a balancer, on a MongoDB server: another
+# one takes over within 5 s every time, what runs goes on, and every promise is kept.
+takeover cycles="30" jobs="600" runtime="process": mongo-server
+    just chaos {{ runtime }} {{ cycles }} {{ jobs }} 1 --store mongodb --processes 3 --nemesis kill --max-start 5000
 
 # Cuts the connections of event-stream readers, so many in all, while the server is killed too: ours, one of the
 # browsers' kind (Node) and one in Python see every event once.

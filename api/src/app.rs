@@ -69,8 +69,9 @@ pub struct App {
 /// Every route, those of the OAuth 2 provider too, behind the gate and all that requests have in common.
 pub fn router(app: App) -> Router {
     let app = Arc::new(app);
-    let secure = app.gate.provider().settings().issuer.is_secure();
-    let identity = mgx_oauth2::router(app.gate.provider().clone());
+    let provider = app.gate.provider().ok().cloned();
+    let secure = provider.as_ref().is_some_and(|it| it.settings().issuer.is_secure());
+    let identity = provider.map_or_else(Router::new, mgx_oauth2::router);
     let (routes, api) = described();
     let text = axum::body::Bytes::from(api.to_json().expect("the description is plain data"));
     let json = [(header::CONTENT_TYPE, "application/json")];

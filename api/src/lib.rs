@@ -9,6 +9,7 @@ pub mod byte_size;
 pub mod caller;
 pub mod connection;
 pub mod extract;
+pub mod forward;
 pub mod health;
 pub mod idempotency;
 pub mod import;

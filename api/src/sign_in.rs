@@ -69,15 +69,19 @@ pub(crate) fn routes() -> Router<Arc<App>> {
 }
 
 /// Sends the browser to the provider.
-async fn login(State(app): State<Arc<App>>, headers: HeaderMap, Query(wanted): Query<Wanted>) -> Response {
+async fn login(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    Query(wanted): Query<Wanted>,
+) -> Result<Response, Problem> {
     let place = wanted.return_to.filter(|place| is_ours(place)).unwrap_or_else(|| "/".to_owned());
-    let issuer = &app.gate.provider().settings().issuer;
+    let issuer = &app.gate.provider()?.settings().issuer;
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let ours = issuer.origin().split_once("://").map(|(_, host)| host);
     if host != ours {
         // under another name of this machine, nothing that is kept here would come back
         let query = Serializer::new(String::new()).append_pair("return_to", &place).finish();
-        return go(&format!("{}/auth/login?{query}", issuer.origin()));
+        return Ok(go(&format!("{}/auth/login?{query}", issuer.origin())));
     }
     let chance = Chance::system();
     let begun = Begun { state: chance.text(), verifier: chance.text(), return_to: place };
@@ -94,7 +98,7 @@ async fn login(State(app): State<Arc<App>>, headers: HeaderMap, Query(wanted): Q
     let mut response = go(&format!("{}?{query}", issuer.endpoint("authorize")));
     let cookie = Cookie::SigningIn.set(&begun.text(), PATIENCE, issuer.is_secure());
     response.headers_mut().append(header::SET_COOKIE, cookie);
-    response
+    Ok(response)
 }
 
 /// Takes the code, and signs the browser in.
@@ -103,7 +107,7 @@ async fn callback(
     Query(answer): Query<Answer>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let provider = app.gate.provider();
+    let provider = app.gate.provider()?;
     let issuer = &provider.settings().issuer;
     let secure = issuer.is_secure();
     let kept = Cookie::SigningIn.get(request.headers(), secure).and_then(Begun::read);
@@ -136,7 +140,7 @@ async fn callback(
 
 /// Signs the browser out: here, at the provider, and in everything that was allowed in it.
 async fn logout(State(app): State<Arc<App>>, request: Request) -> Result<Response, Problem> {
-    let provider = app.gate.provider();
+    let provider = app.gate.provider()?;
     let issuer = &provider.settings().issuer;
     if !is_from_us(request.method(), request.headers(), issuer.origin()) {
         return Err(Problem::cross_site());

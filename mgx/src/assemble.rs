@@ -12,15 +12,12 @@ use mgx_api::llm::{
     DEMO_MODEL, LlmConfig, LlmLimits, LlmProxy, PlatformAttempts, Price, ProviderConfig, RetryConfig,
     TunnelLimits, serve_tunnels,
 };
-use mgx_api::{
-    AdminToken, App, EngineProbe, Gate, Imports, JobRules, Once, Pools, ServeConfig, StreamBounds, Streams,
-};
+use mgx_api::{AdminToken, App, EngineProbe, Gate, Imports, JobRules, Once, Pools, StreamBounds, Streams};
 use mgx_apps::workspaces::{Workspaces, WorkspacesConfig};
 use mgx_apps::{AppIdentity, AttemptTokens, Isolation, JobBlueprint, Retention, sessions::Sessions};
 use mgx_policies::{Admission, Allowance, MonotonicClock, Policies, Rate, Times};
 use mgx_runtimes::{Limits, Pool, Runtime, Tunnel};
 use mgx_scheduler::{Budget, Caps, Clock, Fairness, Handover, HistoryLimit, Kind, Scheduler, Uptime};
-use mgx_store::Embedded;
 use secrecy::SecretString;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -32,6 +29,7 @@ use crate::data_dir;
 use crate::engine::{Engine, engine, owner};
 use crate::identity::{self, Identity};
 use crate::image::WithImage;
+use crate::store::Store;
 
 /// Connections to the LLM proxy that may wait to be served.
 const TUNNELS: usize = 256;
@@ -41,94 +39,82 @@ const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 /// What stands between the scheduler and its runtime: given the runtime, and the warm pool if it is one, it returns what
 /// the scheduler sees.
-pub type Lens = Box<dyn FnOnce(Arc<dyn Runtime>, Option<&Arc<Pool>>) -> Arc<dyn Runtime> + Send>;
+pub type Lens = Box<dyn Fn(Arc<dyn Runtime>, Option<&Arc<Pool>>) -> Arc<dyn Runtime> + Send + Sync>;
 
 /// A platform that is ready to serve.
 #[derive(Debug)]
 pub struct Platform {
     /// Every route.
     pub router: Router,
-    /// What the door bears.
-    pub door: ServeConfig,
-    /// Ends the event streams, and with them the server.
-    pub closing: CancellationToken,
     /// The random password of the first administrator, at the first start.
     pub first_password: Option<SecretString>,
+    closing: CancellationToken,
     scheduler: Scheduler,
-    store: Arc<Embedded>,
     pool: Option<Arc<Pool>>,
     tunnels: CancellationToken,
     tasks: TaskTracker,
 }
 
 impl Platform {
-    /// Opens the store, takes up what an earlier process left, and gets ready to serve. The engine may be missing.
-    /// The scheduler sees the runtime through `lens`, if there is one.
+    /// Takes up what an earlier process left in `store`, and gets ready to serve until `closing`. The engine may be
+    /// missing. The scheduler sees the runtime through `lens`, if there is one.
     ///
     /// # Errors
     /// What the operator has to change.
-    pub async fn assemble(config: &Config, lens: Option<Lens>) -> anyhow::Result<Self> {
-        let data = &config.server.data_dir;
-        data_dir::make(data).with_context(|| format!("cannot make the data directory {}", data.display()))?;
-        let token = data_dir::admin_token(data)?;
-        let store = Arc::new(Embedded::open(&config.store.path, Timestamp::now())?);
-        let Identity { provider, first_password } = Identity::open(config, store.clone()).await?;
+    pub async fn assemble(
+        config: &Config,
+        store: &Store,
+        lens: Option<&Lens>,
+        closing: CancellationToken,
+    ) -> anyhow::Result<Self> {
+        let Parts { tokens, sessions, identities, blueprint, token } = parts(config, store)?;
+        let identity = match store.accounts() {
+            Some(accounts) => Some(Identity::open(config, accounts).await?),
+            None => None,
+        };
+        let (provider, first_password) = identity.map(|it| (it.provider, it.first_password)).unzip();
         let (tunnels_in, tunnels_out) = mpsc::channel(TUNNELS);
         let Engine { mut runtime, image, pool } = engine(config, store.instance(), tunnels_in)?;
         if let Some(lens) = lens {
             runtime = lens(runtime, pool.as_ref());
         }
-        let tokens = AttemptTokens::load_or_create(&data.join("attempt.key"))?;
-        let identities = AppIdentity::load_or_create(&data.join("app.key"), &config.public_url())?;
-        let sessions = Sessions::new(store.clone(), workspaces(config)?);
-        let blueprint = JobBlueprint {
-            sessions: sessions.clone(),
-            tokens: tokens.clone(),
-            identities: identities.clone(),
-            image: config.agent.image.clone(),
-            isolation: isolation(config),
-            team: team(config)?,
-        };
         let scheduler = Scheduler::start(
             scheduler_config(config),
             Clock::starting_at(Timestamp::now(), uptime()),
-            store.clone(),
+            store.journal(),
             runtime.clone(),
             Arc::new(blueprint),
         )
         .await?;
         let attempts = Arc::new(PlatformAttempts { tokens, scheduler: scheduler.clone() });
-        let proxy = LlmProxy::new(llm_config(config), attempts, store.clone())?;
-        let closing = CancellationToken::new();
-        let once = Once::new(store.clone());
-        let platform = Self {
-            router: mgx_api::router(App {
-                admission: Admission::new(policies(config), scheduler.clone(), MonotonicClock),
-                scheduler: scheduler.clone(),
-                sessions: sessions.clone(),
-                identities,
-                engine: EngineProbe::new(runtime.clone()),
-                pools: pool.clone().map_or_else(Pools::none, |pool| Pools::of(move || pool.report())),
-                gate: Gate::new(AdminToken::new(&token), provider.clone()),
-                rules: rules(config),
-                once: once.clone(),
-                imports: Imports::new(store.clone()),
-                streams: Streams::new(stream_bounds(config)),
-                closing: closing.clone(),
-            }),
-            door: ServeConfig { drain: config.server.drain.duration(), ..ServeConfig::standard() },
-            closing,
-            first_password,
-            scheduler,
+        let proxy = LlmProxy::new(llm_config(config), attempts, store.sessions())?;
+        let gate = Gate::new(token, provider.clone());
+        let app = app(
+            config,
             store,
+            scheduler.clone(),
+            (sessions.clone(), identities),
+            runtime,
+            gate,
+            closing.clone(),
+        );
+        let once = app.once.clone();
+        let pools = pool.clone().map_or_else(Pools::none, |pool| Pools::of(move || pool.report()));
+        let platform = Self {
+            router: mgx_api::router(App { pools, ..app }),
+            closing,
+            first_password: first_password.flatten(),
+            scheduler,
             pool,
             tunnels: CancellationToken::new(),
             tasks: TaskTracker::new(),
         };
         platform.serve_tunnels(tunnels_out, proxy);
         platform.tasks.spawn(once.sweep(platform.closing.clone()));
-        platform.tasks.spawn(identity::tend(provider, platform.closing.clone()));
-        if let Some(retention) = Retention::of(platform.store.clone(), config.retention.events.duration()) {
+        if let Some(provider) = provider {
+            platform.tasks.spawn(identity::tend(provider, platform.closing.clone()));
+        }
+        if let Some(retention) = Retention::of(store.archive(), config.retention.events.duration()) {
             platform.tasks.spawn(retention.sweep(platform.closing.clone()));
         }
         if let Some(image) = image {
@@ -138,19 +124,9 @@ impl Platform {
         Ok(platform)
     }
 
-    /// The instance that its containers belong to.
-    pub fn instance(&self) -> &str {
-        self.store.instance()
-    }
-
     /// The warm pool, if there is one.
     pub fn pool(&self) -> Option<Arc<Pool>> {
         self.pool.clone()
-    }
-
-    /// Resolves when the store cannot be trusted any more, and says why.
-    pub async fn failed(&self) -> String {
-        self.store.failed().await
     }
 
     /// What was taken over from the process before, as soon as it is.
@@ -166,7 +142,7 @@ impl Platform {
     }
 
     /// Lets go of everything, within `patience`. Containers go on running.
-    pub async fn shut_down(self, patience: Duration) {
+    pub async fn shut_down(&self, patience: Duration) {
         self.drain();
         self.scheduler.shut_down(patience).await;
         self.tunnels.cancel();
@@ -174,7 +150,6 @@ impl Platform {
         if tokio::time::timeout(patience, self.tasks.wait()).await.is_err() {
             info!("shutting down before every connection to the model has ended");
         }
-        self.store.close().await;
     }
 
     /// Serves the LLM proxy to the containers.
@@ -210,6 +185,63 @@ impl Platform {
                 Err(error) => warn!(%error, "cannot clear away what a crash may have left"),
             }
         });
+    }
+}
+
+/// What every process of a platform has of it, whether it schedules or not.
+pub(crate) struct Parts {
+    pub(crate) tokens: AttemptTokens,
+    pub(crate) sessions: Sessions,
+    pub(crate) identities: AppIdentity,
+    pub(crate) blueprint: JobBlueprint,
+    pub(crate) token: AdminToken,
+}
+
+/// Makes them, or finds them in the data directory.
+///
+/// # Errors
+/// What the operator has to change.
+pub(crate) fn parts(config: &Config, store: &Store) -> anyhow::Result<Parts> {
+    let data = &config.server.data_dir;
+    data_dir::make(data).with_context(|| format!("cannot make the data directory {}", data.display()))?;
+    let token = AdminToken::new(&data_dir::admin_token(data)?);
+    let tokens = AttemptTokens::load_or_create(&data.join("attempt.key"))?;
+    let sessions = Sessions::new(store.sessions(), workspaces(config)?);
+    let identities = AppIdentity::load_or_create(&data.join("app.key"), &config.public_url())?;
+    let blueprint = JobBlueprint {
+        sessions: sessions.clone(),
+        tokens: tokens.clone(),
+        identities: identities.clone(),
+        image: config.agent.image.clone(),
+        isolation: isolation(config),
+        team: team(config)?,
+    };
+    Ok(Parts { tokens, sessions, identities, blueprint, token })
+}
+
+/// The platform as the HTTP surface sees it, without warm pools.
+pub(crate) fn app(
+    config: &Config,
+    store: &Store,
+    scheduler: Scheduler,
+    (sessions, identities): (Sessions, AppIdentity),
+    runtime: Arc<dyn Runtime>,
+    gate: Gate,
+    closing: CancellationToken,
+) -> App {
+    App {
+        admission: Admission::new(policies(config), scheduler.clone(), MonotonicClock),
+        scheduler,
+        sessions,
+        identities,
+        engine: EngineProbe::new(runtime),
+        pools: Pools::none(),
+        gate,
+        rules: rules(config),
+        once: Once::new(store.intents()),
+        imports: Imports::new(store.archive()),
+        streams: Streams::new(stream_bounds(config)),
+        closing,
     }
 }
 

@@ -17,6 +17,7 @@ mod ps;
 mod run;
 mod screen;
 mod settings;
+mod store;
 mod timeline;
 mod transcript;
 mod up;
@@ -62,6 +63,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve, in the foreground or in the background.
+    #[command(visible_alias = "serve")]
     Up(up::Args),
     /// Stop the server that runs in the background. Containers go on and are taken up at the next start.
     Down,
@@ -101,6 +103,9 @@ enum Command {
     Doctor(doctor::Args),
     /// Show every setting and where its value comes from.
     Config(settings::Args),
+    /// Move everything that the platform keeps.
+    #[command(subcommand)]
+    Store(store::Command),
     /// Build the agent image unless it is there.
     Images,
     /// Measure.
@@ -163,6 +168,7 @@ fn dispatch(cli: Cli) -> Outcome {
         | Command::Client(_)
         | Command::Token(_)
         | Command::Doctor(_)
+        | Command::Store(_)
         | Command::Images
         | Command::Bench(_) => {}
     }
@@ -196,6 +202,7 @@ fn asynchronous(command: Command, server: &Server, loaded: &Loaded) -> Outcome {
             Command::Client(command) => accounts::client::run(&client()?, &command).await,
             Command::Token(command) => accounts::token::run(&client()?, &command).await,
             Command::Doctor(args) => Box::pin(doctor::run(loaded, &args)).await,
+            Command::Store(command) => Box::pin(store::run(config, &command)).await,
             Command::Images => images::run(config).await,
             Command::Down => down::run(config).await,
             Command::Up(_)
@@ -216,6 +223,7 @@ fn load(cli: &Cli) -> Result<Loaded, Failure> {
     flags.extend(cli.runtime.iter().map(|name| flag("--runtime", "runtime", name.clone())));
     if let Command::Up(args) = &cli.command {
         flags.extend(args.listen.iter().map(|listen| flag("--listen", "server.listen", listen.clone())));
+        flags.extend(args.roles.iter().map(|roles| flag("--roles", "server.roles", roles.clone())));
         flags.extend(args.data_dir.iter().map(|dir| flag("--data-dir", "server.data_dir", dir.clone())));
     }
     let inputs = Inputs::of_process(cli.config.clone(), flags)

@@ -26,7 +26,7 @@ pub use sections::{
     Quotas, Rate, Retention, RuntimeName, Scheduler, Server, Store, Streams, Workspaces,
 };
 pub use show::{Setting, markdown};
-pub use values::{Amount, Secret, Size, Time, Whole, show_size};
+pub use values::{Amount, Roles, Secret, Size, Time, Whole, show_size};
 
 use layer::{Environment, Layer, TomlFile, below, find, leaves, nest, remove};
 
@@ -37,7 +37,7 @@ pub const EMBEDDED: &str = include_str!("../../mgx.toml");
 pub const SYSTEM_FILE: &str = "/etc/mgx/mgx.toml";
 
 /// Settings whose values are never shown.
-const SECRETS: &[&str] = &["llm.api_key", "oauth2.admin_password"];
+const SECRETS: &[&str] = &["llm.api_key", "oauth2.admin_password", "store.url"];
 
 /// Tables whose keys are names that the operator gives.
 const OPEN: &[&str] = &["weights", "llm.prices", "agents.roles"];
@@ -72,6 +72,16 @@ pub struct Config {
 }
 
 impl Config {
+    /// Whether several processes can share the store, and with it the data directory.
+    pub fn is_shared(&self) -> bool {
+        self.store.url.get().is_some()
+    }
+
+    /// What the files of this one process begin with: its port tells it from the others of its platform.
+    pub fn process(&self) -> String {
+        if self.is_shared() { format!("mgx-{}", self.server.listen.port()) } else { "mgx".to_owned() }
+    }
+
     /// Where a browser on this machine reaches the server.
     pub fn local_url(&self) -> String {
         let mut address = self.server.listen;

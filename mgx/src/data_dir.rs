@@ -16,11 +16,6 @@ use secrecy::SecretString;
 /// The admin token's file.
 pub const TOKEN: &str = "admin.token";
 
-/// The log of a server in the background.
-pub const LOG: &str = "mgx.log";
-
-const PID: &str = "mgx.pid";
-
 /// Makes the directory, for its owner alone, unless it is there.
 ///
 /// # Errors
@@ -51,25 +46,33 @@ pub fn admin_token(dir: &Path) -> io::Result<SecretString> {
             let mut random = [0; 32];
             SystemRandom::new().fill(&mut random).map_err(|_| io::Error::other("no randomness"))?;
             let token = format!("mgx_admin_{}", URL_SAFE_NO_PAD.encode(random));
-            write_private(&path, &format!("{token}\n"))?;
-            Ok(token.into())
+            match write_private(&path, &format!("{token}\n")) {
+                // another process of the platform was quicker
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => admin_token(dir),
+                written => written.map(|()| token.into()),
+            }
         }
         Err(error) => Err(io::Error::new(error.kind(), format!("cannot read {}: {error}", path.display()))),
     }
 }
 
-/// The log of a server in the background, open for more.
+/// The log of the server `process` in the background.
+pub fn log_path(dir: &Path, process: &str) -> PathBuf {
+    dir.join(format!("{process}.log"))
+}
+
+/// The same, open for more.
 ///
 /// # Errors
 /// It cannot be opened.
-pub fn log(dir: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).mode(0o600).open(dir.join(LOG))
+pub fn log(dir: &Path, process: &str) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).mode(0o600).open(log_path(dir, process))
 }
 
 /// How long a lock may outlive the process that held it.
 const LET_GO: Duration = Duration::from_secs(1);
 
-/// Says which process serves this directory, for as long as it is held.
+/// Says which process serves this directory under its name, for as long as it is held.
 #[derive(Debug)]
 pub struct PidFile(#[expect(dead_code, reason = "held for its lock")] File);
 
@@ -77,9 +80,9 @@ impl PidFile {
     /// Writes the number of this process down and keeps the file locked.
     ///
     /// # Errors
-    /// Another process serves this directory.
-    pub fn hold(dir: &Path) -> io::Result<Self> {
-        let mut file = open_pid_file(dir, true)?;
+    /// Another process serves this directory under this name.
+    pub fn hold(dir: &Path, process: &str) -> io::Result<Self> {
+        let mut file = open_pid_file(dir, process, true)?;
         // a process that was killed while it started another has left the lock to that one, until that one is itself
         let end = Instant::now() + LET_GO;
         while flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
@@ -97,12 +100,12 @@ impl PidFile {
     }
 }
 
-/// The process that serves this directory, if one does.
+/// The process that serves this directory under this name, if one does.
 ///
 /// # Errors
 /// The file cannot be read.
-pub fn server(dir: &Path) -> io::Result<Option<u32>> {
-    let mut file = match open_pid_file(dir, false) {
+pub fn server(dir: &Path, process: &str) -> io::Result<Option<u32>> {
+    let mut file = match open_pid_file(dir, process, false) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         opened => opened?,
     };
@@ -122,8 +125,9 @@ pub fn terminate(pid: u32) -> io::Result<()> {
     kill_process(pid, Signal::TERM).map_err(io::Error::from)
 }
 
-fn open_pid_file(dir: &Path, write: bool) -> io::Result<File> {
-    OpenOptions::new().read(true).write(write).create(write).truncate(false).mode(0o600).open(dir.join(PID))
+fn open_pid_file(dir: &Path, process: &str, write: bool) -> io::Result<File> {
+    let path = dir.join(format!("{process}.pid"));
+    OpenOptions::new().read(true).write(write).create(write).truncate(false).mode(0o600).open(path)
 }
 
 fn read_pid(file: &mut File) -> Option<u32> {
@@ -164,12 +168,12 @@ mod tests {
     #[test]
     fn one_process_serves_a_directory() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(server(dir.path()).unwrap(), None);
-        let held = PidFile::hold(dir.path()).unwrap();
-        assert_eq!(server(dir.path()).unwrap(), Some(std::process::id()));
-        let refused = PidFile::hold(dir.path()).unwrap_err().to_string();
+        assert_eq!(server(dir.path(), "mgx").unwrap(), None);
+        let held = PidFile::hold(dir.path(), "mgx").unwrap();
+        assert_eq!(server(dir.path(), "mgx").unwrap(), Some(std::process::id()));
+        let refused = PidFile::hold(dir.path(), "mgx").unwrap_err().to_string();
         assert!(refused.contains(&std::process::id().to_string()), "{refused}");
         drop(held);
-        assert_eq!(server(dir.path()).unwrap(), None);
+        assert_eq!(server(dir.path(), "mgx").unwrap(), None);
     }
 }

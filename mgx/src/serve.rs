@@ -3,20 +3,35 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
+use axum::Router;
+use jiff::Timestamp;
+use mgx_api::ServeConfig;
+use mgx_api::forward::changing;
 use mgx_runtimes::Pool;
+use mgx_store::MongoDb;
 use secrecy::SecretString;
 use tokio::net::TcpSocket;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{SetOnce, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info, warn};
 
 use crate::assemble::{Lens, Platform};
-use crate::config::Config;
+use crate::config::{Config, Roles};
 use crate::data_dir::{self, PidFile};
+use crate::follower::Follower;
 use crate::handover::Report;
+use crate::store::Store;
+
+/// How often a process whose turn has come tries to take up what the store holds, before it leaves that to another.
+const TRIES: u32 = 5;
+
+/// How long it waits between two tries.
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// How many callers may wait until they are let in.
 const BACKLOG: u32 = 1024;
@@ -25,11 +40,16 @@ const BACKLOG: u32 = 1024;
 #[derive(Debug)]
 pub struct Serving {
     address: SocketAddr,
+    store: Store,
+    closing: CancellationToken,
     first_password: Option<SecretString>,
-    platform: Platform,
+    /// What serves while this process does not schedule, if it ever does not.
+    follower: Option<Follower>,
+    /// What schedules, as soon as this process does.
+    platform: Arc<SetOnce<Platform>>,
+    /// Waits for its turn to schedule.
+    taking: Option<AbortOnDropHandle<anyhow::Result<()>>>,
     door: AbortOnDropHandle<()>,
-    /// Keeps the report of what was taken over, when there is one.
-    _reporting: AbortOnDropHandle<()>,
     config: Config,
     _pid: PidFile,
 }
@@ -48,9 +68,9 @@ impl Serving {
     /// # Errors
     /// What the operator has to change.
     pub async fn start_through(mut config: Config, lens: Option<Lens>) -> anyhow::Result<Self> {
-        data_dir::make(&config.server.data_dir)
-            .with_context(|| format!("cannot make {}", config.server.data_dir.display()))?;
-        let pid = PidFile::hold(&config.server.data_dir)?;
+        let data = config.server.data_dir.clone();
+        data_dir::make(&data).with_context(|| format!("cannot make {}", data.display()))?;
+        let pid = PidFile::hold(&data, &config.process())?;
         let listen = config.server.listen;
         let taken = || {
             format!(
@@ -61,20 +81,57 @@ impl Serving {
         let socket = bind(listen).with_context(taken)?;
         let address = socket.local_addr()?;
         config.server.listen = address;
-        let mut platform = Platform::assemble(&config, lens).await?;
-        let first_password = platform.first_password.take();
+        let store = Store::open(&config).await?;
+        let closing = CancellationToken::new();
+        let platform = Arc::new(SetOnce::new());
+        let door = ServeConfig { drain: config.server.drain.duration(), ..ServeConfig::standard() };
+        let (follower, taking, router, first_password);
+        match &store {
+            Store::Embedded(_) => {
+                let mut whole = Platform::assemble(&config, &store, lens.as_ref(), closing.clone()).await?;
+                first_password = whole.first_password.take();
+                router = whole.router.clone();
+                report(&whole, data, closing.clone());
+                platform.set(whole).ok();
+                (follower, taking) = (None, None);
+            }
+            Store::MongoDb(shared) => {
+                let standby = Follower::assemble(&config, shared.clone(), closing.clone()).await?;
+                let front = watch::Sender::new(standby.router.clone());
+                router = changing(front.subscribe());
+                let turn = Turn {
+                    address: address_for_others(&config, address),
+                    store: shared.clone(),
+                    config: config.clone(),
+                    closing: closing.clone(),
+                    front,
+                    platform: platform.clone(),
+                };
+                taking = match config.server.roles {
+                    Roles::Both | Roles::Scheduler => {
+                        Some(AbortOnDropHandle::new(tokio::spawn(turn.take(lens))))
+                    }
+                    Roles::Api => None,
+                };
+                (follower, first_password) = (Some(standby), None);
+            }
+        }
         let listener = socket.listen(BACKLOG).with_context(taken)?;
-        let serving = mgx_api::serve(
-            listener,
-            platform.router.clone(),
-            platform.closing.clone(),
-            platform.door.clone(),
-        );
-        let door = AbortOnDropHandle::new(tokio::spawn(serving));
-        let reporting =
-            AbortOnDropHandle::new(tokio::spawn(report(&platform, config.server.data_dir.clone())));
+        let door =
+            AbortOnDropHandle::new(tokio::spawn(mgx_api::serve(listener, router, closing.clone(), door)));
         info!(%address, "ready");
-        Ok(Self { address, first_password, platform, door, _reporting: reporting, config, _pid: pid })
+        Ok(Self {
+            address,
+            store,
+            closing,
+            first_password,
+            follower,
+            platform,
+            taking,
+            door,
+            config,
+            _pid: pid,
+        })
     }
 
     /// Where it listens.
@@ -89,12 +146,18 @@ impl Serving {
 
     /// The instance that its containers belong to.
     pub fn instance(&self) -> &str {
-        self.platform.instance()
+        self.store.instance()
     }
 
-    /// The warm pool, if there is one.
+    /// Resolves when this process schedules: at once with the embedded store, and when no other one does with a shared
+    /// one.
+    pub async fn leading(&self) {
+        self.platform.wait().await;
+    }
+
+    /// The warm pool, if there is one and this process schedules.
     pub fn pool(&self) -> Option<Arc<Pool>> {
-        self.platform.pool()
+        self.platform.get()?.pool()
     }
 
     /// Serves until `signals` ask for the end, then closes: new jobs are refused at once, what is being answered is
@@ -102,16 +165,23 @@ impl Serving {
     /// nothing more.
     ///
     /// # Errors
-    /// The store failed, and only a new process can trust it again; or it was asked twice.
-    pub async fn until(self, signals: impl Into<Signals>) -> anyhow::Result<()> {
+    /// The store failed, and only a new process can trust it again; or another process schedules in the place of this
+    /// one; or it was asked twice.
+    pub async fn until(mut self, signals: impl Into<Signals>) -> anyhow::Result<()> {
         let signals = signals.into();
+        let taking = self.taking.take();
         let failure = tokio::select! {
             () = signals.end.cancelled() => None,
-            why = self.platform.failed() => Some(why),
+            why = self.store.failed() => Some(format!("the store has failed: {why}; start again once it is well")),
+            why = not_taken(taking) => {
+                // another process need not wait until this one has ended
+                self.store.close().await;
+                Some(why)
+            }
         };
         match &failure {
             None => info!("shutting down; what runs in containers goes on"),
-            Some(why) => error!(why, "the store has failed; shutting down"),
+            Some(why) => error!(why, "shutting down"),
         }
         tokio::select! {
             () = self.close() => {}
@@ -120,21 +190,73 @@ impl Serving {
                 return Err(anyhow::anyhow!("ended at once; what was being answered was cut off"));
             }
         }
-        match failure {
-            None => Ok(()),
-            Some(why) => {
-                Err(anyhow::anyhow!("the store has failed: {why}; start again once the disk is well"))
-            }
-        }
+        failure.map_or(Ok(()), |why| Err(anyhow::anyhow!(why)))
     }
 
     async fn close(self) {
-        self.platform.drain();
+        let patience = self.config.server.drain.duration();
+        self.closing.cancel();
+        if let Some(platform) = self.platform.get() {
+            platform.drain();
+        }
         if let Err(error) = self.door.await {
             error!(%error, "the door was not closed in order");
         }
-        self.platform.shut_down(self.config.server.drain.duration()).await;
+        if let Some(follower) = &self.follower {
+            follower.shut_down(patience).await;
+        }
+        if let Some(platform) = self.platform.get() {
+            platform.shut_down(patience).await;
+        }
+        self.store.close().await;
         info!("shut down");
+    }
+}
+
+/// What a process needs to schedule when its turn has come.
+struct Turn {
+    address: String,
+    store: Arc<MongoDb>,
+    config: Config,
+    closing: CancellationToken,
+    front: watch::Sender<Router>,
+    platform: Arc<SetOnce<Platform>>,
+}
+
+impl Turn {
+    /// Waits for it; then schedules, and answers everything itself.
+    async fn take(self, lens: Option<Lens>) -> anyhow::Result<()> {
+        let by = format!("process {} at {} since {:.0}", std::process::id(), self.address, Timestamp::now());
+        self.store.lead(&self.address, &by).await;
+        let store = Store::MongoDb(self.store.clone());
+        let mut tries = 1..TRIES;
+        let platform = loop {
+            let assembled = Platform::assemble(&self.config, &store, lens.as_ref(), self.closing.clone());
+            match assembled.await {
+                Ok(platform) => break platform,
+                // the store may be away for a moment just now
+                Err(error) if tries.next().is_some() => {
+                    warn!(error = format!("{error:#}"), "cannot schedule yet, trying again");
+                    tokio::time::sleep(AGAIN).await;
+                }
+                Err(error) => return Err(error),
+            }
+        };
+        report(&platform, self.config.server.data_dir.clone(), self.closing);
+        drop(self.front.send_replace(platform.router.clone()));
+        self.platform.set(platform).ok();
+        info!("this process schedules");
+        Ok(())
+    }
+}
+
+/// Resolves when a process that leads cannot schedule, and says why: another one can do it better.
+async fn not_taken(taking: Option<AbortOnDropHandle<anyhow::Result<()>>>) -> String {
+    let Some(taking) = taking else { return std::future::pending().await };
+    match taking.await {
+        Ok(Ok(())) => std::future::pending().await,
+        Ok(Err(error)) => format!("{error:#}"),
+        Err(error) => format!("the start has failed: {error}"),
     }
 }
 
@@ -147,17 +269,28 @@ fn bind(address: SocketAddr) -> std::io::Result<TcpSocket> {
     Ok(socket)
 }
 
-/// Keeps the report of what `platform` has taken over.
-fn report(platform: &Platform, dir: PathBuf) -> impl Future<Output = ()> + Send + use<> {
+/// Where the other processes reach this one.
+fn address_for_others(config: &Config, listens: SocketAddr) -> String {
+    match config.server.advertise.as_str() {
+        "" => format!("http://{listens}"),
+        named => named.to_owned(),
+    }
+}
+
+/// Keeps the report of what `platform` has taken over, as soon as there is one.
+fn report(platform: &Platform, dir: PathBuf, closing: CancellationToken) {
     let handover = platform.handover();
-    async move {
-        let report = Report::of_this_process(handover.await);
+    tokio::spawn(async move {
+        let report = tokio::select! {
+            handover = handover => Report::of_this_process(handover),
+            () = closing.cancelled() => return,
+        };
         let kept =
             tokio::task::spawn_blocking(move || report.keep(&dir)).await.map_err(std::io::Error::other);
         if let Err(error) = kept.flatten() {
             warn!(%error, "cannot keep the report of the handover");
         }
-    }
+    });
 }
 
 /// What a process is asked from outside.

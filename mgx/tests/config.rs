@@ -250,7 +250,8 @@ fn every_value_says_where_it_comes_from() {
     assert_eq!(from("server.data_dir"), "\"d\" flag --data-dir");
     assert_eq!(loaded.config.agent.memory.bytes(), 512 << 20);
     assert_eq!(loaded.config.workspaces.host_root, dir.path().join("d/workspaces"));
-    assert_eq!(loaded.unused, ["LANGFUSE_HOST", "MONGODB_URL"]);
+    assert_eq!(from("store.url"), "\"***\" env MONGODB_URL");
+    assert_eq!(loaded.unused, ["LANGFUSE_HOST"]);
 }
 
 #[test]

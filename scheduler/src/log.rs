@@ -51,8 +51,15 @@ impl EventLog {
         bells.entry(session.clone()).or_insert_with(|| watch::channel(0).0).subscribe()
     }
 
-    /// Rings the bell of a session; takes it down if nobody listens any more.
-    pub(crate) fn ring(&self, session: &SessionId, seq: u64) {
+    /// The sessions that somebody follows, or did a moment ago.
+    pub fn followed(&self) -> Vec<SessionId> {
+        let bells = self.bells.lock().expect("nothing panics while it holds this lock");
+        bells.keys().cloned().collect()
+    }
+
+    /// Rings the bell of a session, whose newest event has the number `seq`; takes it down if nobody listens any more.
+    /// Whoever writes events by way of the scheduler need not: this is for those that another process has stored.
+    pub fn ring(&self, session: &SessionId, seq: u64) {
         let mut bells = self.bells.lock().expect("nothing panics while it holds this lock");
         let Some(bell) = bells.get(session) else { return };
         if bell.is_closed() {

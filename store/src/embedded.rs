@@ -88,7 +88,7 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
         "PRAGMA journal_mode = WAL;
          PRAGMA synchronous = FULL;
          PRAGMA wal_autocheckpoint = 0;
-         PRAGMA journal_size_limit = 33554432;
+         PRAGMA journal_size_limit = 134217728;
          PRAGMA cache_size = -4096;
          PRAGMA cell_size_check = ON;
          PRAGMA trusted_schema = OFF;",

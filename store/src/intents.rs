@@ -66,12 +66,17 @@ fn claim(
     if total.count >= bounds.count || total.bytes >= bounds.bytes {
         return Ok(Claim::Full);
     }
-    let Intent { key, fingerprint, at, seed, answer } = intent;
-    db.prepare_cached(INSERT)?.execute(params![key.0, fingerprint, at.as_millisecond(), seed, answer])?;
+    insert(db, intent)?;
     Ok(Claim::New)
 }
 
-fn known(row: &Row<'_>) -> rusqlite::Result<Intent> {
+pub(crate) fn insert(db: &Connection, intent: &Intent) -> rusqlite::Result<()> {
+    let Intent { key, fingerprint, at, seed, answer } = intent;
+    let row = params![key.0, fingerprint, at.as_millisecond(), seed, answer];
+    db.prepare_cached(INSERT)?.execute(row).map(drop)
+}
+
+pub(crate) fn known(row: &Row<'_>) -> rusqlite::Result<Intent> {
     let wrong =
         |error: jiff::Error| rusqlite::Error::FromSqlConversionFailure(2, Type::Integer, Box::new(error));
     Ok(Intent {

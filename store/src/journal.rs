@@ -98,7 +98,8 @@ const END_JOB: &str = "UPDATE jobs SET state = ?2, attempt = ?3, body = ?4, ende
 
 const NEWEST: &str = "SELECT coalesce(max(seq), 0) FROM events WHERE session = ?1";
 
-const ADD_EVENT: &str = "INSERT INTO events (session, seq, at, job, attempt, source, kind, agent, data)
+pub(crate) const ADD_EVENT: &str =
+    "INSERT INTO events (session, seq, at, job, attempt, source, kind, agent, data)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
     ON CONFLICT (job, attempt, source) WHERE source IS NOT NULL DO NOTHING";
 
@@ -264,7 +265,7 @@ fn page(db: &Connection, session: &SessionId, after: u64, limit: usize) -> rusql
     Ok(events)
 }
 
-fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
+pub(crate) fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
     Ok(Event {
         seq: count(row, 0)?,
         at: row.get(1)?,

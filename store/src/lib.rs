@@ -1,6 +1,7 @@
-//! The store: what the platform must not forget, in one SQLite file behind one writer with group commit.
+//! The store: what the platform must not forget, in one SQLite file behind one writer with group commit, or on a MongoDB
+//! server that several processes share.
 //!
-//! Read [`embedded`], `writer`, `log`, `journal`, in that order.
+//! Read [`embedded`], `writer`, `log`, `journal`, in that order, then [`mongodb`].
 
 mod accounts;
 mod archive;
@@ -13,11 +14,16 @@ mod journal;
 mod known;
 mod lock;
 mod log;
+pub mod migrate;
+pub mod mongodb;
+mod portable;
 mod readers;
 mod row;
 mod schema;
 mod sessions;
 mod writer;
 
+pub use self::mongodb::MongoDb;
 pub use embedded::Embedded;
 pub use error::OpenError;
+pub use portable::EmbeddedTarget;

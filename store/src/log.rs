@@ -13,15 +13,20 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
 use rusqlite::{Connection, OpenFlags};
+use rustix::process::setpriority_process;
 
-/// Pages in the log that make it worth moving them. Most pages are written again and again, and moved once.
-const WORTHWHILE: i64 = 4_000;
+/// Pages in the log that make it worth moving them (64 MiB). Most pages are written again and again, and moved once; and
+/// while they are, the disk has less time for commits.
+const WORTHWHILE: i64 = 16_000;
 
 /// Pages that the writer moves by itself: that takes it about a millisecond.
 const FEW: i64 = 256;
 
 /// Pages that the log may have before the writer waits. With their headers they fit into `journal_size_limit`.
-const MOST: i64 = 8_000;
+const MOST: i64 = 32_000;
+
+/// The helper's niceness: whoever waits for an answer comes first.
+const NICENESS: i32 = 5;
 
 /// The log, as the writer sees it.
 #[derive(Debug)]
@@ -96,6 +101,7 @@ impl Helper {
         let (report, done) = sync_channel(1);
         let thread = thread::Builder::new().name("mgx-store-log".into()).spawn(move || {
             let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            setpriority_process(None, NICENESS).ok();
             let mut connection = None;
             while to_do.recv().is_ok() {
                 let open = || Connection::open_with_flags(&path, flags);
@@ -193,7 +199,7 @@ mod tests {
         let seen =
             |db: &Connection| db.query_one("SELECT count(*) FROM said", [], |row| row.get::<_, i64>(0));
         assert_eq!(seen(&reading).unwrap(), 0);
-        assert!(write(&connection, &mut log, 20_000) > MOST);
+        assert!(write(&connection, &mut log, 40_000) > MOST);
         assert_eq!(seen(&reading).unwrap(), 0, "it reads what was there when it began");
         drop(reading);
         write(&connection, &mut log, 10_000);

@@ -75,6 +75,10 @@ const OF_ALL: &str = "SELECT id, name, framework, workspace, user, created_at,
     WHERE ?1 IS NULL AND (?2 IS NULL OR number < (SELECT number FROM sessions WHERE id = ?2))
     ORDER BY number DESC LIMIT ?3";
 
+/// Every session, in the order of creation.
+pub(crate) const IN_ORDER: &str = "SELECT id, name, framework, workspace, user, created_at,
+    requests, prompt_tokens, completion_tokens, cost_micros FROM sessions ORDER BY number";
+
 const USED: &str =
     "SELECT requests, prompt_tokens, completion_tokens, cost_micros FROM sessions WHERE id = ?1";
 
@@ -124,7 +128,7 @@ fn add_usage(db: &Connection, id: &SessionId, used: Usage) -> rusqlite::Result<U
     Ok(sum)
 }
 
-fn session(row: &Row<'_>) -> rusqlite::Result<Session> {
+pub(crate) fn session(row: &Row<'_>) -> rusqlite::Result<Session> {
     Ok(Session {
         id: parse(row, 0)?,
         name: row.get(1)?,

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, TransactionBehavior};
+use rustix::process::setpriority_process;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -27,6 +28,9 @@ const GROUP: usize = 1024;
 
 /// How long a change waits for its transaction to begin.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The thread's niceness, where it may choose it: it works for a moment only, and everybody waits for it.
+const NICENESS: i32 = -10;
 
 /// How long closing may take.
 const CLOSING: Duration = Duration::from_secs(10);
@@ -121,6 +125,8 @@ fn run(
     mut changes: mpsc::Receiver<Box<dyn Work>>,
     failure: &watch::Sender<Option<String>>,
 ) {
+    // on Linux it is of this thread alone; it is refused to all but root, which costs only time
+    setpriority_process(None, NICENESS).ok();
     let mut group = Vec::with_capacity(GROUP);
     while changes.blocking_recv_many(&mut group, GROUP) > 0 {
         group.retain(|work| work.take());

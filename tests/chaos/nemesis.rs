@@ -6,13 +6,15 @@ mod engine;
 mod flood;
 mod kill;
 mod stall;
+mod store;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
-use mgx_tests::{Dockerd, Server, Volume, WallClock};
+use anyhow::{Result, ensure};
+use mgx_store::mongodb::testing::TestServer;
+use mgx_tests::{Balancer, Dockerd, Server, Volume, WallClock};
 use serde::{Deserialize, Serialize};
 
 use crate::clients::Clients;
@@ -21,6 +23,9 @@ use crate::history::Record;
 
 /// How long a cycle waits for as many jobs as it wants.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long it may take until another process schedules: the store may be on its way back.
+const SUCCESSION: Duration = Duration::from_secs(30);
 
 /// Somebody who disturbs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
@@ -38,18 +43,27 @@ pub(crate) enum Nemesis {
     Clock,
     /// Submits far more than the queue holds, all at once.
     Flood,
+    /// Kills or holds up the MongoDB server.
+    Store,
 }
 
 /// Everything that can be disturbed, and who sees it.
 #[derive(Debug)]
 pub(crate) struct Field {
     pub(crate) server: Server,
+    /// The other processes of its platform, one of which takes its place when it is killed.
+    pub(crate) others: Vec<Server>,
+    /// What stands before them all.
+    pub(crate) _balancer: Option<Balancer>,
+    pub(crate) store: Option<TestServer>,
     pub(crate) clients: Arc<Clients>,
     pub(crate) clock: Option<WallClock>,
     pub(crate) disk: Option<Volume>,
     pub(crate) engine: Option<Dockerd>,
     /// How many jobs a flood has.
     pub(crate) flood: u64,
+    /// The longest it took until it, or another one in its place, was ready, in milliseconds.
+    pub(crate) slowest_start: u64,
 }
 
 /// Something that was begun and has to be ended.
@@ -67,12 +81,16 @@ enum Trouble {
     Away,
     /// The engine does not answer.
     Hung,
+    /// There is no MongoDB server.
+    StoreAway,
+    /// The MongoDB server does not answer.
+    StoreHung,
 }
 
 impl Nemesis {
     /// Everybody.
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Kill, Self::Engine, Self::Stall, Self::Disk, Self::Clock, Self::Flood];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Kill, Self::Engine, Self::Stall, Self::Disk, Self::Clock, Self::Flood, Self::Store];
 
     async fn begin(self, field: &mut Field, dice: &mut Dice) -> Result<Trouble> {
         match self {
@@ -82,6 +100,7 @@ impl Nemesis {
             Self::Disk => disk::begin(field),
             Self::Clock => clock::set(field, dice),
             Self::Flood => flood::flood(field, dice).await,
+            Self::Store => store::begin(field, dice),
         }
     }
 }
@@ -123,7 +142,8 @@ impl Field {
             if trouble != Trouble::Over {
                 tokio::time::sleep(dice.millis(100..2500)).await;
             }
-            let amid = kills && trouble != Trouble::Frozen && dice.throw(0..2) == 0;
+            let amid =
+                kills && trouble != Trouble::Frozen && !self.needs_store(trouble) && dice.throw(0..2) == 0;
             if amid {
                 self.server.kill()?;
                 self.clients.history.add(&Record::Killed { starting: false });
@@ -140,6 +160,11 @@ impl Field {
         Ok(())
     }
 
+    /// Whether nobody can be told to schedule before a trouble is over.
+    fn needs_store(&self, trouble: Trouble) -> bool {
+        !self.others.is_empty() && matches!(trouble, Trouble::StoreAway | Trouble::StoreHung)
+    }
+
     /// Ends what was begun.
     fn end(&mut self, trouble: Trouble) -> Result<()> {
         match trouble {
@@ -147,6 +172,7 @@ impl Field {
             Trouble::Stopped | Trouble::Frozen => stall::end(self, trouble),
             Trouble::Full => disk::end(self),
             Trouble::Away | Trouble::Hung => engine::end(self, trouble),
+            Trouble::StoreAway | Trouble::StoreHung => store::end(self, trouble),
         }
     }
 
@@ -163,9 +189,34 @@ impl Field {
             self.clients.history.add(&Record::Killed { starting: true });
             self.server.spawn()?;
         }
-        self.server.ready().await?;
+        if self.others.is_empty() {
+            self.server.ready().await?;
+        } else {
+            self.succeed().await?;
+        }
         let millis = u64::try_from(began.elapsed().as_millis())?;
+        self.slowest_start = self.slowest_start.max(millis);
         self.clients.history.add(&Record::Ready { millis });
+        Ok(())
+    }
+
+    /// Waits until another process schedules, or the same one again: from now on that one is the server.
+    async fn succeed(&mut self) -> Result<()> {
+        let end = Instant::now() + SUCCESSION;
+        while !self.server.is_leading() {
+            if let Some(next) = self.others.iter().position(Server::is_leading) {
+                std::mem::swap(&mut self.server, &mut self.others[next]);
+                return Ok(());
+            }
+            ensure!(Instant::now() < end, "nobody schedules");
+            // as a service manager does
+            for process in std::iter::once(&mut self.server).chain(&mut self.others) {
+                if process.exited()?.is_some() {
+                    process.spawn()?;
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
         Ok(())
     }
 

@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use mgx_store::mongodb::testing::TestServer;
 use mgx_tests::server::{binary, runner};
-use mgx_tests::{Dockerd, Engine, Server, Volume, WallClock};
+use mgx_tests::{Balancer, Client, Dockerd, Engine, Server, Volume, WallClock};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
@@ -24,6 +25,12 @@ pub(crate) struct Args {
     /// What jobs run in.
     #[arg(long, value_enum, default_value_t = On::Process)]
     runtime: On,
+    /// What everything is kept in; a MongoDB server is one of this run's own.
+    #[arg(long, value_enum, default_value_t = In::Embedded)]
+    store: In,
+    /// How many processes serve, behind a balancer; more than one need a MongoDB server.
+    #[arg(long, default_value_t = 1)]
+    processes: usize,
     /// Who disturbs: all that this machine and this runtime allow, if nobody is named.
     #[arg(long, value_enum, value_delimiter = ',')]
     nemesis: Vec<Nemesis>,
@@ -48,6 +55,9 @@ pub(crate) struct Args {
     /// The least part of the accepted jobs that has to come out as asked.
     #[arg(long, default_value_t = 0.99)]
     min_right: f64,
+    /// The longest that it may take until a killed server is back, or another process in its place, in milliseconds.
+    #[arg(long)]
+    max_start: Option<u64>,
     /// Keeps the history and the server's log in this directory.
     #[arg(long)]
     keep: Option<PathBuf>,
@@ -60,6 +70,15 @@ enum On {
     Process,
     /// A Docker engine.
     Docker,
+}
+
+/// What everything is kept in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum In {
+    /// A file.
+    Embedded,
+    /// A MongoDB server.
+    Mongodb,
 }
 
 /// How many clients submit.
@@ -77,12 +96,16 @@ const LISTENERS: usize = 4;
 /// The agent image with a shell in it.
 const IMAGE: &str = "mgx-agent-chaos:test";
 
+/// How long the first process may take to schedule.
+const LEAD: Duration = Duration::from_secs(10);
+
 /// The size of the store's disk, in MiB.
 const DISK: u64 = 512;
 
 /// Runs.
 pub(crate) async fn run(args: Args) -> Result<()> {
     ensure!(args.cycles > 0 && args.jobs > 0, "without cycles and jobs nothing is shown");
+    ensure!(args.processes == 1 || args.store == In::Mongodb, "several processes need --store mongodb");
     let began = Instant::now();
     let dir = tempfile::Builder::new().prefix("mgx-chaos-").tempdir()?;
     let path = dir.path().join("history.jsonl");
@@ -126,11 +149,18 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         std::fs::copy(&path, keep.join("history.jsonl"))?;
     }
     let checked = match struck {
-        Ok(()) => check(&field.server, &path, args.min_right),
+        Ok(()) => check(&field.server, &path, args.min_right).and_then(|()| {
+            let (slowest, most) = (field.slowest_start, args.max_start.unwrap_or(u64::MAX));
+            ensure!(slowest <= most, "once it took {slowest} ms until somebody served again");
+            Ok(())
+        }),
         Err(error) => Err(error),
     };
     if let Some(keep) = &args.keep {
         std::fs::write(keep.join("server.log"), field.server.logged())?;
+        for (number, other) in (2..).zip(&field.others) {
+            std::fs::write(keep.join(format!("server-{number}.log")), other.logged())?;
+        }
         std::fs::write(
             keep.join("engine.log"),
             field.engine.as_ref().map(Dockerd::logged).unwrap_or_default(),
@@ -176,6 +206,8 @@ fn nemeses(args: &Args) -> Result<Vec<Nemesis>> {
             Nemesis::Engine => {
                 (!Dockerd::is_possible()).then_some("root, and dockerd, for an engine of its own")
             }
+            Nemesis::Store => (args.store == In::Embedded).then_some("--store mongodb"),
+            Nemesis::Disk if args.store == In::Mongodb => Some("the embedded store"),
             Nemesis::Disk => (!Volume::is_possible()).then_some("root, mkfs.ext4, fsfreeze and loop devices"),
             Nemesis::Clock => (!WallClock::is_possible()).then_some("libfaketime (Debian: faketime)"),
         };
@@ -198,7 +230,10 @@ async fn field(args: &Args, nemeses: &[Nemesis], dir: &TempDir, history: History
     std::fs::copy(runner(), &own_runner)?;
     let wants = |nemesis| nemeses.contains(&nemesis);
     let clock = wants(Nemesis::Clock).then(|| WallClock::new(dir.path())).transpose()?;
-    let wants_disk = wants(Nemesis::Disk) || (wants(Nemesis::Stall) && Volume::is_possible());
+    let is_embedded = args.store == In::Embedded;
+    let wants_disk =
+        is_embedded && (wants(Nemesis::Disk) || (wants(Nemesis::Stall) && Volume::is_possible()));
+    let store = (!is_embedded).then(|| TestServer::start(&dir.path().join("store"))).transpose()?;
     let disk = wants_disk.then(|| Volume::new(DISK)).transpose()?;
     let engine = wants(Nemesis::Engine).then(|| Dockerd::start(args.live_restore)).transpose()?;
     let host = engine.as_ref().map(Dockerd::host);
@@ -214,6 +249,9 @@ async fn field(args: &Args, nemeses: &[Nemesis], dir: &TempDir, history: History
     if let Some(disk) = &disk {
         writeln!(settings, "store.path = \"{}\"", disk.path().join("mgx.db").display())?;
     }
+    if let Some(store) = &store {
+        writeln!(settings, "store.url = \"{}\"", store.url())?;
+    }
     if let Some(host) = &host {
         writeln!(settings, "docker.host = \"{host}\"")?;
     }
@@ -221,7 +259,7 @@ async fn field(args: &Args, nemeses: &[Nemesis], dir: &TempDir, history: History
     let env: Vec<_> = env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     if args.runtime == On::Docker {
         // the first start makes the image without a shell
-        let settings = settings.lines().filter(|line| !line.starts_with("store.path"));
+        let settings = settings.lines().filter(|line| !line.starts_with("store."));
         let server = Server::start_program(&program, &settings.collect::<Vec<_>>().join("\n"), &[]).await?;
         ensure!(server.command(&["images"]).status()?.success(), "there is no agent image");
         Engine::busybox_image_at(host.as_deref(), "mgx-agent:latest", IMAGE)?;
@@ -229,13 +267,33 @@ async fn field(args: &Args, nemeses: &[Nemesis], dir: &TempDir, history: History
     if args.runtime == On::Docker {
         writeln!(settings, "agent.image = \"{IMAGE}\"")?;
     }
-    let server = Server::start_program(&program, &settings, &env).await?;
-    let clients = Arc::new(clients(&server, args, history).await?);
-    Ok(Field { server, clients, clock, disk, engine, flood: args.flood.unwrap_or(size.flood) })
+    let mut server = Server::start_program(&program, &settings, &env).await?;
+    if store.is_some() {
+        server.leads(LEAD).await?;
+    }
+    let mut others = Vec::new();
+    while others.len() + 1 < args.processes {
+        others.push(server.join().await?);
+    }
+    let urls: Vec<_> = std::iter::once(&server).chain(&others).map(Server::url).collect();
+    let balancer = if others.is_empty() { None } else { Some(Balancer::before(&urls).await?) };
+    let url = balancer.as_ref().map_or(server.url(), Balancer::url);
+    let clients = Arc::new(clients(Client::new(url, &server.token()?), args, history).await?);
+    Ok(Field {
+        server,
+        others,
+        _balancer: balancer,
+        store,
+        clients,
+        clock,
+        disk,
+        engine,
+        flood: args.flood.unwrap_or(size.flood),
+        slowest_start: 0,
+    })
 }
 
-async fn clients(server: &Server, args: &Args, history: History) -> Result<Clients> {
-    let client = server.client();
+async fn clients(client: Client, args: &Args, history: History) -> Result<Clients> {
     let mut sessions = Vec::new();
     for _ in 0..SESSIONS {
         sessions.push(client.session("nextjs").await?);

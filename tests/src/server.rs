@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -21,8 +22,13 @@ const READY: Duration = Duration::from_mins(1);
 #[derive(Debug)]
 pub struct Server {
     program: PathBuf,
-    dir: TempDir,
+    dir: Arc<TempDir>,
     url: String,
+    /// Its configuration, and beside it its log.
+    config: PathBuf,
+    settings: String,
+    /// How long its log was when it was started last.
+    logged_before: usize,
     child: Option<Child>,
     env: Vec<(String, String)>,
 }
@@ -41,7 +47,29 @@ impl Server {
     /// # Errors
     /// It does not become ready.
     pub async fn start_program(program: &Path, settings: &str, env: &[(&str, &str)]) -> Result<Self> {
-        let dir = tempfile::Builder::new().prefix("mgx-").tempdir()?;
+        let dir = Arc::new(tempfile::Builder::new().prefix("mgx-").tempdir()?);
+        let env = env.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        Self::start_in(dir, "mgx", program, settings, env).await
+    }
+
+    /// Starts another process of the same platform, on a port of its own; they need a store that they can share.
+    ///
+    /// # Errors
+    /// It does not become ready.
+    pub async fn join(&self) -> Result<Self> {
+        let port = self.url.rsplit(':').next().unwrap_or_default();
+        let others = std::fs::read_dir(self.dir.path())?.count();
+        let name = format!("mgx-{port}-{others}");
+        Self::start_in(self.dir.clone(), &name, &self.program, &self.settings, self.env.clone()).await
+    }
+
+    async fn start_in(
+        dir: Arc<TempDir>,
+        name: &str,
+        program: &Path,
+        settings: &str,
+        env: Vec<(String, String)>,
+    ) -> Result<Self> {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let mut file = String::new();
         writeln!(file, "server.listen = \"127.0.0.1:{port}\"")?;
@@ -50,10 +78,11 @@ impl Server {
             writeln!(file, "runtime = \"{}\"", Engine::runtime())?;
         }
         writeln!(file, "llm.demo_pace = \"0s\"\n{settings}")?;
-        std::fs::write(dir.path().join("mgx.toml"), file)?;
-        let env = env.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let config = dir.path().join(format!("{name}.toml"));
+        std::fs::write(&config, file)?;
         let url = format!("http://127.0.0.1:{port}");
-        let mut server = Self { program: program.to_owned(), dir, url, child: None, env };
+        let (program, settings) = (program.to_owned(), settings.to_owned());
+        let mut server = Self { program, dir, url, config, settings, logged_before: 0, child: None, env };
         server.up().await?;
         Ok(server)
     }
@@ -72,6 +101,7 @@ impl Server {
     /// # Errors
     /// It cannot be started.
     pub fn spawn(&mut self) -> Result<()> {
+        self.logged_before = self.logged().len();
         let log = std::fs::File::options().create(true).append(true).open(self.log())?;
         let mut command = self.command(&["up"]);
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
@@ -101,6 +131,27 @@ impl Server {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         bail!("the server did not become ready:\n{}", self.logged())
+    }
+
+    /// Waits until this process schedules, of those that share a store.
+    ///
+    /// # Errors
+    /// That takes longer than `patience`.
+    pub async fn leads(&mut self, patience: Duration) -> Result<()> {
+        let end = Instant::now() + patience;
+        while !self.is_leading() {
+            ensure!(Instant::now() < end, "the server does not schedule:\n{}", self.logged());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        Ok(())
+    }
+
+    /// Whether it has come to schedule since it was started last, and runs.
+    #[must_use]
+    pub fn is_leading(&self) -> bool {
+        let logged = self.logged();
+        self.child.is_some()
+            && logged.get(self.logged_before..).is_some_and(|log| log.contains("this process schedules"))
     }
 
     /// From the next start on, it is another program.
@@ -164,7 +215,7 @@ impl Server {
         {
             command.env_remove(name);
         }
-        command.arg("--config").arg(self.dir.path().join("mgx.toml")).args(args);
+        command.arg("--config").arg(&self.config).args(args);
         command.current_dir(self.dir.path()).envs(self.env.iter().map(|(key, value)| (key, value)));
         command
     }
@@ -253,7 +304,7 @@ impl Server {
     }
 
     fn log(&self) -> PathBuf {
-        self.dir.path().join("server.log")
+        self.config.with_extension("log")
     }
 }
 

@@ -179,7 +179,7 @@ async fn open(
         identities: identities(),
         engine: EngineProbe::new(engine),
         pools: Pools::none(),
-        gate: Gate::new(AdminToken::new(&SecretString::from(TOKEN)), provider.clone()),
+        gate: Gate::new(AdminToken::new(&SecretString::from(TOKEN)), Some(provider.clone())),
         rules: JobRules { default_limits: limits, max_limits: limits, times },
         streams: Streams::new(StreamBounds { per_session: streams, per_user: 64, in_all: 64 }),
         closing: closing.clone(),

@@ -8,6 +8,7 @@ mod fairness;
 mod ingest;
 mod memory;
 mod resident;
+mod server;
 mod slots;
 mod sse;
 mod start;
@@ -16,6 +17,8 @@ mod wire;
 
 use std::path::PathBuf;
 use std::time::Duration;
+
+use mgx_agent_runner::JobId;
 
 use super::out::{self, Failure, Outcome};
 use super::up;
@@ -55,6 +58,11 @@ pub(crate) fn run(config: Config, command: &Command) -> Outcome {
     measured.map_err(|error| Failure::new(format!("{error:#}")))
 }
 
+/// Prints figures: for people, or on one line for programs.
+fn print(report: &serde_json::Value, json: bool) {
+    out::line(if json { report.to_string() } else { format!("{report:#}") });
+}
+
 /// The nearest-rank percentile, to a tenth.
 fn percentile(samples: &[f64], percent: usize) -> f64 {
     let mut sorted = samples.to_vec();
@@ -89,6 +97,8 @@ fn scratch_config(config: Config, scratch: &Scratch) -> Config {
 fn apart(mut config: Config, data: PathBuf) -> Config {
     config.server.listen = ([127, 0, 0, 1], 0).into();
     config.server.data_dir = data;
+    // on a MongoDB server, a database of its own
+    config.store.database = format!("mgx_bench_{}", JobId::new());
     config.store.path = config.server.data_dir.join("mgx.db");
     config.workspaces.root = config.server.data_dir.join("workspaces");
     config.workspaces.host_root.clone_from(&config.workspaces.root);

@@ -31,6 +31,9 @@ pub(crate) struct Args {
     /// Address and port to listen on, instead of `server.listen`.
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) listen: Option<String>,
+    /// What this process is there for, instead of `server.roles`: `api`, `scheduler` or both with a comma between.
+    #[arg(long, value_name = "ROLES")]
+    pub(crate) roles: Option<String>,
     /// The data directory, instead of `server.data_dir`.
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<String>,
@@ -159,7 +162,7 @@ async fn detach(config: &Config, args: &Args) -> Outcome {
 
 /// The process that serves this configuration's data directory.
 pub(crate) fn server(config: &Config) -> Result<Option<u32>, Failure> {
-    data_dir::server(&config.server.data_dir).map_err(|error| {
+    data_dir::server(&config.server.data_dir, &config.process()).map_err(|error| {
         let dir = config.server.data_dir.display();
         Failure::new(format!("cannot look into {dir}: {error}; run this as the user that the server runs as"))
     })
@@ -169,7 +172,7 @@ fn spawn(config: &Config, args: &Args) -> Result<Child, Failure> {
     let dir = &config.server.data_dir;
     let failed = |error: std::io::Error| Failure::new(format!("cannot start in the background: {error}"));
     data_dir::make(dir).map_err(failed)?;
-    let log = data_dir::log(dir).map_err(failed)?;
+    let log = data_dir::log(dir, &config.process()).map_err(failed)?;
     let mut command = Command::new(std::env::current_exe().map_err(failed)?);
     // The same command line, so that the child reads the same configuration.
     let same = std::env::args_os().skip(1).filter(|arg| arg != "--detach" && arg != "-d");
@@ -188,7 +191,7 @@ fn first_words(stdout: ChildStdout) -> Option<String> {
 /// The end of the log.
 fn last_words(config: &Config) -> String {
     let read = || {
-        let mut file = std::fs::File::open(config.server.data_dir.join(data_dir::LOG))?;
+        let mut file = std::fs::File::open(data_dir::log_path(&config.server.data_dir, &config.process()))?;
         let length = file.metadata()?.len();
         file.seek(SeekFrom::Start(length.saturating_sub(4096)))?;
         let mut text = Vec::new();

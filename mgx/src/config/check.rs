@@ -9,7 +9,7 @@ use secrecy::ExposeSecret;
 
 use super::problem::What;
 use super::values::show_size;
-use super::{Config, RuntimeName, Secret};
+use super::{Config, Roles, RuntimeName, Secret};
 
 /// The largest key file that is read, in bytes.
 const MAX_KEY: u64 = 64 * 1024;
@@ -97,6 +97,10 @@ pub(super) fn check(config: &mut Config) -> Vec<(String, What)> {
     report("docker.host", url(&config.docker.host, &["unix://", "tcp://", "http://"]));
     report("podman.host", url(&config.podman.host, &["unix://"]));
     report("llm.base_url", url(&config.llm.base_url, &["http://", "https://"]));
+    report("server.advertise", url(&config.server.advertise, &["http://", "https://"]));
+    report("server.roles", roles(config));
+    report("store.url", server(&config.store.url));
+    report("store.database", database(&config.store.database));
     report("log.level", level(&config.log.level));
     report("oauth2.public_url", origin(&config.oauth2.public_url));
     report("oauth2.admin_password", password(&config.oauth2.admin_password));
@@ -184,6 +188,39 @@ fn url(text: &str, schemes: &[&str]) -> Result<(), What> {
         return Ok(());
     }
     Err(value(text, &format!("empty, or an address that begins with {}", schemes.join(" or "))))
+}
+
+fn roles(config: &Config) -> Result<(), What> {
+    if config.is_shared() || config.server.roles == Roles::Both {
+        return Ok(());
+    }
+    Err(What::Conflict("with the embedded store one process does all; several need store.url".into()))
+}
+
+fn server(url: &Secret) -> Result<(), What> {
+    let schemes = ["mongodb://", "mongodb+srv://"];
+    let is_one = |url: &str| {
+        schemes.iter().any(|scheme| url.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty()))
+    };
+    match url.get() {
+        Some(url) if !is_one(url.expose_secret()) => Err(What::Value {
+            got: "a secret".to_owned(),
+            allowed: format!("empty, or an address that begins with {}", schemes.join(" or ")),
+        }),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// What MongoDB allows in the name of a database, and no more than we need of it.
+fn database(name: &str) -> Result<(), What> {
+    let letters = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if (1..=63).contains(&name.len())
+        && name.chars().all(letters)
+        && !["admin", "local", "config"].contains(&name)
+    {
+        return Ok(());
+    }
+    Err(value(name, "1 to 63 letters, digits, _ and -, and none of the server's own databases"))
 }
 
 fn origin(text: &str) -> Result<(), What> {

@@ -23,10 +23,11 @@ pub(super) const ALIASES: &[(&str, &str)] = &[
     ("OPENAI_BASE_URL", "llm.base_url"),
     ("DOCKER_HOST", "docker.host"),
     ("CONTAINER_HOST", "podman.host"),
+    ("MONGODB_URL", "store.url"),
+    ("MONGODB_DB", "store.database"),
 ];
 
-/// Names of the seeds' settings whose feature does not exist yet: read, and reported as not used.
-pub(super) const UNUSED: &[&str] = &["MONGODB_URL", "MONGODB_DB"];
+/// What names of the seeds' settings begin with whose feature does not exist yet: read, and reported as not used.
 const UNUSED_PREFIX: &str = "LANGFUSE_";
 
 /// Variables of ours that are no settings.
@@ -164,7 +165,7 @@ impl Environment {
             }
             if let Some(key) = name.strip_prefix("MGX_") {
                 read.set(&name, &key.to_lowercase().replace("__", "."), value, defaults);
-            } else if (UNUSED.contains(&&*name) || name.starts_with(UNUSED_PREFIX)) && !value.is_empty() {
+            } else if name.starts_with(UNUSED_PREFIX) && !value.is_empty() {
                 read.unused.push(name.into_owned());
             }
         }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use mgx_runtimes::OciRuntime;
 use serde::Deserialize;
 
-use super::values::{Amount, Secret, Size, Time, Whole};
+use super::values::{Amount, Roles, Secret, Size, Time, Whole};
 
 /// What containers run in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -58,6 +58,8 @@ impl RuntimeName {
 pub struct Server {
     pub listen: SocketAddr,
     pub data_dir: PathBuf,
+    pub roles: Roles,
+    pub advertise: String,
     pub drain: Time<0, 300_000>,
 }
 
@@ -67,6 +69,8 @@ pub struct Server {
 #[expect(missing_docs, reason = "each key is documented once, in mgx.toml")]
 pub struct Store {
     pub path: PathBuf,
+    pub url: Secret,
+    pub database: String,
 }
 
 /// `[oauth2]`.

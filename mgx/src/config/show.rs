@@ -67,6 +67,7 @@ fn mask(config: &Config, key: &str) -> String {
     let secret = match key {
         "llm.api_key" => config.llm.api_key.get(),
         "oauth2.admin_password" => config.oauth2.admin_password.get(),
+        "store.url" => config.store.url.get(),
         _ => None,
     };
     if secret.is_some() { "\"***\"".to_owned() } else { "\"\"".to_owned() }
@@ -135,7 +136,7 @@ pub fn markdown() -> String {
         writeln!(page, "| `{name}` | `{key}` |").expect("a String takes it");
     }
     page.push_str(
-        "\n`MONGODB_URL`, `MONGODB_DB` and `LANGFUSE_*` are read and reported as not used yet.\n\n\
+        "\n`LANGFUSE_*` are read and reported as not used yet.\n\n\
          `MGX_URL` and `MGX_TOKEN` tell the command line which server to speak to, if not the one that these \
          settings describe.\n",
     );

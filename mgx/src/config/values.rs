@@ -23,6 +23,17 @@ pub struct Time<const MIN: u64, const MAX: u64>(u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Amount(u64);
 
+/// What a process is there for, written `"api"`, `"scheduler"` or `"api,scheduler"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Roles {
+    /// It answers, and is ready to schedule.
+    Both,
+    /// It answers.
+    Api,
+    /// It is ready to schedule.
+    Scheduler,
+}
+
 /// A text that nobody gets to see; empty means that there is none.
 #[derive(Clone, Debug)]
 pub struct Secret(SecretString);
@@ -260,6 +271,23 @@ impl<'de> Deserialize<'de> for Amount {
             }
         }
         from.deserialize_any(Reader)
+    }
+}
+
+impl<'de> Deserialize<'de> for Roles {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        let mut named: Vec<&str> = text.split(',').map(str::trim).collect();
+        named.sort_unstable();
+        match *named {
+            ["api", "scheduler"] => Ok(Self::Both),
+            ["api"] => Ok(Self::Api),
+            ["scheduler"] => Ok(Self::Scheduler),
+            _ => {
+                let allowed = "\"api\", \"scheduler\" or \"api,scheduler\"";
+                Err(de::Error::invalid_value(Unexpected::Str(&text), &allowed))
+            }
+        }
     }
 }
 

@@ -58,6 +58,8 @@ async fn only_what_is_over_for_long_enough_is_trimmed(
     put(journal, &Job { session: live.id.clone(), ..sample_job() }).await.unwrap();
     assert_eq!(trim(archive, at("2001-02-01T00:00:00Z"), 10).await, 10, "a step is no larger than it may be");
     assert_eq!(kept(journal, &old.id).await, [25], "the newest stays");
+    let next = journal.events(&old.id, 0, 1).await.unwrap();
+    assert_eq!(numbers(&next), [25], "what comes next comes next, however much is gone before it");
     assert_eq!(kept(journal, &young.id).await, [1, 2, 3, 4, 5]);
     assert_eq!(kept(journal, &live.id).await, [1, 2, 3, 4, 5], "a job of it has not ended");
     assert_eq!(journal.size(&old.id).await.unwrap().events, 1);

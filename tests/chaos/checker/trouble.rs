@@ -6,9 +6,10 @@ use crate::facts::Facts;
 use crate::history::Record;
 
 /// What may be short for a while, as a status and a code.
-const SHORTAGES: [(u16, &str); 5] = [
+const SHORTAGES: [(u16, &str); 6] = [
     (429, "queue-full"),
     (503, "draining"),
+    (503, "no-scheduler"),
     (503, "store-unavailable"),
     (503, "runtime-unavailable"),
     (503, "store-full"),

@@ -9,7 +9,7 @@ use anyhow::{Context, bail, ensure};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use super::{out, tenths};
+use super::{out, print, tenths};
 
 /// How long the other program may take.
 const PATIENCE: Duration = Duration::from_mins(10);
@@ -44,6 +44,21 @@ struct Pair {
 type Numbers = BTreeMap<String, f64>;
 
 impl Beside {
+    /// Measures once, or in turns with the other program, and prints what came of it.
+    ///
+    /// # Errors
+    /// One of the two failed, or they have no number in common.
+    pub(super) async fn measure(
+        &self,
+        json: bool,
+        once: impl AsyncFn() -> anyhow::Result<Value>,
+    ) -> anyhow::Result<()> {
+        let mut report = once().await?;
+        self.compare(&mut report, once).await?;
+        print(&report, json);
+        Ok(())
+    }
+
     /// Puts what came of the comparison into `report`, if there is something to compare with. It is measured in turns,
     /// so that what changes on the machine meanwhile changes for both: `report` is our first round, then comes the
     /// other program, then `again`, and so on.

@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::beside::Beside;
-use super::{Scratch, out, scratch, scratch_config};
+use super::{Scratch, out, print, scratch, scratch_config};
 use crate::assemble::Lens;
 use crate::config::{Config, RuntimeName, Whole};
 use crate::data_dir;
@@ -79,11 +79,7 @@ pub(super) async fn run(config: Config, args: &Args) -> anyhow::Result<ExitCode>
         Ok(json!({ "end_to_end_per_s": end_to_end_per_s.round() }))
     };
     args.beside.compare(&mut report, again).await?;
-    if args.json {
-        out::line(report);
-    } else {
-        out::line(format_args!("{report:#}"));
-    }
+    print(&report, args.json);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -101,8 +97,9 @@ fn dispatching(config: Config, scratch: &Scratch) -> Config {
 /// Serves while `measure` measures.
 async fn serve<T>(config: Config, measure: impl AsyncFnOnce(Load) -> anyhow::Result<T>) -> anyhow::Result<T> {
     let (witness, invoked) = mpsc::channel(WITNESSED);
-    let watched: Lens = Box::new(|_, _| Arc::new(Null::watched(witness)));
+    let watched: Lens = Box::new(move |_, _| Arc::new(Null::watched(witness.clone())));
     let serving = Serving::start_through(config.clone(), Some(watched)).await?;
+    serving.leading().await;
     let address = serving.address();
     let token = data_dir::admin_token(&config.server.data_dir)?;
     let shutdown = CancellationToken::new();

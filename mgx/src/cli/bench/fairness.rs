@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::beside::Beside;
-use super::{Scratch, out, scratch, scratch_config};
+use super::{Scratch, out, print, scratch, scratch_config};
 use crate::assemble::scheduler_config;
 use crate::config::Config;
 use audit::Audit;
@@ -83,11 +83,7 @@ pub(super) async fn run(config: Config, args: &Args) -> anyhow::Result<ExitCode>
         Ok(report)
     };
     args.beside.compare(&mut report, again).await?;
-    if args.json {
-        out::line(report);
-    } else {
-        out::line(format_args!("{report:#}"));
-    }
+    print(&report, args.json);
     Ok(if is_kept { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -10,9 +10,9 @@ use anyhow::{Context, ensure};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::memory::server::Server;
-use super::sse::{ended, mib, rss, submit};
-use super::{out, scratch};
+use super::beside::Beside;
+use super::resident::mib;
+use super::server::Server;
 
 /// How long it may take.
 const PATIENCE: Duration = Duration::from_mins(5);
@@ -32,20 +32,15 @@ pub(crate) struct Args {
     /// One JSON object, nothing else.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    beside: Beside,
 }
 
 /// Measures.
 pub(super) async fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let scratch = scratch()?;
-    let server = Server::start(&scratch.0, &settings(args)).await?;
-    let measured = measure(&server, args).await;
-    server.stop().await?;
-    let report = measured?;
-    if args.json {
-        out::line(report);
-    } else {
-        out::line(format_args!("{report:#}"));
-    }
+    let settings = settings(args);
+    let once = async || Server::measured(&settings, async |server| measure(server, args).await).await;
+    args.beside.measure(args.json, once).await?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -63,7 +58,7 @@ async fn measure(server: &Server, args: &Args) -> anyhow::Result<Value> {
     let command = ["say".to_owned(), args.events.to_string(), args.bytes.to_string()];
     let mut jobs = Vec::new();
     for number in 0..args.runners {
-        jobs.push(submit(server, &format!("ingest-{number}"), &command).await?);
+        jobs.push(server.submit(&format!("ingest-{number}"), &command).await?);
     }
     // the first begins while the others are asked for: from its first word to the last end
     let (mut first, mut last) = (Timestamp::MAX, Timestamp::MIN);
@@ -71,11 +66,11 @@ async fn measure(server: &Server, args: &Args) -> anyhow::Result<Value> {
         Ok(job[key].as_str().with_context(|| format!("a job without {key}"))?.parse()?)
     };
     for job in &jobs {
-        let job = ended(server, job, PATIENCE).await?;
+        let job = server.ended(job, PATIENCE).await?;
         first = first.min(time(&job, "started_at")?);
         last = last.max(time(&job, "ended_at")?);
     }
-    let rss = rss(server)?;
+    let memory = server.resident()?;
     for number in 0..args.runners {
         check(server, &format!("ingest-{number}"), args.events.into()).await?;
     }
@@ -89,7 +84,7 @@ async fn measure(server: &Server, args: &Args) -> anyhow::Result<Value> {
         "bytes": args.bytes,
         "seconds": (seconds * 1000.0).round() / 1000.0,
         "events_per_s": per_s.round(),
-        "rss_mib": mib(rss),
+        "rss_mib": mib(memory.now),
     }))
 }
 

@@ -2,20 +2,18 @@
 //!
 //! The server is a process of its own, this very program; jobs come over HTTP, as they would from anybody.
 
-pub(super) mod server;
-
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::beside::Beside;
+use super::out;
 use super::resident::Resident;
-use super::{out, scratch};
+use super::server::Server;
 use crate::config::{Config, RuntimeName};
-use server::Server;
 
 /// Jobs in one request.
 const BATCH: u32 = 500;
@@ -74,20 +72,11 @@ pub(super) async fn run(config: Config, args: &Args) -> anyhow::Result<ExitCode>
         args.on == On::Null || args.queued == 0,
         "with processes nothing can wait, for it would begin to run when it is cleared away; add --queued 0"
     );
+    let settings = settings(&config, args);
     let once = async || {
-        let scratch = scratch()?;
-        let server = Server::start(&scratch.0, &settings(&config, args)).await?;
-        let measured = measure(&server, args).await;
-        server.stop().await?;
-        Ok(measured?.report(args))
+        Server::measured(&settings, async |server| Ok(measure(server, args).await?.report(args))).await
     };
-    let mut report = once().await?;
-    args.beside.compare(&mut report, once).await?;
-    if args.json {
-        out::line(report);
-    } else {
-        out::line(format_args!("{report:#}"));
-    }
+    args.beside.measure(args.json, once).await?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -107,7 +96,7 @@ fn settings(config: &Config, args: &Args) -> Vec<String> {
 }
 
 async fn measure(server: &Server, args: &Args) -> anyhow::Result<Figures> {
-    let idle = server.resident().await?;
+    let idle = at_rest(server).await?;
     out::note(format_args!("idle: {idle}"));
 
     let sessions: Vec<_> = (0..args.sessions).map(|number| format!("bench-{number}")).collect();
@@ -117,12 +106,12 @@ async fn measure(server: &Server, args: &Args) -> anyhow::Result<Figures> {
     }
     let held = submit(server, &sessions, args.running, &json!({ "command": args.on.command() })).await?;
     all(server, &held, "running").await?;
-    let running = server.resident().await?;
+    let running = at_rest(server).await?;
     out::note(format_args!("{} run: {running}", args.running));
 
     let prompt: String = "a page that says hello, and ".chars().cycle().take(PROMPT).collect();
     submit(server, &sessions, args.queued, &json!({ "prompt": prompt })).await?;
-    let queued = server.resident().await?;
+    let queued = at_rest(server).await?;
     out::note(format_args!("{} more wait: {queued}", args.queued));
 
     match args.on {
@@ -212,10 +201,8 @@ impl Figures {
     }
 }
 
-impl Server {
-    /// What it holds once it has come to rest.
-    async fn resident(&self) -> anyhow::Result<Resident> {
-        sleep(REST).await;
-        Resident::of(self.process()?).context("cannot tell what the server holds")
-    }
+/// What `server` holds once it has come to rest.
+async fn at_rest(server: &Server) -> anyhow::Result<Resident> {
+    sleep(REST).await;
+    server.resident()
 }

@@ -14,11 +14,12 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
-use super::memory::server::Server;
-use super::resident::Resident;
-use super::{out, scratch};
+use super::beside::Beside;
+use super::out;
+use super::resident::{Resident, mib};
+use super::server::Server;
 use crowd::{Crowd, Stalled};
 use lag::Lags;
 use reader::{Address, Reader};
@@ -54,20 +55,15 @@ pub(crate) struct Args {
     /// One JSON object, nothing else.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    beside: Beside,
 }
 
 /// Measures.
 pub(super) async fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let scratch = scratch()?;
-    let server = Server::start(&scratch.0, &settings(args)).await?;
-    let measured = measure(&server, args).await;
-    server.stop().await?;
-    let report = measured?;
-    if args.json {
-        out::line(report);
-    } else {
-        out::line(format_args!("{report:#}"));
-    }
+    let settings = settings(args);
+    let once = async || Server::measured(&settings, async |server| measure(server, args).await).await;
+    args.beside.measure(args.json, once).await?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -88,7 +84,7 @@ fn settings(args: &Args) -> Vec<String> {
 async fn measure(server: &Server, args: &Args) -> anyhow::Result<Value> {
     let replay = replay(server).await.context("reading a log again")?;
     out::note(format_args!("replay   {replay:>9.0} events/s"));
-    let idle = rss(server)?;
+    let idle = server.resident()?;
 
     let alone = live(server, args, "alone", None).await.context("live")?;
     out::note(format_args!("live     {}", alone.lags));
@@ -97,8 +93,8 @@ async fn measure(server: &Server, args: &Args) -> anyhow::Result<Value> {
         "rate": args.rate,
         "publish_to_receive_ms": alone.lags.report(),
         "replay_events_per_s": replay.round(),
-        "rss_mib": mib(alone.rss),
-        "idle_rss_mib": mib(idle),
+        "rss_mib": mib(alone.memory.now),
+        "idle_rss_mib": mib(idle.now),
     });
     if args.stalled > 0 {
         let beside =
@@ -108,7 +104,7 @@ async fn measure(server: &Server, args: &Args) -> anyhow::Result<Value> {
         report["stalled"] = json!({
             "readers": args.stalled,
             "publish_to_receive_ms": beside.lags.report(),
-            "rss_mib": mib(beside.rss),
+            "rss_mib": mib(beside.memory.now),
         });
         report["stalled_ratio"] = json!((ratio * 100.0).round() / 100.0);
     }
@@ -118,8 +114,8 @@ async fn measure(server: &Server, args: &Args) -> anyhow::Result<Value> {
 /// Events a second that one reader gets of a log that is there: the median of a few times.
 async fn replay(server: &Server) -> anyhow::Result<f64> {
     let command = ["say".to_owned(), REPLAYED.to_string(), TEXT.to_string()];
-    let job = submit(server, "replay", &command).await?;
-    ended(server, &job, PATIENCE).await?;
+    let job = server.submit("replay", &command).await?;
+    server.ended(&job, PATIENCE).await?;
     let mut rates = Vec::new();
     for _ in 0..REPLAYS {
         let begun = Instant::now();
@@ -137,7 +133,7 @@ async fn replay(server: &Server) -> anyhow::Result<f64> {
 /// What was measured of one run.
 struct Live {
     lags: Lags,
-    rss: u64,
+    memory: Resident,
 }
 
 async fn live(server: &Server, args: &Args, session: &str, stalled: Option<u16>) -> anyhow::Result<Live> {
@@ -146,20 +142,20 @@ async fn live(server: &Server, args: &Args, session: &str, stalled: Option<u16>)
     let stalled = Stalled::open(server.address(), token, session, stalled.unwrap_or(0)).await?;
     // more than any buffer takes: who stalls has stalled before the others come
     let filler = ["say".to_owned(), FILLER.to_string(), "1000".to_owned()];
-    let filler = submit(server, session, &filler).await?;
-    ended(server, &filler, PATIENCE).await?;
+    let filler = server.submit(session, &filler).await?;
+    server.ended(&filler, PATIENCE).await?;
     let after = newest(server, session).await?;
     let crowd = Crowd::open(server.address(), token, session, after, args.subscribers).await?;
     let count = u64::from(args.rate) * u64::from(args.seconds);
     let command = ["say".to_owned(), count.to_string(), TEXT.to_string(), args.rate.to_string()];
-    let job = submit(server, session, &command).await?;
+    let job = server.submit(session, &command).await?;
     let time = Duration::from_secs(args.seconds.into());
     let lags =
         tokio::time::timeout(time + PATIENCE, crowd.finish(count)).await.context("it takes too long")??;
-    let rss = rss(server)?;
-    ended(server, &job, PATIENCE).await?;
+    let memory = server.resident()?;
+    server.ended(&job, PATIENCE).await?;
     drop(stalled);
-    Ok(Live { lags, rss })
+    Ok(Live { lags, memory })
 }
 
 /// The number of a session's newest event.
@@ -167,36 +163,4 @@ async fn newest(server: &Server, session: &str) -> anyhow::Result<u64> {
     let page = server.page(&format!("/api/sessions/{session}/events?after={FILLER}")).await?;
     let events = page["events"].as_array().context("no page of events")?;
     events.last().and_then(|event| event["seq"].as_u64()).context("no event")
-}
-
-/// Submits a job to a session, which is made if it is not there. The job's id.
-pub(super) async fn submit(server: &Server, session: &str, command: &[String]) -> anyhow::Result<String> {
-    server.post("/api/sessions", &json!({ "session_id": session, "framework": "nextjs" })).await?;
-    let job = server.post(&format!("/api/sessions/{session}/jobs"), &json!({ "command": command })).await?;
-    Ok(job["job_id"].as_str().context("the answer names no job")?.to_owned())
-}
-
-/// Waits until a job has ended well, and returns it.
-pub(super) async fn ended(server: &Server, job: &str, patience: Duration) -> anyhow::Result<Value> {
-    let end = Instant::now() + patience;
-    loop {
-        let seen = server.get(&format!("/api/jobs/{job}")).await?;
-        match seen["state"].as_str().unwrap_or_default() {
-            "succeeded" => return Ok(seen),
-            "queued" | "admitted" | "starting" | "running" | "stopping" => {}
-            other => anyhow::bail!("the job is {other}: {seen}"),
-        }
-        ensure!(Instant::now() < end, "the job does not end: {seen}");
-        sleep(Duration::from_millis(20)).await;
-    }
-}
-
-/// Bytes that the server holds in memory now.
-pub(super) fn rss(server: &Server) -> anyhow::Result<u64> {
-    Ok(Resident::of(server.process()?)?.now)
-}
-
-/// Mebibytes, to a tenth.
-pub(super) fn mib(bytes: u64) -> f64 {
-    f64::from(u32::try_from((bytes * 10) >> 20).unwrap_or(u32::MAX)) / 10.0
 }

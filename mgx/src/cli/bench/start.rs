@@ -47,9 +47,7 @@ pub(crate) struct Args {
 pub(super) async fn run(config: Config, args: &Args) -> anyhow::Result<ExitCode> {
     if let Some(jobs) = args.burst {
         let once = async || burst::measure(config.clone(), jobs, args.pool).await;
-        let mut report = once().await?;
-        args.beside.compare(&mut report, once).await?;
-        out::line(if args.json { report.to_string() } else { format!("{report:#}") });
+        args.beside.measure(args.json, once).await?;
         return Ok(ExitCode::SUCCESS);
     }
     let runtime = config.runtime.name();
@@ -90,6 +88,7 @@ async fn serve<T>(
     measure: impl AsyncFnOnce(Served) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
     let serving = Serving::start(config).await?;
+    serving.leading().await;
     let pool = serving.pool();
     let served =
         Served { address: serving.address(), instance: serving.instance().to_owned(), pool: pool.clone() };

@@ -12,7 +12,7 @@ const CHECK: &str = "handover";
 /// Looks at its report.
 pub(super) fn look(config: &Config) -> Option<Finding> {
     let dir = &config.server.data_dir;
-    let server = data_dir::server(dir).ok().flatten();
+    let server = data_dir::server(dir, &config.process()).ok().flatten();
     finding(server, Report::last(dir))
 }
 

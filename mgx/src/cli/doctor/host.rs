@@ -64,7 +64,7 @@ fn disk(data: &Path) -> Finding {
 
 async fn port(config: &Config) -> Finding {
     let listen = config.server.listen;
-    if let Ok(Some(pid)) = data_dir::server(&config.server.data_dir) {
+    if let Ok(Some(pid)) = data_dir::server(&config.server.data_dir, &config.process()) {
         let client = Client::new(&config.local_url(), String::new().into());
         let answer = match &client {
             Ok(client) => client.readiness().await,

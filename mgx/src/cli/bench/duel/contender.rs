@@ -50,8 +50,10 @@ impl Contender {
     pub(super) async fn enter(config: Config, work: Work) -> anyhow::Result<Self> {
         let notes = Notes::default();
         let taken = notes.clone();
-        let lens: Lens = Box::new(move |below, pool| Arc::new(Witness::new(below, pool.cloned(), taken)));
+        let lens: Lens =
+            Box::new(move |below, pool| Arc::new(Witness::new(below, pool.cloned(), taken.clone())));
         let serving = Serving::start_through(config.clone(), Some(lens)).await?;
+        serving.leading().await;
         let trial = Trial::new(&config, serving.address(), work)?;
         let pool = serving.pool();
         let shutdown = CancellationToken::new();

@@ -10,10 +10,12 @@ use anyhow::{Context, bail, ensure};
 use reqwest::{Method, StatusCode};
 use rustix::process::{Pid, Signal, kill_process};
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::resident::Resident;
+use super::scratch;
 use crate::data_dir;
 
 /// How long it may take to become ready, and to end.
@@ -21,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A server. Dropping it kills it.
 #[derive(Debug)]
-pub(in crate::cli::bench) struct Server {
+pub(super) struct Server {
     child: Child,
     address: SocketAddr,
     token: SecretString,
@@ -29,8 +31,20 @@ pub(in crate::cli::bench) struct Server {
 }
 
 impl Server {
+    /// What `measure` measures of a server with `settings`, which has ended and is gone then.
+    pub(super) async fn measured<T>(
+        settings: &[String],
+        measure: impl AsyncFnOnce(&Self) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        let scratch = scratch()?;
+        let server = Self::start(&scratch.0, settings).await?;
+        let measured = measure(&server).await;
+        server.stop().await?;
+        measured
+    }
+
     /// Starts this very program as a server in `dir`, with `settings` (lines of TOML), and waits until it is ready.
-    pub(in crate::cli::bench) async fn start(dir: &Path, settings: &[String]) -> anyhow::Result<Self> {
+    async fn start(dir: &Path, settings: &[String]) -> anyhow::Result<Self> {
         let data = dir.join("data");
         data_dir::make(&data)?;
         // before the server would make one at the same time
@@ -61,39 +75,66 @@ impl Server {
     }
 
     /// Where it listens.
-    pub(in crate::cli::bench) fn address(&self) -> SocketAddr {
+    pub(super) fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// What opens its API.
-    pub(in crate::cli::bench) fn token(&self) -> &SecretString {
+    pub(super) fn token(&self) -> &SecretString {
         &self.token
     }
 
+    /// What it holds in memory now.
+    pub(super) fn resident(&self) -> anyhow::Result<Resident> {
+        Resident::of(self.process()?).context("cannot tell what the server holds")
+    }
+
     /// Its process.
-    pub(in crate::cli::bench) fn process(&self) -> anyhow::Result<u32> {
+    fn process(&self) -> anyhow::Result<u32> {
         self.child.id().context("the server has ended")
     }
 
     /// GETs `path`.
-    pub(in crate::cli::bench) async fn get(&self, path: &str) -> anyhow::Result<Value> {
+    pub(super) async fn get(&self, path: &str) -> anyhow::Result<Value> {
         self.ask(Method::GET, path, None).await
     }
 
     /// GETs `path` as a page of JSON, where there is more to choose from.
-    pub(in crate::cli::bench) async fn page(&self, path: &str) -> anyhow::Result<Value> {
+    pub(super) async fn page(&self, path: &str) -> anyhow::Result<Value> {
         let request =
             self.http.get(format!("http://{}{path}", self.address)).bearer_auth(self.token.expose_secret());
         Ok(request.header("accept", "application/json").send().await?.error_for_status()?.json().await?)
     }
 
     /// POSTs `body`.
-    pub(in crate::cli::bench) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+    pub(super) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
         self.ask(Method::POST, path, Some(body)).await
     }
 
+    /// Submits a job to a session, which is made if it is not there. The job's id.
+    pub(super) async fn submit(&self, session: &str, command: &[String]) -> anyhow::Result<String> {
+        self.post("/api/sessions", &json!({ "session_id": session, "framework": "nextjs" })).await?;
+        let job = self.post(&format!("/api/sessions/{session}/jobs"), &json!({ "command": command })).await?;
+        Ok(job["job_id"].as_str().context("the answer names no job")?.to_owned())
+    }
+
+    /// Waits until a job has ended well, and returns it.
+    pub(super) async fn ended(&self, job: &str, patience: Duration) -> anyhow::Result<Value> {
+        let end = Instant::now() + patience;
+        loop {
+            let seen = self.get(&format!("/api/jobs/{job}")).await?;
+            match seen["state"].as_str().unwrap_or_default() {
+                "succeeded" => return Ok(seen),
+                "queued" | "admitted" | "starting" | "running" | "stopping" => {}
+                other => bail!("the job is {other}: {seen}"),
+            }
+            ensure!(Instant::now() < end, "the job does not end: {seen}");
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Ends it and waits until it has ended.
-    pub(in crate::cli::bench) async fn stop(mut self) -> anyhow::Result<()> {
+    async fn stop(mut self) -> anyhow::Result<()> {
         let process = i32::try_from(self.process()?).ok().and_then(Pid::from_raw);
         kill_process(process.context("the server has no process")?, Signal::TERM)?;
         timeout(PATIENCE, self.child.wait()).await.context("the server does not end")??;

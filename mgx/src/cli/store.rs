@@ -1,0 +1,68 @@
+//! `mgx store migrate`: everything that the platform keeps, copied into another store.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use mgx_store::EmbeddedTarget;
+use mgx_store::migrate::{Progress, Source, Target, migrate};
+use mgx_store::mongodb::MongoDbTarget;
+use secrecy::{ExposeSecret, SecretString};
+
+use super::out::{self, Failure, Outcome};
+use crate::config::Config;
+use crate::store::Store;
+
+/// What to do with the store.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// Copy everything into an empty store, read it back and compare. The platform must be down.
+    ///
+    /// Sessions, jobs, events and idempotency keys are copied with the platform's name, so that what runs in containers
+    /// is taken up again by a server on the new store; accounts are not. The old store stays as it is. A copy that was interrupted is no
+    /// store; the same command begins anew.
+    Migrate(Args),
+}
+
+/// Where to.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The address of a MongoDB server (`mongodb://…`), or the path of a file that is not there yet.
+    #[arg(long, env = "MGX_MIGRATE_TO", hide_env_values = true, value_name = "URL|PATH")]
+    to: SecretString,
+    /// The database on that server; by default the one that `store.database` names.
+    #[arg(long, value_name = "NAME")]
+    database: Option<String>,
+}
+
+/// Does it.
+pub(crate) async fn run(config: &Config, command: &Command) -> Outcome {
+    let Command::Migrate(args) = command;
+    let from = Store::open(config).await.map_err(|error| Failure::new(format!("{error:#}")))?;
+    let copied = copy(config, args, &from).await;
+    from.close().await;
+    copied.map_err(|error| Failure::new(format!("nothing was migrated: {error}")))?;
+    out::note("migrated, but for accounts; the old store stays as it was");
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn copy(config: &Config, args: &Args, from: &Store) -> Result<(), String> {
+    if let Store::MongoDb(shared) = from {
+        shared.lead_a_copy().await?;
+    }
+    let source: &dyn Source = match from {
+        Store::Embedded(store) => &**store,
+        Store::MongoDb(store) => &**store,
+    };
+    let to = args.to.expose_secret();
+    let target: Box<dyn Target> = if to.starts_with("mongodb://") || to.starts_with("mongodb+srv://") {
+        let database = args.database.as_ref().unwrap_or(&config.store.database);
+        Box::new(MongoDbTarget::begin(to, database, source.instance()).await?)
+    } else {
+        Box::new(EmbeddedTarget::begin(Path::new(to), source.instance()).await?)
+    };
+    migrate(source, target, &mut |progress| match progress {
+        Progress::Copied(part, count) => out::note(format_args!("{count} {} …", part.name())),
+        Progress::Verified(part, tally) => out::line(format_args!("{:<9} {tally} verified", part.name())),
+    })
+    .await
+}

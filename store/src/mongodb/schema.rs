@@ -1,0 +1,134 @@
+//! What the database looks like: its collections, their indexes, and the version that says so.
+
+use std::time::Duration;
+
+use mongodb::IndexModel;
+use mongodb::bson::{Document, doc};
+use mongodb::error::Error;
+use mongodb::options::IndexOptions;
+use mongodb::{Collection, Database};
+use ring::rand::{SecureRandom, SystemRandom};
+
+use super::error::{ConnectError, is_duplicate, is_there, short};
+
+/// The schema that this binary writes. Whoever raises it writes the way there from every earlier one.
+const VERSION: i64 = 1;
+
+/// After so long the server itself forgets an intent that nobody has swept.
+const INTENTS: Duration = Duration::from_hours(48);
+
+/// Every collection but [`META`]:
+///
+/// | collection | one document is | `_id` |
+/// |---|---|---|
+/// | `sessions` | a session, with what it has used | its id |
+/// | `logs` | where the log of a session stands: its newest number, its live jobs, the oldest that is kept, and when the newest was if any may be trimmed | the session's id |
+/// | `events` | an event | made of job, attempt and the agent's number: the same event twice is the same id |
+/// | `jobs` | a job: what it is looked up by, and `body`, which is all of it as JSON | its id |
+/// | `intents` | a request that is to be done once | its name |
+/// | `leases` | who schedules, and whose transactions count | `scheduler`, `fence` |
+///
+/// `logs` is apart from `sessions` because the scheduler writes the one and requests to the model the other: together
+/// they would be in each other's way.
+pub(super) const COLLECTIONS: [&str; 6] = ["sessions", "logs", "events", "jobs", "intents", "leases"];
+
+/// The collection with the one document that says whose database this is, and of which schema.
+pub(super) const META: &str = "meta";
+
+/// What that document says.
+#[derive(Clone, Debug)]
+pub(super) struct Meta {
+    /// The name of the platform.
+    pub(super) instance: String,
+}
+
+/// Makes the database ours, if it is empty; otherwise checks that it is.
+pub(super) async fn open(db: &Database) -> Result<Meta, ConnectError> {
+    let failed =
+        |error: Error| ConnectError::Unreachable { hosts: db.name().to_owned(), reason: short(&error) };
+    let meta: Collection<Document> = db.collection(META);
+    let found = meta.find_one(doc! { "_id": "store" }).await.map_err(failed)?;
+    let found = match found {
+        Some(found) => found,
+        None => create(db, &meta).await?,
+    };
+    if found.get_bool("migrating").unwrap_or(false) {
+        return Err(ConnectError::HalfMigrated(db.name().to_owned()));
+    }
+    let version = found.get_i64("schema").unwrap_or_default();
+    if version > VERSION {
+        let (found, supported) = (version.unsigned_abs(), VERSION.unsigned_abs());
+        return Err(ConnectError::Newer { database: db.name().to_owned(), found, supported });
+    }
+    indexes(db).await.map_err(failed)?;
+    Ok(Meta { instance: found.get_str("instance").unwrap_or_default().to_owned() })
+}
+
+async fn create(db: &Database, meta: &Collection<Document>) -> Result<Document, ConnectError> {
+    let failed =
+        |error: Error| ConnectError::Unreachable { hosts: db.name().to_owned(), reason: short(&error) };
+    let names = db.list_collection_names().await.map_err(failed)?;
+    if names.iter().any(|name| COLLECTIONS.contains(&name.as_str())) {
+        return Err(ConnectError::Foreign(db.name().to_owned()));
+    }
+    let new = fresh(&random_name());
+    match meta.insert_one(&new).await {
+        Ok(_) => Ok(new),
+        // another process was quicker
+        Err(error) if is_duplicate(&error) => {
+            Ok(meta.find_one(doc! { "_id": "store" }).await.map_err(failed)?.unwrap_or(new))
+        }
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// The document of a new store.
+pub(super) fn fresh(instance: &str) -> Document {
+    doc! { "_id": "store", "schema": VERSION, "instance": instance }
+}
+
+/// Twelve of `a-f0-9`.
+fn random_name() -> String {
+    let mut random = [0; 6];
+    // without randomness two platforms on one engine could not be told apart; the clock is the next best thing
+    if SystemRandom::new().fill(&mut random).is_err() {
+        random.copy_from_slice(&jiff::Timestamp::now().as_nanosecond().to_be_bytes()[10..]);
+    }
+    let number = random.iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+    format!("{number:012x}")
+}
+
+/// Makes every index that is not there; with them the collections, which transactions need.
+pub(super) async fn indexes(db: &Database) -> Result<(), Error> {
+    for name in COLLECTIONS {
+        match db.create_collection(name).await {
+            Err(error) if !is_there(&error) => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+    }
+    let index = |keys: Document| IndexModel::builder().keys(keys).build();
+    let with =
+        |keys: Document, options: IndexOptions| IndexModel::builder().keys(keys).options(options).build();
+    let unique = || IndexOptions::builder().unique(true).build();
+    let unfinished = || IndexOptions::builder().partial_filter_expression(doc! { "ended": false }).build();
+    let forgotten = IndexOptions::builder().expire_after(INTENTS).build();
+    let all = [
+        ("sessions", vec![with(doc! { "order": 1 }, unique()), index(doc! { "creator": 1, "order": 1 })]),
+        ("logs", vec![with(doc! { "newest": 1 }, IndexOptions::builder().sparse(true).build())]),
+        ("events", vec![with(doc! { "session_id": 1, "seq": 1 }, unique())]),
+        (
+            "jobs",
+            vec![
+                index(doc! { "session_id": 1, "_id": 1 }),
+                index(doc! { "user": 1, "_id": 1 }),
+                index(doc! { "state": 1, "_id": 1 }),
+                with(doc! { "ended": 1 }, unfinished()),
+            ],
+        ),
+        ("intents", vec![with(doc! { "at": 1 }, forgotten)]),
+    ];
+    for (name, models) in all {
+        db.collection::<Document>(name).create_indexes(models).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,160 @@
+//! The embedded store as a whole, to be copied from and into.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use mgx_scheduler::Event;
+use rusqlite::{Connection, Row, params};
+use tokio::sync::mpsc;
+
+use crate::embedded::Embedded;
+use crate::migrate::{Part, Record, Source, Target};
+use crate::row::count;
+use crate::{intents, journal, sessions};
+
+/// An embedded store in the making: a file of another name.
+#[derive(Debug)]
+pub struct EmbeddedTarget {
+    store: Embedded,
+    staged: PathBuf,
+    path: PathBuf,
+}
+
+impl EmbeddedTarget {
+    /// Begins to make a store at `path`, of the platform `instance`. What an earlier attempt has left is removed.
+    ///
+    /// # Errors
+    /// There is a file, or none can be made.
+    pub async fn begin(path: &Path, instance: &str) -> Result<Self, String> {
+        if path.exists() {
+            return Err(format!("{} is there already: name another file, or move it away", path.display()));
+        }
+        let staged = with_suffix(path, ".migrating");
+        for suffix in ["", "-wal", "-shm"] {
+            remove(&with_suffix(&staged, suffix))?;
+        }
+        let store = Embedded::open(&staged, Timestamp::now()).map_err(|error| error.to_string())?;
+        let instance = instance.to_owned();
+        let named = store
+            .writer
+            .write(move |db| db.execute("UPDATE meta SET value = ?1 WHERE name = 'instance'", [&instance]));
+        named.await.map_err(|trouble| format!("{trouble:?}"))?;
+        Ok(Self { store, staged, path: path.to_owned() })
+    }
+}
+
+#[async_trait]
+impl Source for Embedded {
+    fn instance(&self) -> &str {
+        Self::instance(self)
+    }
+
+    async fn export(&self, part: Part, out: mpsc::Sender<Record>) -> Result<(), String> {
+        let read = self.readers.read(move |db| export(db, part, &out)).await;
+        read.map_err(|trouble| format!("the store cannot be read: {trouble:?}"))
+    }
+}
+
+#[async_trait]
+impl Source for EmbeddedTarget {
+    fn instance(&self) -> &str {
+        self.store.instance()
+    }
+
+    async fn export(&self, part: Part, out: mpsc::Sender<Record>) -> Result<(), String> {
+        self.store.export(part, out).await
+    }
+}
+
+#[async_trait]
+impl Target for EmbeddedTarget {
+    async fn import(&mut self, records: Vec<Record>) -> Result<(), String> {
+        let written =
+            self.store.writer.write(move |db| records.iter().try_for_each(|record| import(db, record)));
+        written.await.map_err(|trouble| format!("the store cannot be written: {trouble:?}"))
+    }
+
+    async fn complete(self: Box<Self>) -> Result<(), String> {
+        let Self { store, staged, path } = *self;
+        store.close().await;
+        drop(store);
+        // the last connection that was closed has moved everything into this one file
+        if with_suffix(&staged, "-wal").metadata().is_ok_and(|log| log.len() > 0) {
+            return Err(format!("{} was not closed well", staged.display()));
+        }
+        remove(&with_suffix(&staged, ".lock"))?;
+        fs::rename(&staged, &path)
+            .map_err(|error| format!("cannot name the store {}: {error}", path.display()))
+    }
+}
+
+fn export(db: &Connection, part: Part, out: &mpsc::Sender<Record>) -> rusqlite::Result<()> {
+    let (sql, record): (&str, fn(&Row<'_>) -> rusqlite::Result<Record>) = match part {
+        Part::Sessions => (sessions::IN_ORDER, |row| Ok(Record::Session(Box::new(sessions::session(row)?)))),
+        Part::Jobs => ("SELECT body FROM jobs ORDER BY id", |row| {
+            Ok(Record::Job(Box::new(crate::row::from_json(row, 0)?)))
+        }),
+        Part::Events => (
+            "SELECT seq, at, session, job, attempt, kind, agent, data, source FROM events ORDER BY session, seq",
+            |row| {
+                let has_source = row.get::<_, Option<i64>>(8)?.is_some();
+                let source = if has_source { Some(count(row, 8)?) } else { None };
+                Ok(Record::Event(Box::new(journal::event(row)?), source))
+            },
+        ),
+        Part::Intents => ("SELECT key, fingerprint, at, seed, answer FROM intents ORDER BY number", |row| {
+            Ok(Record::Intent(Box::new(intents::known(row)?)))
+        }),
+    };
+    let mut statement = db.prepare(sql)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        if out.blocking_send(record(row)?).is_err() {
+            // whoever listened has failed, and says so
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+fn import(db: &Connection, record: &Record) -> rusqlite::Result<()> {
+    match record {
+        Record::Session(session) => sessions::insert(db, session).map(drop),
+        Record::Job(job) => journal::put_job(db, job, &crate::row::to_json(job)?, true),
+        Record::Event(event, source) => {
+            let Event { seq, at, session, job, attempt, kind, agent, data } = &**event;
+            let data = crate::row::to_json(data)?;
+            let source = source.map(crate::row::number).transpose()?;
+            let row = params![
+                session.as_str(),
+                crate::row::number(*seq)?,
+                at,
+                job.0,
+                attempt.0,
+                source,
+                kind,
+                agent,
+                data
+            ];
+            db.prepare_cached(journal::ADD_EVENT)?.execute(row).map(drop)
+        }
+        Record::Intent(intent) => intents::insert(db, intent),
+    }
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut path = path.as_os_str().to_owned();
+    path.push(suffix);
+    path.into()
+}
+
+fn remove(path: &Path) -> Result<(), String> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(format!("cannot remove {}: {error}", path.display()))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
