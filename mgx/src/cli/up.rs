@@ -59,9 +59,15 @@ pub(crate) fn run(loaded: Loaded, args: &Args) -> Outcome {
     served.map(|()| ExitCode::SUCCESS).map_err(|error| Failure::new(format!("{error:#}")))
 }
 
+/// How long a thread that waits for blocking work lives without any. When one ends, the allocator gives back to the
+/// system what has been free for a second: the memory that a password's hash took, and whatever a crowd did.
+const IDLE: Duration = Duration::from_millis(1500);
+
 /// The runtime of a server: one thread for each processor.
 pub(crate) fn serving_runtime() -> Result<Runtime, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().max_blocking_threads(64).enable_all().build();
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.max_blocking_threads(64).thread_keep_alive(IDLE);
+    let runtime = runtime.enable_all().build();
     runtime.map_err(|error| Failure::new(format!("cannot start threads: {error}")))
 }
 
