@@ -147,6 +147,13 @@ pub(crate) fn limit(given: Option<usize>, default: usize, max: usize) -> Result<
     }
 }
 
+/// Cuts what was read with one more than `limit` down to a page. Where the next page begins, if there is one.
+pub(crate) fn cut<T, K>(found: &mut Vec<T>, limit: usize, cursor: impl FnOnce(&T) -> K) -> Option<K> {
+    let more = found.len() > limit;
+    found.truncate(limit);
+    found.last().filter(|_| more).map(cursor)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -16,7 +16,7 @@ use crate::App;
 use crate::app_client;
 use crate::caller::Caller;
 use crate::enqueue::enqueue;
-use crate::extract::{Json, Path, Query, limit};
+use crate::extract::{Json, Path, Query, cut, limit};
 use crate::ids::Ids;
 use crate::job_request::NewJob;
 use crate::job_view::JobView;
@@ -183,9 +183,7 @@ async fn page(app: &App, caller: &Caller, wanted: Wanted) -> Result<axum::Json<J
         limit: limit + 1,
     };
     let mut jobs = app.scheduler.jobs(filter).await?;
-    let more = jobs.len() > limit;
-    jobs.truncate(limit);
-    let next = jobs.last().filter(|_| more).map(|job| job.id);
+    let next = cut(&mut jobs, limit, |job| job.id);
     let view = |job: Job| {
         let place = app.scheduler.place(job.id);
         JobView::new(job, place)

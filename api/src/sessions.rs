@@ -18,7 +18,7 @@ use crate::App;
 use crate::app_client;
 use crate::caller::Caller;
 use crate::enqueue::enqueue;
-use crate::extract::{Json, Path, Query, limit};
+use crate::extract::{Json, Path, Query, cut, limit};
 use crate::ids::Ids;
 use crate::job_request::NewJob;
 use crate::job_view::JobView;
@@ -152,9 +152,7 @@ async fn list(
 ) -> Result<axum::Json<SessionPage>, Problem> {
     let limit = limit(wanted.limit, 50, 200)?;
     let mut found = app.sessions.list(caller.sees(), wanted.cursor.as_ref(), limit + 1).await?;
-    let more = found.len() > limit;
-    found.truncate(limit);
-    let next = found.last().filter(|_| more).map(|session| session.id.clone());
+    let next = cut(&mut found, limit, |session| session.id.clone());
     let mut sessions = Vec::with_capacity(found.len());
     for session in found {
         sessions.push(view(&app, session).await?);

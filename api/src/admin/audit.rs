@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use crate::App;
-use crate::extract::{Query, limit};
+use crate::extract::{Query, cut, limit};
 use crate::problem::{FieldError, Problem};
 
 /// Something that happened.
@@ -74,9 +74,7 @@ async fn audit_log(
         return Err(Problem::validation(vec![FieldError::parameter("cursor", "the number of an entry")]));
     }
     let mut entries = app.gate.provider()?.audit_log(wanted.cursor, limit + 1).await?;
-    let more = entries.len() > limit;
-    entries.truncate(limit);
-    let next = entries.last().filter(|_| more).map(|(number, _)| *number);
+    let next = cut(&mut entries, limit, |(number, _)| *number);
     Ok(axum::Json(AuditPage { entries: entries.into_iter().map(AuditView::of).collect(), next }))
 }
 

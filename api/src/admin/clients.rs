@@ -16,7 +16,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::App;
-use crate::extract::{Json, Path, Query, limit};
+use crate::extract::{Json, Path, Query, cut, limit};
 use crate::problem::Problem;
 
 /// How many redirect URIs a client may have of each kind.
@@ -135,9 +135,7 @@ async fn list_clients(
 ) -> Result<axum::Json<ClientPage>, Problem> {
     let limit = limit(wanted.limit, 50, 200)?;
     let mut clients = app.gate.provider()?.clients(wanted.cursor.as_ref(), limit + 1).await?;
-    let more = clients.len() > limit;
-    clients.truncate(limit);
-    let next = clients.last().filter(|_| more).map(|client| client.id.to_string());
+    let next = cut(&mut clients, limit, |client| client.id.to_string());
     Ok(axum::Json(ClientPage { clients: clients.into_iter().map(ClientView::of).collect(), next }))
 }
 

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::user;
 use crate::App;
-use crate::extract::{Json, Path, Query, limit};
+use crate::extract::{Json, Path, Query, cut, limit};
 use crate::problem::Problem;
 
 /// The longest name for people, in characters.
@@ -153,9 +153,7 @@ async fn list_users(
 ) -> Result<axum::Json<UserPage>, Problem> {
     let limit = limit(wanted.limit, 50, 200)?;
     let mut users = app.gate.provider()?.users(wanted.cursor.as_ref(), limit + 1).await?;
-    let more = users.len() > limit;
-    users.truncate(limit);
-    let next = users.last().filter(|_| more).map(|user| user.name.to_string());
+    let next = cut(&mut users, limit, |user| user.name.to_string());
     Ok(axum::Json(UserPage { users: users.into_iter().map(UserView::of).collect(), next }))
 }
 
