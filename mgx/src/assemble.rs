@@ -277,6 +277,10 @@ fn team(config: &Config) -> anyhow::Result<Team> {
     Ok(team.team()?)
 }
 
+/// How many of the jobs that wait are kept in memory as a whole: enough that nobody's turn waits for the store as long
+/// as the line is short.
+const IN_MEMORY: usize = 1_000;
+
 /// What the scheduler is told.
 pub(crate) fn scheduler_config(config: &Config) -> mgx_scheduler::config::Config {
     mgx_scheduler::config::Config {
@@ -293,6 +297,7 @@ pub(crate) fn scheduler_config(config: &Config) -> mgx_scheduler::config::Config
             bytes: config.history.max_bytes.bytes(),
         },
         grace: config.agent.grace.duration(),
+        in_memory: IN_MEMORY,
         start_tries: config.scheduler.start_tries.small(),
         reap_every: config.scheduler.reap_every.duration(),
     }

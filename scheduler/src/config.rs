@@ -17,6 +17,9 @@ pub struct Config {
     pub max_queued: usize,
     /// How many of them may be of one user.
     pub max_queued_per_user: usize,
+    /// How many that wait are kept in memory as a whole; what stands further back in line is read from the journal
+    /// when its turn has come.
+    pub in_memory: usize,
     /// The most that a session's log may hold.
     pub history: HistoryLimit,
     /// Between SIGTERM and SIGKILL.
