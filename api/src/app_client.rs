@@ -31,7 +31,7 @@ pub(crate) async fn keep(app: &App, session: &Session) -> Result<(), Problem> {
         audience: None,
         first_party: false,
     };
-    let kept = provider.keep_client(new, Some(&secret)).await;
+    let kept = provider.actor(None).keep_client(new, Some(&secret)).await;
     kept.map_err(|error| match error {
         AdminError::Storage(error) => error.into(),
         other => {
@@ -64,7 +64,7 @@ pub(crate) async fn keep_for(
 pub(crate) async fn forget(app: &App, session: &Session) {
     let Ok(provider) = app.gate.provider() else { return };
     let id = app.identities.client(session).id.parse().expect("our ids of apps are client ids");
-    match provider.remove_client(&id).await {
+    match provider.actor(None).remove_client(&id).await {
         Ok(()) | Err(AdminError::Unknown(_)) => {}
         Err(error) => {
             tracing::warn!(%error, session = %session.id, "the app of a session that is gone is still registered");

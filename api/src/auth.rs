@@ -7,7 +7,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::Response;
-use mgx_oauth2::{API_TOKEN_PREFIX, Provider, Scope, StorageError, Verifier};
+use mgx_oauth2::{API_TOKEN_PREFIX, Actor, Provider, Scope, StorageError, Verifier};
 use mgx_scheduler::JournalError;
 use ring::digest::{SHA256, digest};
 use secrecy::{ExposeSecret, SecretString};
@@ -73,6 +73,14 @@ impl Gate {
         provider.ok_or_else(|| {
             Problem::new(Slug::NoAccounts, "this store keeps none: use the administrator's token")
         })
+    }
+
+    /// Whoever is asking, to change accounts in their own name.
+    ///
+    /// # Errors
+    /// The store keeps no accounts.
+    pub(crate) fn actor<'a>(&'a self, caller: &'a Caller) -> Result<Actor<'a>, Problem> {
+        Ok(self.provider()?.actor(Some(caller.user())))
     }
 
     /// Who sends a request: whoever its token says, or its cookie if there is no token.

@@ -51,7 +51,7 @@ mod verifier;
 mod weakness;
 mod web;
 
-pub use admin::{ADMIN, AdminError, NewClient, NewUser};
+pub use admin::{ADMIN, Actor, AdminError, NewClient, NewUser};
 pub use api_token::{API_TOKEN_PREFIX, ApiToken, ApiTokenError, MOST_API_TOKENS};
 pub use audit::{AuditEntry, AuditEvent};
 pub use browser::BrowserSession;

@@ -222,13 +222,13 @@ impl Door {
             groups: groups.iter().map(|group| (*group).to_owned()).collect(),
             password: Some(PASSWORD.into()),
         };
-        self.provider.add_user(new).await.unwrap().0
+        self.provider.actor(None).add_user(new).await.unwrap().0
     }
 
     /// An API token of `user`, good for `scope`.
     pub(crate) async fn api_token(&self, user: &User, scope: &str) -> String {
         let scope = scope.parse().unwrap();
-        let (_, token) = self.provider.add_api_token(user.id, "test", scope, None).await.unwrap();
+        let (_, token) = self.provider.actor(None).add_api_token(user.id, "test", scope, None).await.unwrap();
         token.expose_secret().to_owned()
     }
 
