@@ -106,6 +106,7 @@ async fn play(orders: Vec<Order>, user: fn(&Order) -> String) -> Story {
         history: mgx_scheduler::HistoryLimit { events: 50_000, bytes: 50 << 20 },
         grace: Duration::from_secs(1),
         start_tries: 1,
+        redactor: mgx_scheduler::Redactor::default(),
         reap_every: Duration::from_hours(1),
     };
     let clock = Clock::starting_at(Timestamp::UNIX_EPOCH, Uptime::default());

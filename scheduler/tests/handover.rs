@@ -129,6 +129,7 @@ impl House {
             history: mgx_scheduler::HistoryLimit { events: 1000, bytes: 1 << 20 },
             grace: SECOND,
             start_tries: 3,
+            redactor: mgx_scheduler::Redactor::default(),
             reap_every: 30 * SECOND,
         };
         let clock = Clock::starting_at(Timestamp::UNIX_EPOCH, Uptime::default());

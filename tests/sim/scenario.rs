@@ -125,6 +125,7 @@ impl Scenario {
             max_queued_per_user: if rng.chance(30) { 1 + rng.below(5) as usize } else { usize::MAX },
             grace: Duration::from_secs(rng.below(5).into()),
             start_tries: 1 + rng.below(3),
+            redactor: mgx_scheduler::Redactor::default(),
             reap_every: Duration::from_secs(15),
         };
         let jobs = 1 + rng.below(25);

@@ -159,6 +159,7 @@ async fn open(
         history: HistoryLimit { events: 1000, bytes: 1 << 20 },
         grace: Duration::from_secs(1),
         start_tries: 1,
+        redactor: mgx_scheduler::Redactor::default(),
         reap_every: Duration::from_mins(10),
     };
     let engine = Arc::new(Engine { away });
