@@ -17,7 +17,9 @@ use mgx_apps::workspaces::{Workspaces, WorkspacesConfig};
 use mgx_apps::{AppIdentity, AttemptTokens, Isolation, JobBlueprint, Retention, sessions::Sessions};
 use mgx_policies::{Admission, Allowance, MonotonicClock, Policies, Rate, Times};
 use mgx_runtimes::{Limits, Pool, Runtime, Tunnel};
-use mgx_scheduler::{Budget, Caps, Clock, Fairness, Handover, HistoryLimit, Kind, Scheduler, Uptime};
+use mgx_scheduler::{
+    Budget, Caps, Clock, Fairness, Handover, HistoryLimit, Kind, Redactor, Scheduler, Uptime,
+};
 use secrecy::SecretString;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -29,6 +31,7 @@ use crate::data_dir;
 use crate::engine::{Engine, engine, owner};
 use crate::identity::{self, Identity};
 use crate::image::WithImage;
+use crate::logging;
 use crate::store::Store;
 
 /// Connections to the LLM proxy that may wait to be served.
@@ -67,7 +70,7 @@ impl Platform {
         lens: Option<&Lens>,
         closing: CancellationToken,
     ) -> anyhow::Result<Self> {
-        let Parts { tokens, sessions, identities, blueprint, token } = parts(config, store)?;
+        let Parts { tokens, sessions, identities, blueprint, token, redactor } = parts(config, store)?;
         let identity = match store.accounts() {
             Some(accounts) => Some(Identity::open(config, accounts).await?),
             None => None,
@@ -79,7 +82,7 @@ impl Platform {
             runtime = lens(runtime, pool.as_ref());
         }
         let scheduler = Scheduler::start(
-            scheduler_config(config),
+            scheduler_config(config, redactor),
             Clock::starting_at(Timestamp::now(), uptime()),
             store.journal(),
             runtime.clone(),
@@ -195,6 +198,7 @@ pub(crate) struct Parts {
     pub(crate) identities: AppIdentity,
     pub(crate) blueprint: JobBlueprint,
     pub(crate) token: AdminToken,
+    pub(crate) redactor: Redactor,
 }
 
 /// Makes them, or finds them in the data directory.
@@ -204,7 +208,7 @@ pub(crate) struct Parts {
 pub(crate) fn parts(config: &Config, store: &Store) -> anyhow::Result<Parts> {
     let data = &config.server.data_dir;
     data_dir::make(data).with_context(|| format!("cannot make the data directory {}", data.display()))?;
-    let token = AdminToken::new(&data_dir::admin_token(data)?);
+    let token = data_dir::admin_token(data)?;
     let tokens = AttemptTokens::load_or_create(&data.join("attempt.key"))?;
     let sessions = Sessions::new(store.sessions(), workspaces(config)?);
     let identities = AppIdentity::load_or_create(&data.join("app.key"), &config.public_url())?;
@@ -216,7 +220,8 @@ pub(crate) fn parts(config: &Config, store: &Store) -> anyhow::Result<Parts> {
         isolation: isolation(config),
         team: team(config)?,
     };
-    Ok(Parts { tokens, sessions, identities, blueprint, token })
+    let (redactor, token) = (logging::redactor(config, Some(&token)), AdminToken::new(&token));
+    Ok(Parts { tokens, sessions, identities, blueprint, token, redactor })
 }
 
 /// The platform as the HTTP surface sees it, without warm pools.
@@ -282,7 +287,8 @@ fn team(config: &Config) -> anyhow::Result<Team> {
 const IN_MEMORY: usize = 1_000;
 
 /// What the scheduler is told.
-pub(crate) fn scheduler_config(config: &Config) -> mgx_scheduler::config::Config {
+pub(crate) fn scheduler_config(config: &Config, redactor: Redactor) -> mgx_scheduler::config::Config {
+    let history = &config.history;
     mgx_scheduler::config::Config {
         caps: caps(config),
         fairness: Fairness {
@@ -292,13 +298,11 @@ pub(crate) fn scheduler_config(config: &Config) -> mgx_scheduler::config::Config
         },
         max_queued: config.queue.max_queued.count(),
         max_queued_per_user: config.queue.max_queued_per_user.count(),
-        history: HistoryLimit {
-            events: config.history.max_events.get(),
-            bytes: config.history.max_bytes.bytes(),
-        },
+        history: HistoryLimit { events: history.max_events.get(), bytes: history.max_bytes.bytes() },
         grace: config.agent.grace.duration(),
         in_memory: IN_MEMORY,
         start_tries: config.scheduler.start_tries.small(),
+        redactor,
         reap_every: config.scheduler.reap_every.duration(),
     }
 }

@@ -107,6 +107,7 @@ async fn play(orders: Vec<Order>, user: fn(&Order) -> String) -> Story {
         grace: Duration::from_secs(1),
         in_memory: 1_000,
         start_tries: 1,
+        redactor: mgx_scheduler::Redactor::default(),
         reap_every: Duration::from_hours(1),
     };
     let clock = Clock::starting_at(Timestamp::UNIX_EPOCH, Uptime::default());

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::redact::Redactor;
+
 pub use crate::demand::{Budget, Caps};
 pub use crate::history::HistoryLimit;
 pub use crate::line::Fairness;
@@ -22,6 +24,8 @@ pub struct Config {
     pub in_memory: usize,
     /// The most that a session's log may hold.
     pub history: HistoryLimit,
+    /// Hides the platform's secrets, and what looks like one, in what jobs say; a job's own are added for each.
+    pub redactor: Redactor,
     /// Between SIGTERM and SIGKILL.
     pub grace: Duration,
     /// How often a container that cannot be started is tried before the job fails.

@@ -24,6 +24,7 @@ use crate::event::NewEvent;
 use crate::history::Telling;
 use crate::job::{ExitStatus, Job, Outcome, State, Transition};
 use crate::live::Claim;
+use crate::redact::{Pieces, Redactor};
 use crate::rooms::Room;
 use crate::slots::{Slot, Turn};
 use crate::verdict::{self, Verdict};
@@ -76,6 +77,8 @@ struct Seat {
     slot: Slot,
     claim: Claim,
     since: Instant,
+    /// Hides the secrets that its command was given.
+    redactor: Redactor,
 }
 
 impl Lifecycle {
@@ -137,7 +140,7 @@ impl Lifecycle {
             State::Stopping(outcome) => Some(self.stop(outcome, &run).await?),
             State::Queued | State::Admitted | State::Starting | State::Running | State::Ended(_) => None,
         };
-        let mut telling = Telling::default();
+        let (mut telling, mut pieces) = (Telling::default(), Pieces::new(seat.redactor.clone()));
         let ended = loop {
             let stopping = kill_at.is_some();
             tokio::select! {
@@ -152,13 +155,16 @@ impl Lifecycle {
                     kill_at = Some(self.stop(Outcome::TimedOut, &run).await?);
                 }
                 outputs = run.next(BATCH) => {
-                    if let Some(ended) = self.store(outputs, &mut telling, &run).await? { break ended }
+                    if let Some(ended) = self.store(outputs, (&mut pieces, &mut telling), &run).await? { break ended }
                 }
             }
         };
         self.core.live.set_running(self.job.id, None);
         self.core.pace.observe(seat.since.elapsed());
-        let verdict = verdict::of(&ended);
+        let mut verdict = verdict::of(&ended);
+        if let Some(error) = &mut verdict.error {
+            pieces.replace(error);
+        }
         match ended {
             // Nothing of the job is left in there, so its end is told at once; the empty box keeps its slot
             // until it is gone, so that the caps hold for containers too.
@@ -204,15 +210,16 @@ impl Lifecycle {
     async fn store(
         &mut self,
         outputs: Vec<Output>,
-        telling: &mut Telling,
+        (pieces, telling): (&mut Pieces, &mut Telling),
         run: &Run,
     ) -> Result<Option<Ended>, Handed> {
         let mut said = Vec::with_capacity(outputs.len());
         let (mut newest, mut ended) = (None, None);
         for output in outputs {
             match output {
-                Output::Event(event) => {
+                Output::Event(mut event) => {
                     newest = Some(event.seq);
+                    pieces.event(&mut event);
                     said.push(verdict::admit(self.job.id, self.job.attempt, event));
                 }
                 Output::Ended(how) => ended = Some(how),

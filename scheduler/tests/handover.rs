@@ -130,6 +130,7 @@ impl House {
             grace: SECOND,
             in_memory: 1_000,
             start_tries: 3,
+            redactor: mgx_scheduler::Redactor::default(),
             reap_every: 30 * SECOND,
         };
         let clock = Clock::starting_at(Timestamp::UNIX_EPOCH, Uptime::default());

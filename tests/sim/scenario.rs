@@ -126,6 +126,7 @@ impl Scenario {
             grace: Duration::from_secs(rng.below(5).into()),
             in_memory: rng.below(4) as usize,
             start_tries: 1 + rng.below(3),
+            redactor: mgx_scheduler::Redactor::default(),
             reap_every: Duration::from_secs(15),
         };
         let jobs = 1 + rng.below(25);

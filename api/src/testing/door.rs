@@ -160,6 +160,7 @@ async fn open(
         grace: Duration::from_secs(1),
         in_memory: 1_000,
         start_tries: 1,
+        redactor: mgx_scheduler::Redactor::default(),
         reap_every: Duration::from_mins(10),
     };
     let engine = Arc::new(Engine { away });
