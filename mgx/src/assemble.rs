@@ -284,7 +284,7 @@ fn team(config: &Config) -> anyhow::Result<Team> {
 
 /// How many of the jobs that wait are kept in memory as a whole: enough that nobody's turn waits for the store as long
 /// as the line is short.
-const IN_MEMORY: usize = 1_000;
+const IN_MEMORY: usize = 256;
 
 /// What the scheduler is told.
 pub(crate) fn scheduler_config(config: &Config, redactor: Redactor) -> mgx_scheduler::config::Config {
