@@ -85,4 +85,4 @@ pub use tokens_of::{Introspection, UserInfo};
 pub use user::{PasswordHash, User};
 pub use verifier::{Access, InvalidToken, Subject, Unproved, Verifier};
 pub use weakness::{Rules, Weakness};
-pub use web::{Peer, router};
+pub use web::{Peer, Shown, router};

@@ -52,6 +52,7 @@ pub(crate) struct UserRequest {
 #[serde(deny_unknown_fields)]
 pub(crate) struct UserChange {
     /// What others are shown.
+    #[schema(example = "Anna B.")]
     display_name: Option<String>,
     /// The e-mail address; empty: none.
     email: Option<String>,
@@ -66,7 +67,7 @@ pub(crate) struct UserChange {
 #[serde(deny_unknown_fields)]
 pub(crate) struct PasswordRequest {
     /// The password, 15 to 128 characters; a random one if absent.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, example = "nine red lamps glow")]
     password: Option<SecretString>,
 }
 
