@@ -45,7 +45,8 @@ impl fmt::Debug for AdminToken {
 #[derive(Debug)]
 pub struct Gate {
     admin: AdminToken,
-    provider: Option<(Arc<Provider>, Verifier)>,
+    provider: Arc<Provider>,
+    verifier: Verifier,
     /// What a browser may that is signed in to the platform's pages.
     pages: Scope,
 }
@@ -54,25 +55,16 @@ pub struct Gate {
 pub const AUDIENCE: &str = "mgx";
 
 impl Gate {
-    /// A gate that knows the administrator's token and those of `provider`, if the store keeps accounts.
-    pub fn new(admin: AdminToken, provider: Option<Arc<Provider>>) -> Self {
-        let provider = provider.map(|provider| {
-            let verifier = provider.verifier(AUDIENCE);
-            (provider, verifier)
-        });
+    /// A gate that knows the administrator's token and those of `provider`.
+    pub fn new(admin: AdminToken, provider: Arc<Provider>) -> Self {
+        let verifier = provider.verifier(AUDIENCE);
         let pages = sign_in::SCOPE.parse().expect("plain words are a scope");
-        Self { admin, provider, pages }
+        Self { admin, provider, verifier, pages }
     }
 
     /// The provider of accounts and tokens.
-    ///
-    /// # Errors
-    /// The store keeps no accounts.
-    pub fn provider(&self) -> Result<&Arc<Provider>, Problem> {
-        let provider = self.provider.as_ref().map(|(provider, _)| provider);
-        provider.ok_or_else(|| {
-            Problem::new(Slug::NoAccounts, "this store keeps none: use the administrator's token")
-        })
+    pub fn provider(&self) -> &Arc<Provider> {
+        &self.provider
     }
 
     /// Who sends a request: whoever its token says, or its cookie if there is no token.
@@ -80,26 +72,24 @@ impl Gate {
         if headers.contains_key(header::AUTHORIZATION) {
             return self.bearer(bearer(headers).ok_or_else(unauthorized)?).await;
         }
-        let (provider, _) = self.provider.as_ref().ok_or_else(unauthorized)?;
-        let issuer = &provider.settings().issuer;
+        let issuer = &self.provider.settings().issuer;
         let cookie = Cookie::Session.get(headers, issuer.is_secure()).ok_or_else(unauthorized)?;
         if !is_from_us(method, headers, issuer.origin()) {
             return Err(Problem::cross_site());
         }
-        let who = provider.in_pages(cookie).await?.ok_or_else(unauthorized)?;
+        let who = self.provider.in_pages(cookie).await?.ok_or_else(unauthorized)?;
         Ok(Caller::of_user(&who.user, &self.pages))
     }
 
     /// Whose `token` this is.
     async fn bearer(&self, token: &str) -> Result<Caller, Problem> {
-        let caller = match &self.provider {
-            _ if self.admin.matches(token) => Some(Caller::admin()),
-            None => None,
-            Some((provider, _)) if token.starts_with(API_TOKEN_PREFIX) => {
-                let known = provider.api_token(token).await?;
-                known.map(|(user, token)| Caller::of_user(&user, &token.scope))
-            }
-            Some((_, verifier)) => verifier.verify(token).ok().and_then(|access| Caller::of_access(&access)),
+        let caller = if self.admin.matches(token) {
+            Some(Caller::admin())
+        } else if token.starts_with(API_TOKEN_PREFIX) {
+            let known = self.provider.api_token(token).await?;
+            known.map(|(user, token)| Caller::of_user(&user, &token.scope))
+        } else {
+            self.verifier.verify(token).ok().and_then(|access| Caller::of_access(&access))
         };
         caller.ok_or_else(wrong_token)
     }

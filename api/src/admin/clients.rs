@@ -117,7 +117,7 @@ async fn add_client(
     State(app): State<Arc<App>>,
     Json(asked): Json<ClientRequest>,
 ) -> Result<Response, Problem> {
-    let (client, secret) = app.gate.provider()?.add_client(asked.checked()?).await?;
+    let (client, secret) = app.gate.provider().add_client(asked.checked()?).await?;
     let location = format!("/api/admin/clients/{}", client.id);
     let shown = secret.map(|secret| secret.expose_secret().to_owned());
     let view = ClientView { client_secret: shown, ..ClientView::of(client) };
@@ -134,7 +134,7 @@ async fn list_clients(
     Query(wanted): Query<Wanted>,
 ) -> Result<axum::Json<ClientPage>, Problem> {
     let limit = limit(wanted.limit, 50, 200)?;
-    let mut clients = app.gate.provider()?.clients(wanted.cursor.as_ref(), limit + 1).await?;
+    let mut clients = app.gate.provider().clients(wanted.cursor.as_ref(), limit + 1).await?;
     let next = cut(&mut clients, limit, |client| client.id.to_string());
     Ok(axum::Json(ClientPage { clients: clients.into_iter().map(ClientView::of).collect(), next }))
 }
@@ -149,7 +149,7 @@ async fn look_at_client(
     State(app): State<Arc<App>>,
     Path(id): Path<ClientId>,
 ) -> Result<axum::Json<ClientView>, Problem> {
-    let client = app.gate.provider()?.client(&id).await?;
+    let client = app.gate.provider().client(&id).await?;
     client.map(|client| axum::Json(ClientView::of(client))).ok_or_else(|| Problem::not_found("client"))
 }
 
@@ -160,7 +160,7 @@ async fn look_at_client(
     responses((status = 204, description = "it is gone"))
 )]
 async fn remove_client(State(app): State<Arc<App>>, Path(id): Path<ClientId>) -> Result<StatusCode, Problem> {
-    app.gate.provider()?.remove_client(&id).await?;
+    app.gate.provider().remove_client(&id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -174,7 +174,7 @@ async fn renew_secret(
     State(app): State<Arc<App>>,
     Path(id): Path<ClientId>,
 ) -> Result<axum::Json<ClientView>, Problem> {
-    let provider = app.gate.provider()?;
+    let provider = app.gate.provider();
     let secret = provider.renew_secret(&id, true).await?;
     let client = provider.client(&id).await?.ok_or_else(|| Problem::not_found("client"))?;
     let shown = Some(secret.expose_secret().to_owned());

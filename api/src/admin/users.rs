@@ -135,7 +135,7 @@ async fn add_user(State(app): State<Arc<App>>, Json(asked): Json<UserRequest>) -
     let is_random = asked.password.is_none();
     let email = asked.email.filter(|email| !email.is_empty());
     let new = NewUser { name, display_name, email, groups: asked.groups, password: asked.password };
-    let (user, password) = app.gate.provider()?.add_user(new).await?;
+    let (user, password) = app.gate.provider().add_user(new).await?;
     let location = format!("/api/admin/users/{}", user.name);
     let shown = is_random.then(|| password.expose_secret().to_owned());
     let view = UserView { password: shown, ..UserView::of(user) };
@@ -152,7 +152,7 @@ async fn list_users(
     Query(wanted): Query<Wanted>,
 ) -> Result<axum::Json<UserPage>, Problem> {
     let limit = limit(wanted.limit, 50, 200)?;
-    let mut users = app.gate.provider()?.users(wanted.cursor.as_ref(), limit + 1).await?;
+    let mut users = app.gate.provider().users(wanted.cursor.as_ref(), limit + 1).await?;
     let next = cut(&mut users, limit, |user| user.name.to_string());
     Ok(axum::Json(UserPage { users: users.into_iter().map(UserView::of).collect(), next }))
 }
@@ -190,7 +190,7 @@ async fn change_user(
         ..before
     };
     check(&after.display_name, after.email.as_deref(), &after.groups)?;
-    app.gate.provider()?.change_user(&after).await?;
+    app.gate.provider().change_user(&after).await?;
     Ok(axum::Json(UserView::of(user(&app, &name).await?)))
 }
 
@@ -207,7 +207,7 @@ async fn set_password(
 ) -> Result<axum::Json<UserView>, Problem> {
     let user = user(&app, &name).await?;
     let is_random = asked.password.is_none();
-    let password = app.gate.provider()?.set_password(user.id, asked.password).await?;
+    let password = app.gate.provider().set_password(user.id, asked.password).await?;
     let shown = is_random.then(|| password.expose_secret().to_owned());
     Ok(axum::Json(UserView { password: shown, ..UserView::of(user) }))
 }
