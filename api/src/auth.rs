@@ -47,7 +47,8 @@ impl fmt::Debug for AdminToken {
 #[derive(Debug)]
 pub struct Gate {
     admin: AdminToken,
-    provider: Option<(Arc<Provider>, Verifier)>,
+    provider: Arc<Provider>,
+    verifier: Verifier,
     /// What a browser may that is signed in to the platform's pages.
     pages: Scope,
 }
@@ -56,33 +57,21 @@ pub struct Gate {
 pub const AUDIENCE: &str = "mgx";
 
 impl Gate {
-    /// A gate that knows the administrator's token and those of `provider`, if the store keeps accounts.
-    pub fn new(admin: AdminToken, provider: Option<Arc<Provider>>) -> Self {
-        let provider = provider.map(|provider| {
-            let verifier = provider.verifier(AUDIENCE);
-            (provider, verifier)
-        });
+    /// A gate that knows the administrator's token and those of `provider`.
+    pub fn new(admin: AdminToken, provider: Arc<Provider>) -> Self {
+        let verifier = provider.verifier(AUDIENCE);
         let pages = sign_in::SCOPE.parse().expect("plain words are a scope");
-        Self { admin, provider, pages }
+        Self { admin, provider, verifier, pages }
     }
 
     /// The provider of accounts and tokens.
-    ///
-    /// # Errors
-    /// The store keeps no accounts.
-    pub fn provider(&self) -> Result<&Arc<Provider>, Problem> {
-        let provider = self.provider.as_ref().map(|(provider, _)| provider);
-        provider.ok_or_else(|| {
-            Problem::new(Slug::NoAccounts, "this store keeps none: use the administrator's token")
-        })
+    pub fn provider(&self) -> &Arc<Provider> {
+        &self.provider
     }
 
     /// Whoever is asking, to change accounts in their own name.
-    ///
-    /// # Errors
-    /// The store keeps no accounts.
-    pub(crate) fn actor<'a>(&'a self, caller: &'a Caller) -> Result<Actor<'a>, Problem> {
-        Ok(self.provider()?.actor(Some(caller.user())))
+    pub(crate) fn actor<'a>(&'a self, caller: &'a Caller) -> Actor<'a> {
+        self.provider.actor(Some(caller.user()))
     }
 
     /// Who sends a request, and by what they are let in: whoever its token says, or its cookie if there is no token.
@@ -104,22 +93,20 @@ impl Gate {
         if self.admin.matches(token) {
             return Ok((Caller::admin(), Credential::Admin));
         }
-        let (provider, verifier) = self.provider.as_ref().ok_or_else(wrong_token)?;
         if token.starts_with(API_TOKEN_PREFIX) {
-            let (user, known) = provider.api_token(token).await?.ok_or_else(wrong_token)?;
+            let (user, known) = self.provider.api_token(token).await?.ok_or_else(wrong_token)?;
             return Ok((Caller::of_user(&user, &known.scope), Credential::ApiToken(token.into())));
         }
-        let access = verifier.verify(token).map_err(|_| wrong_token())?;
+        let access = self.verifier.verify(token).map_err(|_| wrong_token())?;
         let caller = Caller::of_access(&access).ok_or_else(wrong_token)?;
         Ok((caller, Credential::Access(access)))
     }
 
     /// Whose access token this is that is bound to a key, shown with a proof for this request.
     fn bound(&self, token: &str, proof: &str, request: &Parts<'_>) -> Result<(Caller, Credential), Problem> {
-        let (provider, verifier) = self.provider.as_ref().ok_or_else(wrong_token)?;
-        let uri = format!("{}{}", provider.settings().issuer.origin(), request.path);
+        let uri = format!("{}{}", self.provider.settings().issuer.origin(), request.path);
         let proof = Proof { text: proof, method: request.method.as_str(), uri: &uri };
-        let access = verifier.verify_bound(token, proof).map_err(|why| match why {
+        let access = self.verifier.verify_bound(token, proof).map_err(|why| match why {
             Unproved::Token(_) => wrong_bound_token(),
             Unproved::Proof(_) => wrong_proof(),
         })?;
@@ -129,13 +116,12 @@ impl Gate {
 
     /// Who is signed in to the platform's pages in the browser that sends a request.
     async fn browser(&self, request: &Parts<'_>) -> Result<(Caller, Credential), Problem> {
-        let (provider, _) = self.provider.as_ref().ok_or_else(unauthorized)?;
-        let issuer = &provider.settings().issuer;
+        let issuer = &self.provider.settings().issuer;
         let cookie = Cookie::Session.get(request.headers, issuer.is_secure()).ok_or_else(unauthorized)?;
         if !is_from_us(request.method, request.headers, issuer.origin()) {
             return Err(Problem::cross_site());
         }
-        let who = provider.in_pages(cookie).await?.ok_or_else(unauthorized)?;
+        let who = self.provider.in_pages(cookie).await?.ok_or_else(unauthorized)?;
         Ok((Caller::of_user(&who.user, &self.pages), Credential::Cookie(cookie.into())))
     }
 
@@ -144,12 +130,13 @@ impl Gate {
     /// # Errors
     /// The store does not answer.
     pub(crate) async fn lets_in(&self, credential: &Credential) -> Result<bool, StorageError> {
-        let Some((provider, verifier)) = &self.provider else { return Ok(true) };
         match credential {
             Credential::Admin => Ok(true),
-            Credential::ApiToken(token) => Ok(provider.api_token(token.expose_secret()).await?.is_some()),
-            Credential::Access(access) => Ok(verifier.counts(access)),
-            Credential::Cookie(cookie) => Ok(provider.in_pages(cookie.expose_secret()).await?.is_some()),
+            Credential::ApiToken(token) => {
+                Ok(self.provider.api_token(token.expose_secret()).await?.is_some())
+            }
+            Credential::Access(access) => Ok(self.verifier.counts(access)),
+            Credential::Cookie(cookie) => Ok(self.provider.in_pages(cookie.expose_secret()).await?.is_some()),
         }
     }
 }

@@ -75,7 +75,10 @@ pub(super) async fn run(config: Config, args: &Args) -> anyhow::Result<ExitCode>
     );
     let settings = settings(&config, args);
     let once = async || {
-        Server::measured(&settings, async |server| Ok(measure(server, args).await?.report(args))).await
+        Server::measured(&config.store, &settings, async |server| {
+            Ok(measure(server, args).await?.report(args))
+        })
+        .await
     };
     args.beside.measure(args.json, once).await?;
     Ok(ExitCode::SUCCESS)
