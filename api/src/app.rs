@@ -69,7 +69,8 @@ pub struct App {
     pub closing: CancellationToken,
 }
 
-/// Every route, those of the OAuth 2 provider too if it is in this process, behind the gate and all that requests have in common.
+/// Every route, those of the OAuth 2 provider too if it is in this process, behind the gate and all that requests have in
+/// common.
 pub fn router(app: App) -> Router {
     let app = Arc::new(app);
     let provider = app.gate.provider().clone();

@@ -78,14 +78,20 @@ impl Identity {
 /// Until `closing`.
 pub(crate) async fn tend(provider: Arc<Provider>, is_shared: bool, closing: CancellationToken) {
     let (mut tending, mut learning) = (interval(TEND_EVERY), interval(LEARN_EVERY));
+    let mut fails = false;
     loop {
         let done = tokio::select! {
             _ = tending.tick() => provider.tend().await,
             _ = learning.tick(), if is_shared => provider.catch_up().await,
             () = closing.cancelled() => return,
         };
-        if let Err(error) = done {
-            warn!(%error, "cannot keep up with tokens that have ended; the next time will do");
+        match done {
+            Ok(()) => fails = false,
+            // once, and not every second while the store is away
+            Err(error) if !std::mem::replace(&mut fails, true) => {
+                warn!(%error, "cannot keep up with tokens that have ended; the next time will do");
+            }
+            Err(_) => {}
         }
     }
 }

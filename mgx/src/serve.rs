@@ -51,6 +51,8 @@ pub struct Serving {
     platform: Arc<SetOnce<Platform>>,
     /// Waits for its turn to schedule.
     taking: Option<AbortOnDropHandle<anyhow::Result<()>>>,
+    /// Forgets tokens that have ended, and learns of those that were taken back.
+    _tending: AbortOnDropHandle<()>,
     door: AbortOnDropHandle<()>,
     config: Config,
     _pid: PidFile,
@@ -88,7 +90,8 @@ impl Serving {
         let closing = CancellationToken::new();
         let platform = Arc::new(SetOnce::new());
         let door = ServeConfig { drain: config.server.drain.duration(), ..ServeConfig::standard() };
-        tokio::spawn(identity::tend(provider.clone(), config.is_shared(), closing.clone()));
+        let tending = identity::tend(provider.clone(), config.is_shared(), closing.clone());
+        let tending = AbortOnDropHandle::new(tokio::spawn(tending));
         let roles = config.server.roles;
         let router;
         let (mut follower, mut taking) = (None, None);
@@ -135,6 +138,7 @@ impl Serving {
             follower,
             platform,
             taking,
+            _tending: tending,
             door,
             config,
             _pid: pid,
