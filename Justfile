@@ -149,7 +149,8 @@ oauth-timing: build
 schemathesis examples="50" seconds="600": build
     tests/schemathesis/run.sh {{ examples }} {{ seconds }}
 
-# A thousand connections that are slow on purpose, for so long: who is not waits at most twice as long as without them.
+# A thousand connections that are slow on purpose, for so long: who is not waits at most twice as long as without them,
+# which is watched for as long, half before and half after. For a quiet machine.
 slow seconds="60": build
     MGX_BIN="$PWD/target/release/mgx" MGX_SLOW_SECONDS={{ seconds }} \
         cargo test --locked -p mgx-tests --test it slow:: -- --include-ignored --nocapture

@@ -76,68 +76,71 @@ impl Gate {
 
     /// Who sends a request, and by what they are let in: whoever its token says, or its cookie if there is no token.
     async fn caller(&self, request: &Parts<'_>) -> Result<(Caller, Credential), Problem> {
+        let credential = self.credential(request)?;
+        let refused = || match credential {
+            Credential::Cookie(_) => unauthorized(),
+            Credential::Admin | Credential::ApiToken(_) | Credential::Access(_) => wrong_token(),
+        };
+        let caller = self.known_by(&credential).await?.ok_or_else(refused)?;
+        Ok((caller, credential))
+    }
+
+    /// What a request shows, as far as it can be judged by itself.
+    fn credential(&self, request: &Parts<'_>) -> Result<Credential, Problem> {
         if !request.headers.contains_key(header::AUTHORIZATION) {
-            return self.browser(request).await;
+            return self.cookie(request);
         }
         match Shown::of(request.headers).ok_or_else(unauthorized)? {
-            Shown::Bearer(token) => self.bearer(token).await,
-            Shown::Dpop { token, proof } => {
-                let proof = proof.ok_or_else(wrong_proof)?;
-                self.bound(token, proof, request)
+            Shown::Bearer(token) if self.admin.matches(token) => Ok(Credential::Admin),
+            Shown::Bearer(token) if token.starts_with(API_TOKEN_PREFIX) => {
+                Ok(Credential::ApiToken(token.into()))
             }
+            Shown::Bearer(token) => {
+                Ok(Credential::Access(self.verifier.verify(token).map_err(|_| wrong_token())?))
+            }
+            Shown::Dpop { token, proof } => self.bound(token, proof.ok_or_else(wrong_proof)?, request),
         }
     }
 
-    /// Whose `token` this is, of whichever kind.
-    async fn bearer(&self, token: &str) -> Result<(Caller, Credential), Problem> {
-        if self.admin.matches(token) {
-            return Ok((Caller::admin(), Credential::Admin));
-        }
-        if token.starts_with(API_TOKEN_PREFIX) {
-            let (user, known) = self.provider.api_token(token).await?.ok_or_else(wrong_token)?;
-            return Ok((Caller::of_user(&user, &known.scope), Credential::ApiToken(token.into())));
-        }
-        let access = self.verifier.verify(token).map_err(|_| wrong_token())?;
-        let caller = Caller::of_access(&access).ok_or_else(wrong_token)?;
-        Ok((caller, Credential::Access(access)))
-    }
-
-    /// Whose access token this is that is bound to a key, shown with a proof for this request.
-    fn bound(&self, token: &str, proof: &str, request: &Parts<'_>) -> Result<(Caller, Credential), Problem> {
+    /// An access token that is bound to a key, with a proof for this request.
+    fn bound(&self, token: &str, proof: &str, request: &Parts<'_>) -> Result<Credential, Problem> {
         let uri = format!("{}{}", self.provider.settings().issuer.origin(), request.path);
         let proof = Proof { text: proof, method: request.method.as_str(), uri: &uri };
         let access = self.verifier.verify_bound(token, proof).map_err(|why| match why {
             Unproved::Token(_) => wrong_bound_token(),
             Unproved::Proof(_) => wrong_proof(),
         })?;
-        let caller = Caller::of_access(&access).ok_or_else(wrong_bound_token)?;
-        Ok((caller, Credential::Access(access)))
+        Ok(Credential::Access(access))
     }
 
-    /// Who is signed in to the platform's pages in the browser that sends a request.
-    async fn browser(&self, request: &Parts<'_>) -> Result<(Caller, Credential), Problem> {
+    /// The cookie of the platform's pages, if one of them sends the request.
+    fn cookie(&self, request: &Parts<'_>) -> Result<Credential, Problem> {
         let issuer = &self.provider.settings().issuer;
         let cookie = Cookie::Session.get(request.headers, issuer.is_secure()).ok_or_else(unauthorized)?;
         if !is_from_us(request.method, request.headers, issuer.origin()) {
             return Err(Problem::cross_site());
         }
-        let who = self.provider.in_pages(cookie).await?.ok_or_else(unauthorized)?;
-        Ok((Caller::of_user(&who.user, &self.pages), Credential::Cookie(cookie.into())))
+        Ok(Credential::Cookie(cookie.into()))
     }
 
-    /// Whether what somebody was let in by still lets them in.
+    /// Whom a credential lets in now, if it still counts.
     ///
     /// # Errors
     /// The store does not answer.
-    pub(crate) async fn lets_in(&self, credential: &Credential) -> Result<bool, StorageError> {
-        match credential {
-            Credential::Admin => Ok(true),
+    pub(crate) async fn known_by(&self, credential: &Credential) -> Result<Option<Caller>, StorageError> {
+        Ok(match credential {
+            Credential::Admin => Some(Caller::admin()),
             Credential::ApiToken(token) => {
-                Ok(self.provider.api_token(token.expose_secret()).await?.is_some())
+                let known = self.provider.api_token(token.expose_secret()).await?;
+                known.map(|(user, token)| Caller::of_user(&user, &token.scope))
             }
-            Credential::Access(access) => Ok(self.verifier.counts(access)),
-            Credential::Cookie(cookie) => Ok(self.provider.in_pages(cookie.expose_secret()).await?.is_some()),
-        }
+            Credential::Access(access) if self.verifier.counts(access) => Caller::of_access(access),
+            Credential::Access(_) => None,
+            Credential::Cookie(cookie) => {
+                let who = self.provider.in_pages(cookie.expose_secret()).await?;
+                who.map(|who| Caller::of_user(&who.user, &self.pages))
+            }
+        })
     }
 }
 

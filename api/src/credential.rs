@@ -7,6 +7,7 @@ use mgx_oauth2::Access;
 use secrecy::SecretString;
 
 use crate::App;
+use crate::caller::Caller;
 
 /// How often it is looked whether it still counts.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -29,12 +30,14 @@ pub(crate) enum Credential {
 pub(crate) struct Lasting {
     pub(crate) app: Arc<App>,
     pub(crate) credential: Credential,
+    pub(crate) caller: Caller,
 }
 
 impl Lasting {
-    /// Whether it still lets in. If the store cannot tell, it does until it can.
+    /// Whether it still lets in the same caller, who may as much. If the store cannot tell, it does until it can.
     pub(crate) async fn counts(&self) -> bool {
-        self.app.gate.lets_in(&self.credential).await.unwrap_or(true)
+        let known = self.app.gate.known_by(&self.credential).await;
+        known.map_or(true, |caller| caller.as_ref() == Some(&self.caller))
     }
 }
 
@@ -70,6 +73,20 @@ mod tests {
         let make = ask_as(&token, "POST", "/api/sessions").header("content-type", "application/json");
         assert_eq!(door.code(make, json!({ "session_id": "demo" }).to_string()).await.0, 201);
         (anna, token)
+    }
+
+    #[tokio::test]
+    async fn who_may_see_less_than_before_is_not_shown_the_rest() {
+        let door = door().await;
+        let boss = door.user("boss", &["admin"]).await;
+        let token = door.api_token(&boss, "read admin").await;
+        anna(&door).await;
+        let answer = door.send(ask_as(&token, "GET", EVENTS), Body::empty()).await;
+        assert_eq!(answer.status(), 200, "an administrator sees everybody's");
+        let user = User { groups: std::collections::BTreeSet::new(), ..boss };
+        door.provider.actor(None).change_user(&user).await.unwrap();
+        tokio::time::pause();
+        assert!(goes_on(&mut answer.into_body()).await <= LOOK_EVERY + Duration::from_secs(1));
     }
 
     #[tokio::test]

@@ -102,7 +102,7 @@ async fn events(
                 limit: wanted.limit.map(|given| limit(Some(given), 0, 1000)).transpose()?,
                 forever: wanted.follow,
                 closing: app.closing.clone(),
-                lasting: Lasting { app: app.clone(), credential },
+                lasting: Lasting { app: app.clone(), credential, caller: caller.clone() },
                 session,
             };
             Ok(stream_head(Body::from_stream(follower.stream())))

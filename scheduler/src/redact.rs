@@ -176,9 +176,7 @@ mod tests {
         let redactor = Redactor::new([], false).with_env(&env);
         for value in env.values() {
             let clean = redactor.text(value);
-            insta::allow_duplicates! {
-                assert!(!clean.contains("stripe") && !clean.contains("-pass") && !clean.contains("-of-url"));
-            }
+            assert!(!clean.contains("stripe") && !clean.contains("-pass") && !clean.contains("-of-url"));
         }
         assert_eq!(redactor.text("value-of-greeting 1234 a:b@c"), "value-of-greeting 1234 a:b@c");
         assert_eq!(redactor.text(">second line<"), ">[redacted]<");

@@ -4,6 +4,7 @@ mod bad_input;
 mod chaos;
 mod cluster;
 mod containment;
+mod crowd;
 mod cuts;
 mod gate;
 mod isolation;

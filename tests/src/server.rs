@@ -1,6 +1,8 @@
 //! A platform of a test's own: the real binary, on a free port, with a directory that goes away with it.
 #![expect(clippy::print_stderr, reason = "a failed test shows the server's log")]
 
+mod vitals;
+
 use std::fmt::Write as _;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -270,23 +272,6 @@ impl Server {
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
-    }
-
-    /// The most memory that its process has had resident so far, in MiB.
-    ///
-    /// # Errors
-    /// It is not running.
-    pub fn peak_mib(&self) -> Result<u64> {
-        let pid = self.pid().context("the server is not running")?;
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
-        Ok(peak.context("no peak")?.trim().parse::<u64>()? / 1024)
-    }
-
-    /// Its process.
-    #[must_use]
-    pub fn pid(&self) -> Option<u32> {
-        self.child.as_ref().map(Child::id)
     }
 
     /// Its data directory.
