@@ -9,6 +9,8 @@ use mgx_tests::{Balancer, Client, Server};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::sync::watch;
+use tokio::time::timeout;
 
 /// Three processes behind a balancer, on a store of their own. The first one schedules.
 struct Cluster {
@@ -81,6 +83,7 @@ async fn a_leader_that_is_killed_under_load_is_replaced_and_what_runs_goes_on() 
     assert!(!pids.is_empty(), "something runs");
 
     let (load, mut done) = (client.clone(), Vec::new());
+    let (count, mut counted) = watch::channel(0);
     let other = client.session("nextjs").await?;
     let stop = tokio_util::sync::CancellationToken::new();
     let stopped = stop.clone();
@@ -91,11 +94,14 @@ async fn a_leader_that_is_killed_under_load_is_replaced_and_what_runs_goes_on() 
             let job = json!({ "command": ["/bin/sh", "-c", "echo done"] });
             let accepted = submit_once(&load, &other, &job, &format!("load-{number}")).await?;
             done.push(accepted);
+            count.send_replace(done.len());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         anyhow::Ok((other, done))
     });
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    // under load, however slow the machine is
+    let patience = Duration::from_secs(30);
+    timeout(patience, counted.wait_for(|count| *count >= 15)).await.context("too little is accepted")??;
 
     cluster.processes[0].kill()?;
     let killed = Instant::now();
@@ -111,7 +117,8 @@ async fn a_leader_that_is_killed_under_load_is_replaced_and_what_runs_goes_on() 
     assert!(took <= Duration::from_secs(5), "taken over after {took:?}");
     let now = slots(&cluster.processes[1]);
     assert!(pids.iter().all(|pid| now.contains(pid)), "the same process runs on: {pids:?} of {now:?}");
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    let before = *counted.borrow();
+    timeout(patience, counted.wait_for(|count| *count >= before + 15)).await.context("nothing goes on")??;
     stop.cancel();
     let (other, accepted) = loading.await??;
 
@@ -125,7 +132,6 @@ async fn a_leader_that_is_killed_under_load_is_replaced_and_what_runs_goes_on() 
     assert!(frames.iter().all(|frame| frame.data["attempt"] == 1), "the same attempt");
     assert_eq!(client.job(&running).await?["state"], "succeeded");
 
-    assert!(accepted.len() > 20, "only {} jobs", accepted.len());
     let mut finished = 0;
     let all = client.follow(&other, 0, |frame| {
         finished += usize::from(frame.event == "finish");
