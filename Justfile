@@ -131,9 +131,11 @@ bench n="30": build
 fuzz target seconds="60":
     cargo +nightly fuzz run {{ target }} -- -max_total_time={{ seconds }}
 
-# Certified client libraries run every flow against a live OAuth 2 provider, and find the mistakes of others (needs node).
+# Certified client libraries run every flow against a live OAuth 2 provider and the platform around it, and find the
+# mistakes of others (needs node).
 oauth-judge:
     cargo build --locked -p mgx-oauth2 --features testing --example serve
+    cargo build --locked --bin mgx
     cd tests/oauth2 && npm ci && npm test
 
 # How long an access token takes to verify, a wrong password for users who exist and who do not, and what each kind of

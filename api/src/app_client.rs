@@ -30,7 +30,7 @@ pub(crate) async fn keep(app: &App, session: &Session) -> Result<(), Problem> {
         audience: None,
         first_party: false,
     };
-    let kept = app.gate.provider().keep_client(new, Some(&secret)).await;
+    let kept = app.gate.provider().actor(None).keep_client(new, Some(&secret)).await;
     kept.map_err(|error| match error {
         AdminError::Storage(error) => error.into(),
         other => {
@@ -62,7 +62,7 @@ pub(crate) async fn keep_for(
 /// Forgets the app of a session that is gone, with everything that people have allowed it.
 pub(crate) async fn forget(app: &App, session: &Session) {
     let id = app.identities.client(session).id.parse().expect("our ids of apps are client ids");
-    match app.gate.provider().remove_client(&id).await {
+    match app.gate.provider().actor(None).remove_client(&id).await {
         Ok(()) | Err(AdminError::Unknown(_)) => {}
         Err(error) => {
             tracing::warn!(%error, session = %session.id, "the app of a session that is gone is still registered");

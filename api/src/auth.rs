@@ -1,4 +1,5 @@
-//! The gate: the bearer token (RFC 6750) or the cookie of the platform's pages, checked before anything else about a request under `/api`.
+//! The gate: a token (RFC 6750), perhaps with a proof (RFC 9449), or the cookie of the platform's pages, checked before
+//! anything else about a request under `/api`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::Response;
-use mgx_oauth2::{API_TOKEN_PREFIX, Provider, Scope, StorageError, Verifier};
+use mgx_oauth2::{API_TOKEN_PREFIX, Actor, Proof, Provider, Scope, Shown, StorageError, Unproved, Verifier};
 use mgx_scheduler::JournalError;
 use ring::digest::{SHA256, digest};
 use secrecy::{ExposeSecret, SecretString};
@@ -16,6 +17,7 @@ use subtle::ConstantTimeEq;
 use crate::App;
 use crate::browser::{Cookie, is_from_us};
 use crate::caller::{Caller, Right};
+use crate::credential::Credential;
 use crate::problem::{Problem, Slug};
 use crate::sign_in;
 
@@ -67,32 +69,83 @@ impl Gate {
         &self.provider
     }
 
-    /// Who sends a request: whoever its token says, or its cookie if there is no token.
-    async fn caller(&self, method: &Method, headers: &HeaderMap) -> Result<Caller, Problem> {
-        if headers.contains_key(header::AUTHORIZATION) {
-            return self.bearer(bearer(headers).ok_or_else(unauthorized)?).await;
+    /// Whoever is asking, to change accounts in their own name.
+    pub(crate) fn actor<'a>(&'a self, caller: &'a Caller) -> Actor<'a> {
+        self.provider.actor(Some(caller.user()))
+    }
+
+    /// Who sends a request, and by what they are let in: whoever its token says, or its cookie if there is no token.
+    async fn caller(&self, request: &Parts<'_>) -> Result<(Caller, Credential), Problem> {
+        if !request.headers.contains_key(header::AUTHORIZATION) {
+            return self.browser(request).await;
         }
+        match Shown::of(request.headers).ok_or_else(unauthorized)? {
+            Shown::Bearer(token) => self.bearer(token).await,
+            Shown::Dpop { token, proof } => {
+                let proof = proof.ok_or_else(wrong_proof)?;
+                self.bound(token, proof, request)
+            }
+        }
+    }
+
+    /// Whose `token` this is, of whichever kind.
+    async fn bearer(&self, token: &str) -> Result<(Caller, Credential), Problem> {
+        if self.admin.matches(token) {
+            return Ok((Caller::admin(), Credential::Admin));
+        }
+        if token.starts_with(API_TOKEN_PREFIX) {
+            let (user, known) = self.provider.api_token(token).await?.ok_or_else(wrong_token)?;
+            return Ok((Caller::of_user(&user, &known.scope), Credential::ApiToken(token.into())));
+        }
+        let access = self.verifier.verify(token).map_err(|_| wrong_token())?;
+        let caller = Caller::of_access(&access).ok_or_else(wrong_token)?;
+        Ok((caller, Credential::Access(access)))
+    }
+
+    /// Whose access token this is that is bound to a key, shown with a proof for this request.
+    fn bound(&self, token: &str, proof: &str, request: &Parts<'_>) -> Result<(Caller, Credential), Problem> {
+        let uri = format!("{}{}", self.provider.settings().issuer.origin(), request.path);
+        let proof = Proof { text: proof, method: request.method.as_str(), uri: &uri };
+        let access = self.verifier.verify_bound(token, proof).map_err(|why| match why {
+            Unproved::Token(_) => wrong_bound_token(),
+            Unproved::Proof(_) => wrong_proof(),
+        })?;
+        let caller = Caller::of_access(&access).ok_or_else(wrong_bound_token)?;
+        Ok((caller, Credential::Access(access)))
+    }
+
+    /// Who is signed in to the platform's pages in the browser that sends a request.
+    async fn browser(&self, request: &Parts<'_>) -> Result<(Caller, Credential), Problem> {
         let issuer = &self.provider.settings().issuer;
-        let cookie = Cookie::Session.get(headers, issuer.is_secure()).ok_or_else(unauthorized)?;
-        if !is_from_us(method, headers, issuer.origin()) {
+        let cookie = Cookie::Session.get(request.headers, issuer.is_secure()).ok_or_else(unauthorized)?;
+        if !is_from_us(request.method, request.headers, issuer.origin()) {
             return Err(Problem::cross_site());
         }
         let who = self.provider.in_pages(cookie).await?.ok_or_else(unauthorized)?;
-        Ok(Caller::of_user(&who.user, &self.pages))
+        Ok((Caller::of_user(&who.user, &self.pages), Credential::Cookie(cookie.into())))
     }
 
-    /// Whose `token` this is.
-    async fn bearer(&self, token: &str) -> Result<Caller, Problem> {
-        let caller = if self.admin.matches(token) {
-            Some(Caller::admin())
-        } else if token.starts_with(API_TOKEN_PREFIX) {
-            let known = self.provider.api_token(token).await?;
-            known.map(|(user, token)| Caller::of_user(&user, &token.scope))
-        } else {
-            self.verifier.verify(token).ok().and_then(|access| Caller::of_access(&access))
-        };
-        caller.ok_or_else(wrong_token)
+    /// Whether what somebody was let in by still lets them in.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub(crate) async fn lets_in(&self, credential: &Credential) -> Result<bool, StorageError> {
+        match credential {
+            Credential::Admin => Ok(true),
+            Credential::ApiToken(token) => {
+                Ok(self.provider.api_token(token.expose_secret()).await?.is_some())
+            }
+            Credential::Access(access) => Ok(self.verifier.counts(access)),
+            Credential::Cookie(cookie) => Ok(self.provider.in_pages(cookie.expose_secret()).await?.is_some()),
+        }
     }
+}
+
+/// What of a request says who sends it.
+struct Parts<'a> {
+    method: &'a Method,
+    path: &'a str,
+    headers: &'a HeaderMap,
 }
 
 /// Lets a request under `/api` through if its token is good for it, and tells the handler whose it is.
@@ -104,34 +157,41 @@ pub(crate) async fn check(
     let path = request.uri().path();
     if path == "/api" || path.starts_with("/api/") {
         let right = Right::of(request.method(), path);
-        let caller = app.gate.caller(request.method(), request.headers()).await?;
+        let parts = Parts { method: request.method(), path, headers: request.headers() };
+        let (caller, credential) = app.gate.caller(&parts).await?;
         if !caller.may(right) {
             return Err(forbidden(&caller, right));
         }
         request.extensions_mut().insert(caller);
+        request.extensions_mut().insert(credential);
     }
     Ok(next.run(request).await)
 }
 
-/// The token of the one `Authorization: Bearer …` header. Two headers are as good as none.
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let mut all = headers.get_all(header::AUTHORIZATION).iter();
-    let (Some(value), None) = (all.next(), all.next()) else { return None };
-    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim()).filter(|token| !token.is_empty())
-}
-
 /// RFC 6750 section 3.1: no credentials, so no error code.
 pub(crate) fn unauthorized() -> Problem {
-    Problem::new(Slug::Unauthorized, "send authorization: Bearer with a token, or sign in at /auth/login")
-        .header(header::WWW_AUTHENTICATE, HeaderValue::from_static(r#"Bearer realm="mgx""#))
+    let detail = "send authorization: Bearer with a token, or sign in at /auth/login";
+    refused(detail, r#"Bearer realm="mgx", DPoP algs="ES256""#)
 }
 
 fn wrong_token() -> Problem {
-    Problem::new(Slug::Unauthorized, "the token is not valid here").header(
-        header::WWW_AUTHENTICATE,
-        HeaderValue::from_static(r#"Bearer realm="mgx", error="invalid_token""#),
-    )
+    let detail = "the token is not valid here";
+    refused(detail, r#"Bearer realm="mgx", error="invalid_token", DPoP algs="ES256""#)
+}
+
+/// RFC 9449 section 7.1.
+fn wrong_bound_token() -> Problem {
+    refused("the token is not valid here", r#"DPoP realm="mgx", error="invalid_token", algs="ES256""#)
+}
+
+fn wrong_proof() -> Problem {
+    let detail = "one DPoP proof is needed, for this request and this token";
+    refused(detail, r#"DPoP realm="mgx", error="invalid_dpop_proof", algs="ES256""#)
+}
+
+fn refused(detail: &'static str, challenge: &'static str) -> Problem {
+    Problem::new(Slug::Unauthorized, detail)
+        .header(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
 }
 
 /// RFC 6750 section 3.1: a good token that is not good for this.
@@ -162,21 +222,6 @@ fn hash(bytes: &[u8]) -> [u8; 32] {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_one_bearer_header_is_a_token() {
-        let given = |values: &[&'static str]| {
-            let headers: HeaderMap =
-                values.iter().map(|value| (header::AUTHORIZATION, HeaderValue::from_static(value))).collect();
-            bearer(&headers).map(str::to_owned)
-        };
-        assert_eq!(given(&["Bearer abc"]).as_deref(), Some("abc"));
-        assert_eq!(given(&["bearer  abc"]).as_deref(), Some("abc"));
-        for wrong in [&[][..], &["Bearer"], &["Bearer "], &["Basic abc"], &["abc"], &["Bearer a", "Bearer b"]]
-        {
-            assert_eq!(given(wrong), None, "{wrong:?}");
-        }
-    }
 
     #[test]
     fn a_token_matches_only_itself_and_prints_nothing() {

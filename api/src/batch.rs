@@ -37,7 +37,7 @@ const MAX_JOBS: usize = 1000;
 pub(crate) struct NewJobs {
     /// 1 to 1000 jobs. One that is not valid is refused by itself.
     #[serde(deserialize_with = "bounded")]
-    #[schema(value_type = Vec<NewJob>, min_items = 1, max_items = 1000)]
+    #[schema(value_type = Vec<NewJob>, min_items = 1, max_items = 1000, example = json!([{ "prompt": "build a todo list" }]))]
     jobs: Vec<Box<RawValue>>,
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use mgx_agent_runner::SessionId;
@@ -16,6 +16,7 @@ use utoipa_axum::routes;
 use crate::App;
 use crate::accept::preference;
 use crate::caller::Caller;
+use crate::credential::{Credential, Lasting};
 use crate::event_id::last_event_id;
 use crate::event_view::{EventView, FrameView};
 use crate::extract::{Path, Query, limit};
@@ -76,6 +77,7 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
 async fn events(
     State(app): State<Arc<App>>,
     caller: Caller,
+    Extension(credential): Extension<Credential>,
     method: Method,
     headers: HeaderMap,
     Path(id): Path<SessionId>,
@@ -100,6 +102,7 @@ async fn events(
                 limit: wanted.limit.map(|given| limit(Some(given), 0, 1000)).transpose()?,
                 forever: wanted.follow,
                 closing: app.closing.clone(),
+                lasting: Lasting { app: app.clone(), credential },
                 session,
             };
             Ok(stream_head(Body::from_stream(follower.stream())))

@@ -111,6 +111,7 @@ pub(crate) enum Found {
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewText {
     /// The whole text.
+    #[schema(example = "# Notes")]
     content: String,
 }
 

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::block::{Block, PAGE, Part};
+use crate::credential::{LOOK_EVERY, Lasting};
 use crate::event_view::{OPENING, PING};
 use crate::streams::Ticket;
 use crate::tail::{Edge, Found};
@@ -35,6 +36,8 @@ pub(crate) struct Follower {
     pub(crate) forever: bool,
     /// Ends the stream when the server shuts down; the reader comes back to the next one.
     pub(crate) closing: CancellationToken,
+    /// Ends it when its reader may read no more.
+    pub(crate) lasting: Lasting,
 }
 
 /// What comes next on a stream.
@@ -44,33 +47,45 @@ enum Next {
     End,
 }
 
+/// When a stream does something although nothing comes.
+struct Timer {
+    ping_at: Instant,
+    look_at: Instant,
+}
+
 impl Follower {
     /// The bytes of the stream. Each chunk holds whole frames.
     pub(crate) fn stream(self) -> impl Stream<Item = Result<Bytes, JournalError>> + Send {
         let edge = self.ticket.tail().edge();
-        let ping_at = Instant::now() + PING_EVERY;
+        let timer = Timer { ping_at: Instant::now() + PING_EVERY, look_at: Instant::now() + LOOK_EVERY };
         let opening = stream::iter([Ok(Bytes::from_static(OPENING.as_bytes()))]);
         let frames =
-            stream::try_unfold((self, edge, ping_at), |(mut reader, mut edge, mut ping_at)| async move {
-                let chunk = match reader.next(&mut edge, ping_at).await? {
+            stream::try_unfold((self, edge, timer), |(mut reader, mut edge, mut timer)| async move {
+                let chunk = match reader.next(&mut edge, &mut timer).await? {
                     Next::End => return Ok(None),
                     Next::Part(part) => reader.take(part),
                     Next::Ping => {
-                        ping_at = Instant::now() + PING_EVERY;
+                        timer.ping_at = Instant::now() + PING_EVERY;
                         Bytes::from_static(PING.as_bytes())
                     }
                 };
-                Ok(Some((chunk, (reader, edge, ping_at))))
+                Ok(Some((chunk, (reader, edge, timer))))
             });
         stream::StreamExt::chain(opening, frames)
     }
 
-    async fn next(&self, edge: &mut watch::Receiver<Edge>, ping_at: Instant) -> Result<Next, JournalError> {
+    async fn next(&self, edge: &mut watch::Receiver<Edge>, timer: &mut Timer) -> Result<Next, JournalError> {
         let wanted = self.limit.unwrap_or(PAGE).min(PAGE);
         if wanted == 0 {
             return Ok(Next::End);
         }
         loop {
+            if timer.look_at <= Instant::now() {
+                timer.look_at = Instant::now() + LOOK_EVERY;
+                if !self.lasting.counts().await {
+                    return Ok(Next::End);
+                }
+            }
             edge.borrow_and_update();
             match self.ticket.tail().after(self.after, wanted) {
                 Found::Part(part) => return Ok(Next::Part(part)),
@@ -80,7 +95,11 @@ impl Follower {
             }
             tokio::select! {
                 changed = edge.changed() => if changed.is_err() { return Ok(Next::End) },
-                () = tokio::time::sleep_until(ping_at) => return Ok(Next::Ping),
+                () = tokio::time::sleep_until(timer.ping_at.min(timer.look_at)) => {
+                    if timer.ping_at <= Instant::now() {
+                        return Ok(Next::Ping);
+                    }
+                }
                 () = self.closing.cancelled() => return Ok(Next::End),
             }
         }

@@ -8,6 +8,9 @@ pub mod auth;
 pub mod byte_size;
 pub mod caller;
 pub mod connection;
+mod credential;
+#[cfg(test)]
+mod dpop_tests;
 pub mod extract;
 pub mod forward;
 pub mod health;

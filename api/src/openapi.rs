@@ -22,8 +22,8 @@ use crate::problem::{FieldError, LimitHit, MEDIA_TYPE, ProblemView, Slug};
 struct Head;
 
 /// How a token is sent.
-const BEARER: &str =
-    "the administrator's token, an API token (`mgx_pat_…`) or an access token of the provider here";
+const BEARER: &str = "the administrator's token, an API token (`mgx_pat_…`) or an access token of the provider here; one that is bound to a \
+     key is sent as `Authorization: DPoP` with a proof in `DPoP` (RFC 9449)";
 
 /// Where tokens come from.
 const PROVIDER: &str =
@@ -34,7 +34,7 @@ pub(crate) fn head() -> OpenApi {
     Head::openapi()
 }
 
-/// Adds what every route has in common: the token, and that it may answer with a problem.
+/// Adds what every route has in common: the token, and that it may answer with a problem; and every problem there is.
 pub(crate) fn complete(mut api: OpenApi) -> OpenApi {
     let components = api.components.get_or_insert_default();
     let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(BEARER)).build();
@@ -44,6 +44,9 @@ pub(crate) fn complete(mut api: OpenApi) -> OpenApi {
     components.schemas.insert("Problem".into(), ProblemView::schema());
     components.schemas.insert("FieldError".into(), FieldError::schema());
     components.schemas.insert("LimitHit".into(), LimitHit::schema());
+    for slug in Slug::ALL {
+        components.responses.insert(slug.to_string(), RefOr::T(refusal(slug)));
+    }
     // the router's way to write "the rest of the path" is no template (OpenAPI 3.1 section 4.8.8)
     let routes = std::mem::take(&mut api.paths.paths);
     api.paths.paths = routes.into_iter().map(|(path, item)| (path.replace("{*", "{"), item)).collect();
@@ -116,11 +119,14 @@ fn refusals(path: &str, operation: &Operation) -> Vec<Slug> {
 
 /// Adds the refusal, unless the operation says more about its status itself.
 fn refuses(operation: &mut Operation, slug: Slug) {
-    let row = slug.row();
-    let description = format!("`{}`: {}", row.slug, row.title);
-    let response = ResponseBuilder::new().description(description).content(MEDIA_TYPE, problem(slug)).build();
     let responses = &mut operation.responses.responses;
-    responses.entry(row.status.as_u16().to_string()).or_insert(RefOr::T(response));
+    responses.entry(slug.status().as_u16().to_string()).or_insert(RefOr::T(refusal(slug)));
+}
+
+/// The answer that a refusal is.
+fn refusal(slug: Slug) -> Response {
+    let description = format!("`{slug}`: {}", slug.row().title);
+    ResponseBuilder::new().description(description).content(MEDIA_TYPE, problem(slug)).build()
 }
 
 /// Gives a refusal that an operation speaks of itself the form that all have.

@@ -6,6 +6,7 @@ use axum::body::Body;
 use axum::http::Request;
 use serde_json::{Value, json};
 
+use crate::problem::Slug;
 use crate::testing::door::{Door, ask, door};
 
 #[tokio::test]
@@ -34,6 +35,28 @@ async fn the_description_knows_every_route() {
     }
 }
 
+/// Whoever is refused finds out why, in the description and in the documentation.
+#[test]
+fn every_problem_is_described() {
+    let api = serde_json::to_value(crate::description()).unwrap();
+    let page = include_str!("../../docs/problems.md");
+    for slug in Slug::ALL {
+        let (row, status) = (slug.row(), slug.status().as_u16());
+        let problem = &api["components"]["responses"][row.slug]["content"]["application/problem+json"];
+        let example = &problem["example"];
+        assert_eq!((&example["code"], &example["status"]), (&json!(row.slug), &json!(status)), "{slug}");
+        assert_eq!(example["type"], format!("/problems/{slug}"));
+        let begins = format!("| `{slug}` | {status} | {} | ", if row.retryable { "yes" } else { "no" });
+        let line = page.lines().find(|line| line.starts_with(&begins));
+        assert!(
+            line.is_some_and(|line| line.len() > begins.len() + 20),
+            "docs/problems.md needs a row {begins}…"
+        );
+    }
+    let rows = page.lines().filter(|line| line.starts_with("| `")).count();
+    assert_eq!(rows, Slug::ALL.len(), "docs/problems.md has rows of problems that are no more");
+}
+
 /// What a program that makes a client of the description needs: every operation has a name of its own and a text, and
 /// says how it refuses, with an example; and the router knows it.
 async fn clients_can_be_made_of(door: &Door, api: &Value) {
@@ -58,6 +81,14 @@ async fn clients_can_be_made_of(door: &Door, api: &Value) {
                     "{method} {path} {status}"
                 );
                 assert_eq!(problem["example"]["status"].to_string(), *status, "{method} {path}");
+            }
+            if let Some(body) = operation["requestBody"]["content"].get("application/json") {
+                let schema = body["schema"]["$ref"].as_str().unwrap().rsplit('/').next().unwrap();
+                let examples = api["components"]["schemas"][schema].to_string().contains("\"example");
+                assert!(
+                    examples || body.get("example").is_some(),
+                    "{method} {path}: {schema} has no example"
+                );
             }
             for parameter in operation["parameters"].as_array().into_iter().flatten() {
                 assert!(parameter["description"].is_string(), "{method} {path}: {parameter}");

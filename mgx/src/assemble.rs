@@ -18,7 +18,9 @@ use mgx_apps::{AppIdentity, AttemptTokens, Isolation, JobBlueprint, Retention, s
 use mgx_oauth2::Provider;
 use mgx_policies::{Admission, Allowance, MonotonicClock, Policies, Rate, Times};
 use mgx_runtimes::{Limits, Pool, Runtime, Tunnel};
-use mgx_scheduler::{Budget, Caps, Clock, Fairness, Handover, HistoryLimit, Kind, Scheduler, Uptime};
+use mgx_scheduler::{
+    Budget, Caps, Clock, Fairness, Handover, HistoryLimit, Kind, Redactor, Scheduler, Uptime,
+};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -28,6 +30,7 @@ use crate::config::{Config, ModelPrice};
 use crate::data_dir;
 use crate::engine::{Engine, engine, owner};
 use crate::image::WithImage;
+use crate::logging;
 use crate::store::Store;
 
 /// Connections to the LLM proxy that may wait to be served.
@@ -65,14 +68,14 @@ impl Platform {
         lens: Option<&Lens>,
         closing: CancellationToken,
     ) -> anyhow::Result<Self> {
-        let Parts { tokens, sessions, identities, blueprint, token } = parts(config, store)?;
+        let Parts { tokens, sessions, identities, blueprint, token, redactor } = parts(config, store)?;
         let (tunnels_in, tunnels_out) = mpsc::channel(TUNNELS);
         let Engine { mut runtime, image, pool } = engine(config, store.instance(), tunnels_in)?;
         if let Some(lens) = lens {
             runtime = lens(runtime, pool.as_ref());
         }
         let scheduler = Scheduler::start(
-            scheduler_config(config),
+            scheduler_config(config, redactor),
             Clock::starting_at(Timestamp::now(), uptime()),
             store.journal(),
             runtime.clone(),
@@ -184,6 +187,7 @@ pub(crate) struct Parts {
     pub(crate) identities: AppIdentity,
     pub(crate) blueprint: JobBlueprint,
     pub(crate) token: AdminToken,
+    pub(crate) redactor: Redactor,
 }
 
 /// Makes them, or finds them in the data directory.
@@ -193,7 +197,7 @@ pub(crate) struct Parts {
 pub(crate) fn parts(config: &Config, store: &Store) -> anyhow::Result<Parts> {
     let data = &config.server.data_dir;
     data_dir::make(data).with_context(|| format!("cannot make the data directory {}", data.display()))?;
-    let token = AdminToken::new(&data_dir::admin_token(data)?);
+    let token = data_dir::admin_token(data)?;
     let tokens = AttemptTokens::load_or_create(&data.join("attempt.key"))?;
     let sessions = Sessions::new(store.sessions(), workspaces(config)?);
     let identities = AppIdentity::load_or_create(&data.join("app.key"), &config.public_url())?;
@@ -205,7 +209,8 @@ pub(crate) fn parts(config: &Config, store: &Store) -> anyhow::Result<Parts> {
         isolation: isolation(config),
         team: team(config)?,
     };
-    Ok(Parts { tokens, sessions, identities, blueprint, token })
+    let (redactor, token) = (logging::redactor(config, Some(&token)), AdminToken::new(&token));
+    Ok(Parts { tokens, sessions, identities, blueprint, token, redactor })
 }
 
 /// The platform as the HTTP surface sees it, without warm pools.
@@ -267,8 +272,13 @@ fn team(config: &Config) -> anyhow::Result<Team> {
     Ok(team.team()?)
 }
 
+/// How many of the jobs that wait are kept in memory as a whole: enough that nobody's turn waits for the store as long
+/// as the line is short.
+const IN_MEMORY: usize = 256;
+
 /// What the scheduler is told.
-pub(crate) fn scheduler_config(config: &Config) -> mgx_scheduler::config::Config {
+pub(crate) fn scheduler_config(config: &Config, redactor: Redactor) -> mgx_scheduler::config::Config {
+    let history = &config.history;
     mgx_scheduler::config::Config {
         caps: caps(config),
         fairness: Fairness {
@@ -278,12 +288,11 @@ pub(crate) fn scheduler_config(config: &Config) -> mgx_scheduler::config::Config
         },
         max_queued: config.queue.max_queued.count(),
         max_queued_per_user: config.queue.max_queued_per_user.count(),
-        history: HistoryLimit {
-            events: config.history.max_events.get(),
-            bytes: config.history.max_bytes.bytes(),
-        },
+        history: HistoryLimit { events: history.max_events.get(), bytes: history.max_bytes.bytes() },
         grace: config.agent.grace.duration(),
+        in_memory: IN_MEMORY,
         start_tries: config.scheduler.start_tries.small(),
+        redactor,
         reap_every: config.scheduler.reap_every.duration(),
     }
 }

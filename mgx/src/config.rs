@@ -182,6 +182,7 @@ pub fn load(inputs: &Inputs) -> Result<Loaded, Problems> {
     {
         check::fill_in(config, &inputs.dir);
         problems.extend(check::check(config).into_iter().map(|(key, what)| stack.problem(&key, what)));
+        problems.extend(stack.exposed());
     }
     problems.sort_by_key(Problem::place);
     match config {
@@ -284,6 +285,20 @@ impl Stack {
                 _ => return (None, problems),
             }
         }
+    }
+
+    /// The secrets that stand in a file which others can read.
+    fn exposed(&self) -> Vec<Problem> {
+        // an address without a user has no password
+        let is_secret =
+            |key: &str, text: &str| !text.is_empty() && (key != "store.url" || text.contains('@'));
+        let is_there = |key: &str| {
+            self.find(key).is_some_and(|value| value.as_str().is_some_and(|text| is_secret(key, text)))
+        };
+        let of_file = |key: &str| is_there(key) && matches!(self.origin(key), Origin::File { .. });
+        let open = self.file.as_ref().and_then(|file| check::open_to_others(&file.path));
+        let keys = SECRETS.iter().filter(|key| open.is_some() && of_file(key));
+        keys.map(|key| self.problem(key, What::WeakSecret(open.clone().unwrap_or_default()))).collect()
     }
 
     fn problem(&self, key: &str, what: What) -> Problem {

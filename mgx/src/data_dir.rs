@@ -40,7 +40,10 @@ pub fn admin_token(dir: &Path) -> io::Result<SecretString> {
             } else {
                 return Ok(text.trim().to_owned().into());
             };
-            Err(io::Error::other(format!("{} {wrong}", path.display())))
+            Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("weak-secret: {} {wrong}", path.display()),
+            ))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let mut random = [0; 32];

@@ -13,7 +13,8 @@ use mgx_apps::JobBlueprint;
 use mgx_oauth2::Provider;
 use mgx_runtimes::{Null, Runtime};
 use mgx_scheduler::{
-    Clock, Entry, Event, EventLog, Head, HistorySize, Job, JobFilter, Journal, JournalError, Scheduler,
+    Clock, Entry, Event, EventLog, Head, HistorySize, Job, JobFilter, Journal, JournalError, Redactor,
+    Scheduler,
 };
 use mgx_store::MongoDb;
 use mgx_store::mongodb::Ear;
@@ -83,7 +84,7 @@ async fn idle(
     blueprint: JobBlueprint,
 ) -> anyhow::Result<Scheduler> {
     let clock = Clock::starting_at(Timestamp::now(), assemble::uptime());
-    let config = assemble::scheduler_config(config);
+    let config = assemble::scheduler_config(config, Redactor::default());
     Ok(Scheduler::start(config, clock, Arc::new(Reading(store)), runtime, Arc::new(blueprint)).await?)
 }
 

@@ -57,20 +57,19 @@ impl Identity {
         let keys = SigningKeys::load_or_create(&config.server.data_dir.join(KEY), clock.now())?;
         let settings = Settings { legacy_client: legacy, ..Settings::new(issuer) };
         let provider = Provider::new(settings, storage, keys, clock, Chance::system()).await?;
-        provider.keep_client(cli(), None).await?;
-        provider.keep_client(pages(config), None).await?;
+        let ours = provider.actor(None);
+        ours.keep_client(cli(), None).await?;
+        ours.keep_client(pages(config), None).await?;
         if config.oauth2.password_login {
             warn!(
                 "oauth2.password_login: clients may ask for tokens with a user's password; RFC 9700 advises against it"
             );
-            provider.keep_client(legacy_client(), None).await?;
+            ours.keep_client(legacy_client(), None).await?;
         } else {
-            provider.remove_client(&id(LEGACY)).await.ok();
+            ours.remove_client(&id(LEGACY)).await.ok();
         }
         let chosen = config.oauth2.admin_password.get().cloned();
-        let is_random = chosen.is_none();
-        let password = provider.first_admin(chosen).await.context("oauth2.admin_password")?;
-        let first_password = password.filter(|_| is_random);
+        let first_password = ours.first_admin(chosen).await.context("oauth2.admin_password")?;
         Ok(Self { provider: Arc::new(provider), first_password })
     }
 }

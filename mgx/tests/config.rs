@@ -223,6 +223,16 @@ fn a_secret_that_others_can_read_is_none() {
 }
 
 #[test]
+fn a_secret_in_a_file_that_others_can_read_is_none_either() {
+    let (dir, inputs) = world("[llm]\napi_key = \"sk-canary\"\n[oauth2]\nadmin_password = \"\"\n");
+    let file = dir.path().join("mgx.toml");
+    fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
+    insta::assert_snapshot!(refusal(&dir, config::load(&inputs)), @"DIR/mgx.toml:2:1: llm.api_key: weak-secret: this file has mode 0644; only its owner may read it (chmod 600)");
+    fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+    config::load(&inputs).expect("a file that only its owner can read may hold it");
+}
+
+#[test]
 fn no_secret_is_shown_right_or_wrong() {
     for bad in ["canary with spaces", "canary\u{7}"] {
         let shown = refused_env(&[("OPENAI_API_KEY", bad)]);

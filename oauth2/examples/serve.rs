@@ -62,6 +62,9 @@ impl Mutation {
     }
 }
 
+/// What the one user signs in with.
+const PASSWORD: &str = "seven grey herons wade";
+
 #[tokio::main]
 async fn main() {
     let mutation = std::env::args().nth(1).map(|name| Mutation::named(&name).expect("a mutation"));
@@ -93,9 +96,9 @@ async fn people(provider: &Provider) -> Value {
         display_name: "Ann".to_owned(),
         email: Some("ann@example.org".to_owned()),
         groups: ["builders".to_owned()].into(),
-        password: Some("seven grey herons wade".into()),
+        password: Some(PASSWORD.into()),
     };
-    let (user, password) = provider.add_user(new).await.unwrap();
+    let (user, _) = provider.actor(None).add_user(new).await.unwrap();
     let mut clients = Map::new();
     for (id, confidential, first_party) in [("web", true, true), ("third", true, false), ("cli", false, true)]
     {
@@ -111,14 +114,14 @@ async fn people(provider: &Provider) -> Value {
             audience: Some("mgx".to_owned()),
             first_party,
         };
-        let (_, secret) = provider.add_client(new).await.unwrap();
+        let (_, secret) = provider.actor(None).add_client(new).await.unwrap();
         clients.insert(id.to_owned(), secret.map(|secret| secret.expose_secret().to_owned()).into());
     }
     json!({
         "issuer": provider.settings().issuer.as_str(),
         "user": user.name.as_str(),
         "sub": user.id.to_string(),
-        "password": password.expose_secret(),
+        "password": PASSWORD,
         "clients": clients,
     })
 }

@@ -1,4 +1,4 @@
-//! What administrators do: users and clients, added, changed and removed.
+//! What is done to users and clients, and in whose name: they are added, changed and removed.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ use crate::redirect::{BadRedirect, RedirectUri};
 use crate::scope::Scope;
 use crate::secret::Digest;
 use crate::storage::StorageError;
-use crate::user::User;
+use crate::user::{PasswordHash, User};
 use crate::weakness::Weakness;
 
 /// The group of the platform's administrators.
@@ -58,6 +58,13 @@ pub struct NewClient {
     pub first_party: bool,
 }
 
+/// Somebody who changes accounts. What they do is in the audit log under their name.
+#[derive(Clone, Copy, Debug)]
+pub struct Actor<'a> {
+    pub(crate) provider: &'a Provider,
+    name: Option<&'a str>,
+}
+
 /// Why nothing was changed. The administrator does something else, or tries again.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
@@ -90,8 +97,15 @@ pub enum AdminError {
 }
 
 impl Provider {
-    /// The first administrator, called `admin`, if there is no user at all: the password, to be shown once. It is
-    /// random, or the one that the operator has set.
+    /// Whoever is called so, to change something; `None`: the platform itself.
+    pub fn actor<'a>(&'a self, name: Option<&'a str>) -> Actor<'a> {
+        Actor { provider: self, name }
+    }
+}
+
+impl<'a> Actor<'a> {
+    /// Adds the first administrator, called `admin`, if there is no user at all; with the random password, to be shown
+    /// once, unless the operator has set one.
     ///
     /// # Errors
     /// [`AdminError`].
@@ -99,7 +113,7 @@ impl Provider {
         &self,
         password: Option<SecretString>,
     ) -> Result<Option<SecretString>, AdminError> {
-        if !self.storage.users(None, 1).await?.is_empty() {
+        if !self.provider.storage.users(None, 1).await?.is_empty() {
             return Ok(None);
         }
         let new = NewUser {
@@ -110,41 +124,41 @@ impl Provider {
             password,
         };
         match self.add_user(new).await {
-            Ok((_, password)) => Ok(Some(password)),
+            Ok((_, password)) => Ok(password),
             // another process was faster
             Err(AdminError::Taken) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    /// Adds a user; with their password, which is stored nowhere.
+    /// Adds a user; with their random password, to be shown once, if none was chosen.
     ///
     /// # Errors
     /// [`AdminError`].
-    pub async fn add_user(&self, new: NewUser) -> Result<(User, SecretString), AdminError> {
+    pub async fn add_user(&self, new: NewUser) -> Result<(User, Option<SecretString>), AdminError> {
         let NewUser { name, display_name, email, groups, password } = new;
-        let password = self.allowed(password, &name)?;
-        let now = self.clock.now();
+        let (password, random) = self.hashed(password, &name).await?;
+        let now = self.provider.clock.now();
         let user = User {
-            id: UserId(self.chance.id()),
+            id: UserId(self.provider.chance.id()),
             name,
             display_name,
             email,
             groups,
-            password: Some(self.passwords.hash(password.expose_secret()).await?),
+            password: Some(password),
             disabled: false,
             created_at: now,
             updated_at: now,
         };
-        if !self.storage.add_user(&user).await? {
+        if !self.provider.storage.add_user(&user).await? {
             return Err(AdminError::Taken);
         }
-        self.note(AuditEvent::UserAdded, About { user: Some(user.id), ..About::default() }).await;
-        Ok((user, password))
+        self.provider.note(AuditEvent::UserAdded, About { user: Some(user.id), ..self.about() }).await;
+        Ok((user, random))
     }
 
-    /// Gives a user a new password, a random one if there is none. They are signed out everywhere, and nothing is
-    /// held against whoever guesses at them.
+    /// Gives a user a new password; a random one, to be shown once, if none was chosen. They are signed out everywhere,
+    /// and nothing is held against whoever guesses at them.
     ///
     /// # Errors
     /// [`AdminError`].
@@ -152,19 +166,18 @@ impl Provider {
         &self,
         id: UserId,
         password: Option<SecretString>,
-    ) -> Result<SecretString, AdminError> {
-        let user = self.storage.user(id).await?.ok_or(AdminError::Unknown("user"))?;
-        let password = self.allowed(password, &user.name)?;
-        let hash = self.passwords.hash(password.expose_secret()).await?;
-        if !self.storage.set_password(id, user.password.as_ref(), &hash).await? {
+    ) -> Result<Option<SecretString>, AdminError> {
+        let user = self.provider.storage.user(id).await?.ok_or(AdminError::Unknown("user"))?;
+        let (hash, random) = self.hashed(password, &user.name).await?;
+        if !self.provider.storage.set_password(id, user.password.as_ref(), &hash).await? {
             return Err(AdminError::Taken);
         }
-        let about = About { user: Some(id), ..About::default() };
-        self.storage.sign_out_everywhere(id).await?;
-        self.revoke(&Whose::User(id), about).await?;
-        self.throttle.forgive(user.name.as_str());
-        self.note(AuditEvent::PasswordSet, about).await;
-        Ok(password)
+        let about = About { user: Some(id), ..self.about() };
+        self.provider.storage.sign_out_everywhere(id).await?;
+        self.provider.revoke(&Whose::User(id), about).await?;
+        self.provider.throttle.forgive(user.name.as_str());
+        self.provider.note(AuditEvent::PasswordSet, about).await;
+        Ok(random)
     }
 
     /// Changes a user, all but the password. One who is disabled, or leaves a group, is signed out everywhere: what
@@ -173,18 +186,18 @@ impl Provider {
     /// # Errors
     /// [`AdminError`].
     pub async fn change_user(&self, user: &User) -> Result<(), AdminError> {
-        let user = User { updated_at: self.clock.now(), ..user.clone() };
-        let before = self.storage.user(user.id).await?;
-        if !self.storage.change_user(&user).await? {
-            let known = self.storage.user(user.id).await?.is_some();
+        let user = User { updated_at: self.provider.clock.now(), ..user.clone() };
+        let before = self.provider.storage.user(user.id).await?;
+        if !self.provider.storage.change_user(&user).await? {
+            let known = self.provider.storage.user(user.id).await?.is_some();
             return Err(if known { AdminError::Taken } else { AdminError::Unknown("user") });
         }
-        let about = About { user: Some(user.id), ..About::default() };
+        let about = About { user: Some(user.id), ..self.about() };
         if user.disabled || before.is_some_and(|before| !before.groups.is_subset(&user.groups)) {
-            self.storage.sign_out_everywhere(user.id).await?;
-            self.revoke(&Whose::User(user.id), about).await?;
+            self.provider.storage.sign_out_everywhere(user.id).await?;
+            self.provider.revoke(&Whose::User(user.id), about).await?;
         }
-        self.note(AuditEvent::UserChanged, about).await;
+        self.provider.note(AuditEvent::UserChanged, about).await;
         Ok(())
     }
 
@@ -193,11 +206,11 @@ impl Provider {
     /// # Errors
     /// The store does not answer.
     pub async fn end_session(&self, user: UserId, id: SessionId) -> Result<bool, StorageError> {
-        let theirs = self.storage.sessions_of(user, self.clock.now(), usize::MAX).await?;
+        let theirs = self.provider.storage.sessions_of(user, self.provider.clock.now(), usize::MAX).await?;
         if !theirs.iter().any(|session| session.id == id) {
             return Ok(false);
         }
-        self.sign_out(user, id, About { user: Some(user), ..About::default() }).await?;
+        self.provider.sign_out(user, id, About { user: Some(user), ..self.about() }).await?;
         Ok(true)
     }
 
@@ -206,12 +219,12 @@ impl Provider {
     /// # Errors
     /// [`AdminError`].
     pub async fn remove_user(&self, id: UserId) -> Result<(), AdminError> {
-        let about = About { user: Some(id), ..About::default() };
-        self.revoke(&Whose::User(id), about).await?;
-        if !self.storage.remove_user(id).await? {
+        let about = About { user: Some(id), ..self.about() };
+        self.provider.revoke(&Whose::User(id), about).await?;
+        if !self.provider.storage.remove_user(id).await? {
             return Err(AdminError::Unknown("user"));
         }
-        self.note(AuditEvent::UserRemoved, about).await;
+        self.provider.note(AuditEvent::UserRemoved, about).await;
         Ok(())
     }
 
@@ -221,11 +234,11 @@ impl Provider {
     /// [`AdminError`].
     pub async fn add_client(&self, new: NewClient) -> Result<(Client, Option<SecretString>), AdminError> {
         let (client, secret) = self.client_of(new)?;
-        if self.storage.client(&client.id).await?.is_some() {
+        if self.provider.storage.client(&client.id).await?.is_some() {
             return Err(AdminError::Taken);
         }
-        self.storage.put_client(&client).await?;
-        self.note(AuditEvent::ClientAdded, About { client: Some(&client.id), ..About::default() }).await;
+        self.provider.storage.put_client(&client).await?;
+        self.provider.note(AuditEvent::ClientAdded, About { client: Some(&client.id), ..self.about() }).await;
         Ok((client, secret))
     }
 
@@ -240,31 +253,39 @@ impl Provider {
         });
         let (client, _) = self.client_of(NewClient { confidential: secret.is_some(), ..new })?;
         let client = Client { kind, ..client };
-        let about = About { client: Some(&client.id), ..About::default() };
-        match self.storage.client(&client.id).await? {
+        let about = About { client: Some(&client.id), ..self.about() };
+        match self.provider.storage.client(&client.id).await? {
             Some(before) if (Client { created_at: before.created_at, ..client.clone() }) == before => Ok(()),
             Some(before) if before.kind == client.kind => {
-                self.storage.put_client(&Client { created_at: before.created_at, ..client.clone() }).await?;
-                self.note(AuditEvent::ClientChanged, about).await;
+                self.provider
+                    .storage
+                    .put_client(&Client { created_at: before.created_at, ..client.clone() })
+                    .await?;
+                self.provider.note(AuditEvent::ClientChanged, about).await;
                 Ok(())
             }
             other => {
                 if other.is_some() {
                     self.remove_client(&client.id).await?;
                 }
-                self.storage.put_client(&client).await?;
-                self.note(AuditEvent::ClientAdded, about).await;
+                self.provider.storage.put_client(&client).await?;
+                self.provider.note(AuditEvent::ClientAdded, about).await;
                 Ok(())
             }
         }
     }
 
+    /// Who, for the audit log.
+    pub(crate) fn about(&self) -> About<'a> {
+        About { by: self.name, ..About::default() }
+    }
+
     /// A client that may be registered, with its secret if it has one.
     fn client_of(&self, new: NewClient) -> Result<(Client, Option<SecretString>), AdminError> {
-        let random = || format!("client-{}", &self.chance.text()[..20]);
+        let random = || format!("client-{}", &self.provider.chance.text()[..20]);
         let id = new.id.unwrap_or_else(|| random().parse().expect("base64url is a client id"));
         let (kind, secret) = if new.confidential {
-            let (secret, digest) = self.chance.secret("mgx_cs_");
+            let (secret, digest) = self.provider.chance.secret("mgx_cs_");
             (ClientKind::Confidential { secrets: vec![digest] }, Some(secret))
         } else {
             (ClientKind::Public, None)
@@ -279,7 +300,7 @@ impl Provider {
             grants: new.grants,
             scope: new.scope,
             first_party: new.first_party,
-            created_at: self.clock.now(),
+            created_at: self.provider.clock.now(),
         };
         client.check()?;
         Ok((client, secret))
@@ -291,11 +312,13 @@ impl Provider {
     /// [`AdminError`].
     pub async fn change_client(&self, client: &Client) -> Result<(), AdminError> {
         client.check()?;
-        if self.storage.client(&client.id).await?.is_none() {
+        if self.provider.storage.client(&client.id).await?.is_none() {
             return Err(AdminError::Unknown("client"));
         }
-        self.storage.put_client(client).await?;
-        self.note(AuditEvent::ClientChanged, About { client: Some(&client.id), ..About::default() }).await;
+        self.provider.storage.put_client(client).await?;
+        self.provider
+            .note(AuditEvent::ClientChanged, About { client: Some(&client.id), ..self.about() })
+            .await;
         Ok(())
     }
 
@@ -304,15 +327,15 @@ impl Provider {
     /// # Errors
     /// [`AdminError`]; a public client has no secret.
     pub async fn renew_secret(&self, id: &ClientId, overlap: bool) -> Result<SecretString, AdminError> {
-        let mut client = self.storage.client(id).await?.ok_or(AdminError::Unknown("client"))?;
+        let mut client = self.provider.storage.client(id).await?.ok_or(AdminError::Unknown("client"))?;
         let ClientKind::Confidential { secrets } = &mut client.kind else {
             return Err(AdminError::Client(BadClient::NoSecret));
         };
-        let (secret, digest): (SecretString, Digest) = self.chance.secret("mgx_cs_");
+        let (secret, digest): (SecretString, Digest) = self.provider.chance.secret("mgx_cs_");
         secrets.truncate(usize::from(overlap));
         secrets.insert(0, digest);
-        self.storage.put_client(&client).await?;
-        self.note(AuditEvent::ClientChanged, About { client: Some(id), ..About::default() }).await;
+        self.provider.storage.put_client(&client).await?;
+        self.provider.note(AuditEvent::ClientChanged, About { client: Some(id), ..self.about() }).await;
         Ok(secret)
     }
 
@@ -321,31 +344,35 @@ impl Provider {
     /// # Errors
     /// [`AdminError`].
     pub async fn remove_client(&self, id: &ClientId) -> Result<(), AdminError> {
-        let about = About { client: Some(id), ..About::default() };
-        self.revoke(&Whose::Client(id.clone()), about).await?;
-        if !self.storage.remove_client(id).await? {
+        let about = About { client: Some(id), ..self.about() };
+        self.provider.revoke(&Whose::Client(id.clone()), about).await?;
+        if !self.provider.storage.remove_client(id).await? {
             return Err(AdminError::Unknown("client"));
         }
-        self.note(AuditEvent::ClientRemoved, about).await;
+        self.provider.note(AuditEvent::ClientRemoved, about).await;
         Ok(())
     }
 
     fn redirects(&self, uris: Vec<String>) -> Result<Vec<RedirectUri>, AdminError> {
         let register = |uri: String| {
-            RedirectUri::register(&uri, &self.settings.issuer)
+            RedirectUri::register(&uri, &self.provider.settings.issuer)
                 .map_err(|source| AdminError::Redirect { uri, source })
         };
         uris.into_iter().map(register).collect()
     }
 
-    /// The password that somebody chose, or a random one of 128 bits.
-    fn allowed(&self, password: Option<SecretString>, name: &Username) -> Result<SecretString, Weakness> {
-        match password {
-            Some(password) => {
-                self.passwords.check(password.expose_secret(), name.as_str())?;
-                Ok(password)
-            }
-            None => Ok(self.chance.text()[..22].to_owned().into()),
+    /// The hash of the password that somebody chose, or of a random one of 128 bits; and that one.
+    async fn hashed(
+        &self,
+        chosen: Option<SecretString>,
+        name: &Username,
+    ) -> Result<(PasswordHash, Option<SecretString>), AdminError> {
+        let passwords = &self.provider.passwords;
+        if let Some(chosen) = chosen {
+            passwords.check(chosen.expose_secret(), name.as_str())?;
+            return Ok((passwords.hash(chosen.expose_secret()).await?, None));
         }
+        let random = SecretString::from(&self.provider.chance.text()[..22]);
+        Ok((passwords.hash(random.expose_secret()).await?, Some(random)))
     }
 }

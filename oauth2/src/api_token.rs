@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
+use crate::admin::Actor;
 use crate::audit::AuditEvent;
 use crate::ids::{TokenId, UserId};
 use crate::provider::{About, Provider};
@@ -52,32 +53,6 @@ pub enum ApiTokenError {
 }
 
 impl Provider {
-    /// Makes an API token; with its text, which is stored nowhere.
-    ///
-    /// # Errors
-    /// [`ApiTokenError`].
-    pub async fn add_api_token(
-        &self,
-        user: UserId,
-        name: &str,
-        scope: Scope,
-        expires_at: Option<Timestamp>,
-    ) -> Result<(ApiToken, SecretString), ApiTokenError> {
-        if !(1..=100).contains(&name.chars().count()) {
-            return Err(ApiTokenError::Name);
-        }
-        if self.storage.api_tokens_of(user).await?.len() >= MOST_API_TOKENS {
-            return Err(ApiTokenError::TooMany);
-        }
-        let (text, digest) = self.chance.secret(API_TOKEN_PREFIX);
-        let (id, created_at) = (TokenId(self.chance.id()), self.clock.now());
-        let token = ApiToken { id, digest, user, name: name.to_owned(), scope, created_at, expires_at };
-        self.storage.add_api_token(&token).await?;
-        self.note(AuditEvent::ApiTokenAdded { token: id }, About { user: Some(user), ..About::default() })
-            .await;
-        Ok((token, text))
-    }
-
     /// Whose API token this is, and what it is good for, if it counts.
     ///
     /// # Errors
@@ -94,16 +69,45 @@ impl Provider {
         let user = self.storage.user(token.user).await?.filter(|user| !user.disabled);
         Ok(user.map(|user| (user, token)))
     }
+}
+
+impl Actor<'_> {
+    /// Makes an API token; with its text, which is stored nowhere.
+    ///
+    /// # Errors
+    /// [`ApiTokenError`].
+    pub async fn add_api_token(
+        &self,
+        user: UserId,
+        name: &str,
+        scope: Scope,
+        expires_at: Option<Timestamp>,
+    ) -> Result<(ApiToken, SecretString), ApiTokenError> {
+        if !(1..=100).contains(&name.chars().count()) {
+            return Err(ApiTokenError::Name);
+        }
+        if self.provider.storage.api_tokens_of(user).await?.len() >= MOST_API_TOKENS {
+            return Err(ApiTokenError::TooMany);
+        }
+        let (text, digest) = self.provider.chance.secret(API_TOKEN_PREFIX);
+        let (id, created_at) = (TokenId(self.provider.chance.id()), self.provider.clock.now());
+        let token = ApiToken { id, digest, user, name: name.to_owned(), scope, created_at, expires_at };
+        self.provider.storage.add_api_token(&token).await?;
+        self.provider
+            .note(AuditEvent::ApiTokenAdded { token: id }, About { user: Some(user), ..self.about() })
+            .await;
+        Ok((token, text))
+    }
 
     /// Takes an API token of this user back. Whether there was one.
     ///
     /// # Errors
     /// The store does not answer.
     pub async fn remove_api_token(&self, user: UserId, id: TokenId) -> Result<bool, StorageError> {
-        let removed = self.storage.remove_api_token(user, id).await?;
+        let removed = self.provider.storage.remove_api_token(user, id).await?;
         if removed {
-            let about = About { user: Some(user), ..About::default() };
-            self.note(AuditEvent::ApiTokenRemoved { token: id }, about).await;
+            let about = About { user: Some(user), ..self.about() };
+            self.provider.note(AuditEvent::ApiTokenRemoved { token: id }, about).await;
         }
         Ok(removed)
     }

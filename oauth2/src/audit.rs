@@ -21,6 +21,10 @@ pub struct AuditEntry {
     /// About which client.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub client: Option<ClientId>,
+    /// Who changed it, by name, if it was done through the API; otherwise the user or the client themselves did, or the
+    /// platform.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub by: Option<String>,
     /// From where.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub peer: Option<IpAddr>,

@@ -154,7 +154,7 @@ impl Provider {
             used: false,
         };
         self.storage.open(&grant, Some(&stored)).await?;
-        let about = About { user: Some(who.user.id), client: Some(&client.id), peer: None };
+        let about = About { user: Some(who.user.id), client: Some(&client.id), by: None, peer: None };
         self.note(AuditEvent::Allowed { grant: grant.id, how: GrantType::AuthorizationCode }, about).await;
         Ok(self.answer(&request.target, &[("code", code.expose_secret())]))
     }

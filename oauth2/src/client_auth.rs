@@ -84,7 +84,7 @@ impl Provider {
         }
         // or the log would be somebody else's to fill
         if self.strangers.begin("client", peer, self.clock.now()).is_ok() {
-            let about = About { user: None, client: Some(&client.id), peer: Some(peer) };
+            let about = About { user: None, client: Some(&client.id), by: None, peer: Some(peer) };
             self.note(AuditEvent::ClientRefused, about).await;
         }
         Err(OAuthError::invalid_client())

@@ -123,7 +123,7 @@ impl Provider {
         };
         let decided = self.storage.decide(code, Some(&grant), now).await?;
         if decided {
-            let about = About { user: Some(who.user.id), client: Some(&client.id), peer: None };
+            let about = About { user: Some(who.user.id), client: Some(&client.id), by: None, peer: None };
             self.note(AuditEvent::Allowed { grant: grant.id, how: GrantType::DeviceCode }, about).await;
         }
         Ok(decided)

@@ -51,7 +51,7 @@ mod verifier;
 mod weakness;
 mod web;
 
-pub use admin::{ADMIN, AdminError, NewClient, NewUser};
+pub use admin::{ADMIN, Actor, AdminError, NewClient, NewUser};
 pub use api_token::{API_TOKEN_PREFIX, ApiToken, ApiTokenError, MOST_API_TOKENS};
 pub use audit::{AuditEntry, AuditEvent};
 pub use browser::BrowserSession;
@@ -85,4 +85,4 @@ pub use tokens_of::{Introspection, UserInfo};
 pub use user::{PasswordHash, User};
 pub use verifier::{Access, InvalidToken, Subject, Unproved, Verifier};
 pub use weakness::{Rules, Weakness};
-pub use web::{Peer, router};
+pub use web::{Peer, Shown, router};

@@ -77,8 +77,12 @@ impl Provider {
         if !confirmed && !meant {
             return Ok(LogoutNext::Ask);
         }
-        let about =
-            About { user: Some(who.user.id), client: client.as_ref().map(|client| &client.id), peer: None };
+        let about = About {
+            user: Some(who.user.id),
+            client: client.as_ref().map(|client| &client.id),
+            by: None,
+            peer: None,
+        };
         self.sign_out(who.user.id, who.session.id, about).await?;
         Ok(LogoutNext::Out(target))
     }

@@ -51,7 +51,7 @@ impl Provider {
         let access = self.ours.verify(&tokens.access_token).map_err(|_| gone())?;
         let (Subject::User(user), Some(grant)) = (&access.subject, access.grant) else { return Err(gone()) };
         let of = self.storage.grant(grant).await?.and_then(|grant| grant.session).ok_or_else(gone)?;
-        let about = About { user: Some(*user), client: Some(&client.id), peer: Some(peer) };
+        let about = About { user: Some(*user), client: Some(&client.id), by: None, peer: Some(peer) };
         // the session stands for it: no token is left that somebody could find
         self.revoke(&Whose::Grant(grant), about).await?;
         let all = self.storage.sessions_of(*user, self.clock.now(), usize::MAX).await?;

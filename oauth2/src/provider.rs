@@ -58,6 +58,8 @@ pub enum StartError {
 pub(crate) struct About<'a> {
     pub(crate) user: Option<UserId>,
     pub(crate) client: Option<&'a ClientId>,
+    /// In whose name, if it is somebody else's.
+    pub(crate) by: Option<&'a str>,
     pub(crate) peer: Option<IpAddr>,
 }
 
@@ -205,8 +207,15 @@ impl Provider {
 
     /// Writes into the audit log. What cannot be written there is told to the operator's log instead: it happened.
     pub(crate) async fn note(&self, event: AuditEvent, about: About<'_>) {
-        let About { user, client, peer } = about;
-        let entry = AuditEntry { at: self.clock.now(), event, user, client: client.cloned(), peer };
+        let About { user, client, by, peer } = about;
+        let entry = AuditEntry {
+            at: self.clock.now(),
+            event,
+            user,
+            client: client.cloned(),
+            by: by.map(str::to_owned),
+            peer,
+        };
         if let Err(error) = self.storage.audit(&entry).await {
             tracing::warn!(%error, ?entry, "not in the audit log");
         }

@@ -112,7 +112,7 @@ impl Provider {
             agent: shortened(agent),
         };
         self.storage.sign_in(&session).await?;
-        let about = About { user: Some(user.id), client: None, peer: Some(peer) };
+        let about = About { user: Some(user.id), client: None, by: None, peer: Some(peer) };
         self.note(AuditEvent::SignedIn, about).await;
         Ok(cookie)
     }

@@ -178,8 +178,12 @@ impl Provider {
             CodeUse::First(code, grant) => (code, grant),
             CodeUse::Replayed(grant) => {
                 self.cut(&[grant.id.0]).await?;
-                let about =
-                    About { user: Some(grant.user), client: Some(&grant.client), peer: Some(from.peer) };
+                let about = About {
+                    user: Some(grant.user),
+                    client: Some(&grant.client),
+                    by: None,
+                    peer: Some(from.peer),
+                };
                 self.note(AuditEvent::CodeReplayed { grant: grant.id }, about).await;
                 return Err(OAuthError::invalid_grant());
             }
@@ -216,7 +220,12 @@ impl Provider {
             Turn::Turned(grant) => grant,
             Turn::Reused(grant) => {
                 self.cut(&[grant.id.0]).await?;
-                let about = About { user: Some(grant.user), client: Some(&client.id), peer: Some(from.peer) };
+                let about = About {
+                    user: Some(grant.user),
+                    client: Some(&client.id),
+                    by: None,
+                    peer: Some(from.peer),
+                };
                 self.note(AuditEvent::RefreshReused { grant: grant.id }, about).await;
                 return Err(OAuthError::invalid_grant());
             }
@@ -277,7 +286,7 @@ impl Provider {
             revoked_at: None,
         };
         self.storage.open(&grant, None).await?;
-        let about = About { user: Some(user.id), client: Some(&client.id), peer: Some(from.peer) };
+        let about = About { user: Some(user.id), client: Some(&client.id), by: None, peer: Some(from.peer) };
         self.note(AuditEvent::Allowed { grant: grant.id, how: GrantType::Password }, about).await;
         self.begin(client, grant, None, from).await
     }
@@ -308,7 +317,7 @@ impl Provider {
         if let Some(user) = self.storage.user(grant.user).await?.filter(|user| !user.disabled) {
             return Ok(user);
         }
-        let about = About { user: Some(grant.user), client: Some(&grant.client), peer: None };
+        let about = About { user: Some(grant.user), client: Some(&grant.client), by: None, peer: None };
         self.revoke(&Whose::Grant(grant.id), about).await?;
         Err(OAuthError::invalid_grant())
     }

@@ -155,7 +155,7 @@ impl Provider {
     }
 
     async fn revoke_grant(&self, grant: GrantId, caller: &Client) -> Result<(), OAuthError> {
-        let about = About { user: None, client: Some(&caller.id), peer: None };
+        let about = About { user: None, client: Some(&caller.id), by: None, peer: None };
         self.revoke(&Whose::Grant(grant), about).await?;
         Ok(())
     }

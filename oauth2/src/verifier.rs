@@ -170,11 +170,12 @@ impl Verifier {
             Some(known) if self.keys.has(&known.kid, now) => known.access,
             Some(_) | None => self.verify_anew(token, digest, now)?,
         };
-        if now < access.expires_at && !self.revoked.has(access.token, access.grant) {
-            Ok(access)
-        } else {
-            Err(InvalidToken)
-        }
+        if self.counts(&access) { Ok(access) } else { Err(InvalidToken) }
+    }
+
+    /// Whether a token that was verified before still counts: it has neither ended nor been taken back.
+    pub fn counts(&self, access: &Access) -> bool {
+        self.clock.now() < access.expires_at && !self.revoked.has(access.token, access.grant)
     }
 
     fn verify_anew(&self, token: &str, digest: Digest, now: Timestamp) -> Result<Arc<Access>, InvalidToken> {

@@ -19,10 +19,12 @@ mod form;
 mod login;
 mod logout;
 mod pages;
+mod shown;
 mod token;
 mod words;
 
 pub use caller::Peer;
+pub use shown::Shown;
 
 /// What every handler is given.
 type Shared = Arc<Provider>;

@@ -49,7 +49,7 @@ async fn check(clock: impl Fn() -> Duration) {
         groups: BTreeSet::new(),
         password: None,
     };
-    provider.add_user(ann).await.unwrap();
+    provider.actor(None).add_user(ann).await.unwrap();
     let mut gaps = Vec::new();
     for round in 0..ROUNDS {
         let gap = gap(&provider, round, &clock).await;

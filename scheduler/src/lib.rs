@@ -22,6 +22,7 @@ pub mod log;
 pub mod memory;
 mod pace;
 mod reaper;
+pub mod redact;
 mod rooms;
 pub mod scheduler;
 mod slots;
@@ -42,6 +43,7 @@ pub use job::{ExitStatus, Failure, Job, JobSpec, Kind, Outcome, State, Transitio
 pub use journal::{Entry, Head, JobFilter, Journal, JournalError};
 pub use line::Fairness;
 pub use log::EventLog;
+pub use redact::Redactor;
 pub use rooms::QueueScope;
 pub use scheduler::{CancelError, Cancelling, Load, Scheduler};
 pub use submission::{Accepted, Place, Rejection, Submission};

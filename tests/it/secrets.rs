@@ -12,8 +12,13 @@ use crate::session::busybox_in;
 const KEY: &str = "sk-canary-9d27-never-anywhere";
 const PASSWORD: &str = "canary lamps glow at night";
 
-/// Tells a file what it was told, and stays.
-const AGENT: &str = "echo $OPENAI_API_KEY > /workspace/token; echo told; exec /bin/busybox sleep 600";
+const GIVEN: &str = "canary-given-to-a-job";
+const LOOKS_LIKE_ONE: &str = "ghp_canaryCANARY0123456789canaryCANARY";
+
+/// Tells a file what it was told, and everybody: in one line, in two, and in one that is so long that it is cut.
+const AGENT: &str = "echo $OPENAI_API_KEY > /workspace/token; echo \"I am $OPENAI_API_KEY with $SHOP_PASSWORD\"; \
+    echo \"$OPENAI_API_KEY\" | fold -w 30; printf '%10200s%s\\n' x $OPENAI_API_KEY >&2; \
+    echo ghp_canaryCANARY0123456789canaryCANARY; echo told; exec /bin/busybox sleep 600";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn planted_secrets_are_found_nowhere() -> Result<()> {
@@ -29,7 +34,8 @@ async fn planted_secrets_are_found_nowhere() -> Result<()> {
     let session = client.session("nextjs").await?;
 
     // an agent's container has the attempt's token; here it says so itself, where the platform cannot help it
-    let agent = json!({ "command": ["/bin/busybox", "sh", "-c", AGENT] });
+    let env = json!({ "SHOP_PASSWORD": GIVEN });
+    let agent = json!({ "command": ["/bin/busybox", "sh", "-c", AGENT], "env": env });
     let job = client.submit(&session, &agent).await?;
     client.follow(&session, 0, |frame| frame.data["data"]["text"] == "told").await?;
     let inspected = Engine::inspect(&server.container_of(&session, &job)?)?.to_string();
@@ -55,7 +61,8 @@ async fn planted_secrets_are_found_nowhere() -> Result<()> {
         ("the key of the model", KEY.to_owned()),
         ("the administrator's password", PASSWORD.to_owned()),
         ("the administrator's token", server.token()?),
-        ("the attempt's token", attempt),
+        ("the attempt's token", attempt.clone()),
+        ("the end of the attempt's token", attempt[attempt.len() - 30..].to_owned()),
         ("an API token", text(&api, "token")?),
         ("a client's secret", text(&registered, "client_secret")?),
         // whoever else has one: the app of the session, above all
@@ -83,7 +90,12 @@ async fn planted_secrets_are_found_nowhere() -> Result<()> {
             assert!(!text.contains(canary), "{name} is in {place}");
         }
     }
+    // what the job was given with its command is stored with it, and not told by it
+    for (name, canary) in [("its password", GIVEN), ("somebody else's token", LOOKS_LIKE_ONE)] {
+        assert!(!places[0].1.contains(canary), "{name} is in events");
+    }
     // and the search finds what is there
     assert!(places[0].1.contains("told") && places[2].1.contains("ready"));
+    assert!(places[0].1.contains("I am [redacted] with [redacted]"), "{}", places[0].1);
     Ok(())
 }

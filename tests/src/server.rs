@@ -47,9 +47,23 @@ impl Server {
     /// # Errors
     /// It does not become ready.
     pub async fn start_program(program: &Path, settings: &str, env: &[(&str, &str)]) -> Result<Self> {
+        let mut server = Self::prepare_program(program, settings, env)?;
+        server.up().await?;
+        Ok(server)
+    }
+
+    /// A server that is not started yet.
+    ///
+    /// # Errors
+    /// Its directory cannot be made.
+    pub fn prepare(settings: &str, env: &[(&str, &str)]) -> Result<Self> {
+        Self::prepare_program(&binary(), settings, env)
+    }
+
+    fn prepare_program(program: &Path, settings: &str, env: &[(&str, &str)]) -> Result<Self> {
         let dir = Arc::new(tempfile::Builder::new().prefix("mgx-").tempdir()?);
         let env = env.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        Self::start_in(dir, "mgx", program, settings, env).await
+        Self::prepare_in(dir, "mgx", program, settings, env)
     }
 
     /// Starts another process of the same platform, on a port of its own; they need a store that they can share.
@@ -69,10 +83,13 @@ impl Server {
         let port = self.url.rsplit(':').next().unwrap_or_default();
         let others = std::fs::read_dir(self.dir.path())?.count();
         let name = format!("mgx-{port}-{others}");
-        Self::start_in(self.dir.clone(), &name, &self.program, &settings, self.env.clone()).await
+        let mut other =
+            Self::prepare_in(self.dir.clone(), &name, &self.program, &settings, self.env.clone())?;
+        other.up().await?;
+        Ok(other)
     }
 
-    async fn start_in(
+    fn prepare_in(
         dir: Arc<TempDir>,
         name: &str,
         program: &Path,
@@ -91,9 +108,7 @@ impl Server {
         std::fs::write(&config, file)?;
         let url = format!("http://127.0.0.1:{port}");
         let (program, settings) = (program.to_owned(), settings.to_owned());
-        let mut server = Self { program, dir, url, config, settings, logged_before: 0, child: None, env };
-        server.up().await?;
-        Ok(server)
+        Ok(Self { program, dir, url, config, settings, logged_before: 0, child: None, env })
     }
 
     /// Starts it again after [`kill`](Self::kill), on the same port and directory.
@@ -123,17 +138,25 @@ impl Server {
     /// # Errors
     /// It ends, or takes too long.
     pub async fn ready(&mut self) -> Result<()> {
+        self.is_well("/readyz").await
+    }
+
+    /// Waits until it answers, ready or not.
+    ///
+    /// # Errors
+    /// It ends, or takes too long.
+    pub async fn answers(&mut self) -> Result<()> {
+        self.is_well("/healthz").await
+    }
+
+    async fn is_well(&mut self, path: &str) -> Result<()> {
         let http = http();
         let end = Instant::now() + READY;
         while Instant::now() < end {
             if let Some(status) = self.child.as_mut().map(Child::try_wait).transpose()?.flatten() {
                 bail!("the server ended with {status}:\n{}", self.logged());
             }
-            if http
-                .get(format!("{}/readyz", self.url))
-                .send()
-                .await
-                .is_ok_and(|answer| answer.status() == 200)
+            if http.get(format!("{}{path}", self.url)).send().await.is_ok_and(|answer| answer.status() == 200)
             {
                 return Ok(());
             }

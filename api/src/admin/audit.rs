@@ -31,6 +31,9 @@ pub(crate) struct AuditView {
     /// About which client.
     #[serde(skip_serializing_if = "Option::is_none")]
     client: Option<String>,
+    /// Who changed it, by name, if it was done through the API; `mgx` commands are, too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<String>,
     /// From which address.
     #[serde(skip_serializing_if = "Option::is_none")]
     peer: Option<String>,
@@ -80,9 +83,9 @@ async fn audit_log(
 
 impl AuditView {
     fn of((number, entry): (u64, AuditEntry)) -> Self {
-        let AuditEntry { at, event, user, client, peer } = entry;
+        let AuditEntry { at, event, user, client, by, peer } = entry;
         let event = serde_json::to_value(event).expect("an event is plain data");
         let (user, client) = (user.map(|user| user.0), client.map(|client| client.to_string()));
-        Self { number, at, event, user, client, peer: peer.map(|peer| peer.to_string()) }
+        Self { number, at, event, user, client, by, peer: peer.map(|peer| peer.to_string()) }
     }
 }

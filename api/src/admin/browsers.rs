@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::user;
 use crate::App;
+use crate::caller::Caller;
 use crate::extract::Path;
 use crate::problem::Problem;
 
@@ -69,10 +70,11 @@ async fn list_browsers(
 )]
 async fn end_browser(
     State(app): State<Arc<App>>,
+    caller: Caller,
     Path((name, id)): Path<(Username, Uuid)>,
 ) -> Result<StatusCode, Problem> {
     let user = user(&app, &name).await?;
-    if app.gate.provider().end_session(user.id, SessionId(id)).await? {
+    if app.gate.actor(&caller).end_session(user.id, SessionId(id)).await? {
         return Ok(StatusCode::NO_CONTENT);
     }
     Err(Problem::not_found("browser"))

@@ -16,6 +16,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::App;
+use crate::caller::Caller;
 use crate::extract::{Json, Path, Query, cut, limit};
 use crate::problem::Problem;
 
@@ -115,9 +116,10 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
 )]
 async fn add_client(
     State(app): State<Arc<App>>,
+    caller: Caller,
     Json(asked): Json<ClientRequest>,
 ) -> Result<Response, Problem> {
-    let (client, secret) = app.gate.provider().add_client(asked.checked()?).await?;
+    let (client, secret) = app.gate.actor(&caller).add_client(asked.checked()?).await?;
     let location = format!("/api/admin/clients/{}", client.id);
     let shown = secret.map(|secret| secret.expose_secret().to_owned());
     let view = ClientView { client_secret: shown, ..ClientView::of(client) };
@@ -159,8 +161,12 @@ async fn look_at_client(
     params(("id" = String, Path, description = "the client")),
     responses((status = 204, description = "it is gone"))
 )]
-async fn remove_client(State(app): State<Arc<App>>, Path(id): Path<ClientId>) -> Result<StatusCode, Problem> {
-    app.gate.provider().remove_client(&id).await?;
+async fn remove_client(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(id): Path<ClientId>,
+) -> Result<StatusCode, Problem> {
+    app.gate.actor(&caller).remove_client(&id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -172,11 +178,11 @@ async fn remove_client(State(app): State<Arc<App>>, Path(id): Path<ClientId>) ->
 )]
 async fn renew_secret(
     State(app): State<Arc<App>>,
+    caller: Caller,
     Path(id): Path<ClientId>,
 ) -> Result<axum::Json<ClientView>, Problem> {
-    let provider = app.gate.provider();
-    let secret = provider.renew_secret(&id, true).await?;
-    let client = provider.client(&id).await?.ok_or_else(|| Problem::not_found("client"))?;
+    let secret = app.gate.actor(&caller).renew_secret(&id, true).await?;
+    let client = app.gate.provider().client(&id).await?.ok_or_else(|| Problem::not_found("client"))?;
     let shown = Some(secret.expose_secret().to_owned());
     Ok(axum::Json(ClientView { client_secret: shown, ..ClientView::of(client) }))
 }

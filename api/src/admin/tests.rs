@@ -90,8 +90,8 @@ async fn a_client_is_registered_and_its_secret_shown_once() {
     assert_eq!(delete(&door, "/api/admin/clients/reports").await, 404);
     let (_, _, log) = door.get("/api/admin/audit?limit=1").await;
     assert_eq!(
-        (&log["entries"][0]["event"], &log["entries"][0]["client"]),
-        (&json!("client_removed"), &json!("reports"))
+        (&log["entries"][0]["event"], &log["entries"][0]["client"], &log["entries"][0]["by"]),
+        (&json!("client_removed"), &json!("reports"), &json!("admin"))
     );
     let (_, _, older) = door.get(&format!("/api/admin/audit?cursor={}", log["next"])).await;
     assert!(

@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use super::user;
 use crate::App;
+use crate::caller::Caller;
 use crate::extract::{Json, Path, Query, cut, limit};
 use crate::problem::Problem;
 
@@ -51,6 +52,7 @@ pub(crate) struct UserRequest {
 #[serde(deny_unknown_fields)]
 pub(crate) struct UserChange {
     /// What others are shown.
+    #[schema(example = "Anna B.")]
     display_name: Option<String>,
     /// The e-mail address; empty: none.
     email: Option<String>,
@@ -65,7 +67,7 @@ pub(crate) struct UserChange {
 #[serde(deny_unknown_fields)]
 pub(crate) struct PasswordRequest {
     /// The password, 15 to 128 characters; a random one if absent.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, example = "nine red lamps glow")]
     password: Option<SecretString>,
 }
 
@@ -128,18 +130,20 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
             headers(("location" = String, description = "the user"))),
         (status = 409, description = "`conflict`: the name is taken"))
 )]
-async fn add_user(State(app): State<Arc<App>>, Json(asked): Json<UserRequest>) -> Result<Response, Problem> {
+async fn add_user(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Json(asked): Json<UserRequest>,
+) -> Result<Response, Problem> {
     let name: Username = asked.name.parse().map_err(|bad| Problem::invalid("/name", format!("{bad}")))?;
     let display_name = asked.display_name.unwrap_or_else(|| name.to_string());
     check(&display_name, asked.email.as_deref(), &asked.groups)?;
-    let is_random = asked.password.is_none();
     let email = asked.email.filter(|email| !email.is_empty());
     let new = NewUser { name, display_name, email, groups: asked.groups, password: asked.password };
-    let (user, password) = app.gate.provider().add_user(new).await?;
+    let (user, password) = app.gate.actor(&caller).add_user(new).await?;
     let location = format!("/api/admin/users/{}", user.name);
-    let shown = is_random.then(|| password.expose_secret().to_owned());
-    let view = UserView { password: shown, ..UserView::of(user) };
-    Ok((StatusCode::CREATED, [(header::LOCATION, location)], axum::Json(view)).into_response())
+    let view = axum::Json(UserView::of(user).with(password));
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], view).into_response())
 }
 
 /// Users, in the order of their names.
@@ -178,6 +182,7 @@ async fn look_at_user(
 )]
 async fn change_user(
     State(app): State<Arc<App>>,
+    caller: Caller,
     Path(name): Path<Username>,
     Json(asked): Json<UserChange>,
 ) -> Result<axum::Json<UserView>, Problem> {
@@ -190,7 +195,7 @@ async fn change_user(
         ..before
     };
     check(&after.display_name, after.email.as_deref(), &after.groups)?;
-    app.gate.provider().change_user(&after).await?;
+    app.gate.actor(&caller).change_user(&after).await?;
     Ok(axum::Json(UserView::of(user(&app, &name).await?)))
 }
 
@@ -202,14 +207,13 @@ async fn change_user(
 )]
 async fn set_password(
     State(app): State<Arc<App>>,
+    caller: Caller,
     Path(name): Path<Username>,
     Json(asked): Json<PasswordRequest>,
 ) -> Result<axum::Json<UserView>, Problem> {
     let user = user(&app, &name).await?;
-    let is_random = asked.password.is_none();
-    let password = app.gate.provider().set_password(user.id, asked.password).await?;
-    let shown = is_random.then(|| password.expose_secret().to_owned());
-    Ok(axum::Json(UserView { password: shown, ..UserView::of(user) }))
+    let password = app.gate.actor(&caller).set_password(user.id, asked.password).await?;
+    Ok(axum::Json(UserView::of(user).with(password)))
 }
 
 /// Names that people are shown are short and on one line.
@@ -243,5 +247,10 @@ impl UserView {
             updated_at: user.updated_at,
             password: None,
         }
+    }
+
+    /// The same with a random password, to be shown this once.
+    fn with(self, random: Option<SecretString>) -> Self {
+        Self { password: random.map(|password| password.expose_secret().to_owned()), ..self }
     }
 }

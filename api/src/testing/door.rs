@@ -158,7 +158,9 @@ async fn open(
         max_queued_per_user: 3,
         history: HistoryLimit { events: 1000, bytes: 1 << 20 },
         grace: Duration::from_secs(1),
+        in_memory: 1_000,
         start_tries: 1,
+        redactor: mgx_scheduler::Redactor::default(),
         reap_every: Duration::from_mins(10),
     };
     let engine = Arc::new(Engine { away });
@@ -222,13 +224,13 @@ impl Door {
             groups: groups.iter().map(|group| (*group).to_owned()).collect(),
             password: Some(PASSWORD.into()),
         };
-        self.provider.add_user(new).await.unwrap().0
+        self.provider.actor(None).add_user(new).await.unwrap().0
     }
 
     /// An API token of `user`, good for `scope`.
     pub(crate) async fn api_token(&self, user: &User, scope: &str) -> String {
         let scope = scope.parse().unwrap();
-        let (_, token) = self.provider.add_api_token(user.id, "test", scope, None).await.unwrap();
+        let (_, token) = self.provider.actor(None).add_api_token(user.id, "test", scope, None).await.unwrap();
         token.expose_secret().to_owned()
     }
 

@@ -1,19 +1,21 @@
 //! `mgx up`: serve, in the foreground or in the background.
 
 use std::fmt::Write as _;
-use std::io::{BufRead, BufReader, IsTerminal, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
 use std::time::Duration;
 
+use mgx_apps::TokenKeyError;
+use mgx_oauth2::KeyError;
 use secrecy::ExposeSecret;
 use tokio::runtime::Runtime;
 use tokio::time::{Instant, sleep};
-use tracing_subscriber::EnvFilter;
 
 use super::client::Client;
 use super::out::{self, Failure, Outcome};
-use crate::config::{Config, Loaded, Log, LogFormat};
+use crate::config::{self, Config, Loaded};
 use crate::data_dir;
+use crate::logging;
 use crate::serve::{Serving, Signals};
 
 /// How long a server in the background may take to answer.
@@ -52,12 +54,26 @@ pub(crate) fn run(loaded: Loaded, args: &Args) -> Outcome {
         // Fails only for a process that leads its session already: nothing to leave.
         rustix::process::setsid().ok();
     }
-    start_logging(&loaded.config.log);
+    logging::start(&loaded.config);
     for name in &loaded.unused {
         tracing::warn!(name, "this variable is read, but not used yet");
     }
     let served = serving_runtime()?.block_on(Box::pin(serve(loaded.config, args.background)));
-    served.map(|()| ExitCode::SUCCESS).map_err(|error| Failure::new(format!("{error:#}")))
+    served.map(|()| ExitCode::SUCCESS).map_err(|error| {
+        let code = if is_weak_secret(&error) { config::EXIT } else { 1 };
+        Failure::with(code, format!("{error:#}"))
+    })
+}
+
+/// Whether a key or token in the data directory is none, or others can read it: as wrong as a setting.
+fn is_weak_secret(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        matches!(cause.downcast_ref(), Some(KeyError::Open(_) | KeyError::Malformed(_)))
+            || matches!(cause.downcast_ref(), Some(TokenKeyError::Open | TokenKeyError::Malformed))
+            || cause
+                .downcast_ref()
+                .is_some_and(|error: &io::Error| error.kind() == io::ErrorKind::InvalidData)
+    })
 }
 
 /// How long a thread that waits for blocking work lives without any. When one ends, the allocator gives back to the
@@ -210,16 +226,4 @@ fn last_words(config: &Config) -> String {
     let text = out::harmless(&read().unwrap_or_default());
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(8)..].join("\n")
-}
-
-/// Writes what happens to standard error.
-pub(crate) fn start_logging(log: &Log) {
-    let filter = EnvFilter::builder().parse_lossy(&log.level);
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let started = match log.format {
-        LogFormat::Json => lines.json().try_init(),
-        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).try_init(),
-    };
-    // Fails only if somebody logs already.
-    started.ok();
 }

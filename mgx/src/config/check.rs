@@ -267,6 +267,13 @@ fn key_file(path: &Path) -> Result<Secret, What> {
     if key.get().is_none() { Err(weak("is empty".into())) } else { Ok(key) }
 }
 
+/// Why a file with a secret in it is no good, if others can read it.
+pub(super) fn open_to_others(path: &Path) -> Option<String> {
+    let mode = path.metadata().ok()?.mode() & 0o7777;
+    let why = format!("this file has mode {mode:04o}; only its owner may read it (chmod 600)");
+    (mode & 0o077 != 0).then_some(why)
+}
+
 fn plain(key: &Secret) -> Result<(), What> {
     if key.is_plain() {
         return Ok(());

@@ -210,6 +210,7 @@ type QuotaPids = Whole<16, 1_000_000_000>;
 pub struct History {
     pub max_events: Whole<1000, 10_000_000>,
     pub max_bytes: Size<{ 1 << 20 }, { 1 << 40 }>,
+    pub redact_patterns: bool,
 }
 
 /// `[retention]`.

@@ -162,6 +162,7 @@ async fn the_audit_log_is_read_backwards(storage: &dyn Storage) {
         event,
         user: Some(sample_user().id),
         client: None,
+        by: Some("root".to_owned()),
         peer: "2001:db8::1".parse().ok(),
     };
     let entries = [

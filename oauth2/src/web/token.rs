@@ -9,6 +9,7 @@ use super::Shared;
 use super::answer;
 use super::caller::Caller;
 use super::form::Form;
+use super::shown::{Shown, proof};
 use crate::client::{Client, GrantType};
 use crate::client_auth::Credentials;
 use crate::dpop::Proof;
@@ -30,8 +31,8 @@ pub(super) async fn token(State(provider): State<Shared>, caller: Caller, Form(f
             provider.authenticate(&given, caller.peer).await?
         };
         let uri = provider.settings.issuer.endpoint("token");
-        let proof =
-            proof(&caller.headers, "POST", &uri).map_err(|()| bad_proof(ErrorCode::InvalidDpopProof))?;
+        let proof = proof(&caller.headers).map_err(|()| bad_proof(ErrorCode::InvalidDpopProof))?;
+        let proof = proof.map(|text| Proof { text, method: "POST", uri: &uri });
         let response = provider.token(&client, request, caller.peer, proof).await?;
         // as the seeds' platform spells it
         Ok(if legacy { TokenResponse { token_type: "bearer", ..response } } else { response })
@@ -81,7 +82,7 @@ pub(super) async fn device_authorization(
 
 /// `GET` or `POST /oauth2/userinfo`.
 pub(super) async fn userinfo(State(provider): State<Shared>, method: Method, headers: HeaderMap) -> Response {
-    let Some((scheme, token)) = credentials(&headers) else {
+    let Some(shown) = Shown::of(&headers) else {
         // no credentials, so no error code (RFC 6750 section 3.1)
         let mut response = answer::json(StatusCode::UNAUTHORIZED, &serde_json::json!({}));
         let challenge = HeaderValue::from_static(r#"Bearer realm="mgx", DPoP algs="ES256""#);
@@ -90,46 +91,16 @@ pub(super) async fn userinfo(State(provider): State<Shared>, method: Method, hea
     };
     let uri = provider.settings.issuer.endpoint("userinfo");
     let answered = async {
-        let proof = match scheme {
-            Scheme::Bearer => None,
-            Scheme::Dpop => match proof(&headers, method.as_str(), &uri) {
-                Ok(Some(proof)) => Some(proof),
-                Ok(None) | Err(()) => return Err(bad_proof(ErrorCode::InvalidDpopProofHere)),
-            },
+        let (token, proof) = match shown {
+            Shown::Bearer(token) => (token, None),
+            Shown::Dpop { token, proof: Some(text) } => {
+                (token, Some(Proof { text, method: method.as_str(), uri: &uri }))
+            }
+            Shown::Dpop { proof: None, .. } => return Err(bad_proof(ErrorCode::InvalidDpopProofHere)),
         };
         provider.userinfo(token, proof).await
     };
     respond(answered.await)
-}
-
-/// How an access token is shown.
-#[derive(Clone, Copy)]
-enum Scheme {
-    Bearer,
-    Dpop,
-}
-
-/// The token of the one `Authorization` header.
-fn credentials(headers: &HeaderMap) -> Option<(Scheme, &str)> {
-    let mut all = headers.get_all(header::AUTHORIZATION).iter();
-    let (Some(value), None) = (all.next(), all.next()) else { return None };
-    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
-    let scheme = match scheme.to_ascii_lowercase().as_str() {
-        "bearer" => Scheme::Bearer,
-        "dpop" => Scheme::Dpop,
-        _ => return None,
-    };
-    Some((scheme, token.trim())).filter(|(_, token)| !token.is_empty())
-}
-
-/// The proof that came with a request; an error, if there are two or it is no text.
-fn proof<'a>(headers: &'a HeaderMap, method: &'a str, uri: &'a str) -> Result<Option<Proof<'a>>, ()> {
-    let mut all = headers.get_all("dpop").iter();
-    match (all.next().map(HeaderValue::to_str), all.next()) {
-        (None, _) => Ok(None),
-        (Some(Ok(text)), None) => Ok(Some(Proof { text, method, uri })),
-        (Some(_), _) => Err(()),
-    }
 }
 
 fn bad_proof(code: ErrorCode) -> OAuthError {

@@ -90,9 +90,10 @@ async fn a_secret_is_256_bits_and_is_replaced_with_and_without_overlap() {
                 == 200
         }
     };
-    let new = house.provider.renew_secret(&id, true).await.unwrap().expose_secret().to_owned();
+    let new = house.provider.actor(None).renew_secret(&id, true).await.unwrap().expose_secret().to_owned();
     assert!(works(old.clone()).await && works(new.clone()).await);
-    let newest = house.provider.renew_secret(&id, false).await.unwrap().expose_secret().to_owned();
+    let newest =
+        house.provider.actor(None).renew_secret(&id, false).await.unwrap().expose_secret().to_owned();
     assert!(!works(old).await && !works(new).await && works(newest).await);
 }
 
@@ -141,7 +142,7 @@ async fn the_token_endpoint_takes_one_form_by_post() {
 async fn a_client_that_is_removed_is_gone_with_its_tokens() {
     let house = House::new().await;
     let tokens = house.tokens().await;
-    house.provider.remove_client(&"web".parse().unwrap()).await.unwrap();
+    house.provider.actor(None).remove_client(&"web".parse().unwrap()).await.unwrap();
     assert!(house.provider.verifier("mgx").verify(tokens["access_token"].as_str().unwrap()).is_err());
     let answer = house.refresh("web", tokens["refresh_token"].as_str().unwrap()).await;
     assert_eq!(answer.error(), (401, "invalid_client".into()));

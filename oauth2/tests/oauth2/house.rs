@@ -312,7 +312,7 @@ async fn add_user(provider: &Provider, name: &str, password: &str) -> User {
         groups: BTreeSet::from(["builders".to_owned()]),
         password: Some(password.into()),
     };
-    provider.add_user(new).await.unwrap().0
+    provider.actor(None).add_user(new).await.unwrap().0
 }
 
 async fn add_clients(provider: &Provider) -> BTreeMap<&'static str, String> {
@@ -339,7 +339,7 @@ async fn add_clients(provider: &Provider) -> BTreeMap<&'static str, String> {
             audience: Some(audience.to_owned()),
             first_party,
         };
-        let (_, secret) = provider.add_client(new).await.unwrap();
+        let (_, secret) = provider.actor(None).add_client(new).await.unwrap();
         secrets.extend(secret.map(|secret| (id, secret.expose_secret().to_owned())));
     }
     secrets

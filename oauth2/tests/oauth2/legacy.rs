@@ -54,5 +54,5 @@ async fn a_client_of_somebody_else_is_never_given_passwords() {
         audience: None,
         first_party: false,
     };
-    assert!(house.provider.add_client(new).await.is_err());
+    assert!(house.provider.actor(None).add_client(new).await.is_err());
 }

@@ -129,7 +129,7 @@ async fn a_user_who_is_disabled_gets_nothing_any_more() {
     let house = House::new().await;
     let tokens = house.tokens().await;
     let disabled = mgx_oauth2::User { disabled: true, ..house.ann.clone() };
-    house.provider.change_user(&disabled).await.unwrap();
+    house.provider.actor(None).change_user(&disabled).await.unwrap();
     assert_eq!(
         house.refresh("web", text(&tokens, "refresh_token")).await.error(),
         (400, "invalid_grant".into())

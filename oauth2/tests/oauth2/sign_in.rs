@@ -246,13 +246,16 @@ async fn a_new_password_signs_out_everywhere() {
     let mut browser = house.browser();
     browser.sign_in("ann", ANN).await;
     let tokens = house.tokens().await;
-    house.provider.set_password(house.ann.id, Some(BOB.into())).await.unwrap();
+    house.provider.actor(None).set_password(house.ann.id, Some(BOB.into())).await.unwrap();
     assert!(browser.get("/oauth2/device").await.location().starts_with("/oauth2/login"));
     assert_eq!(house.refresh("web", tokens["refresh_token"].as_str().unwrap()).await.status, 400);
     assert_eq!(browser.try_sign_in("ann", ANN).await.status, 401);
     browser.sign_in("ann", BOB).await;
     for weak in ["short", "passwordpassword", "ann-ann-ann-ann-ann", "aaaaaaaaaaaaaaaaaaaa"] {
-        assert!(house.provider.set_password(house.ann.id, Some(weak.into())).await.is_err(), "{weak}");
+        assert!(
+            house.provider.actor(None).set_password(house.ann.id, Some(weak.into())).await.is_err(),
+            "{weak}"
+        );
     }
 }
 
@@ -267,9 +270,14 @@ async fn a_browser_can_be_signed_out_from_elsewhere() {
     let now = jiff::Timestamp::from_second(house.now()).unwrap();
     let sessions = house.storage.sessions_of(house.ann.id, now, 10).await.unwrap();
     assert!(
-        !house.provider.end_session(mgx_oauth2::UserId(uuid::Uuid::nil()), sessions[1].id).await.unwrap()
+        !house
+            .provider
+            .actor(None)
+            .end_session(mgx_oauth2::UserId(uuid::Uuid::nil()), sessions[1].id)
+            .await
+            .unwrap()
     );
-    assert!(house.provider.end_session(house.ann.id, sessions[1].id).await.unwrap());
+    assert!(house.provider.actor(None).end_session(house.ann.id, sessions[1].id).await.unwrap());
     assert_eq!(lost.get("/oauth2/device").await.status, 303);
     assert_eq!(kept.get("/oauth2/device").await.status, 200);
 }
@@ -310,9 +318,9 @@ async fn the_first_administrator_has_no_password_that_anybody_knows() {
     let settings = Settings::new(crate::house::ISSUER.parse().unwrap());
     let storage = std::sync::Arc::new(Memory::default());
     let provider = Provider::new(settings, storage, keys, clock, Chance::system()).await.unwrap();
-    let password = provider.first_admin(None).await.unwrap().expect("there is nobody yet");
+    let password = provider.actor(None).first_admin(None).await.unwrap().expect("there is nobody yet");
     assert_eq!(password.expose_secret().len(), 22, "128 bits");
-    assert!(provider.first_admin(None).await.unwrap().is_none(), "shown once");
+    assert!(provider.actor(None).first_admin(None).await.unwrap().is_none(), "shown once");
     let user = provider.check_password("admin", &password, [127, 0, 0, 1].into()).await.unwrap();
     assert!(user.groups.contains("admin"));
     for known in ["admin", "admin123", "password", ""] {

@@ -147,6 +147,6 @@ async fn userinfo_is_told_to_nobody_without_a_token_of_a_user() {
         assert_eq!(answer.error(), (401, "invalid_token".into()), "{token}");
         assert!(answer.header("www-authenticate").contains(r#"error="invalid_token""#));
     }
-    house.provider.remove_user(house.ann.id).await.unwrap();
+    house.provider.actor(None).remove_user(house.ann.id).await.unwrap();
     assert_eq!(userinfo(&house, &access).await.error(), (401, "invalid_token".into()));
 }

@@ -5,14 +5,16 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use mgx_runtimes::{Run, RuntimeError, RuntimeErrorKind};
 use serde_json::Map;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tracing::warn;
 
 use super::record::Again;
+use super::start::PLAN;
 use super::{Handed, Lifecycle, Next, Seat};
 use crate::core::Backoff;
 use crate::handover::Decision;
 use crate::job::{Failure, Job, Outcome, State};
+use crate::redact::Redactor;
 use crate::slots::Slot;
 use crate::verdict::Verdict;
 
@@ -22,7 +24,8 @@ const SLIGHT: SignedDuration = SignedDuration::from_millis(100);
 impl Lifecycle {
     /// Takes up what an earlier process of the platform began to run.
     pub(super) async fn take_up(&mut self, slot: Slot) -> Result<(), Handed> {
-        let seat = Seat { slot, claim: self.claim(), since: Instant::now() };
+        let redactor = self.redactor().await;
+        let seat = Seat { slot, claim: self.claim(), since: Instant::now(), redactor };
         self.core.live.set_running(self.job.id, Some(self.job.attempt));
         let moved = self.follow_the_clock().then(|| Job::clone(&self.job));
         let next = match self.reattach(&seat).await? {
@@ -48,6 +51,16 @@ impl Lifecycle {
         match next {
             Next::Over => Ok(()),
             Next::Again(pause) => self.go_on(pause).await,
+        }
+    }
+
+    /// Knows the secrets that its command was given: the same plan has the same ones. Without its session there is none,
+    /// and it knows those that the caller has given.
+    async fn redactor(&self) -> Redactor {
+        let all = &self.core.config.redactor;
+        match timeout(PLAN, self.core.blueprint.plan(&self.job)).await {
+            Ok(Ok(plan)) => all.with_env(&plan.env),
+            Ok(Err(_)) | Err(_) => all.with_env(&self.job.spec.env),
         }
     }
 

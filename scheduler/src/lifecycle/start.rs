@@ -21,7 +21,7 @@ use crate::slots::Slot;
 /// How long to wait at the most before an engine that was away is tried again.
 const ENGINE_PAUSE: Duration = Duration::from_secs(15);
 /// How long it may take to find out what a job runs in.
-const PLAN: Duration = Duration::from_secs(10);
+pub(super) const PLAN: Duration = Duration::from_secs(10);
 
 /// What came of a start.
 pub(super) enum Start {
@@ -43,7 +43,8 @@ impl Lifecycle {
                 return self.start_failed(Failure::StartFailed, "no plan for it was made in time").await;
             }
         };
-        let seat = Seat { slot, claim: self.claim(), since: Instant::now() };
+        let redactor = self.core.config.redactor.with_env(&plan.env);
+        let seat = Seat { slot, claim: self.claim(), since: Instant::now(), redactor };
         let placement = Placement {
             slot: seat.claim.slot().clone(),
             workspace: Some(Workspace::Directory(plan.workspace_dir.clone())),

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use mgx_scheduler::{Budget, Caps, Kind};
+use mgx_scheduler::{Budget, Caps, Kind, Redactor};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -143,7 +143,7 @@ async fn pair(
     flood: &[Order],
     audit: &mut Audit,
 ) -> anyhow::Result<Pair> {
-    let caps = scheduler_config(config).caps;
+    let caps = scheduler_config(config, Redactor::default()).caps;
     let dir = |trial: &str| scratch.0.join(format!("{trial}-{name}"));
     let without = trial(House::open(config, caps.clone(), &dir("alone")).await?, arrivals, &[]).await?;
     let with = trial(House::open(config, caps, &dir("flood")).await?, arrivals, flood).await?;

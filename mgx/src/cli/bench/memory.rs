@@ -21,8 +21,9 @@ const BATCH: u32 = 500;
 /// How many bytes are asked of the agents.
 const PROMPT: usize = 1024;
 
-/// How long memory may take to come to rest.
-const REST: Duration = Duration::from_secs(2);
+/// How long memory may take to come to rest: threads that are not needed end after 1.5 s, and what is free goes back to
+/// the system a second after that.
+const REST: Duration = Duration::from_secs(5);
 
 /// How long jobs may take to begin or to end.
 const PATIENCE: Duration = Duration::from_mins(2);

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use mgx_agent_runner::protocol::Team;
 use mgx_agent_runner::{JobId, SessionId, SlotId};
 use mgx_runtimes::{ContainerSpec, Network, Null, OciRuntime, Runtime};
-use mgx_scheduler::{Blueprint, Caps, Clock, Job, JobFilter, Plan, Scheduler, Submission};
+use mgx_scheduler::{Blueprint, Caps, Clock, Job, JobFilter, Plan, Redactor, Scheduler, Submission};
 use mgx_store::Embedded;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
@@ -57,7 +57,7 @@ impl House {
         std::fs::create_dir(dir)?;
         let store = Arc::new(Embedded::open(&dir.join("mgx.db"), Timestamp::now())?);
         let runtime = Null::default();
-        let mut settings = scheduler_config(config);
+        let mut settings = scheduler_config(config, Redactor::default());
         settings.caps = caps.clone();
         (settings.max_queued, settings.max_queued_per_user) = (usize::MAX >> 8, usize::MAX >> 8);
         let clock = Clock::starting_at(Timestamp::now(), uptime());
