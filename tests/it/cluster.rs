@@ -89,8 +89,7 @@ async fn a_leader_that_is_killed_under_load_is_replaced_and_what_runs_goes_on() 
     let stopped = stop.clone();
     let loading = tokio::spawn(async move {
         let mut number = 0;
-        // a slow machine takes longer for the same load
-        while !stopped.is_cancelled() || done.len() < 20 {
+        while !stopped.is_cancelled() {
             number += 1;
             let job = json!({ "command": ["/bin/sh", "-c", "echo done"] });
             let accepted = submit_once(&load, &other, &job, &format!("load-{number}")).await?;
