@@ -26,6 +26,10 @@ fn twelve_cycles_on_processes() {
     }
 }
 
+// The small server answers nobody for a minute or two now and then, once in a dozen runs, without anything having been
+// done to it (137 s have been seen). A job that is to be cancelled has ended by itself by then, which the checker knows. One
+// whose start was being written down has used up its two minutes meanwhile: that fails as `InTime`, in a run that took much
+// longer than the usual half a minute.
 #[test]
 fn five_cycles_on_a_mongodb_server() {
     let said = chaos("process", "5", "50", &["--store", "mongodb", "--nemesis", "kill,store"]);

@@ -9,6 +9,8 @@ use mgx_tests::{Balancer, Client, Server};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::sync::watch;
+use tokio::time::timeout;
 
 /// Three processes behind a balancer, on a store of their own. The first one schedules.
 struct Cluster {
@@ -81,22 +83,25 @@ async fn a_leader_that_is_killed_under_load_is_replaced_and_what_runs_goes_on() 
     assert!(!pids.is_empty(), "something runs");
 
     let (load, mut done) = (client.clone(), Vec::new());
+    let (count, mut counted) = watch::channel(0);
     let other = client.session("nextjs").await?;
     let stop = tokio_util::sync::CancellationToken::new();
     let stopped = stop.clone();
     let loading = tokio::spawn(async move {
         let mut number = 0;
-        // a slow machine takes longer for the same load
-        while !stopped.is_cancelled() || done.len() < 20 {
+        while !stopped.is_cancelled() {
             number += 1;
             let job = json!({ "command": ["/bin/sh", "-c", "echo done"] });
             let accepted = submit_once(&load, &other, &job, &format!("load-{number}")).await?;
             done.push(accepted);
+            count.send_replace(done.len());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         anyhow::Ok((other, done))
     });
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    // under load, however slow the machine is
+    let patience = Duration::from_secs(30);
+    timeout(patience, counted.wait_for(|count| *count >= 15)).await.context("too little is accepted")??;
 
     cluster.processes[0].kill()?;
     let killed = Instant::now();
@@ -112,7 +117,8 @@ async fn a_leader_that_is_killed_under_load_is_replaced_and_what_runs_goes_on() 
     assert!(took <= Duration::from_secs(5), "taken over after {took:?}");
     let now = slots(&cluster.processes[1]);
     assert!(pids.iter().all(|pid| now.contains(pid)), "the same process runs on: {pids:?} of {now:?}");
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    let before = *counted.borrow();
+    timeout(patience, counted.wait_for(|count| *count >= before + 15)).await.context("nothing goes on")??;
     stop.cancel();
     let (other, accepted) = loading.await??;
 
