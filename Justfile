@@ -3,6 +3,9 @@
 # The runner is built for this very machine, statically: the target must be named for proc-macros to survive that.
 host := `rustc -vV | sed -n 's/^host: //p'`
 
+# Debian keeps it where only root looks.
+haproxy_program := `PATH="$PATH:/usr/sbin" command -v haproxy || echo haproxy`
+
 # Lists the recipes.
 default:
     @just --list
@@ -58,10 +61,20 @@ chaos-engine cycles="30" jobs="300" seed="1":
     just chaos docker {{ cycles }} {{ jobs }} {{ seed }} --nemesis kill,engine --live-restore
     just chaos docker {{ cycles }} {{ jobs }} {{ seed }} --nemesis kill,engine
 
-# Kills the scheduling one of three processes again and again under load, behind a balancer, on a MongoDB server: another
-# one takes over within 5 s every time, what runs goes on, and every promise is kept.
-takeover cycles="30" jobs="600" runtime="process": mongo-server
-    just chaos {{ runtime }} {{ cycles }} {{ jobs }} 1 --store mongodb --processes 3 --nemesis kill --max-start 5000
+# Kills the scheduling one of three processes again and again under load, behind haproxy as in docs/deployment.md, on a
+# MongoDB server: another one takes over within 5 s every time, what runs goes on, and every promise is kept.
+takeover cycles="30" jobs="600" runtime="process": mongo-server haproxy
+    MGX_TEST_HAPROXY="{{ haproxy_program }}" \
+        just chaos {{ runtime }} {{ cycles }} {{ jobs }} 1 --store mongodb --processes 3 --nemesis kill --max-start 5000
+
+# What several processes promise, through haproxy as in docs/deployment.md.
+cluster: build mongo-server haproxy
+    MGX_TEST_HAPROXY="{{ haproxy_program }}" MGX_BIN="$PWD/target/release/mgx" \
+        cargo test --locked -p mgx-tests --test it -- cluster:: roles:: --nocapture
+
+# Installs haproxy, unless it is there.
+haproxy:
+    ./bootstrap.sh haproxy
 
 # Cuts the connections of event-stream readers, so many in all, while the server is killed too: ours, one of the
 # browsers' kind (Node) and one in Python see every event once.

@@ -6,6 +6,7 @@
 #   ./bootstrap.sh test                                        every test, against real engines: Docker and Podman
 #   ./bootstrap.sh engines                                     only what the tests need of engines
 #   ./bootstrap.sh mongo                                       only a MongoDB-compatible server, for tests and development
+#   ./bootstrap.sh haproxy                                     only haproxy, for the tests that want a real balancer
 #   ./bootstrap.sh judge                                       the API, judged by schemathesis
 #   ./bootstrap.sh lint                                        rustfmt and clippy
 #
@@ -45,6 +46,7 @@ main() {
         ;;
     engines) need_engines ;;
     mongo) need_mongo ;;
+    haproxy) need_haproxy ;;
     judge)
         build_tools
         step 'Python' need_python
@@ -133,6 +135,11 @@ need_busybox() {
 need_python() {
     if python3 -c 'import ensurepip, venv' >/dev/null 2>&1 && have curl; then return; fi
     apt_install python3 python3-venv curl
+}
+
+need_haproxy() {
+    if have haproxy || [ -x /usr/sbin/haproxy ]; then return; fi
+    apt_install haproxy
 }
 
 # A wall clock that tests can set.

@@ -26,7 +26,7 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
 
 /// The user of this name.
 pub(crate) async fn user(app: &App, name: &Username) -> Result<User, Problem> {
-    let user = app.gate.provider()?.user_named(name).await?;
+    let user = app.gate.provider().user_named(name).await?;
     user.ok_or_else(|| Problem::not_found("user"))
 }
 

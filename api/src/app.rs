@@ -9,8 +9,9 @@ use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{any, get};
 use mgx_apps::{AppIdentity, Sessions};
+use mgx_oauth2::Provider;
 use mgx_policies::Admission;
 use mgx_scheduler::Scheduler;
 use tokio_util::sync::CancellationToken;
@@ -54,6 +55,8 @@ pub struct App {
     pub pools: Pools,
     /// Lets callers in.
     pub gate: Gate,
+    /// Whether this process is the provider for everybody, under `/oauth2`.
+    pub is_provider: bool,
     /// What a job gets, and the most it may ask for.
     pub rules: JobRules,
     /// What was asked under an `Idempotency-Key`, and what was answered.
@@ -66,12 +69,13 @@ pub struct App {
     pub closing: CancellationToken,
 }
 
-/// Every route, those of the OAuth 2 provider too, behind the gate and all that requests have in common.
+/// Every route, those of the OAuth 2 provider too if it is in this process, behind the gate and all that requests have in
+/// common.
 pub fn router(app: App) -> Router {
     let app = Arc::new(app);
-    let provider = app.gate.provider().ok().cloned();
-    let secure = provider.as_ref().is_some_and(|it| it.settings().issuer.is_secure());
-    let identity = provider.map_or_else(Router::new, mgx_oauth2::router);
+    let provider = app.gate.provider().clone();
+    let secure = provider.settings().issuer.is_secure();
+    let identity = if app.is_provider { mgx_oauth2::router(provider) } else { elsewhere(&provider) };
     let (routes, api) = described();
     let text = axum::body::Bytes::from(api.to_json().expect("the description is plain data"));
     let json = [(header::CONTENT_TYPE, "application/json")];
@@ -85,6 +89,31 @@ pub fn router(app: App) -> Router {
         .with_state(app)
         .merge(identity);
     with_common_layers(routes, secure)
+}
+
+/// Every route of a process that is the OAuth 2 provider and nothing else.
+pub fn provider_alone(provider: Arc<Provider>) -> Router {
+    let secure = provider.settings().issuer.is_secure();
+    let ready = {
+        let provider = provider.clone();
+        async move || provider.users(None, 1).await.map(|_| "ready").map_err(Problem::from)
+    };
+    let routes = Router::new()
+        .route("/healthz", get(async || "alive"))
+        .route("/readyz", get(ready))
+        .fallback(async || {
+            Problem::new(Slug::NotFound, "this process is the OAuth 2 provider alone (server.roles)")
+        })
+        .method_not_allowed_fallback(async || Problem::new(Slug::MethodNotAllowed, "see the allow header"))
+        .merge(mgx_oauth2::router(provider));
+    with_common_layers(routes, secure)
+}
+
+/// What answers in the place of a provider that is in another process.
+fn elsewhere(provider: &Provider) -> Router {
+    let place = provider.settings().issuer.as_str();
+    let detail = format!("the provider is not in this process (server.roles) but at {place}");
+    Router::new().route("/oauth2/{*path}", any(async move || Problem::new(Slug::NotFound, detail)))
 }
 
 /// The description of every route: `/openapi.json`.

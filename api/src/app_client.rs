@@ -12,12 +12,11 @@ use crate::problem::{Problem, Slug};
 /// What people may let a generated app know of them. Its tokens are for itself: they open nothing here.
 const SCOPE: &str = "openid profile email groups";
 
-/// Sees to it that the app of `session` is registered, where there are accounts that could sign in to it.
+/// Sees to it that the app of `session` is registered.
 ///
 /// # Errors
 /// The store does not answer.
 pub(crate) async fn keep(app: &App, session: &Session) -> Result<(), Problem> {
-    let Ok(provider) = app.gate.provider() else { return Ok(()) };
     let AppClient { id, name, secret, redirect_uris, post_logout_redirect_uris } =
         app.identities.client(session);
     let new = NewClient {
@@ -31,7 +30,7 @@ pub(crate) async fn keep(app: &App, session: &Session) -> Result<(), Problem> {
         audience: None,
         first_party: false,
     };
-    let kept = provider.actor(None).keep_client(new, Some(&secret)).await;
+    let kept = app.gate.provider().actor(None).keep_client(new, Some(&secret)).await;
     kept.map_err(|error| match error {
         AdminError::Storage(error) => error.into(),
         other => {
@@ -62,9 +61,8 @@ pub(crate) async fn keep_for(
 
 /// Forgets the app of a session that is gone, with everything that people have allowed it.
 pub(crate) async fn forget(app: &App, session: &Session) {
-    let Ok(provider) = app.gate.provider() else { return };
     let id = app.identities.client(session).id.parse().expect("our ids of apps are client ids");
-    match provider.actor(None).remove_client(&id).await {
+    match app.gate.provider().actor(None).remove_client(&id).await {
         Ok(()) | Err(AdminError::Unknown(_)) => {}
         Err(error) => {
             tracing::warn!(%error, session = %session.id, "the app of a session that is gone is still registered");

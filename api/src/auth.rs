@@ -47,7 +47,8 @@ impl fmt::Debug for AdminToken {
 #[derive(Debug)]
 pub struct Gate {
     admin: AdminToken,
-    provider: Option<(Arc<Provider>, Verifier)>,
+    provider: Arc<Provider>,
+    verifier: Verifier,
     /// What a browser may that is signed in to the platform's pages.
     pages: Scope,
 }
@@ -56,33 +57,21 @@ pub struct Gate {
 pub const AUDIENCE: &str = "mgx";
 
 impl Gate {
-    /// A gate that knows the administrator's token and those of `provider`, if the store keeps accounts.
-    pub fn new(admin: AdminToken, provider: Option<Arc<Provider>>) -> Self {
-        let provider = provider.map(|provider| {
-            let verifier = provider.verifier(AUDIENCE);
-            (provider, verifier)
-        });
+    /// A gate that knows the administrator's token and those of `provider`.
+    pub fn new(admin: AdminToken, provider: Arc<Provider>) -> Self {
+        let verifier = provider.verifier(AUDIENCE);
         let pages = sign_in::SCOPE.parse().expect("plain words are a scope");
-        Self { admin, provider, pages }
+        Self { admin, provider, verifier, pages }
     }
 
     /// The provider of accounts and tokens.
-    ///
-    /// # Errors
-    /// The store keeps no accounts.
-    pub fn provider(&self) -> Result<&Arc<Provider>, Problem> {
-        let provider = self.provider.as_ref().map(|(provider, _)| provider);
-        provider.ok_or_else(|| {
-            Problem::new(Slug::NoAccounts, "this store keeps none: use the administrator's token")
-        })
+    pub fn provider(&self) -> &Arc<Provider> {
+        &self.provider
     }
 
     /// Whoever is asking, to change accounts in their own name.
-    ///
-    /// # Errors
-    /// The store keeps no accounts.
-    pub(crate) fn actor<'a>(&'a self, caller: &'a Caller) -> Result<Actor<'a>, Problem> {
-        Ok(self.provider()?.actor(Some(caller.user())))
+    pub(crate) fn actor<'a>(&'a self, caller: &'a Caller) -> Actor<'a> {
+        self.provider.actor(Some(caller.user()))
     }
 
     /// Who sends a request, and by what they are let in: whoever its token says, or its cookie if there is no token.
@@ -107,8 +96,7 @@ impl Gate {
                 Ok(Credential::ApiToken(token.into()))
             }
             Shown::Bearer(token) => {
-                let (_, verifier) = self.provider.as_ref().ok_or_else(wrong_token)?;
-                Ok(Credential::Access(verifier.verify(token).map_err(|_| wrong_token())?))
+                Ok(Credential::Access(self.verifier.verify(token).map_err(|_| wrong_token())?))
             }
             Shown::Dpop { token, proof } => self.bound(token, proof.ok_or_else(wrong_proof)?, request),
         }
@@ -116,10 +104,9 @@ impl Gate {
 
     /// An access token that is bound to a key, with a proof for this request.
     fn bound(&self, token: &str, proof: &str, request: &Parts<'_>) -> Result<Credential, Problem> {
-        let (provider, verifier) = self.provider.as_ref().ok_or_else(wrong_bound_token)?;
-        let uri = format!("{}{}", provider.settings().issuer.origin(), request.path);
+        let uri = format!("{}{}", self.provider.settings().issuer.origin(), request.path);
         let proof = Proof { text: proof, method: request.method.as_str(), uri: &uri };
-        let access = verifier.verify_bound(token, proof).map_err(|why| match why {
+        let access = self.verifier.verify_bound(token, proof).map_err(|why| match why {
             Unproved::Token(_) => wrong_bound_token(),
             Unproved::Proof(_) => wrong_proof(),
         })?;
@@ -128,8 +115,7 @@ impl Gate {
 
     /// The cookie of the platform's pages, if one of them sends the request.
     fn cookie(&self, request: &Parts<'_>) -> Result<Credential, Problem> {
-        let (provider, _) = self.provider.as_ref().ok_or_else(unauthorized)?;
-        let issuer = &provider.settings().issuer;
+        let issuer = &self.provider.settings().issuer;
         let cookie = Cookie::Session.get(request.headers, issuer.is_secure()).ok_or_else(unauthorized)?;
         if !is_from_us(request.method, request.headers, issuer.origin()) {
             return Err(Problem::cross_site());
@@ -142,20 +128,18 @@ impl Gate {
     /// # Errors
     /// The store does not answer.
     pub(crate) async fn known_by(&self, credential: &Credential) -> Result<Option<Caller>, StorageError> {
-        Ok(match (credential, &self.provider) {
-            (Credential::Admin, _) => Some(Caller::admin()),
-            (Credential::ApiToken(token), Some((provider, _))) => {
-                let known = provider.api_token(token.expose_secret()).await?;
+        Ok(match credential {
+            Credential::Admin => Some(Caller::admin()),
+            Credential::ApiToken(token) => {
+                let known = self.provider.api_token(token.expose_secret()).await?;
                 known.map(|(user, token)| Caller::of_user(&user, &token.scope))
             }
-            (Credential::Access(access), Some((_, verifier))) if verifier.counts(access) => {
-                Caller::of_access(access)
-            }
-            (Credential::Cookie(cookie), Some((provider, _))) => {
-                let who = provider.in_pages(cookie.expose_secret()).await?;
+            Credential::Access(access) if self.verifier.counts(access) => Caller::of_access(access),
+            Credential::Access(_) => None,
+            Credential::Cookie(cookie) => {
+                let who = self.provider.in_pages(cookie.expose_secret()).await?;
                 who.map(|who| Caller::of_user(&who.user, &self.pages))
             }
-            (Credential::ApiToken(_) | Credential::Access(_) | Credential::Cookie(_), _) => None,
         })
     }
 }

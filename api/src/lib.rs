@@ -74,7 +74,7 @@ mod tail;
 mod testing;
 mod timeline;
 
-pub use app::{App, description, router};
+pub use app::{App, description, provider_alone, router};
 pub use auth::{AUDIENCE, AdminToken, Gate};
 pub use caller::{Caller, Right, Rights};
 pub use connection::Patience;

@@ -75,7 +75,7 @@ async fn login(
     Query(wanted): Query<Wanted>,
 ) -> Result<Response, Problem> {
     let place = wanted.return_to.filter(|place| is_ours(place)).unwrap_or_else(|| "/".to_owned());
-    let issuer = &app.gate.provider()?.settings().issuer;
+    let issuer = &app.gate.provider().settings().issuer;
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let ours = issuer.origin().split_once("://").map(|(_, host)| host);
     if host != ours {
@@ -107,7 +107,7 @@ async fn callback(
     Query(answer): Query<Answer>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let provider = app.gate.provider()?;
+    let provider = app.gate.provider();
     let issuer = &provider.settings().issuer;
     let secure = issuer.is_secure();
     let kept = Cookie::SigningIn.get(request.headers(), secure).and_then(Begun::read);
@@ -140,7 +140,7 @@ async fn callback(
 
 /// Signs the browser out: here, at the provider, and in everything that was allowed in it.
 async fn logout(State(app): State<Arc<App>>, request: Request) -> Result<Response, Problem> {
-    let provider = app.gate.provider()?;
+    let provider = app.gate.provider();
     let issuer = &provider.settings().issuer;
     if !is_from_us(request.method(), request.headers(), issuer.origin()) {
         return Err(Problem::cross_site());

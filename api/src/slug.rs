@@ -75,8 +75,6 @@ pub enum Slug {
     Internal,
     /// The platform is shutting down.
     Draining,
-    /// The store keeps no accounts.
-    NoAccounts,
     /// No process of the platform schedules just now.
     NoScheduler,
     /// The store does not answer.
@@ -105,7 +103,7 @@ pub(crate) struct Row {
 
 impl Slug {
     /// Every slug, in the order of the table.
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 40] = [
         Self::MalformedJson,
         Self::InvalidLastEventId,
         Self::InvalidIdempotencyKey,
@@ -141,7 +139,6 @@ impl Slug {
         Self::TooManyStreams,
         Self::Internal,
         Self::Draining,
-        Self::NoAccounts,
         Self::NoScheduler,
         Self::StoreUnavailable,
         Self::StoreFull,
@@ -200,7 +197,6 @@ impl Slug {
             Self::TooManyStreams => row("too-many-streams", S::TOO_MANY_REQUESTS, "Too many event streams", true),
             Self::Internal => row("internal", S::INTERNAL_SERVER_ERROR, "Internal error", true),
             Self::Draining => row("draining", S::SERVICE_UNAVAILABLE, "Shutting down", true),
-            Self::NoAccounts => row("no-accounts", S::NOT_IMPLEMENTED, "There are no accounts with this store", false),
             Self::NoScheduler => row("no-scheduler", S::SERVICE_UNAVAILABLE, "No process schedules just now", true),
             Self::StoreUnavailable => row("store-unavailable", S::SERVICE_UNAVAILABLE, "The store does not answer", true),
             Self::StoreFull => row("store-full", S::SERVICE_UNAVAILABLE, "The store is full", true),

@@ -15,12 +15,12 @@ use mgx_api::llm::{
 use mgx_api::{AdminToken, App, EngineProbe, Gate, Imports, JobRules, Once, Pools, StreamBounds, Streams};
 use mgx_apps::workspaces::{Workspaces, WorkspacesConfig};
 use mgx_apps::{AppIdentity, AttemptTokens, Isolation, JobBlueprint, Retention, sessions::Sessions};
+use mgx_oauth2::Provider;
 use mgx_policies::{Admission, Allowance, MonotonicClock, Policies, Rate, Times};
 use mgx_runtimes::{Limits, Pool, Runtime, Tunnel};
 use mgx_scheduler::{
     Budget, Caps, Clock, Fairness, Handover, HistoryLimit, Kind, Redactor, Scheduler, Uptime,
 };
-use secrecy::SecretString;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -29,7 +29,6 @@ use tracing::{info, warn};
 use crate::config::{Config, ModelPrice};
 use crate::data_dir;
 use crate::engine::{Engine, engine, owner};
-use crate::identity::{self, Identity};
 use crate::image::WithImage;
 use crate::logging;
 use crate::store::Store;
@@ -49,8 +48,6 @@ pub type Lens = Box<dyn Fn(Arc<dyn Runtime>, Option<&Arc<Pool>>) -> Arc<dyn Runt
 pub struct Platform {
     /// Every route.
     pub router: Router,
-    /// The random password of the first administrator, at the first start.
-    pub first_password: Option<SecretString>,
     closing: CancellationToken,
     scheduler: Scheduler,
     pool: Option<Arc<Pool>>,
@@ -60,22 +57,18 @@ pub struct Platform {
 
 impl Platform {
     /// Takes up what an earlier process left in `store`, and gets ready to serve until `closing`. The engine may be
-    /// missing. The scheduler sees the runtime through `lens`, if there is one.
+    /// missing. Callers are known to `provider`. The scheduler sees the runtime through `lens`, if there is one.
     ///
     /// # Errors
     /// What the operator has to change.
     pub async fn assemble(
         config: &Config,
         store: &Store,
+        provider: Arc<Provider>,
         lens: Option<&Lens>,
         closing: CancellationToken,
     ) -> anyhow::Result<Self> {
         let Parts { tokens, sessions, identities, blueprint, token, redactor } = parts(config, store)?;
-        let identity = match store.accounts() {
-            Some(accounts) => Some(Identity::open(config, accounts).await?),
-            None => None,
-        };
-        let (provider, first_password) = identity.map(|it| (it.provider, it.first_password)).unzip();
         let (tunnels_in, tunnels_out) = mpsc::channel(TUNNELS);
         let Engine { mut runtime, image, pool } = engine(config, store.instance(), tunnels_in)?;
         if let Some(lens) = lens {
@@ -91,7 +84,7 @@ impl Platform {
         .await?;
         let attempts = Arc::new(PlatformAttempts { tokens, scheduler: scheduler.clone() });
         let proxy = LlmProxy::new(llm_config(config), attempts, store.sessions())?;
-        let gate = Gate::new(token, provider.clone());
+        let gate = Gate::new(token, provider);
         let app = app(
             config,
             store,
@@ -106,7 +99,6 @@ impl Platform {
         let platform = Self {
             router: mgx_api::router(App { pools, ..app }),
             closing,
-            first_password: first_password.flatten(),
             scheduler,
             pool,
             tunnels: CancellationToken::new(),
@@ -114,9 +106,6 @@ impl Platform {
         };
         platform.serve_tunnels(tunnels_out, proxy);
         platform.tasks.spawn(once.sweep(platform.closing.clone()));
-        if let Some(provider) = provider {
-            platform.tasks.spawn(identity::tend(provider, platform.closing.clone()));
-        }
         if let Some(retention) = Retention::of(store.archive(), config.retention.events.duration()) {
             platform.tasks.spawn(retention.sweep(platform.closing.clone()));
         }
@@ -242,6 +231,7 @@ pub(crate) fn app(
         engine: EngineProbe::new(runtime),
         pools: Pools::none(),
         gate,
+        is_provider: config.server.roles.oauth2,
         rules: rules(config),
         once: Once::new(store.intents()),
         imports: Imports::new(store.archive()),
@@ -282,6 +272,10 @@ fn team(config: &Config) -> anyhow::Result<Team> {
     Ok(team.team()?)
 }
 
+/// How many of the jobs that wait are kept in memory as a whole: enough that nobody's turn waits for the store as long
+/// as the line is short.
+const IN_MEMORY: usize = 256;
+
 /// What the scheduler is told.
 pub(crate) fn scheduler_config(config: &Config, redactor: Redactor) -> mgx_scheduler::config::Config {
     let history = &config.history;
@@ -296,6 +290,7 @@ pub(crate) fn scheduler_config(config: &Config, redactor: Redactor) -> mgx_sched
         max_queued_per_user: config.queue.max_queued_per_user.count(),
         history: HistoryLimit { events: history.max_events.get(), bytes: history.max_bytes.bytes() },
         grace: config.agent.grace.duration(),
+        in_memory: IN_MEMORY,
         start_tries: config.scheduler.start_tries.small(),
         redactor,
         reap_every: config.scheduler.reap_every.duration(),

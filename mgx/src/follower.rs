@@ -10,6 +10,7 @@ use mgx_agent_runner::{JobId, SessionId};
 use mgx_api::Gate;
 use mgx_api::forward::handing_on;
 use mgx_apps::JobBlueprint;
+use mgx_oauth2::Provider;
 use mgx_runtimes::{Null, Runtime};
 use mgx_scheduler::{
     Clock, Entry, Event, EventLog, Head, HistorySize, Job, JobFilter, Journal, JournalError, Redactor,
@@ -39,13 +40,14 @@ pub(crate) struct Follower {
 }
 
 impl Follower {
-    /// Ready to serve from `store`, whoever schedules.
+    /// Ready to serve from `store`, whoever schedules, whom `provider` knows.
     ///
     /// # Errors
     /// What the operator has to change.
     pub(crate) async fn assemble(
         config: &Config,
         store: Arc<MongoDb>,
+        provider: Arc<Provider>,
         closing: CancellationToken,
     ) -> anyhow::Result<Self> {
         let shared = Store::MongoDb(store.clone());
@@ -61,7 +63,7 @@ impl Follower {
             })),
             AbortOnDropHandle::new(tokio::spawn(look(store, leader))),
         ];
-        let gate = Gate::new(token, None);
+        let gate = Gate::new(token, provider);
         let app =
             assemble::app(config, &shared, scheduler.clone(), (sessions, identities), runtime, gate, closing);
         let router = handing_on(mgx_api::router(app), at)?;

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use mgx_api::{AUDIENCE, CALLBACK, PAGES};
 use mgx_oauth2::{Chance, ClientId, Clock, GrantType, NewClient, Provider, Settings, SigningKeys, Storage};
 use secrecy::SecretString;
+use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -26,6 +27,9 @@ const LEGACY: &str = "mgx-legacy";
 /// How often what has ended is forgotten.
 const TEND_EVERY: Duration = Duration::from_mins(1);
 
+/// How long another process may go on taking a token that was taken back.
+const LEARN_EVERY: Duration = Duration::from_secs(1);
+
 /// The provider, and what only its first start knows.
 #[derive(Debug)]
 pub(crate) struct Identity {
@@ -42,6 +46,12 @@ impl Identity {
     pub(crate) async fn open(config: &Config, storage: Arc<dyn Storage>) -> anyhow::Result<Self> {
         let issuer = format!("{}/oauth2", config.public_url());
         let issuer = issuer.parse().with_context(|| format!("oauth2.public_url: {issuer} is no issuer"))?;
+        if config.is_shared() && config.oauth2.public_url.is_empty() {
+            warn!(
+                %issuer,
+                "oauth2.public_url is empty: a second process of this platform would have another issuer, and take no token of this one's"
+            );
+        }
         let legacy = config.oauth2.password_login.then(|| id(LEGACY));
         let clock = Clock::new(Timestamp::now);
         let keys = SigningKeys::load_or_create(&config.server.data_dir.join(KEY), clock.now())?;
@@ -64,19 +74,32 @@ impl Identity {
     }
 }
 
-/// Forgets what has ended, from time to time, until `closing`.
-pub(crate) async fn tend(provider: Arc<Provider>, closing: CancellationToken) {
-    let mut ticks = tokio::time::interval(TEND_EVERY);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+/// Forgets what has ended, from time to time; and if other processes share the store, learns what they have taken back.
+/// Until `closing`.
+pub(crate) async fn tend(provider: Arc<Provider>, is_shared: bool, closing: CancellationToken) {
+    let (mut tending, mut learning) = (interval(TEND_EVERY), interval(LEARN_EVERY));
+    let mut fails = false;
     loop {
-        tokio::select! {
-            _ = ticks.tick() => {}
+        let done = tokio::select! {
+            _ = tending.tick() => provider.tend().await,
+            _ = learning.tick(), if is_shared => provider.catch_up().await,
             () = closing.cancelled() => return,
-        }
-        if let Err(error) = provider.tend().await {
-            warn!(%error, "cannot clear away old tokens; the next time will do");
+        };
+        match done {
+            Ok(()) => fails = false,
+            // once, and not every second while the store is away
+            Err(error) if !std::mem::replace(&mut fails, true) => {
+                warn!(%error, "cannot keep up with tokens that have ended; the next time will do");
+            }
+            Err(_) => {}
         }
     }
+}
+
+fn interval(every: Duration) -> Interval {
+    let mut ticks = tokio::time::interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }
 
 fn cli() -> NewClient {

@@ -10,6 +10,7 @@ use axum::Router;
 use jiff::Timestamp;
 use mgx_api::ServeConfig;
 use mgx_api::forward::changing;
+use mgx_oauth2::Provider;
 use mgx_runtimes::Pool;
 use mgx_store::MongoDb;
 use secrecy::SecretString;
@@ -21,10 +22,11 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info, warn};
 
 use crate::assemble::{Lens, Platform};
-use crate::config::{Config, Roles};
+use crate::config::Config;
 use crate::data_dir::{self, PidFile};
 use crate::follower::Follower;
 use crate::handover::Report;
+use crate::identity::{self, Identity};
 use crate::store::Store;
 
 /// How often a process whose turn has come tries to take up what the store holds, before it leaves that to another.
@@ -43,12 +45,14 @@ pub struct Serving {
     store: Store,
     closing: CancellationToken,
     first_password: Option<SecretString>,
-    /// What serves while this process does not schedule, if it ever does not.
+    /// What serves while this process does not schedule, if it ever may.
     follower: Option<Follower>,
     /// What schedules, as soon as this process does.
     platform: Arc<SetOnce<Platform>>,
     /// Waits for its turn to schedule.
     taking: Option<AbortOnDropHandle<anyhow::Result<()>>>,
+    /// Forgets tokens that have ended, and learns of those that were taken back.
+    _tending: AbortOnDropHandle<()>,
     door: AbortOnDropHandle<()>,
     config: Config,
     _pid: PidFile,
@@ -82,38 +86,44 @@ impl Serving {
         let address = socket.local_addr()?;
         config.server.listen = address;
         let store = Store::open(&config).await?;
+        let Identity { provider, first_password } = Identity::open(&config, store.accounts()).await?;
         let closing = CancellationToken::new();
         let platform = Arc::new(SetOnce::new());
         let door = ServeConfig { drain: config.server.drain.duration(), ..ServeConfig::standard() };
-        let (follower, taking, router, first_password);
+        let tending = identity::tend(provider.clone(), config.is_shared(), closing.clone());
+        let tending = AbortOnDropHandle::new(tokio::spawn(tending));
+        let roles = config.server.roles;
+        let router;
+        let (mut follower, mut taking) = (None, None);
         match &store {
+            Store::Embedded(_) | Store::MongoDb(_) if roles.are_the_providers_alone() => {
+                router = mgx_api::provider_alone(provider);
+            }
             Store::Embedded(_) => {
-                let mut whole = Platform::assemble(&config, &store, lens.as_ref(), closing.clone()).await?;
-                first_password = whole.first_password.take();
+                let whole =
+                    Platform::assemble(&config, &store, provider, lens.as_ref(), closing.clone()).await?;
                 router = whole.router.clone();
                 report(&whole, data, closing.clone());
                 platform.set(whole).ok();
-                (follower, taking) = (None, None);
             }
             Store::MongoDb(shared) => {
-                let standby = Follower::assemble(&config, shared.clone(), closing.clone()).await?;
+                let standby =
+                    Follower::assemble(&config, shared.clone(), provider.clone(), closing.clone()).await?;
                 let front = watch::Sender::new(standby.router.clone());
                 router = changing(front.subscribe());
                 let turn = Turn {
                     address: address_for_others(&config, address),
                     store: shared.clone(),
+                    provider,
                     config: config.clone(),
                     closing: closing.clone(),
                     front,
                     platform: platform.clone(),
                 };
-                taking = match config.server.roles {
-                    Roles::Both | Roles::Scheduler => {
-                        Some(AbortOnDropHandle::new(tokio::spawn(turn.take(lens))))
-                    }
-                    Roles::Api => None,
-                };
-                (follower, first_password) = (Some(standby), None);
+                if roles.scheduler {
+                    taking = Some(AbortOnDropHandle::new(tokio::spawn(turn.take(lens))));
+                }
+                follower = Some(standby);
             }
         }
         let listener = socket.listen(BACKLOG).with_context(taken)?;
@@ -128,6 +138,7 @@ impl Serving {
             follower,
             platform,
             taking,
+            _tending: tending,
             door,
             config,
             _pid: pid,
@@ -217,6 +228,7 @@ impl Serving {
 struct Turn {
     address: String,
     store: Arc<MongoDb>,
+    provider: Arc<Provider>,
     config: Config,
     closing: CancellationToken,
     front: watch::Sender<Router>,
@@ -231,8 +243,8 @@ impl Turn {
         let store = Store::MongoDb(self.store.clone());
         let mut tries = 1..TRIES;
         let platform = loop {
-            let assembled = Platform::assemble(&self.config, &store, lens.as_ref(), self.closing.clone());
-            match assembled.await {
+            let (provider, closing) = (self.provider.clone(), self.closing.clone());
+            match Platform::assemble(&self.config, &store, provider, lens.as_ref(), closing).await {
                 Ok(platform) => break platform,
                 // the store may be away for a moment just now
                 Err(error) if tries.next().is_some() => {

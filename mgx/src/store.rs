@@ -76,11 +76,11 @@ impl Store {
         }
     }
 
-    /// Accounts, if it keeps any.
-    pub fn accounts(&self) -> Option<Arc<dyn Storage>> {
+    /// Accounts.
+    pub fn accounts(&self) -> Arc<dyn Storage> {
         match self {
-            Self::Embedded(store) => Some(store.clone()),
-            Self::MongoDb(_) => None,
+            Self::Embedded(store) => store.clone(),
+            Self::MongoDb(store) => store.clone(),
         }
     }
 

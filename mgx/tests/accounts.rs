@@ -7,6 +7,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use mgx_store::mongodb::testing::TestServer;
 use reqwest::header::{COOKIE, LOCATION, SET_COOKIE};
 use tempfile::TempDir;
 
@@ -16,15 +17,29 @@ const PASSWORD: &str = "seven grey herons wade";
 struct World {
     dir: TempDir,
     url: String,
+    _store: Option<TestServer>,
+}
+
+/// Where it keeps accounts.
+#[derive(Clone, Copy)]
+enum Kept {
+    Embedded,
+    MongoDb,
 }
 
 impl World {
-    fn start() -> Self {
+    fn start(kept: Kept) -> Self {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let dir = tempfile::tempdir().unwrap();
-        let toml = format!("runtime = \"null\"\nserver.listen = \"127.0.0.1:{port}\"\n");
+        let store = match kept {
+            Kept::Embedded => None,
+            Kept::MongoDb => Some(TestServer::start(&dir.path().join("mongo")).unwrap()),
+        };
+        let url = store.as_ref().map(TestServer::url).unwrap_or_default();
+        let toml =
+            format!("runtime = \"null\"\nserver.listen = \"127.0.0.1:{port}\"\nstore.url = \"{url}\"\n");
         fs::write(dir.path().join("mgx.toml"), toml).unwrap();
-        let world = Self { dir, url: format!("http://127.0.0.1:{port}") };
+        let world = Self { dir, url: format!("http://127.0.0.1:{port}"), _store: store };
         let up =
             world.command(&["up", "--detach"]).env("MGX_OAUTH2__ADMIN_PASSWORD", PASSWORD).output().unwrap();
         assert!(up.status.success(), "{up:?}");
@@ -63,7 +78,15 @@ fn text(bytes: &[u8]) -> String {
 
 #[test]
 fn users_clients_and_tokens_are_made_listed_and_taken_away() {
-    let world = World::start();
+    accounts_are_made_and_taken_away(&World::start(Kept::Embedded));
+}
+
+#[test]
+fn so_they_are_on_mongodb() {
+    accounts_are_made_and_taken_away(&World::start(Kept::MongoDb));
+}
+
+fn accounts_are_made_and_taken_away(world: &World) {
     let said = world.said(&["user", "add", "anna", "--display-name", "Anna B.", "--group", "crew"], &[]);
     assert!(said.starts_with("user anna is added; the password is "), "{said}");
     let list = world.said(&["user", "list"], &[]);
@@ -110,7 +133,15 @@ fn users_clients_and_tokens_are_made_listed_and_taken_away() {
 
 #[tokio::test]
 async fn signing_in_takes_a_yes_in_a_browser_and_is_taken_back() {
-    let world = World::start();
+    signing_in_works(&World::start(Kept::Embedded)).await;
+}
+
+#[tokio::test]
+async fn so_it_does_on_mongodb() {
+    signing_in_works(&World::start(Kept::MongoDb)).await;
+}
+
+async fn signing_in_works(world: &World) {
     let mut login = world.command(&["login", "--admin"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(login.stdout.take().unwrap()).lines().map_while(Result::ok);
     let first = lines.next().unwrap();

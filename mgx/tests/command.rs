@@ -50,6 +50,12 @@ fn flags_and_variables_are_settings_too() {
     mgx: the configuration is wrong, nothing was started
     flag --runtime: runtime: got "quantum", allowed: "docker", "pool:docker", "podman", "pool:podman", "process", "null"
     "#);
+    let output = mgx(&dir, &["serve", "--roles", "api,gateway"], &[]);
+    assert_eq!(output.status.code(), Some(78));
+    insta::assert_snapshot!(text(&output.stderr), @r#"
+    mgx: the configuration is wrong, nothing was started
+    flag --roles: server.roles: got "api,gateway", allowed: one or more of "api", "scheduler" and "oauth2", with commas between
+    "#);
     let output =
         mgx(&dir, &["config", "--json"], &[("OPENAI_API_KEY", "sk-canary"), ("MGX_AGENT__PIDS", "99")]);
     assert!(output.status.success());

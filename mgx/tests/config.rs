@@ -106,6 +106,21 @@ fn times_sizes_ports_and_names_say_what_they_may_be() {
 }
 
 #[test]
+fn a_process_has_roles_that_there_are() {
+    let roles = |roles: &str| refused(&format!("[server]\nroles = \"{roles}\"\n"));
+    insta::assert_snapshot!(roles("api,gateway"), @r#"DIR/mgx.toml:2:1: server.roles: got "api,gateway", allowed: one or more of "api", "scheduler" and "oauth2", with commas between"#);
+    insta::assert_snapshot!(roles(""), @r#"DIR/mgx.toml:2:1: server.roles: got "", allowed: one or more of "api", "scheduler" and "oauth2", with commas between"#);
+    insta::assert_snapshot!(roles("api"), @"DIR/mgx.toml:2:1: server.roles: conflict: with the embedded store one process answers and schedules, or is the OAuth 2 provider alone; several need store.url");
+    let url = "mongodb://127.0.0.1";
+    for (roles, store) in [("oauth2, api", url), ("scheduler", url), ("oauth2", ""), ("scheduler,api", "")] {
+        let (_dir, inputs) = world(&format!("server.roles = \"{roles}\"\nstore.url = \"{store}\"\n"));
+        let found = config::load(&inputs).unwrap().config.server.roles;
+        let has = |role| roles.contains(role);
+        assert_eq!((found.api, found.scheduler, found.oauth2), (has("api"), has("scheduler"), has("oauth2")));
+    }
+}
+
+#[test]
 fn the_environment_is_checked_like_a_file() {
     insta::assert_snapshot!(refused_env(&[("MGX_SCHEDULER__MAX_RUNNING", "0"), ("MGX_AGENT__TIMEOUT", "soon")]), @r#"
     env MGX_AGENT__TIMEOUT: agent.timeout: got "soon", allowed: a time from 1s to 7d, such as "250ms", "30s" or "5m"

@@ -105,6 +105,7 @@ async fn play(orders: Vec<Order>, user: fn(&Order) -> String) -> Story {
         max_queued_per_user: 10_000,
         history: mgx_scheduler::HistoryLimit { events: 50_000, bytes: 50 << 20 },
         grace: Duration::from_secs(1),
+        in_memory: 1_000,
         start_tries: 1,
         redactor: mgx_scheduler::Redactor::default(),
         reap_every: Duration::from_hours(1),

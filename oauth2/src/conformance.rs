@@ -26,9 +26,30 @@ pub async fn run(storage: &dyn Storage) {
     sessions::run(storage).await;
 }
 
-/// The moment at which the suite plays, and so many seconds later.
+/// What has to be decided once is decided once, whichever of two processes with the same storage is asked.
+pub async fn run_on_two(one: &dyn Storage, other: &dyn Storage) {
+    grants::once_on_two(one, other).await;
+    sessions::once_on_two(one, other).await;
+}
+
+/// Leaves one thing of every kind, for a copy of the storage.
+pub async fn leave_some(storage: &dyn Storage) {
+    let (user, client) = (sample_user(), sample_client());
+    let grant = sample_grant(&user, &client);
+    storage.add_user(&user).await.unwrap();
+    storage.put_client(&client).await.unwrap();
+    storage.add_api_token(&accounts::sample_token(&user, 1)).await.unwrap();
+    storage.remember_consent(user.id, &client.id, &client.scope).await.unwrap();
+    storage.open(&grant, Some(&sample_code(&grant))).await.unwrap();
+    storage.sign_in(&sample_browser(&user)).await.unwrap();
+    storage.add_device(&sample_device(&client), at(0)).await.unwrap();
+    storage.revoke_tokens(&[chance().id()], at(10)).await.unwrap();
+}
+
+/// The moment at which the suite plays, and so many seconds later: far from now, for a storage may forget by its own
+/// clock what has ended.
 fn at(seconds: i64) -> Timestamp {
-    Timestamp::from_second(1_800_000_000).unwrap() + SignedDuration::from_secs(seconds)
+    Timestamp::from_second(4_000_000_000).unwrap() + SignedDuration::from_secs(seconds)
 }
 
 fn chance() -> Chance {

@@ -162,6 +162,17 @@ impl Provider {
         Ok(())
     }
 
+    /// Learns what other processes with the same storage and the same key file have done since: tokens that do not count
+    /// any more, and a new key. To be called every second or so where there are any.
+    ///
+    /// # Errors
+    /// The store or the key file cannot be read; the next time will do.
+    pub async fn catch_up(&self) -> Result<(), TendError> {
+        let now = self.clock.now();
+        self.revoked.add(self.storage.revoked_tokens(now).await?, now);
+        Ok(self.keys.catch_up()?)
+    }
+
     /// Signs with a new key from now on; the old one goes on verifying for an hour, or not at all if somebody may
     /// have it.
     ///
@@ -216,10 +227,10 @@ impl Provider {
     }
 }
 
-/// What could not be tended. The next time will do.
+/// What could not be tended, or learned. The next time will do.
 #[derive(Debug, thiserror::Error)]
 pub enum TendError {
-    /// Nothing was forgotten.
+    /// Nothing was forgotten, or learned.
     #[error(transparent)]
     Storage(#[from] StorageError),
     /// The old key goes on signing.

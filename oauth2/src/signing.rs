@@ -41,7 +41,7 @@ struct Signer {
 }
 
 /// What the file holds.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct KeyFile {
     /// PKCS #8, base64.
@@ -50,7 +50,7 @@ struct KeyFile {
     retired: Vec<Retired>,
 }
 
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Retired {
     /// The public point, base64.
@@ -109,14 +109,31 @@ impl SigningKeys {
         now.duration_since(self.lock().made_at) >= ROTATE_AFTER
     }
 
-    /// Signs with a new key from now on; its name. The old one goes on verifying for [`OVERLAP`]; or not at all, if
-    /// somebody may have it. Blocks while the file is written.
+    /// Takes up the key with which another process that shares the file signs now, if it has replaced ours. Blocks while
+    /// the file is read.
     ///
     /// # Errors
-    /// [`KeyError::Io`]: the file cannot be written, and the old key goes on signing.
+    /// [`KeyError`]: the key that was known goes on signing.
+    pub fn catch_up(&self) -> Result<(), KeyError> {
+        let mut signer = self.lock();
+        self.take_up(&mut signer).map(drop)
+    }
+
+    /// Signs with a new key from now on; its name. The old one goes on verifying for [`OVERLAP`]; or not at all, if
+    /// somebody may have it. If another process that shares the file has replaced it already, theirs counts. Blocks while
+    /// the file is written.
+    ///
+    /// # Errors
+    /// [`KeyError`]: the file cannot be written, and the old key goes on signing.
     pub fn rotate(&self, now: Timestamp, trust_the_old: bool) -> Result<String, KeyError> {
         let failed = |source| KeyError::Io { path: self.path.clone(), source };
         let mut signer = self.lock();
+        // until this is closed, no other process rotates
+        let alone = File::open(directory(&self.path)).map_err(failed)?;
+        alone.lock().map_err(failed)?;
+        if self.take_up(&mut signer)? {
+            return Ok(signer.public.kid().to_owned());
+        }
         let mut retired = Vec::new();
         if trust_the_old {
             retired.clone_from(&signer.file.retired);
@@ -129,6 +146,17 @@ impl SigningKeys {
         *signer = Signer::of(file).ok_or_else(|| KeyError::Malformed(self.path.clone()))?;
         self.publish(&signer).ok_or_else(|| KeyError::Malformed(self.path.clone()))?;
         Ok(signer.public.kid().to_owned())
+    }
+
+    /// Whether the file holds another key than `signer` has.
+    fn take_up(&self, signer: &mut Signer) -> Result<bool, KeyError> {
+        let file = read(&self.path)?;
+        if file == signer.file {
+            return Ok(false);
+        }
+        *signer = Signer::of(file).ok_or_else(|| KeyError::Malformed(self.path.clone()))?;
+        self.publish(signer).ok_or_else(|| KeyError::Malformed(self.path.clone()))?;
+        Ok(true)
     }
 
     /// Signs a message that `message` makes, given the name of the key that will sign it.
@@ -216,8 +244,11 @@ fn write(path: &Path, file: &KeyFile, place: Place) -> io::Result<()> {
     // gone already if it was renamed
     fs::remove_file(&staged).ok();
     placed?;
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(directory)?.sync_all()
+    File::open(directory(path))?.sync_all()
+}
+
+fn directory(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 #[cfg(test)]
@@ -272,5 +303,27 @@ mod tests {
         let newest = keys.rotate(at(300), false).unwrap();
         assert_eq!(kids(&keys, 300), [newest], "a key that somebody may have counts no more");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn processes_that_share_the_file_sign_with_one_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("signing.key");
+        let [one, other] = [(); 2].map(|()| SigningKeys::load_or_create(&path, at(0)).unwrap());
+        let kid = |keys: &SigningKeys| keys.public().all()[0].kid().to_owned();
+        let old = kid(&one);
+        let new = one.rotate(at(1), true).unwrap();
+        assert_eq!(kid(&other), old);
+        assert_eq!(other.rotate(at(1), true).unwrap(), new, "it was replaced already");
+        assert_eq!((kid(&other), other.public().all().len()), (new.clone(), 2));
+        let newest = other.rotate(at(2), false).unwrap();
+        one.catch_up().unwrap();
+        assert_eq!(
+            (kid(&one), one.public().all().len()),
+            (newest, 1),
+            "and the one that was stolen counts no more"
+        );
+        fs::remove_file(&path).unwrap();
+        assert!(one.catch_up().is_err());
     }
 }

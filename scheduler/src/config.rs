@@ -19,6 +19,9 @@ pub struct Config {
     pub max_queued: usize,
     /// How many of them may be of one user.
     pub max_queued_per_user: usize,
+    /// How many that wait are kept in memory as a whole; what stands further back in line is read from the journal
+    /// when its turn has come.
+    pub in_memory: usize,
     /// The most that a session's log may hold.
     pub history: HistoryLimit,
     /// Hides the platform's secrets, and what looks like one, in what jobs say; a job's own are added for each.

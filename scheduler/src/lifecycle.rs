@@ -1,25 +1,25 @@
 //! One job, from its place in line to its end. Read from top to bottom: it is the order in which things happen.
 //!
 //! A life has one task, and that task is the only writer of its job. Every change is in the journal before anything
-//! follows from it that cannot be taken back: the run before its invocation, the end before its announcement. How its
-//! container is made is in `start.rs`; what an earlier process of the platform began is taken up in `recovery.rs`.
+//! follows from it that cannot be taken back: the run before its invocation, the end before its announcement. How it
+//! waits is in `waiting.rs`, how its container is made in `start.rs`; what an earlier process of the platform began is
+//! taken up in `recovery.rs`.
 
 mod record;
 mod recovery;
 mod start;
+mod waiting;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use mgx_agent_runner::SlotId;
 use mgx_runtimes::{Command, Ended, Output, Run};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::core::Core;
-use crate::demand::Demand;
 use crate::event::NewEvent;
 use crate::history::Telling;
 use crate::job::{ExitStatus, Job, Outcome, State, Transition};
@@ -27,10 +27,11 @@ use crate::live::Claim;
 use crate::redact::{Pieces, Redactor};
 use crate::rooms::Room;
 use crate::slots::{Slot, Turn};
-use crate::terms::Terms;
 use crate::verdict::{self, Verdict};
 use record::Again;
 use start::Start;
+use waiting::Waited;
+pub(crate) use waiting::wait;
 
 /// How many events are stored at a time.
 const BATCH: usize = 256;
@@ -55,7 +56,7 @@ pub(crate) struct Lifecycle {
 pub(crate) enum Begin {
     /// It waits, with its room in the bounded queue, which it keeps for as long as it does; and in line already,
     /// unless it is to begin later or an earlier process of the platform has accepted it.
-    Waiting { room: Option<Room>, turn: Option<Turn> },
+    Waiting { room: Room, turn: Option<Turn> },
     /// Its command runs already, and this is its slot.
     Holding(Slot),
 }
@@ -63,13 +64,6 @@ pub(crate) enum Begin {
 /// This life goes on elsewhere: in the next process of the platform, or in whoever has overtaken this writer.
 #[derive(Debug)]
 struct Handed;
-
-/// What came of waiting.
-enum Waited {
-    Turn(Slot),
-    Over(Outcome),
-    Handed,
-}
 
 /// How it goes on after an attempt.
 enum Next {
@@ -116,51 +110,6 @@ impl Lifecycle {
         };
         if handed.is_ok() {
             self.core.live.leave(self.job.id);
-        }
-    }
-
-    /// Pauses, then waits for its turn.
-    async fn wait(&self, pause: Duration) -> Waited {
-        let turn = async {
-            // a timer takes a tick even for no time at all
-            if !pause.is_zero() {
-                sleep(pause).await;
-            }
-            self.core.slots.join(self.demand()).come().await
-        };
-        self.unless_over(turn).await
-    }
-
-    /// Waits for a turn that it stands in line for.
-    async fn wait_for(&self, mut turn: Turn) -> Waited {
-        self.unless_over(turn.come()).await
-    }
-
-    async fn unless_over(&self, turn: impl Future<Output = Slot>) -> Waited {
-        tokio::select! {
-            biased;
-            () = self.core.shutdown.cancelled() => Waited::Handed,
-            () = self.cancel.cancelled() => Waited::Over(Outcome::Cancelled),
-            () = self.expiry() => Waited::Over(Outcome::Expired),
-            slot = turn => Waited::Turn(slot),
-        }
-    }
-
-    fn until_start(&self) -> Duration {
-        self.job.spec.terms.start_at.map_or(Duration::ZERO, |at| self.core.clock.until(at))
-    }
-
-    /// Comes when it has waited too long for its first turn.
-    async fn expiry(&self) {
-        let Terms { start_at, queue_ttl_s, .. } = &self.job.spec.terms;
-        match queue_ttl_s {
-            Some(ttl) if self.job.runs == 0 => {
-                let since = start_at.map_or(self.job.queued_at, |at| at.max(self.job.queued_at));
-                let until = since.checked_add(Duration::from_secs((*ttl).into())).unwrap_or(Timestamp::MAX);
-                // few have one, and it is large
-                Box::pin(sleep_until(self.core.clock.instant(until))).await;
-            }
-            Some(_) | None => std::future::pending().await,
         }
     }
 
@@ -318,25 +267,7 @@ impl Lifecycle {
         self.core.tasks.spawn(async move { core.remove(claim, None).await });
     }
 
-    fn demand(&self) -> Demand {
-        Demand::of(&self.job, &self.user)
-    }
-
     fn claim(&self) -> Claim {
         self.core.live.claim(SlotId::of(self.job.id, self.job.attempt))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_million_may_wait() {
-        fn size<F>(_: fn(Lifecycle, Begin) -> F) -> usize {
-            size_of::<F>()
-        }
-        let bytes = size(Lifecycle::run) + size_of::<Job>();
-        assert!(bytes <= 1_280, "{bytes} bytes for each job that waits");
     }
 }

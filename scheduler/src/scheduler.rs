@@ -24,7 +24,7 @@ use crate::handover::{self, Desk, Handover, Left};
 use crate::history::Histories;
 use crate::job::{Job, Outcome, State};
 use crate::journal::{Entry, JobFilter, Journal, JournalError};
-use crate::lifecycle::{Begin, Lifecycle};
+use crate::lifecycle::{self, Begin, Lifecycle};
 use crate::live::LiveJobs;
 use crate::log::EventLog;
 use crate::pace::Pace;
@@ -108,12 +108,10 @@ impl Scheduler {
         // what runs already takes its slots before anyone who waits is given one
         let (runs, waits): (Vec<_>, Vec<_>) = unfinished.into_iter().partition(|job| job.state.has_command());
         for job in runs {
-            let slot = scheduler.core.slots.occupy(Demand::of(&job, &job.user.as_str().into()));
-            scheduler.spawn(job, Begin::Holding(slot));
+            scheduler.take_up(job);
         }
         for job in waits {
-            let room = Some(scheduler.core.rooms.overdraw(&job.user));
-            scheduler.spawn(job, Begin::Waiting { room, turn: None });
+            scheduler.wait(job);
         }
         scheduler.core.tasks.spawn(handover::run(scheduler.core.clone(), left, hold, came));
         Ok(scheduler)
@@ -242,10 +240,24 @@ impl Scheduler {
         }
     }
 
-    fn spawn(&self, job: Job, begin: Begin) {
-        let cancel = self.core.live.enter(&job);
-        let user = job.user.as_str().into();
-        self.core.tasks.spawn(Lifecycle::new(self.core.clone(), job, user, cancel).run(begin));
+    /// Takes up a job whose command an earlier process of the platform has begun.
+    fn take_up(&self, job: Job) {
+        let (core, user) = (&self.core, Arc::from(job.user.as_str()));
+        let slot = core.slots.occupy(Demand::of(&job, &user));
+        let cancel = core.live.enter(&job);
+        core.tasks.spawn(Lifecycle::new(core.clone(), job, user, cancel).run(Begin::Holding(slot)));
+    }
+
+    /// Lets a job wait that an earlier process of the platform has accepted.
+    fn wait(&self, job: Job) {
+        let core = &self.core;
+        let room = core.rooms.overdraw(&job.user);
+        let cancel = core.live.enter(&job);
+        let is_early = job.spec.terms.start_at.is_some_and(|at| at > core.clock.now());
+        let is_in_line = job.state == State::Queued && !is_early;
+        let ahead = core.slots.waiting();
+        let turn = is_in_line.then(|| core.slots.line_up(Demand::of(&job, room.user())));
+        lifecycle::wait(core, job, ahead, cancel, room, turn);
     }
 }
 

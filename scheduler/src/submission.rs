@@ -13,7 +13,7 @@ use crate::demand::Demand;
 use crate::event::NewEvent;
 use crate::job::{Job, JobSpec, State};
 use crate::journal::{Entry, JournalError};
-use crate::lifecycle::{Begin, Lifecycle};
+use crate::lifecycle;
 use crate::rooms::{Full, QueueScope, Room};
 use crate::scheduler::Scheduler;
 use crate::slots::Turn;
@@ -215,8 +215,7 @@ impl Joined {
         let at_once =
             || Place { ahead: 0, eta_ms: Some(u64::try_from(pause.as_millis()).unwrap_or(u64::MAX)) };
         let place = core.place(job.id).unwrap_or_else(at_once);
-        let life = Lifecycle::new(core.clone(), job.clone(), room.user().clone(), cancel);
-        core.tasks.spawn(life.run(Begin::Waiting { room: Some(room), turn }));
+        lifecycle::wait(core, job.clone(), place.ahead, cancel, room, turn);
         Accepted { job, place }
     }
 }

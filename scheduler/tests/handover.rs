@@ -128,6 +128,7 @@ impl House {
             max_queued_per_user: 1000,
             history: mgx_scheduler::HistoryLimit { events: 1000, bytes: 1 << 20 },
             grace: SECOND,
+            in_memory: 1_000,
             start_tries: 3,
             redactor: mgx_scheduler::Redactor::default(),
             reap_every: 30 * SECOND,

@@ -2,6 +2,7 @@
 
 mod browsers;
 mod grants;
+pub(crate) mod kept;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -22,14 +23,7 @@ const AUDITED: i64 = 100_000;
 impl Accounts for Embedded {
     async fn add_user(&self, user: &User) -> Result<bool, StorageError> {
         let user = user.clone();
-        let insert =
-            "INSERT INTO users (id, name, password, body) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING";
-        let add = move |db: &Connection| {
-            let password = user.password.as_ref().map(PasswordHash::as_str);
-            let values = params![user.id.0, user.name.as_str(), password, body(&user)?];
-            Ok(db.prepare_cached(insert)?.execute(values)? == 1)
-        };
-        Ok(self.writer.write(add).await?)
+        Ok(self.writer.write(move |db| add_user(db, &user)).await?)
     }
 
     async fn user(&self, id: UserId) -> Result<Option<User>, StorageError> {
@@ -85,11 +79,7 @@ impl Accounts for Embedded {
 
     async fn put_client(&self, client: &Client) -> Result<(), StorageError> {
         let client = client.clone();
-        let sql = "INSERT INTO clients (id, body) VALUES (?1, ?2) ON CONFLICT (id) DO UPDATE SET body = ?2";
-        let put = move |db: &Connection| {
-            db.prepare_cached(sql)?.execute(params![client.id.as_str(), to_json(&client)?]).map(drop)
-        };
-        Ok(self.writer.write(put).await?)
+        Ok(self.writer.write(move |db| put_client(db, &client)).await?)
     }
 
     async fn client(&self, id: &ClientId) -> Result<Option<Client>, StorageError> {
@@ -124,12 +114,7 @@ impl Accounts for Embedded {
 
     async fn add_api_token(&self, token: &ApiToken) -> Result<(), StorageError> {
         let token = token.clone();
-        let sql = "INSERT INTO api_tokens (id, digest, user, body) VALUES (?1, ?2, ?3, ?4)";
-        let write = move |db: &Connection| {
-            let values = params![token.id.0, token.digest.0, token.user.0, to_json(&token)?];
-            db.prepare_cached(sql)?.execute(values).map(drop)
-        };
-        Ok(self.writer.write(write).await?)
+        Ok(self.writer.write(move |db| add_api_token(db, &token)).await?)
     }
 
     async fn api_token(&self, digest: Digest) -> Result<Option<ApiToken>, StorageError> {
@@ -193,6 +178,25 @@ const API_TOKEN: &str = "SELECT body FROM api_tokens WHERE digest = ?1";
 #[cfg(test)]
 pub(crate) fn hot() -> Vec<&'static str> {
     [&[USER, USER_NAMED, CLIENT, API_TOKEN][..], &grants::HOT, &browsers::HOT].concat()
+}
+
+/// Whether neither its id nor its name is another's.
+fn add_user(db: &Connection, user: &User) -> rusqlite::Result<bool> {
+    let sql = "INSERT INTO users (id, name, password, body) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING";
+    let password = user.password.as_ref().map(PasswordHash::as_str);
+    let values = params![user.id.0, user.name.as_str(), password, body(user)?];
+    Ok(db.prepare_cached(sql)?.execute(values)? == 1)
+}
+
+fn put_client(db: &Connection, client: &Client) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO clients (id, body) VALUES (?1, ?2) ON CONFLICT (id) DO UPDATE SET body = ?2";
+    db.prepare_cached(sql)?.execute(params![client.id.as_str(), to_json(client)?]).map(drop)
+}
+
+fn add_api_token(db: &Connection, token: &ApiToken) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO api_tokens (id, digest, user, body) VALUES (?1, ?2, ?3, ?4)";
+    let values = params![token.id.0, token.digest.0, token.user.0, to_json(token)?];
+    db.prepare_cached(sql)?.execute(values).map(drop)
 }
 
 /// Whose name it is is looked at first: a conflict would undo the neighbours of this change as well.

@@ -3,6 +3,7 @@
 //!
 //! Read [`embedded`], `writer`, `log`, `journal`, in that order, then [`mongodb`].
 
+pub mod account;
 mod accounts;
 mod archive;
 #[cfg(feature = "testing")]

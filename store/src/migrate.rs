@@ -14,6 +14,8 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use crate::account::{Account, AccountPart};
+
 /// How many records are written at a time.
 const BATCH: usize = 1000;
 
@@ -34,6 +36,8 @@ pub enum Part {
     Events,
     /// Requests that are to be done once.
     Intents,
+    /// What the OAuth 2 provider keeps, one kind of it.
+    Accounts(AccountPart),
 }
 
 /// One thing that a store keeps.
@@ -47,6 +51,8 @@ pub enum Record {
     Event(Box<Event>, Option<u64>),
     /// An intent.
     Intent(Box<Intent>),
+    /// Something that the OAuth 2 provider keeps.
+    Account(Box<Account>),
 }
 
 /// A store that can be read as a whole.
@@ -165,7 +171,21 @@ async fn count(store: &dyn Target, part: Part) -> Result<Tally, String> {
 
 impl Part {
     /// Every part, in the order of copying.
-    pub const ALL: [Self; 4] = [Self::Sessions, Self::Jobs, Self::Events, Self::Intents];
+    pub const ALL: [Self; 13] = [
+        Self::Sessions,
+        Self::Jobs,
+        Self::Events,
+        Self::Intents,
+        Self::Accounts(AccountPart::Users),
+        Self::Accounts(AccountPart::Clients),
+        Self::Accounts(AccountPart::ApiTokens),
+        Self::Accounts(AccountPart::Consents),
+        Self::Accounts(AccountPart::Grants),
+        Self::Accounts(AccountPart::Browsers),
+        Self::Accounts(AccountPart::Devices),
+        Self::Accounts(AccountPart::Revoked),
+        Self::Accounts(AccountPart::Audit),
+    ];
 
     /// Its name.
     pub fn name(self) -> &'static str {
@@ -174,6 +194,7 @@ impl Part {
             Self::Jobs => "jobs",
             Self::Events => "events",
             Self::Intents => "intents",
+            Self::Accounts(part) => part.name(),
         }
     }
 }
@@ -215,6 +236,7 @@ impl Record {
                 let Intent { key, fingerprint, at, seed, answer } = &**intent;
                 json!([key.0, fingerprint, at, seed, answer]).to_string()
             }
+            Self::Account(account) => json!(account).to_string(),
         }
     }
 }

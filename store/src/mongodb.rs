@@ -1,7 +1,8 @@
 //! The store on a MongoDB server, which several processes of one platform share.
 //!
-//! Read [`MongoDb`], then `schema`, `lease`, `writer`, `plan`, `transaction`, `stage`, in that order.
+//! Read [`MongoDb`], then `schema`, `lease`, `writer`, `plan`, `transaction`, `stage`, in that order; `accounts` stands by itself.
 
+mod accounts;
 mod archive;
 mod document;
 mod error;
@@ -47,11 +48,11 @@ const FIND: Duration = Duration::from_secs(2);
 /// How long one request to the server may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The durable store of one platform, as [`mgx_scheduler::Journal`], [`mgx_apps::SessionStore`], [`mgx_apps::Archive`]
-/// and [`mgx_apps::IntentStore`].
+/// The durable store of one platform, as [`mgx_scheduler::Journal`], [`mgx_apps::SessionStore`], [`mgx_apps::Archive`],
+/// [`mgx_apps::IntentStore`] and [`mgx_oauth2::Storage`].
 ///
 /// A write that has returned `Ok` is in the journals of a majority of the servers. Any number of processes may have the
-/// store open and read it; the one that [`lead`](Self::lead)s writes jobs and events. When another one leads in its
+/// store open, read it and write accounts; the one that [`lead`](Self::lead)s writes jobs and events. When another one leads in its
 /// place, every such write fails and [`failed`](Self::failed) resolves.
 #[derive(Debug)]
 pub struct MongoDb {

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use crate::embedded::Embedded;
 use crate::migrate::{Part, Record, Source, Target};
 use crate::row::count;
-use crate::{intents, journal, sessions};
+use crate::{accounts, intents, journal, sessions};
 
 /// An embedded store in the making: a file of another name.
 #[derive(Debug)]
@@ -90,23 +90,33 @@ impl Target for EmbeddedTarget {
     }
 }
 
+type ReadRecord = Box<dyn Fn(&Row<'_>) -> rusqlite::Result<Record>>;
+
 fn export(db: &Connection, part: Part, out: &mpsc::Sender<Record>) -> rusqlite::Result<()> {
-    let (sql, record): (&str, fn(&Row<'_>) -> rusqlite::Result<Record>) = match part {
-        Part::Sessions => (sessions::IN_ORDER, |row| Ok(Record::Session(Box::new(sessions::session(row)?)))),
-        Part::Jobs => ("SELECT body FROM jobs ORDER BY id", |row| {
-            Ok(Record::Job(Box::new(crate::row::from_json(row, 0)?)))
-        }),
+    let (sql, record): (&str, ReadRecord) = match part {
+        Part::Sessions => {
+            (sessions::IN_ORDER, Box::new(|row| Ok(Record::Session(Box::new(sessions::session(row)?)))))
+        }
+        Part::Jobs => (
+            "SELECT body FROM jobs ORDER BY id",
+            Box::new(|row| Ok(Record::Job(Box::new(crate::row::from_json(row, 0)?)))),
+        ),
         Part::Events => (
             "SELECT seq, at, session, job, attempt, kind, agent, data, source FROM events ORDER BY session, seq",
-            |row| {
+            Box::new(|row| {
                 let has_source = row.get::<_, Option<i64>>(8)?.is_some();
                 let source = if has_source { Some(count(row, 8)?) } else { None };
                 Ok(Record::Event(Box::new(journal::event(row)?), source))
-            },
+            }),
         ),
-        Part::Intents => ("SELECT key, fingerprint, at, seed, answer FROM intents ORDER BY number", |row| {
-            Ok(Record::Intent(Box::new(intents::known(row)?)))
-        }),
+        Part::Intents => (
+            "SELECT key, fingerprint, at, seed, answer FROM intents ORDER BY number",
+            Box::new(|row| Ok(Record::Intent(Box::new(intents::known(row)?)))),
+        ),
+        Part::Accounts(part) => {
+            let (sql, account) = accounts::kept::query(part);
+            (sql, Box::new(move |row| Ok(Record::Account(Box::new(account(row)?)))))
+        }
     };
     let mut statement = db.prepare(sql)?;
     let mut rows = statement.query([])?;
@@ -141,6 +151,7 @@ fn import(db: &Connection, record: &Record) -> rusqlite::Result<()> {
             db.prepare_cached(journal::ADD_EVENT)?.execute(row).map(drop)
         }
         Record::Intent(intent) => intents::insert(db, intent),
+        Record::Account(account) => accounts::kept::insert(db, account),
     }
 }
 

@@ -65,6 +65,20 @@ async fn it_keeps_intents() {
 }
 
 #[tokio::test]
+async fn it_keeps_accounts() {
+    mgx_oauth2::conformance::run(&House::open().await.store).await;
+}
+
+/// Accounts are written by every process, so what is decided about them is decided once for all of them.
+#[tokio::test]
+async fn it_keeps_accounts_whoever_schedules() {
+    let House { store, server, _directory } = House::open().await;
+    let other = MongoDb::open(&server.url(), "mgx").await.unwrap();
+    mgx_oauth2::conformance::run(&other).await;
+    mgx_oauth2::conformance::run_on_two(&store, &other).await;
+}
+
+#[tokio::test]
 async fn a_store_that_was_closed_and_opened_again_is_the_same() {
     let House { store, server, _directory } = House::open().await;
     let job = sample_job();
@@ -297,6 +311,8 @@ async fn a_store_is_copied_as_a_whole_and_back() {
     conformance::sessions::run(&original, &original).await;
     conformance::archive::run(&original, &original, &original).await;
     conformance::intents::run(&original).await;
+    mgx_oauth2::conformance::run(&original).await;
+    mgx_oauth2::conformance::leave_some(&original).await;
 
     let mut verified = Vec::new();
     let mut tell = |progress| {
@@ -322,7 +338,7 @@ async fn a_store_is_copied_as_a_whole_and_back() {
     migrate(&copy, Box::new(target), &mut tell).await.unwrap();
     assert!(EmbeddedTarget::begin(&back, "x").await.unwrap_err().contains("is there already"));
     assert!(
-        verified[..4] == verified[4..] && verified.iter().all(|(_, tally)| tally.count > 0),
+        verified[..13] == verified[13..] && verified.iter().all(|(_, tally)| tally.count > 0),
         "{verified:?}"
     );
 
@@ -335,4 +351,6 @@ async fn a_store_is_copied_as_a_whole_and_back() {
     conformance::journal::run(&again).await;
     conformance::journal::run(&copy).await;
     conformance::archive::run(&copy, &copy, &copy).await;
+    mgx_oauth2::conformance::run(&again).await;
+    mgx_oauth2::conformance::run(&copy).await;
 }

@@ -131,6 +131,20 @@ fn a_cancel_that_was_answered_and_forgotten_is_found() {
 }
 
 #[test]
+fn a_job_that_nobody_could_cancel_ends_by_itself() {
+    let ended = |state: &'static str| {
+        broken(|history, facts| {
+            history.retain(|record| !matches!(record, Record::Cancelled { .. }));
+            facts.jobs.insert("b".into(), state.into());
+            state.clone_into(&mut events(facts)[3].state);
+            facts.ran.get_mut("s").unwrap().extend([2, -2]);
+        })
+    };
+    assert_eq!(ended("succeeded"), []);
+    assert_eq!(ended("failed"), [Promise::Right]);
+}
+
+#[test]
 fn a_run_that_is_lost_without_a_reason_is_found() {
     let lose = |history: &mut Vec<Record>, facts: &mut Facts, ends_runs| {
         history.push(Record::Struck { nemesis: Nemesis::Engine, how: "killed".into(), ends_runs });

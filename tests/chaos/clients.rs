@@ -27,6 +27,8 @@ pub(crate) struct Clients {
     pub(crate) wanted: AtomicU64,
     /// How many were.
     pub(crate) accepted: AtomicU64,
+    /// How many jobs are still to be cancelled: until that is answered, their commands go on for a minute.
+    pub(crate) cancels: AtomicU64,
     /// Everybody goes home.
     pub(crate) over: AtomicBool,
     pub(crate) numbers: AtomicU64,
@@ -37,6 +39,11 @@ impl Clients {
     /// Whether as many jobs were accepted as are wanted so far.
     pub(crate) fn are_satisfied(&self) -> bool {
         self.accepted.load(Ordering::SeqCst) >= self.wanted.load(Ordering::SeqCst)
+    }
+
+    /// Whether every job that is to be cancelled is.
+    pub(crate) fn have_cancelled(&self) -> bool {
+        self.cancels.load(Ordering::SeqCst) == 0
     }
 
     fn is_over(&self) -> bool {
@@ -89,6 +96,7 @@ impl Clients {
         };
         self.accepted.fetch_add(1, Ordering::SeqCst);
         if asked == Asked::Cancel {
+            self.cancels.fetch_add(1, Ordering::SeqCst);
             tokio::spawn(Arc::clone(self).cancel(job.clone(), dice.millis(0..1000)));
         }
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
@@ -105,11 +113,15 @@ impl Clients {
         while !self.is_over() {
             let answer = self.client.post(&format!("/api/jobs/{job}/cancel"), &json!({})).await;
             match answer.map_or(0, |(status, _)| status.as_u16()) {
-                200 | 202 => return self.history.add(&Record::Cancelled { job }),
-                409 => return,
+                200 | 202 => {
+                    self.history.add(&Record::Cancelled { job });
+                    break;
+                }
+                409 => break,
                 _ => tokio::time::sleep(Duration::from_millis(100)).await,
             }
         }
+        self.cancels.fetch_sub(1, Ordering::SeqCst);
     }
 
     /// Looks at jobs that were accepted lately.

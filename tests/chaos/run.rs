@@ -129,9 +129,10 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     }
     let time_is_up = began + Duration::from_mins(args.minutes);
     let struck = field.strike(&nemeses, cycles, jobs, time_is_up).await;
-    // what is not yet accepted, and what was read of it
+    // what is not yet accepted or cancelled, and what was read of it
     clients.wanted.store(jobs, Ordering::SeqCst);
-    while struck.is_ok() && !clients.are_satisfied() && Instant::now() < time_is_up {
+    let are_done = || clients.are_satisfied() && clients.have_cancelled();
+    while struck.is_ok() && !are_done() && Instant::now() < time_is_up {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     tokio::time::sleep(Duration::from_secs(2)).await;
@@ -309,6 +310,7 @@ async fn clients(client: Client, args: &Args, history: History) -> Result<Client
         seed: args.seed,
         wanted: AtomicU64::new(0),
         accepted: AtomicU64::new(0),
+        cancels: AtomicU64::new(0),
         over: AtomicBool::new(false),
         numbers: AtomicU64::new(1),
         recent: Mutex::default(),

@@ -13,6 +13,7 @@ mod policies;
 mod pool;
 mod provider;
 mod queue;
+mod roles;
 mod secrets;
 mod session;
 mod slow;

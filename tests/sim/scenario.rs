@@ -124,6 +124,7 @@ impl Scenario {
             history: mgx_scheduler::HistoryLimit { events: 50_000, bytes: 50 << 20 },
             max_queued_per_user: if rng.chance(30) { 1 + rng.below(5) as usize } else { usize::MAX },
             grace: Duration::from_secs(rng.below(5).into()),
+            in_memory: rng.below(4) as usize,
             start_tries: 1 + rng.below(3),
             redactor: mgx_scheduler::Redactor::default(),
             reap_every: Duration::from_secs(15),
@@ -141,8 +142,9 @@ impl Scenario {
     /// How long a slow or failing journal may keep the platform from beginning a job whose deadline is set, and from
     /// hearing of its end.
     pub(crate) fn slack(&self) -> Duration {
-        Duration::from_millis(if self.journal_failures.is_empty() { 50 } else { 10_000 })
-            + self.journal_slowness * 8
+        // eight failures in a row are 4.6 s of pauses
+        let failing = Duration::from_secs(5) * u32::try_from(self.journal_failures.len()).expect("a few");
+        Duration::from_millis(50) + failing + self.journal_slowness * 8
     }
 
     /// Plays it to its end and holds it against the laws.

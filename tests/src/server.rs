@@ -73,11 +73,20 @@ impl Server {
     /// # Errors
     /// It does not become ready.
     pub async fn join(&self) -> Result<Self> {
+        self.join_with("").await
+    }
+
+    /// The same with `more` settings.
+    ///
+    /// # Errors
+    /// It does not become ready.
+    pub async fn join_with(&self, more: &str) -> Result<Self> {
+        let settings = format!("{}\n{more}", self.settings);
         let port = self.url.rsplit(':').next().unwrap_or_default();
         let others = std::fs::read_dir(self.dir.path())?.count();
         let name = format!("mgx-{port}-{others}");
         let mut other =
-            Self::prepare_in(self.dir.clone(), &name, &self.program, &self.settings, self.env.clone())?;
+            Self::prepare_in(self.dir.clone(), &name, &self.program, &settings, self.env.clone())?;
         other.up().await?;
         Ok(other)
     }

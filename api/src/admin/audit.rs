@@ -76,7 +76,7 @@ async fn audit_log(
     if wanted.cursor.is_some_and(|cursor| i64::try_from(cursor).is_err()) {
         return Err(Problem::validation(vec![FieldError::parameter("cursor", "the number of an entry")]));
     }
-    let mut entries = app.gate.provider()?.audit_log(wanted.cursor, limit + 1).await?;
+    let mut entries = app.gate.provider().audit_log(wanted.cursor, limit + 1).await?;
     let next = cut(&mut entries, limit, |(number, _)| *number);
     Ok(axum::Json(AuditPage { entries: entries.into_iter().map(AuditView::of).collect(), next }))
 }

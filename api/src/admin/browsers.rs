@@ -57,7 +57,7 @@ async fn list_browsers(
     Path(name): Path<Username>,
 ) -> Result<axum::Json<BrowserList>, Problem> {
     let user = user(&app, &name).await?;
-    let browsers = app.gate.provider()?.sessions_of(user.id, MOST).await?;
+    let browsers = app.gate.provider().sessions_of(user.id, MOST).await?;
     Ok(axum::Json(BrowserList { browsers: browsers.into_iter().map(BrowserView::of).collect() }))
 }
 
@@ -74,7 +74,7 @@ async fn end_browser(
     Path((name, id)): Path<(Username, Uuid)>,
 ) -> Result<StatusCode, Problem> {
     let user = user(&app, &name).await?;
-    if app.gate.actor(&caller)?.end_session(user.id, SessionId(id)).await? {
+    if app.gate.actor(&caller).end_session(user.id, SessionId(id)).await? {
         return Ok(StatusCode::NO_CONTENT);
     }
     Err(Problem::not_found("browser"))

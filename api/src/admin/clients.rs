@@ -119,7 +119,7 @@ async fn add_client(
     caller: Caller,
     Json(asked): Json<ClientRequest>,
 ) -> Result<Response, Problem> {
-    let (client, secret) = app.gate.actor(&caller)?.add_client(asked.checked()?).await?;
+    let (client, secret) = app.gate.actor(&caller).add_client(asked.checked()?).await?;
     let location = format!("/api/admin/clients/{}", client.id);
     let shown = secret.map(|secret| secret.expose_secret().to_owned());
     let view = ClientView { client_secret: shown, ..ClientView::of(client) };
@@ -136,7 +136,7 @@ async fn list_clients(
     Query(wanted): Query<Wanted>,
 ) -> Result<axum::Json<ClientPage>, Problem> {
     let limit = limit(wanted.limit, 50, 200)?;
-    let mut clients = app.gate.provider()?.clients(wanted.cursor.as_ref(), limit + 1).await?;
+    let mut clients = app.gate.provider().clients(wanted.cursor.as_ref(), limit + 1).await?;
     let next = cut(&mut clients, limit, |client| client.id.to_string());
     Ok(axum::Json(ClientPage { clients: clients.into_iter().map(ClientView::of).collect(), next }))
 }
@@ -151,7 +151,7 @@ async fn look_at_client(
     State(app): State<Arc<App>>,
     Path(id): Path<ClientId>,
 ) -> Result<axum::Json<ClientView>, Problem> {
-    let client = app.gate.provider()?.client(&id).await?;
+    let client = app.gate.provider().client(&id).await?;
     client.map(|client| axum::Json(ClientView::of(client))).ok_or_else(|| Problem::not_found("client"))
 }
 
@@ -166,7 +166,7 @@ async fn remove_client(
     caller: Caller,
     Path(id): Path<ClientId>,
 ) -> Result<StatusCode, Problem> {
-    app.gate.actor(&caller)?.remove_client(&id).await?;
+    app.gate.actor(&caller).remove_client(&id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -181,8 +181,8 @@ async fn renew_secret(
     caller: Caller,
     Path(id): Path<ClientId>,
 ) -> Result<axum::Json<ClientView>, Problem> {
-    let secret = app.gate.actor(&caller)?.renew_secret(&id, true).await?;
-    let client = app.gate.provider()?.client(&id).await?.ok_or_else(|| Problem::not_found("client"))?;
+    let secret = app.gate.actor(&caller).renew_secret(&id, true).await?;
+    let client = app.gate.provider().client(&id).await?.ok_or_else(|| Problem::not_found("client"))?;
     let shown = Some(secret.expose_secret().to_owned());
     Ok(axum::Json(ClientView { client_secret: shown, ..ClientView::of(client) }))
 }

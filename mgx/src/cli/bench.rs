@@ -52,8 +52,8 @@ pub(crate) fn run(config: Config, command: &Command) -> Outcome {
         Command::Dispatch(args) => runtime.block_on(Box::pin(dispatch::run(config, args))),
         Command::Fairness(args) => runtime.block_on(Box::pin(fairness::run(config, args))),
         Command::Memory(args) => runtime.block_on(Box::pin(memory::run(config, args))),
-        Command::Sse(args) => runtime.block_on(Box::pin(sse::run(args))),
-        Command::Ingest(args) => runtime.block_on(Box::pin(ingest::run(args))),
+        Command::Sse(args) => runtime.block_on(Box::pin(sse::run(&config, args))),
+        Command::Ingest(args) => runtime.block_on(Box::pin(ingest::run(&config, args))),
     };
     measured.map_err(|error| Failure::new(format!("{error:#}")))
 }
@@ -98,7 +98,7 @@ fn apart(mut config: Config, data: PathBuf) -> Config {
     config.server.listen = ([127, 0, 0, 1], 0).into();
     config.server.data_dir = data;
     // on a MongoDB server, a database of its own
-    config.store.database = format!("mgx_bench_{}", JobId::new());
+    config.store.database = database();
     config.store.path = config.server.data_dir.join("mgx.db");
     config.workspaces.root = config.server.data_dir.join("workspaces");
     config.workspaces.host_root.clone_from(&config.workspaces.root);
@@ -106,6 +106,11 @@ fn apart(mut config: Config, data: PathBuf) -> Config {
     (config.llm.base_url, config.llm.api_key) = (String::new(), Secret::new(""));
     config.llm.demo_pace = Time::shortest();
     config
+}
+
+/// The name of a database for one run.
+fn database() -> String {
+    format!("mgx_bench_{}", JobId::new())
 }
 
 impl Drop for Scratch {

@@ -17,9 +17,9 @@ use crate::store::Store;
 pub(crate) enum Command {
     /// Copy everything into an empty store, read it back and compare. The platform must be down.
     ///
-    /// Sessions, jobs, events and idempotency keys are copied with the platform's name, so that what runs in containers
-    /// is taken up again by a server on the new store; accounts are not. The old store stays as it is. A copy that was interrupted is no
-    /// store; the same command begins anew.
+    /// Sessions, jobs, events, idempotency keys and accounts are copied with the platform's name, so that what runs in
+    /// containers is taken up again by a server on the new store. The old store stays as it is. A copy that was
+    /// interrupted is no store; the same command begins anew.
     Migrate(Args),
 }
 
@@ -41,7 +41,7 @@ pub(crate) async fn run(config: &Config, command: &Command) -> Outcome {
     let copied = copy(config, args, &from).await;
     from.close().await;
     copied.map_err(|error| Failure::new(format!("nothing was migrated: {error}")))?;
-    out::note("migrated, but for accounts; the old store stays as it was");
+    out::note("migrated; the old store stays as it was");
     Ok(ExitCode::SUCCESS)
 }
 
@@ -62,7 +62,7 @@ async fn copy(config: &Config, args: &Args, from: &Store) -> Result<(), String> 
     };
     migrate(source, target, &mut |progress| match progress {
         Progress::Copied(part, count) => out::note(format_args!("{count} {} …", part.name())),
-        Progress::Verified(part, tally) => out::line(format_args!("{:<9} {tally} verified", part.name())),
+        Progress::Verified(part, tally) => out::line(format_args!("{:<14} {tally} verified", part.name())),
     })
     .await
 }

@@ -33,7 +33,8 @@ pub(crate) struct Args {
     /// Address and port to listen on, instead of `server.listen`.
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) listen: Option<String>,
-    /// What this process is there for, instead of `server.roles`: `api`, `scheduler` or both with a comma between.
+    /// What this process is there for, instead of `server.roles`: `api`, `scheduler`, `oauth2`, or several of them with
+    /// commas between.
     #[arg(long, value_name = "ROLES")]
     pub(crate) roles: Option<String>,
     /// The data directory, instead of `server.data_dir`.
@@ -95,7 +96,9 @@ pub(crate) fn current_thread() -> Result<Runtime, Failure> {
 
 async fn serve(config: Config, background: bool) -> anyhow::Result<()> {
     let signals = Signals::of_this_process()?;
-    let token = data_dir_of(&config);
+    // nobody administrates at the provider alone
+    let token = (!config.server.roles.are_the_providers_alone()).then(|| data_dir_of(&config));
+    let token = token.map(|path| format!("  (token in {path})")).unwrap_or_default();
     let mut serving = Serving::start(config).await?;
     let mut said = serving.take_first_password().map_or_else(String::new, |password| {
         format!(
@@ -103,7 +106,7 @@ async fn serve(config: Config, background: bool) -> anyhow::Result<()> {
             password.expose_secret()
         )
     });
-    writeln!(said, "http://{}  (token in {token})", serving.address())?;
+    writeln!(said, "http://{}{token}", serving.address())?;
     if background {
         // whoever started this shows it; if nobody does, we serve all the same
         std::io::stdout().write_all(said.as_bytes()).ok();

@@ -9,7 +9,7 @@ use secrecy::ExposeSecret;
 
 use super::problem::What;
 use super::values::show_size;
-use super::{Config, Roles, RuntimeName, Secret};
+use super::{Config, RuntimeName, Secret};
 
 /// The largest key file that is read, in bytes.
 const MAX_KEY: u64 = 64 * 1024;
@@ -191,10 +191,12 @@ fn url(text: &str, schemes: &[&str]) -> Result<(), What> {
 }
 
 fn roles(config: &Config) -> Result<(), What> {
-    if config.is_shared() || config.server.roles == Roles::Both {
+    let roles = config.server.roles;
+    if config.is_shared() || (roles.api && roles.scheduler) || roles.are_the_providers_alone() {
         return Ok(());
     }
-    Err(What::Conflict("with the embedded store one process does all; several need store.url".into()))
+    let alone = "with the embedded store one process answers and schedules, or is the OAuth 2 provider alone; several need store.url";
+    Err(What::Conflict(alone.into()))
 }
 
 fn server(url: &Secret) -> Result<(), What> {

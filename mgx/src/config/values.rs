@@ -23,15 +23,23 @@ pub struct Time<const MIN: u64, const MAX: u64>(u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Amount(u64);
 
-/// What a process is there for, written `"api"`, `"scheduler"` or `"api,scheduler"`.
+/// What a process is there for, written `"api"`, `"scheduler"`, `"oauth2"`, or several of them with commas between; at
+/// least one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Roles {
-    /// It answers, and is ready to schedule.
-    Both,
+pub struct Roles {
     /// It answers.
-    Api,
+    pub api: bool,
     /// It is ready to schedule.
-    Scheduler,
+    pub scheduler: bool,
+    /// People and programs sign in there.
+    pub oauth2: bool,
+}
+
+impl Roles {
+    /// Whether it is the OAuth 2 provider and nothing else.
+    pub fn are_the_providers_alone(self) -> bool {
+        self.oauth2 && !self.api && !self.scheduler
+    }
 }
 
 /// A text that nobody gets to see; empty means that there is none.
@@ -277,17 +285,20 @@ impl<'de> Deserialize<'de> for Amount {
 impl<'de> Deserialize<'de> for Roles {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let text = String::deserialize(from)?;
-        let mut named: Vec<&str> = text.split(',').map(str::trim).collect();
-        named.sort_unstable();
-        match *named {
-            ["api", "scheduler"] => Ok(Self::Both),
-            ["api"] => Ok(Self::Api),
-            ["scheduler"] => Ok(Self::Scheduler),
-            _ => {
-                let allowed = "\"api\", \"scheduler\" or \"api,scheduler\"";
-                Err(de::Error::invalid_value(Unexpected::Str(&text), &allowed))
-            }
+        let mut roles = Self { api: false, scheduler: false, oauth2: false };
+        for name in text.split(',') {
+            let role = match name.trim() {
+                "api" => &mut roles.api,
+                "scheduler" => &mut roles.scheduler,
+                "oauth2" => &mut roles.oauth2,
+                _ => {
+                    let allowed = "one or more of \"api\", \"scheduler\" and \"oauth2\", with commas between";
+                    return Err(de::Error::invalid_value(Unexpected::Str(&text), &allowed));
+                }
+            };
+            *role = true;
         }
+        Ok(roles)
     }
 }
 

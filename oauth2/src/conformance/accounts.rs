@@ -130,16 +130,7 @@ async fn clients_are_kept_and_changed(storage: &dyn Storage) {
 async fn api_tokens_are_their_users(storage: &dyn Storage) {
     let (user, other) = (sample_user(), sample_user());
     storage.add_user(&user).await.unwrap();
-    let token = |seconds| ApiToken {
-        id: TokenId(chance().id()),
-        digest: digest(),
-        user: user.id,
-        name: "my \"script\"".to_owned(),
-        scope: "api".parse().unwrap(),
-        created_at: at(seconds),
-        expires_at: Some(at(1000)),
-    };
-    let (one, two) = (token(1), token(2));
+    let (one, two) = (sample_token(&user, 1), sample_token(&user, 2));
     storage.add_api_token(&one).await.unwrap();
     storage.add_api_token(&two).await.unwrap();
     assert_eq!(storage.api_token(one.digest).await.unwrap().as_ref(), Some(&one));
@@ -151,6 +142,18 @@ async fn api_tokens_are_their_users(storage: &dyn Storage) {
     assert_eq!(storage.api_tokens_of(user.id).await.unwrap(), std::slice::from_ref(&two));
     storage.remove_user(user.id).await.unwrap();
     assert_eq!(storage.api_token(two.digest).await.unwrap(), None);
+}
+
+pub(super) fn sample_token(user: &User, seconds: i64) -> ApiToken {
+    ApiToken {
+        id: TokenId(chance().id()),
+        digest: digest(),
+        user: user.id,
+        name: "my \"script\"".to_owned(),
+        scope: "api".parse().unwrap(),
+        created_at: at(seconds),
+        expires_at: Some(at(1000)),
+    }
 }
 
 async fn the_audit_log_is_read_backwards(storage: &dyn Storage) {

@@ -20,6 +20,28 @@ pub(super) async fn run(storage: &dyn Storage) {
     what_has_ended_is_forgotten(storage).await;
 }
 
+/// A code that is shown to both counts once; so does a refresh token, and who shows it second ends its grant.
+pub(super) async fn once_on_two(one: &dyn Storage, other: &dyn Storage) {
+    for _ in 0..10 {
+        let (grant, ended) = (grant(), grant());
+        let (code, refresh) = (sample_code(&grant), ended.refresh.unwrap());
+        one.open(&grant, Some(&code)).await.unwrap();
+        other.open(&ended, None).await.unwrap();
+        let shown = join(one.show_code(code.digest, at(1)), other.show_code(code.digest, at(1))).await;
+        let firsts = [shown.0, shown.1].into_iter().filter(|shown| matches!(shown, Ok(CodeUse::First(..))));
+        assert_eq!(firsts.count(), 1);
+        let next = Refresh { turn: digest(), ..refresh };
+        let turns = join(
+            one.turn(refresh.family, refresh.turn, &ended.client, next, at(1)),
+            other.turn(refresh.family, refresh.turn, &ended.client, next, at(1)),
+        )
+        .await;
+        let both = [turns.0.unwrap(), turns.1.unwrap()];
+        assert_eq!(both.iter().filter(|turn| matches!(turn, Turn::Turned(_))).count(), 1, "{both:?}");
+        assert!(other.grant(ended.id).await.unwrap().unwrap().revoked_at.is_some());
+    }
+}
+
 fn grant() -> Grant {
     sample_grant(&sample_user(), &sample_client())
 }

@@ -13,6 +13,29 @@ pub(super) async fn run(storage: &dyn Storage) {
     a_device_that_nobody_answers_expires(storage).await;
 }
 
+/// A device that asks both is given what it was allowed once.
+pub(super) async fn once_on_two(one: &dyn Storage, other: &dyn Storage) {
+    for _ in 0..10 {
+        let (user, client) = (sample_user(), sample_client());
+        let device = sample_device(&client);
+        assert!(one.add_device(&device, at(0)).await.unwrap());
+        assert!(!other.add_device(&Device { digest: digest(), ..device.clone() }, at(1)).await.unwrap());
+        let (yes, no) = (sample_grant(&user, &client), sample_grant(&user, &client));
+        let said = join(
+            one.decide(&device.user_code, Some(&yes), at(1)),
+            other.decide(&device.user_code, Some(&no), at(1)),
+        )
+        .await;
+        assert_eq!([said.0.unwrap(), said.1.unwrap()].into_iter().filter(|said| *said).count(), 1);
+        let polled =
+            join(one.poll(device.digest, &client.id, at(10)), other.poll(device.digest, &client.id, at(10)))
+                .await;
+        let given = [polled.0.unwrap(), polled.1.unwrap()];
+        assert_eq!(given.iter().filter(|poll| matches!(poll, Poll::Allowed(_))).count(), 1, "{given:?}");
+        assert_eq!(one.grants_of(user.id, at(10), 10).await.unwrap().len(), 1, "and nothing else is left");
+    }
+}
+
 async fn a_session_is_found_by_its_cookie_until_it_ends(storage: &dyn Storage) {
     let user = sample_user();
     let one = sample_browser(&user);

@@ -15,14 +15,7 @@ use crate::row::{from_json, to_json};
 impl Sessions for Embedded {
     async fn sign_in(&self, session: &BrowserSession) -> Result<(), StorageError> {
         let session = session.clone();
-        let sql = "INSERT INTO browsers (id, cookie, user, expires_at, body) VALUES (?1, ?2, ?3, ?4, ?5)
-            ON CONFLICT (id) DO UPDATE SET cookie = ?2, user = ?3, expires_at = ?4, body = ?5";
-        let write = move |db: &Connection| {
-            let BrowserSession { id, cookie, user, expires_at, .. } = &session;
-            let values = params![id.0, cookie.0, user.0, millis(*expires_at), to_json(&session)?];
-            db.prepare_cached(sql)?.execute(values).map(drop)
-        };
-        Ok(self.writer.write(write).await?)
+        Ok(self.writer.write(move |db| put_browser(db, &session)).await?)
     }
 
     async fn session(&self, cookie: Digest, now: Timestamp) -> Result<Option<BrowserSession>, StorageError> {
@@ -118,6 +111,14 @@ const POLLED: &str = "SELECT body FROM devices WHERE digest = ?1";
 #[cfg(test)]
 pub(super) const HOT: [&str; 4] = [BROWSER, OF_USER, DEVICE, POLLED];
 
+pub(super) fn put_browser(db: &Connection, session: &BrowserSession) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO browsers (id, cookie, user, expires_at, body) VALUES (?1, ?2, ?3, ?4, ?5)
+        ON CONFLICT (id) DO UPDATE SET cookie = ?2, user = ?3, expires_at = ?4, body = ?5";
+    let BrowserSession { id, cookie, user, expires_at, .. } = session;
+    let values = params![id.0, cookie.0, user.0, millis(*expires_at), to_json(session)?];
+    db.prepare_cached(sql)?.execute(values).map(drop)
+}
+
 fn poll(db: &Connection, digest: &Digest, client: &ClientId, now: Timestamp) -> rusqlite::Result<Poll> {
     let device =
         db.prepare_cached(POLLED)?.query_one([digest.0], |row| from_json::<Device>(row, 0)).optional()?;
@@ -145,7 +146,7 @@ fn get(db: &Connection, code: &UserCode) -> rusqlite::Result<Option<Device>> {
     db.prepare_cached(DEVICE)?.query_one([code.as_str()], |row| from_json(row, 0)).optional()
 }
 
-fn put(db: &Connection, device: &Device) -> rusqlite::Result<()> {
+pub(super) fn put(db: &Connection, device: &Device) -> rusqlite::Result<()> {
     let sql = "INSERT INTO devices (user_code, digest, client, expires_at, body) VALUES (?1, ?2, ?3, ?4, ?5)
         ON CONFLICT (user_code) DO UPDATE SET digest = ?2, client = ?3, expires_at = ?4, body = ?5";
     let Device { user_code, digest, client, expires_at, .. } = device;

@@ -102,11 +102,7 @@ impl Grants for Embedded {
 
     async fn revoke_tokens(&self, ids: &[Uuid], until: Timestamp) -> Result<(), StorageError> {
         let ids = ids.to_vec();
-        let sql = "INSERT INTO revoked_tokens (id, until) VALUES (?1, ?2) ON CONFLICT (id) DO UPDATE SET until = ?2";
-        let write = move |db: &Connection| {
-            let mut insert = db.prepare_cached(sql)?;
-            ids.iter().try_for_each(|id| insert.execute(params![id, millis(until)]).map(drop))
-        };
+        let write = move |db: &Connection| ids.iter().try_for_each(|id| put_revoked(db, *id, until));
         Ok(self.writer.write(write).await?)
     }
 
@@ -137,13 +133,8 @@ impl Grants for Embedded {
         client: &ClientId,
         scope: &Scope,
     ) -> Result<(), StorageError> {
-        let (client, scope) = (client.clone(), scope.to_string());
-        let sql = "INSERT INTO consents (user, client, scope) VALUES (?1, ?2, ?3)
-            ON CONFLICT (user, client) DO UPDATE SET scope = ?3";
-        let write = move |db: &Connection| {
-            db.prepare_cached(sql)?.execute(params![user.0, client.as_str(), scope]).map(drop)
-        };
-        Ok(self.writer.write(write).await?)
+        let (client, scope) = (client.clone(), scope.clone());
+        Ok(self.writer.write(move |db| put_consent(db, user, &client, &scope)).await?)
     }
 
     async fn sweep(&self, now: Timestamp, limit: usize) -> Result<usize, StorageError> {
@@ -198,10 +189,27 @@ pub(super) fn put(db: &Connection, grant: &Grant) -> rusqlite::Result<()> {
     db.prepare_cached(PUT)?.execute(values).map(drop)
 }
 
-fn put_code(db: &Connection, code: &Code) -> rusqlite::Result<()> {
+pub(super) fn put_code(db: &Connection, code: &Code) -> rusqlite::Result<()> {
     let sql = "INSERT INTO codes (digest, grant_id, body) VALUES (?1, ?2, ?3)
         ON CONFLICT (digest) DO UPDATE SET body = ?3";
     db.prepare_cached(sql)?.execute(params![code.digest.0, code.grant.0, to_json(code)?]).map(drop)
+}
+
+pub(super) fn put_revoked(db: &Connection, id: Uuid, until: Timestamp) -> rusqlite::Result<()> {
+    let sql =
+        "INSERT INTO revoked_tokens (id, until) VALUES (?1, ?2) ON CONFLICT (id) DO UPDATE SET until = ?2";
+    db.prepare_cached(sql)?.execute(params![id, millis(until)]).map(drop)
+}
+
+pub(super) fn put_consent(
+    db: &Connection,
+    user: UserId,
+    client: &ClientId,
+    scope: &Scope,
+) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO consents (user, client, scope) VALUES (?1, ?2, ?3)
+        ON CONFLICT (user, client) DO UPDATE SET scope = ?3";
+    db.prepare_cached(sql)?.execute(params![user.0, client.as_str(), scope.to_string()]).map(drop)
 }
 
 fn show_code(db: &Connection, digest: &Digest, now: Timestamp) -> rusqlite::Result<CodeUse> {
@@ -242,7 +250,7 @@ fn matching(db: &Connection, sql: &str, values: &[&dyn ToSql]) -> rusqlite::Resu
     db.prepare_cached(sql)?.query_map(values, |row| from_json(row, 0))?.collect()
 }
 
-fn moment(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
+pub(super) fn moment(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
     let wrong = |error: jiff::Error| {
         rusqlite::Error::FromSqlConversionFailure(column, Type::Integer, Box::new(error))
     };

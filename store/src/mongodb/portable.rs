@@ -11,10 +11,12 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::document::number;
+use super::accounts::AUDIT;
+use super::document::{at_most, number};
 use super::error::{Fault, short};
 use super::schema::{COLLECTIONS, META};
-use super::{MongoDb, connect, intents, row, schema};
+use super::{MongoDb, accounts, connect, intents, row, schema};
+use crate::account::Account;
 use crate::migrate::{Part, Record, Source, Target};
 
 /// How long whoever schedules may take to let go of the store.
@@ -26,6 +28,8 @@ pub struct MongoDbTarget {
     store: MongoDb,
     /// Where the logs stand, as far as events and jobs are there.
     logs: HashMap<SessionId, row::Log>,
+    /// The number of the newest entry of the audit log.
+    audited: u64,
 }
 
 impl MongoDb {
@@ -73,7 +77,7 @@ impl MongoDbTarget {
         new.insert("migrating", true);
         meta.replace_one(doc! { "_id": "store" }, &new).upsert(true).await.map_err(failed)?;
         schema::indexes(&db).await.map_err(failed)?;
-        Ok(Self { store: MongoDb::over(db, instance.to_owned()), logs: HashMap::new() })
+        Ok(Self { store: MongoDb::over(db, instance.to_owned()), logs: HashMap::new(), audited: 0 })
     }
 }
 
@@ -85,23 +89,16 @@ impl Source for MongoDb {
 
     async fn export(&self, part: Part, out: mpsc::Sender<Record>) -> Result<(), String> {
         let failed = |error: mongodb::error::Error| format!("the store cannot be read: {}", short(&error));
-        let (order, record): (Document, fn(&RawDocument) -> Result<Record, Fault>) = match part {
-            Part::Sessions => {
-                (doc! { "order": 1 }, |found| Ok(Record::Session(Box::new(row::session_of(found)?))))
-            }
-            Part::Jobs => (doc! { "_id": 1 }, |found| Ok(Record::Job(Box::new(row::job_of(found)?)))),
+        let order = match part {
+            Part::Sessions => doc! { "order": 1 },
+            Part::Jobs => doc! { "_id": 1 },
             // in no order: a server would have to sort them all
-            Part::Events => (doc! {}, |found| {
-                let has_source = found.get("source").map_err(Fault::unreadable)?.is_some();
-                let source = if has_source { Some(number(found, "source")?) } else { None };
-                Ok(Record::Event(Box::new(row::event_of(found)?), source))
-            }),
-            Part::Intents => (doc! {}, |found| Ok(Record::Intent(Box::new(intents::intent_of(found)?)))),
+            Part::Events | Part::Intents | Part::Accounts(_) => doc! {},
         };
         let rows = self.rows(part.name());
         let mut found = rows.find(doc! {}).sort(order).batch_size(1000).await.map_err(failed)?;
         while let Some(found) = found.try_next().await.map_err(failed)? {
-            let record = record(&found).map_err(|fault| format!("{fault:?}"))?;
+            let record = record_of(part, &found).map_err(|fault| format!("{fault:?}"))?;
             if out.send(record).await.is_err() {
                 // whoever listened has failed, and says so
                 return Ok(());
@@ -143,8 +140,10 @@ impl Target for MongoDbTarget {
         for logs in logs.chunks(1000) {
             self.store.rows("logs").insert_many(logs).await.map_err(failed)?;
         }
-        let done = doc! { "$unset": { "migrating": true } };
         let meta = self.store.db.collection::<Document>(META);
+        let audited = doc! { "$set": { "number": at_most(self.audited) } };
+        meta.update_one(doc! { "_id": AUDIT }, audited).upsert(true).await.map_err(failed)?;
+        let done = doc! { "$unset": { "migrating": true } };
         meta.update_one(doc! { "_id": "store" }, done).await.map(drop).map_err(failed)
     }
 }
@@ -164,6 +163,26 @@ impl MongoDbTarget {
                 Ok(("events", row::event(&session, seq, &event)?))
             }
             Record::Intent(intent) => Ok(("intents", intents::row(&intent))),
+            Record::Account(account) => {
+                if let Account::Audit(number, _) = &*account {
+                    self.audited = self.audited.max(*number);
+                }
+                accounts::kept::row(*account)
+            }
         }
     }
+}
+
+fn record_of(part: Part, found: &RawDocument) -> Result<Record, Fault> {
+    Ok(match part {
+        Part::Sessions => Record::Session(Box::new(row::session_of(found)?)),
+        Part::Jobs => Record::Job(Box::new(row::job_of(found)?)),
+        Part::Events => {
+            let has_source = found.get("source").map_err(Fault::unreadable)?.is_some();
+            let source = if has_source { Some(number(found, "source")?) } else { None };
+            Record::Event(Box::new(row::event_of(found)?), source)
+        }
+        Part::Intents => Record::Intent(Box::new(intents::intent_of(found)?)),
+        Part::Accounts(part) => Record::Account(Box::new(accounts::kept::account_of(part, found)?)),
+    })
 }

@@ -26,13 +26,39 @@ const INTENTS: Duration = Duration::from_hours(48);
 /// | `events` | an event | made of job, attempt and the agent's number: the same event twice is the same id |
 /// | `jobs` | a job: what it is looked up by, and `body`, which is all of it as JSON | its id |
 /// | `intents` | a request that is to be done once | its name |
+/// | `users`, `clients`, `api_tokens`, `consents`, `grants`, `browsers`, `devices`, `revoked_tokens`, `audit` | what the OAuth 2 provider keeps: what it is looked up by, and `body`, which is all of it as JSON | its id |
 /// | `leases` | who schedules, and whose transactions count | `scheduler`, `fence` |
 ///
 /// `logs` is apart from `sessions` because the scheduler writes the one and requests to the model the other: together
 /// they would be in each other's way.
-pub(super) const COLLECTIONS: [&str; 6] = ["sessions", "logs", "events", "jobs", "intents", "leases"];
+pub(super) const COLLECTIONS: [&str; 15] = [
+    "sessions",
+    "logs",
+    "events",
+    "jobs",
+    "intents",
+    "users",
+    "clients",
+    "api_tokens",
+    "consents",
+    "grants",
+    "browsers",
+    "devices",
+    "revoked_tokens",
+    "audit",
+    "leases",
+];
 
-/// The collection with the one document that says whose database this is, and of which schema.
+/// What ends by itself, and the date at which it does: from then on the server forgets it.
+pub(super) const ENDING: [(&str, &str); 4] = [
+    ("grants", "expires_at"),
+    ("browsers", "expires_at"),
+    ("devices", "expires_at"),
+    ("revoked_tokens", "until"),
+];
+
+/// The collection with the document that says whose database this is, and of which schema; and with the number of the
+/// newest entry of the audit log.
 pub(super) const META: &str = "meta";
 
 /// What that document says.
@@ -111,6 +137,7 @@ pub(super) async fn indexes(db: &Database) -> Result<(), Error> {
         |keys: Document, options: IndexOptions| IndexModel::builder().keys(keys).options(options).build();
     let unique = || IndexOptions::builder().unique(true).build();
     let unfinished = || IndexOptions::builder().partial_filter_expression(doc! { "ended": false }).build();
+    let known = || IndexOptions::builder().unique(true).sparse(true).build();
     let forgotten = IndexOptions::builder().expire_after(INTENTS).build();
     let all = [
         ("sessions", vec![with(doc! { "order": 1 }, unique()), index(doc! { "creator": 1, "order": 1 })]),
@@ -126,9 +153,28 @@ pub(super) async fn indexes(db: &Database) -> Result<(), Error> {
             ],
         ),
         ("intents", vec![with(doc! { "at": 1 }, forgotten)]),
+        ("users", vec![with(doc! { "username": 1 }, unique())]),
+        ("api_tokens", vec![with(doc! { "digest": 1 }, unique()), index(doc! { "user": 1 })]),
+        ("consents", vec![index(doc! { "user": 1 }), index(doc! { "client": 1 })]),
+        (
+            "grants",
+            vec![
+                index(doc! { "user": 1 }),
+                index(doc! { "client": 1 }),
+                with(doc! { "browser": 1 }, IndexOptions::builder().sparse(true).build()),
+                with(doc! { "family": 1 }, known()),
+                with(doc! { "code": 1 }, known()),
+            ],
+        ),
+        ("browsers", vec![with(doc! { "cookie": 1 }, unique()), index(doc! { "user": 1 })]),
+        ("devices", vec![with(doc! { "digest": 1 }, unique()), index(doc! { "client": 1 })]),
     ];
     for (name, models) in all {
         db.collection::<Document>(name).create_indexes(models).await?;
+    }
+    for (name, end) in ENDING {
+        let at_once = IndexOptions::builder().expire_after(Duration::ZERO).build();
+        db.collection::<Document>(name).create_index(with(doc! { end: 1 }, at_once)).await?;
     }
     Ok(())
 }

@@ -124,6 +124,7 @@ async fn measure(mut load: Load, fsync: Latency, args: &Args) -> anyhow::Result<
     let end_to_end_per_s = end_to_end(&mut load, args).await?;
     out::note(format_args!("end to end               {end_to_end_per_s:>9.0} jobs/s"));
 
+    disk::rest().await?;
     let empty = load.latency().await.context("an empty queue")?;
     out::note(format_args!("to dispatch, empty queue {empty}"));
 
@@ -137,6 +138,7 @@ async fn measure(mut load: Load, fsync: Latency, args: &Args) -> anyhow::Result<
     let batch_submits_per_s = load.fill(args.backlog).await.context("batches")?;
     out::note(format_args!("in batches               {batch_submits_per_s:>9.0} jobs/s"));
 
+    disk::rest().await?;
     let full = load.latency().await.context("a full queue")?;
     out::note(format_args!("to dispatch, full queue  {full}"));
     Ok(Figures { fsync, http_submits_per_s, end_to_end_per_s, batch_submits_per_s, empty, full })

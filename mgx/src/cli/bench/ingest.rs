@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::beside::Beside;
 use super::resident::mib;
 use super::server::Server;
+use crate::config::Config;
 
 /// How long it may take.
 const PATIENCE: Duration = Duration::from_mins(5);
@@ -37,9 +38,10 @@ pub(crate) struct Args {
 }
 
 /// Measures.
-pub(super) async fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(config: &Config, args: &Args) -> anyhow::Result<ExitCode> {
     let settings = settings(args);
-    let once = async || Server::measured(&settings, async |server| measure(server, args).await).await;
+    let once =
+        async || Server::measured(&config.store, &settings, async |server| measure(server, args).await).await;
     args.beside.measure(args.json, once).await?;
     Ok(ExitCode::SUCCESS)
 }

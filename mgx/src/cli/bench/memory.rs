@@ -21,8 +21,9 @@ const BATCH: u32 = 500;
 /// How many bytes are asked of the agents.
 const PROMPT: usize = 1024;
 
-/// How long memory may take to come to rest.
-const REST: Duration = Duration::from_secs(2);
+/// How long memory may take to come to rest: threads that are not needed end after 1.5 s, and what is free goes back to
+/// the system a second after that.
+const REST: Duration = Duration::from_secs(5);
 
 /// How long jobs may take to begin or to end.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -74,7 +75,10 @@ pub(super) async fn run(config: Config, args: &Args) -> anyhow::Result<ExitCode>
     );
     let settings = settings(&config, args);
     let once = async || {
-        Server::measured(&settings, async |server| Ok(measure(server, args).await?.report(args))).await
+        Server::measured(&config.store, &settings, async |server| {
+            Ok(measure(server, args).await?.report(args))
+        })
+        .await
     };
     args.beside.measure(args.json, once).await?;
     Ok(ExitCode::SUCCESS)

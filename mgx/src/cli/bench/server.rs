@@ -15,7 +15,8 @@ use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::resident::Resident;
-use super::scratch;
+use super::{database, scratch};
+use crate::config::Store;
 use crate::data_dir;
 
 /// How long it may take to become ready, and to end.
@@ -31,19 +32,26 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// What `measure` measures of a server with `settings`, which has ended and is gone then.
+    /// What `measure` measures of a server with `settings`, which has ended and is gone then. On the MongoDB server that
+    /// `store` names, if it does, it has a database of its own, which stays there.
     pub(super) async fn measured<T>(
+        store: &Store,
         settings: &[String],
         measure: impl AsyncFnOnce(&Self) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
         let scratch = scratch()?;
-        let server = Self::start(&scratch.0, settings).await?;
+        let mut settings = settings.to_vec();
+        if let Some(url) = store.url.get() {
+            settings.push(format!("store.url = {:?}", url.expose_secret()));
+            settings.push(format!("store.database = {:?}", database()));
+        }
+        let server = Self::start(&scratch.0, &settings).await?;
         let measured = measure(&server).await;
         server.stop().await?;
         measured
     }
 
-    /// Starts this very program as a server in `dir`, with `settings` (lines of TOML), and waits until it is ready.
+    /// Starts this very program as a server in `dir`, with `settings` (lines of TOML), and waits until it accepts jobs.
     async fn start(dir: &Path, settings: &[String]) -> anyhow::Result<Self> {
         let data = dir.join("data");
         data_dir::make(&data)?;
@@ -61,8 +69,9 @@ impl Server {
         command.arg("--config").arg(&config).arg("up").current_dir(dir);
         // what this process was told is not meant for that one
         for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("MGX_") {
-                command.env_remove(name);
+            let name = name.to_string_lossy();
+            if name.starts_with("MGX_") || name.starts_with("MONGODB_") {
+                command.env_remove(&*name);
             }
         }
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).kill_on_drop(true);
@@ -144,11 +153,15 @@ impl Server {
     async fn ready(&mut self) -> anyhow::Result<()> {
         let end = Instant::now() + PATIENCE;
         let url = format!("http://{}/readyz", self.address);
+        let first = json!({ "session_id": "first", "framework": "nextjs" });
         while Instant::now() < end {
             if let Some(status) = self.child.try_wait()? {
                 bail!("the server ended with {status}");
             }
-            if self.http.get(&url).send().await.is_ok_and(|answer| answer.status() == StatusCode::OK) {
+            let is_ready =
+                self.http.get(&url).send().await.is_ok_and(|answer| answer.status() == StatusCode::OK);
+            // ready, and it schedules
+            if is_ready && self.post("/api/sessions", &first).await.is_ok() {
                 return Ok(());
             }
             sleep(Duration::from_millis(20)).await;

@@ -20,6 +20,7 @@ use super::beside::Beside;
 use super::out;
 use super::resident::{Resident, mib};
 use super::server::Server;
+use crate::config::Config;
 use crowd::{Crowd, Stalled};
 use lag::Lags;
 use reader::{Address, Reader};
@@ -60,9 +61,10 @@ pub(crate) struct Args {
 }
 
 /// Measures.
-pub(super) async fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(config: &Config, args: &Args) -> anyhow::Result<ExitCode> {
     let settings = settings(args);
-    let once = async || Server::measured(&settings, async |server| measure(server, args).await).await;
+    let once =
+        async || Server::measured(&config.store, &settings, async |server| measure(server, args).await).await;
     args.beside.measure(args.json, once).await?;
     Ok(ExitCode::SUCCESS)
 }

@@ -18,6 +18,17 @@ const PAGES: u64 = 256;
 const SYNCS: usize = 1_000;
 const TIME: Duration = Duration::from_secs(3);
 
+/// How long the store may take to move what it wrote last.
+const REST: Duration = Duration::from_secs(2);
+
+/// Writes back what other phases and other programs have left to write (`sync(2)`), so that what is measured next begins
+/// with a disk at rest.
+pub(super) async fn rest() -> anyhow::Result<()> {
+    tokio::task::spawn_blocking(rustix::fs::sync).await?;
+    tokio::time::sleep(REST).await;
+    Ok(())
+}
+
 /// How long a write of one page and its `fdatasync(2)` take in `directory`, one after the other. Blocks.
 pub(super) fn syncs(directory: &Path) -> io::Result<Latency> {
     let path = directory.join("syncs");

@@ -1,0 +1,154 @@
+//! Browsers in which somebody is signed in, and devices that wait for somebody, on MongoDB.
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use mgx_oauth2::device::{Decision, Device, Poll, Polled, UserCode};
+use mgx_oauth2::grant::Grant;
+use mgx_oauth2::{BrowserSession, ClientId, Digest, Grants, SessionId, Sessions, StorageError, UserId};
+use mongodb::bson::{RawDocument, RawDocumentBuf, doc, rawdoc};
+
+use super::super::document::{bytes, date, uuid};
+use super::super::error::Fault;
+use super::super::{MongoDb, in_time};
+use super::{TRIES, body, crowded, unchanged, value};
+
+#[async_trait]
+impl Sessions for MongoDb {
+    async fn sign_in(&self, session: &BrowserSession) -> Result<(), StorageError> {
+        Ok(self.put("browsers", doc! { "_id": uuid(session.id.0) }, browser_row(session)?).await?)
+    }
+
+    async fn session(&self, cookie: Digest, now: Timestamp) -> Result<Option<BrowserSession>, StorageError> {
+        let found = self.one("browsers", doc! { "cookie": bytes(&cookie.0) }).await?;
+        let found: Option<BrowserSession> = found.map(|row| value(&row)).transpose()?;
+        Ok(found.filter(|session| now < session.expires_at))
+    }
+
+    async fn sessions_of(
+        &self,
+        user: UserId,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<BrowserSession>, StorageError> {
+        let mut sessions: Vec<BrowserSession> =
+            self.values("browsers", doc! { "user": uuid(user.0) }).await?;
+        sessions.retain(|session| now < session.expires_at);
+        sessions.sort_by_key(|session| std::cmp::Reverse(session.auth_time));
+        sessions.truncate(limit);
+        Ok(sessions)
+    }
+
+    async fn sign_out(&self, id: SessionId) -> Result<bool, StorageError> {
+        Ok(self.remove("browsers", doc! { "_id": uuid(id.0) }).await? == 1)
+    }
+
+    async fn sign_out_everywhere(&self, user: UserId) -> Result<(), StorageError> {
+        Ok(self.remove("browsers", doc! { "user": uuid(user.0) }).await.map(drop)?)
+    }
+
+    async fn add_device(&self, device: &Device, now: Timestamp) -> Result<bool, StorageError> {
+        let row = device_row(device)?;
+        if self.insert("devices", row.clone()).await? {
+            return Ok(true);
+        }
+        let Some(other) = self.one("devices", doc! { "_id": device.user_code.as_str() }).await? else {
+            // another one of this hash, or one that was forgotten just now: the next code will do
+            return Ok(false);
+        };
+        let expired = now >= value::<Device>(&other)?.expires_at;
+        Ok(expired && self.swap("devices", &other, row).await?)
+    }
+
+    async fn device(&self, code: &UserCode) -> Result<Option<Device>, StorageError> {
+        let found = self.one("devices", doc! { "_id": code.as_str() }).await?;
+        Ok(found.map(|row| value(&row)).transpose()?)
+    }
+
+    async fn decide(
+        &self,
+        code: &UserCode,
+        allowed: Option<&Grant>,
+        now: Timestamp,
+    ) -> Result<bool, StorageError> {
+        for _ in 0..TRIES {
+            let Some(before) = self.one("devices", doc! { "_id": code.as_str() }).await? else {
+                return Ok(false);
+            };
+            let device: Device = value(&before)?;
+            if !device.is_open(now) {
+                return Ok(false);
+            }
+            if let Some(grant) = allowed {
+                // before the device says so; without it, nothing ever comes of this grant
+                self.open(grant, None).await?;
+            }
+            let decision = allowed.map_or(Decision::Denied, |grant| Decision::Allowed(grant.id));
+            if self.swap("devices", &before, device_row(&Device { decision, ..device })?).await? {
+                return Ok(true);
+            }
+            if let Some(grant) = allowed {
+                self.remove("grants", doc! { "_id": uuid(grant.id.0) }).await?;
+            }
+        }
+        Err(crowded().into())
+    }
+
+    async fn poll(&self, device: Digest, client: &ClientId, now: Timestamp) -> Result<Poll, StorageError> {
+        for _ in 0..TRIES {
+            let Some(before) = self.one("devices", doc! { "digest": bytes(&device.0) }).await? else {
+                return Ok(Poll::Unknown);
+            };
+            let mut device: Device = value(&before)?;
+            let (told, done) = match device.poll(client, now) {
+                Polled::Unknown => return Ok(Poll::Unknown),
+                Polled::Expired => return Ok(Poll::Expired),
+                Polled::Pending => {
+                    (Poll::Pending, self.swap("devices", &before, device_row(&device)?).await?)
+                }
+                Polled::SlowDown => {
+                    (Poll::SlowDown, self.swap("devices", &before, device_row(&device)?).await?)
+                }
+                Polled::Denied => (Poll::Denied, self.forget_device(&before).await?),
+                Polled::Allowed(id) => {
+                    let grant = self.grant(id).await?;
+                    let told = grant.map_or(Poll::Unknown, |grant| Poll::Allowed(Box::new(grant)));
+                    (told, self.forget_device(&before).await?)
+                }
+            };
+            if done {
+                return Ok(told);
+            }
+        }
+        Err(crowded().into())
+    }
+}
+
+impl MongoDb {
+    /// Whether it was still there as it was: then nobody else has forgotten it.
+    async fn forget_device(&self, before: &RawDocument) -> Result<bool, Fault> {
+        let unchanged = unchanged(before)?;
+        let forgotten = in_time(async { self.rows("devices").delete_one(unchanged).await });
+        Ok(forgotten.await?.deleted_count == 1)
+    }
+}
+
+pub(super) fn browser_row(session: &BrowserSession) -> Result<RawDocumentBuf, Fault> {
+    Ok(rawdoc! {
+        "_id": uuid(session.id.0),
+        "cookie": bytes(&session.cookie.0),
+        "user": uuid(session.user.0),
+        "auth_time": date(session.auth_time).0,
+        "expires_at": date(session.expires_at).0,
+        "body": body(session)?,
+    })
+}
+
+pub(super) fn device_row(device: &Device) -> Result<RawDocumentBuf, Fault> {
+    Ok(rawdoc! {
+        "_id": device.user_code.as_str(),
+        "digest": bytes(&device.digest.0),
+        "client": device.client.as_str(),
+        "expires_at": date(device.expires_at).0,
+        "body": body(device)?,
+    })
+}

@@ -1,0 +1,246 @@
+//! Grants with their codes and refresh tokens, on MongoDB. A grant and its code are one document: so a code counts once,
+//! and goes when its grant does.
+
+use async_trait::async_trait;
+use futures_util::TryStreamExt;
+use jiff::Timestamp;
+use mgx_oauth2::grant::{Code, CodeUse, Grant, Refresh, Turn, Whose};
+use mgx_oauth2::{ClientId, Digest, GrantId, Grants, Scope, StorageError, UserId};
+use mongodb::bson::raw::cstr;
+use mongodb::bson::{Document, RawDocument, RawDocumentBuf, doc, rawdoc};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::super::document::{at_most, bytes, date, moment, parse, uuid, uuid_of};
+use super::super::error::Fault;
+use super::super::{MongoDb, in_time};
+use super::{TRIES, body, crowded, id_of, value};
+
+/// What a document of `grants` holds.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Kept {
+    pub(super) grant: Grant,
+    pub(super) code: Option<Code>,
+}
+
+#[async_trait]
+impl Grants for MongoDb {
+    async fn open(&self, grant: &Grant, code: Option<&Code>) -> Result<(), StorageError> {
+        let row = Kept { grant: grant.clone(), code: code.cloned() }.row()?;
+        Ok(self.put("grants", doc! { "_id": uuid(grant.id.0) }, row).await?)
+    }
+
+    async fn grant(&self, id: GrantId) -> Result<Option<Grant>, StorageError> {
+        Ok(self.kept(doc! { "_id": uuid(id.0) }).await?)
+    }
+
+    async fn grant_of(&self, family: Digest) -> Result<Option<Grant>, StorageError> {
+        Ok(self.kept(doc! { "family": bytes(&family.0) }).await?)
+    }
+
+    async fn grants_of(
+        &self,
+        user: UserId,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Grant>, StorageError> {
+        let mut grants = self.meant(doc! { "user": uuid(user.0), "revoked": false }).await?;
+        grants.retain(|grant| grant.is_live(now));
+        grants.sort_by_key(|grant| std::cmp::Reverse(grant.created_at));
+        grants.truncate(limit);
+        Ok(grants)
+    }
+
+    async fn show_code(&self, code: Digest, now: Timestamp) -> Result<CodeUse, StorageError> {
+        let shown = self.change_grant(doc! { "code": bytes(&code.0) }, |Kept { grant, code }| {
+            let shown = code.as_mut().map_or(CodeUse::Unknown, |code| code.show(grant, now));
+            let changed = match shown {
+                CodeUse::First(..) | CodeUse::Replayed(_) => true,
+                CodeUse::Unknown => false,
+            };
+            (shown, changed)
+        });
+        Ok(shown.await?.unwrap_or(CodeUse::Unknown))
+    }
+
+    async fn go_on(
+        &self,
+        id: GrantId,
+        expires_at: Timestamp,
+        refresh: Option<Refresh>,
+    ) -> Result<bool, StorageError> {
+        let goes_on = self.change_grant(doc! { "_id": uuid(id.0) }, |Kept { grant, .. }| {
+            let counts = grant.revoked_at.is_none();
+            (grant.expires_at, grant.refresh) = (expires_at, refresh);
+            (counts, counts)
+        });
+        Ok(goes_on.await?.unwrap_or(false))
+    }
+
+    async fn turn(
+        &self,
+        family: Digest,
+        turn: Digest,
+        client: &ClientId,
+        next: Refresh,
+        now: Timestamp,
+    ) -> Result<Turn, StorageError> {
+        let shown = self.change_grant(doc! { "family": bytes(&family.0) }, |Kept { grant, .. }| {
+            let shown = grant.turn(&turn, client, next, now);
+            let changed = match shown {
+                Turn::Turned(_) | Turn::Reused(_) => true,
+                Turn::Unknown => false,
+            };
+            (shown, changed)
+        });
+        Ok(shown.await?.unwrap_or(Turn::Unknown))
+    }
+
+    async fn revoke(&self, whose: &Whose, now: Timestamp) -> Result<Vec<GrantId>, StorageError> {
+        let wanted = match whose {
+            Whose::Grant(id) => doc! { "_id": uuid(id.0) },
+            Whose::Session(browser) => doc! { "browser": uuid(browser.0), "revoked": false },
+            Whose::User(user) | Whose::UserAt(user, _) => doc! { "user": uuid(user.0), "revoked": false },
+            Whose::Client(client) => doc! { "client": client.as_str(), "revoked": false },
+        };
+        let mut revoked = Vec::new();
+        for grant in self.meant(wanted).await?.iter().filter(|grant| grant.is_of(whose)) {
+            let ended = self.change_grant(doc! { "_id": uuid(grant.id.0) }, |Kept { grant, .. }| {
+                let ends = grant.is_live(now) && grant.revoke(now);
+                (ends, ends)
+            });
+            if ended.await? == Some(true) {
+                revoked.push(grant.id);
+            }
+        }
+        Ok(revoked)
+    }
+
+    async fn revoke_tokens(&self, ids: &[Uuid], until: Timestamp) -> Result<(), StorageError> {
+        for id in ids {
+            self.put("revoked_tokens", doc! { "_id": uuid(*id) }, revoked_row(*id, until)).await?;
+        }
+        Ok(())
+    }
+
+    async fn revoked_tokens(&self, now: Timestamp) -> Result<Vec<(Uuid, Timestamp)>, StorageError> {
+        let rows = in_time(async {
+            let revoked = self.rows("revoked_tokens");
+            let found = revoked.find(doc! { "until": { "$gt": date(now).0 } });
+            found.await?.try_collect::<Vec<RawDocumentBuf>>().await
+        });
+        Ok(rows.await?.iter().map(|row| revoked_of(row)).collect::<Result<_, _>>()?)
+    }
+
+    async fn consent(&self, user: UserId, client: &ClientId) -> Result<Option<Scope>, StorageError> {
+        let found = self.one("consents", doc! { "_id": consent_id(user, client) }).await?;
+        Ok(found.map(|row| parse(&row, "scope")).transpose()?)
+    }
+
+    async fn remember_consent(
+        &self,
+        user: UserId,
+        client: &ClientId,
+        scope: &Scope,
+    ) -> Result<(), StorageError> {
+        let place = doc! { "_id": consent_id(user, client) };
+        Ok(self.put("consents", place, consent_row(user, client, scope)).await?)
+    }
+
+    /// The server does so by itself, but by its own clock, and only once a minute.
+    async fn sweep(&self, now: Timestamp, limit: usize) -> Result<usize, StorageError> {
+        let mut swept = 0;
+        for (name, end) in super::super::schema::ENDING {
+            let old = doc! { end: { "$lt": date(now).0 } };
+            let found = in_time(async {
+                let rows = self.rows(name);
+                let found = rows.find(old.clone()).projection(doc! { "_id": 1 }).limit(at_most(limit));
+                found.await?.try_collect::<Vec<RawDocumentBuf>>().await
+            });
+            let ids = found.await?.iter().map(|row| id_of(row)).collect::<Result<Vec<_>, _>>()?;
+            if !ids.is_empty() {
+                // one that goes on meanwhile is not old any more
+                let mut gone = old;
+                gone.insert("_id", doc! { "$in": ids });
+                swept += self.remove(name, gone).await?;
+            }
+        }
+        Ok(usize::try_from(swept).unwrap_or(usize::MAX))
+    }
+}
+
+impl MongoDb {
+    async fn kept(&self, wanted: Document) -> Result<Option<Grant>, Fault> {
+        let found = self.one("grants", wanted).await?;
+        Ok(found.map(|row| value::<Kept>(&row)).transpose()?.map(|kept| kept.grant))
+    }
+
+    async fn meant(&self, wanted: Document) -> Result<Vec<Grant>, Fault> {
+        let all: Vec<Kept> = self.values("grants", wanted).await?;
+        Ok(all.into_iter().map(|kept| kept.grant).collect())
+    }
+
+    /// Lets `decide` change the grant of a filter, again if somebody else has changed it meanwhile, and stores it if
+    /// there is a change. What was decided, if there is such a grant.
+    async fn change_grant<T: Send>(
+        &self,
+        wanted: Document,
+        mut decide: impl FnMut(&mut Kept) -> (T, bool) + Send,
+    ) -> Result<Option<T>, Fault> {
+        for _ in 0..TRIES {
+            let Some(before) = self.one("grants", wanted.clone()).await? else { return Ok(None) };
+            let mut kept: Kept = value(&before)?;
+            let (decided, changed) = decide(&mut kept);
+            if !changed || self.swap("grants", &before, kept.row()?).await? {
+                return Ok(Some(decided));
+            }
+        }
+        Err(crowded())
+    }
+}
+
+impl Kept {
+    pub(super) fn row(&self) -> Result<RawDocumentBuf, Fault> {
+        let Self { grant, code } = self;
+        let mut row = rawdoc! {
+            "_id": uuid(grant.id.0),
+            "user": uuid(grant.user.0),
+            "client": grant.client.as_str(),
+            "created_at": date(grant.created_at).0,
+            "expires_at": date(grant.expires_at).0,
+            "revoked": grant.revoked_at.is_some(),
+            "body": body(self)?,
+        };
+        if let Some(browser) = grant.session {
+            row.append(cstr!("browser"), uuid(browser.0));
+        }
+        if let Some(refresh) = grant.refresh {
+            row.append(cstr!("family"), bytes(&refresh.family.0));
+        }
+        if let Some(code) = code {
+            row.append(cstr!("code"), bytes(&code.digest.0));
+        }
+        Ok(row)
+    }
+}
+
+pub(super) fn revoked_row(id: Uuid, until: Timestamp) -> RawDocumentBuf {
+    rawdoc! { "_id": uuid(id), "until": date(until).0 }
+}
+
+pub(super) fn revoked_of(row: &RawDocument) -> Result<(Uuid, Timestamp), Fault> {
+    Ok((uuid_of(row, "_id")?, moment(row.get_datetime("until").map_err(Fault::unreadable)?, 0)?))
+}
+
+fn consent_id(user: UserId, client: &ClientId) -> String {
+    format!("{} {client}", user.0)
+}
+
+pub(super) fn consent_row(user: UserId, client: &ClientId, scope: &Scope) -> RawDocumentBuf {
+    rawdoc! {
+        "_id": consent_id(user, client),
+        "user": uuid(user.0),
+        "client": client.as_str(),
+        "scope": scope.to_string(),
+    }
+}
