@@ -8,9 +8,6 @@ pub mod auth;
 pub mod byte_size;
 pub mod caller;
 pub mod connection;
-mod credential;
-#[cfg(test)]
-mod dpop_tests;
 pub mod extract;
 pub mod forward;
 pub mod health;
@@ -37,6 +34,9 @@ mod batch;
 mod block;
 mod browser;
 mod byte_range;
+mod credential;
+#[cfg(test)]
+mod dpop_tests;
 mod enqueue;
 mod event_id;
 mod event_view;
@@ -62,6 +62,7 @@ mod once_tests;
 mod openapi;
 #[cfg(test)]
 mod openapi_tests;
+mod proxies;
 #[cfg(test)]
 mod routes_tests;
 mod sessions;
@@ -84,6 +85,7 @@ pub use import::Imports;
 pub use job_request::JobRules;
 pub use pools::Pools;
 pub use problem::{Problem, Slug};
+pub use proxies::Proxies;
 pub use serve::{ServeConfig, serve};
 pub use sign_in::{CALLBACK, PAGES};
 pub use streams::{StreamBounds, Streams};

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use crate::connection::{Answer, Patience, Phase, Watched};
+use crate::proxies::Proxies;
 
 /// How long those who came after the shutdown may hold it up, when all others have been answered.
 const LATE: Duration = Duration::from_secs(1);
@@ -34,8 +35,10 @@ const SEND_BUFFER: usize = 128 * 1024;
 pub struct ServeConfig {
     /// Connections at a time; more are closed at once.
     pub max_connections: usize,
-    /// Connections at a time from one address; more are closed at once.
+    /// Connections at a time from one address that is no proxy's; more are closed at once.
     pub max_per_ip: usize,
+    /// Who is believed about where requests come from.
+    pub proxies: Proxies,
     /// Header fields of a request; more are answered with 431.
     pub max_headers: usize,
     /// Bytes of a request's head; more are answered with 431.
@@ -53,6 +56,7 @@ impl ServeConfig {
         Self {
             max_connections: 4096,
             max_per_ip: 256,
+            proxies: Proxies::none(),
             max_headers: 100,
             max_header_bytes: 32 * 1024,
             patience: Patience {
@@ -117,7 +121,8 @@ impl Door {
         let ip = peer.ip();
         let tickets = self.of_ip.entry(ip).or_default();
         let of_ip = Arc::strong_count(tickets) - 1;
-        if self.connections.len() >= self.config.max_connections || of_ip >= self.config.max_per_ip {
+        let is_crowd = of_ip >= self.config.max_per_ip && !self.config.proxies.have(ip);
+        if self.connections.len() >= self.config.max_connections || is_crowd {
             tracing::debug!(%peer, of_ip, in_all = self.connections.len(), "connection refused: too many");
             return self.forget(Some(ip));
         }
@@ -157,7 +162,8 @@ async fn connection(
     let io = TokioIo::new(Watched::new(socket, phase.clone(), config.patience));
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         let busy = phase.busy();
-        request.extensions_mut().insert(ConnectInfo(peer));
+        let client = config.proxies.client(peer.ip(), request.headers());
+        request.extensions_mut().insert(ConnectInfo(SocketAddr::new(client, peer.port())));
         let answer = router.clone().oneshot(request);
         async move { Ok::<_, Infallible>(answer.await?.map(|body| Answer::new(body, busy))) }
     });
@@ -198,6 +204,7 @@ mod tests {
     ) -> (SocketAddr, CancellationToken, tokio::task::JoinHandle<()>) {
         let router = Router::new()
             .route("/", get(async || "hello"))
+            .route("/who", get(async |ConnectInfo(from): ConnectInfo<SocketAddr>| from.ip().to_string()))
             .route(
                 "/endless",
                 get(async || {
@@ -316,6 +323,23 @@ mod tests {
             }
         }
         panic!("a place that was left is not given to anybody");
+    }
+
+    #[tokio::test]
+    async fn a_proxy_has_as_many_places_as_there_are_and_says_who_asks() {
+        let (address, _shutdown, _server) = start(|config| {
+            config.max_per_ip = 1;
+            config.proxies = "127.0.0.1".parse().unwrap();
+        })
+        .await;
+        let mut first = TcpStream::connect(address).await.unwrap();
+        first.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        one_answer(&mut first).await;
+        let mut second = TcpStream::connect(address).await.unwrap();
+        let head =
+            "GET /who HTTP/1.1\r\nhost: x\r\nx-forwarded-for: 203.0.113.5\r\nconnection: close\r\n\r\n";
+        second.write_all(head.as_bytes()).await.unwrap();
+        assert!(rest(&mut second).await.ends_with("203.0.113.5"));
     }
 
     #[tokio::test]

@@ -89,7 +89,11 @@ impl Serving {
         let Identity { provider, first_password } = Identity::open(&config, store.accounts()).await?;
         let closing = CancellationToken::new();
         let platform = Arc::new(SetOnce::new());
-        let door = ServeConfig { drain: config.server.drain.duration(), ..ServeConfig::standard() };
+        let door = ServeConfig {
+            drain: config.server.drain.duration(),
+            proxies: config.server.trusted_proxies.clone(),
+            ..ServeConfig::standard()
+        };
         let tending = identity::tend(provider.clone(), config.is_shared(), closing.clone());
         let tending = AbortOnDropHandle::new(tokio::spawn(tending));
         let roles = config.server.roles;

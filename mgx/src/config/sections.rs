@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use mgx_runtimes::OciRuntime;
 use serde::Deserialize;
 
+use mgx_api::Proxies;
+
 use super::values::{Amount, Roles, Secret, Size, Time, Whole};
 
 /// What containers run in.
@@ -60,6 +62,7 @@ pub struct Server {
     pub data_dir: PathBuf,
     pub roles: Roles,
     pub advertise: String,
+    pub trusted_proxies: Proxies,
     pub drain: Time<0, 300_000>,
 }
 
