@@ -8,7 +8,8 @@ use mgx_runtimes::fake::{Act, Invoked, World};
 use mgx_scheduler::memory::MemoryJournal;
 use mgx_scheduler::{Event, Job, Load, State};
 
-use crate::scenario::{Fate, Scenario};
+use crate::fate::Fate;
+use crate::scenario::Scenario;
 
 macro_rules! law {
     ($holds:expr, $($said:tt)+) => { if !$holds { return Err(format!($($said)+)); } };

@@ -3,6 +3,7 @@
 //!
 //! `MGX_SIM_SEEDS=100000 cargo test --release --test sim` runs more of them; `MGX_SIM_SEED=7` runs one alone.
 
+mod fate;
 mod laws;
 mod power;
 mod rng;
