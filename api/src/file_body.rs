@@ -20,6 +20,9 @@ use crate::problem::{Problem, Slug};
 /// Bytes read from a file at a time.
 const CHUNK: usize = 64 * 1024;
 
+/// How much more of a body is taken in, in bytes, when nothing of it is kept any more.
+const LEFT_OVER: usize = 16 << 20;
+
 /// The answer to a reader: the file, one range of it, or that it has not changed.
 pub(crate) async fn response(
     path: &WorkspacePath,
@@ -63,9 +66,26 @@ pub(crate) async fn receive(mut body: Body, upload: &mut Upload) -> Result<u64, 
         };
         if let Ok(bytes) = frame.into_data() {
             size += bytes.len() as u64;
-            upload.write(bytes).await?;
+            if let Err(error) = upload.write(bytes).await {
+                take_in(body).await;
+                return Err(error.into());
+            }
         }
     }
+}
+
+/// Takes in what is left of a body that was refused, within bounds: whoever is still sending when the connection is
+/// closed may never see the answer (RFC 9112 section 9.6).
+async fn take_in(mut body: Body) {
+    let mut left = LEFT_OVER;
+    let taking = async {
+        while let Some(Ok(frame)) = body.frame().await
+            && let Some(rest) = left.checked_sub(frame.data_ref().map_or(0, bytes::Bytes::len))
+        {
+            left = rest;
+        }
+    };
+    timeout(BODY_TIMEOUT, taking).await.ok();
 }
 
 fn wanted(headers: &HeaderMap, view: &FileView) -> Result<Option<Range<u64>>, Problem> {

@@ -4,7 +4,9 @@
 mod vitals;
 
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::net::TcpListener;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -107,7 +109,13 @@ impl Server {
         }
         writeln!(file, "llm.demo_pace = \"0s\"\n{settings}")?;
         let config = dir.path().join(format!("{name}.toml"));
-        std::fs::write(&config, file)?;
+        // it may hold a key
+        std::fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&config)?
+            .write_all(file.as_bytes())?;
         let url = format!("http://127.0.0.1:{port}");
         let (program, settings) = (program.to_owned(), settings.to_owned());
         Ok(Self { program, dir, url, config, settings, logged_before: 0, child: None, env })
