@@ -111,7 +111,7 @@ impl Scheduler {
             scheduler.take_up(job);
         }
         for job in waits {
-            scheduler.wait(job);
+            scheduler.wait(&job);
         }
         scheduler.core.tasks.spawn(handover::run(scheduler.core.clone(), left, hold, came));
         Ok(scheduler)
@@ -249,14 +249,14 @@ impl Scheduler {
     }
 
     /// Lets a job wait that an earlier process of the platform has accepted.
-    fn wait(&self, job: Job) {
+    fn wait(&self, job: &Job) {
         let core = &self.core;
         let room = core.rooms.overdraw(&job.user);
-        let cancel = core.live.enter(&job);
+        let cancel = core.live.enter(job);
         let is_early = job.spec.terms.start_at.is_some_and(|at| at > core.clock.now());
         let is_in_line = job.state == State::Queued && !is_early;
         let ahead = core.slots.waiting();
-        let turn = is_in_line.then(|| core.slots.line_up(Demand::of(&job, room.user())));
+        let turn = is_in_line.then(|| core.slots.line_up(Demand::of(job, room.user())));
         lifecycle::wait(core, job, ahead, cancel, room, turn);
     }
 }

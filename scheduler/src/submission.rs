@@ -215,7 +215,7 @@ impl Joined {
         let at_once =
             || Place { ahead: 0, eta_ms: Some(u64::try_from(pause.as_millis()).unwrap_or(u64::MAX)) };
         let place = core.place(job.id).unwrap_or_else(at_once);
-        lifecycle::wait(core, job.clone(), place.ahead, cancel, room, turn);
+        lifecycle::wait(core, &job, place.ahead, cancel, room, turn);
         Accepted { job, place }
     }
 }

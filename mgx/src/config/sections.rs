@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use mgx_api::Proxies;
 use mgx_runtimes::OciRuntime;
 use serde::Deserialize;
-
-use mgx_api::Proxies;
 
 use super::values::{Amount, Roles, Secret, Size, Time, Whole};
 

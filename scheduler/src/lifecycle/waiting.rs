@@ -22,7 +22,7 @@ use crate::slots::{Slot, Turn};
 /// Lets a job wait that `ahead` others stand before.
 pub(crate) fn wait(
     core: &Arc<Core>,
-    job: Job,
+    job: &Job,
     ahead: usize,
     cancel: CancellationToken,
     room: Room,
@@ -30,12 +30,12 @@ pub(crate) fn wait(
 ) {
     match turn {
         Some(turn) if ahead >= core.config.in_memory => {
-            let expires_at = expires_at(&job);
+            let expires_at = expires_at(job);
             let distant = Distant { core: core.clone(), job: job.id, expires_at, cancel, room, turn };
             core.tasks.spawn(distant.run());
         }
         Some(_) | None => {
-            let life = Lifecycle::new(core.clone(), job, room.user().clone(), cancel);
+            let life = Lifecycle::new(core.clone(), job.clone(), room.user().clone(), cancel);
             core.tasks.spawn(life.run(Begin::Waiting { room, turn }));
         }
     }
