@@ -5,7 +5,7 @@
 //! {"type":"finish","data":{"status":"success"}}
 //! ```
 //!
-//! A `finish` is no event but the agent's claim about its own work; the last one counts. A line that is none of
+//! A `finish` is no event but what the agent says of its own work; the last one counts. A line that is none of
 //! this is dropped, and a `log` event says why. Its writers are untrusted.
 
 use std::io;
@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use mgx_agent_runner::protocol::{Claim, MAX_EVENT};
+use mgx_protocol::{MAX_EVENT_BYTES, ReportedResult};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use tokio::net::{UnixListener, UnixStream};
@@ -34,7 +34,7 @@ pub(crate) const VARIABLE: &str = "MGX_EVENTS";
 const CONNECTIONS: usize = 64;
 
 /// The longest line: the largest event, and what goes around its data.
-const LINE: usize = MAX_EVENT + 256;
+const LINE: usize = MAX_EVENT_BYTES + 256;
 
 /// How long to wait when a connection could not be accepted.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -52,7 +52,7 @@ pub(crate) struct Events {
 #[derive(Clone, Debug)]
 struct Report {
     spool: Spool,
-    claim: Arc<Mutex<Option<Claim>>>,
+    reported: Arc<Mutex<Option<ReportedResult>>>,
 }
 
 /// One line.
@@ -73,7 +73,7 @@ impl Events {
         // a predecessor of the same pid is dead: only one process has it
         std::fs::remove_file(&path).ok();
         let listener = UnixListener::bind(&path)?;
-        Ok(Self { path, listener, report: Report { spool, claim: Arc::default() }, ended })
+        Ok(Self { path, listener, report: Report { spool, reported: Arc::default() }, ended })
     }
 
     /// Where the socket is.
@@ -81,8 +81,8 @@ impl Events {
         &self.path
     }
 
-    /// Takes in lines until the command has ended and all that it wrote has been read; its claim, if it made one.
-    pub(crate) async fn collect(self) -> Option<Claim> {
+    /// Takes in lines until the command has ended and all that it wrote has been read; the result it reported, if it did.
+    pub(crate) async fn collect(self) -> Option<ReportedResult> {
         let places = Arc::new(Semaphore::new(CONNECTIONS));
         let mut readers = JoinSet::new();
         loop {
@@ -113,7 +113,7 @@ impl Events {
             self.report.read_rest(&listener, &self.ended).await;
         }
         std::fs::remove_file(&self.path).ok();
-        self.report.claim.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.report.reported.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -151,9 +151,9 @@ impl Report {
             Ok(Line { kind, agent, data }) if kind != "finish" => {
                 self.spool.push(&kind, agent.as_deref(), data).await;
             }
-            Ok(Line { data, .. }) => match claim(&data) {
-                Ok(claim) => {
-                    *self.claim.lock().unwrap_or_else(PoisonError::into_inner) = Some(claim);
+            Ok(Line { data, .. }) => match reported(&data) {
+                Ok(reported) => {
+                    *self.reported.lock().unwrap_or_else(PoisonError::into_inner) = Some(reported);
                 }
                 Err(why) => self.refuse(why).await,
             },
@@ -176,19 +176,19 @@ fn parse(bytes: &[u8]) -> Result<Line, String> {
         return Err("its agent is not 1 to 64 bytes long".into());
     }
     let size = serde_json::to_vec(&line.data).map_or(usize::MAX, |data| data.len());
-    if size > MAX_EVENT {
-        return Err(format!("its data has {size} bytes, more than {MAX_EVENT}"));
+    if size > MAX_EVENT_BYTES {
+        return Err(format!("its data has {size} bytes, more than {MAX_EVENT_BYTES}"));
     }
     Ok(line)
 }
 
-fn claim(data: &Map<String, Value>) -> Result<Claim, &'static str> {
+fn reported(data: &Map<String, Value>) -> Result<ReportedResult, &'static str> {
     let success = match data.get("status").and_then(Value::as_str) {
         Some("success") => true,
         Some("error") => false,
         _ => return Err("the status of a finish is success or error"),
     };
-    Ok(Claim { success, error: data.get("error").and_then(Value::as_str).map(Into::into) })
+    Ok(ReportedResult { success, error: data.get("error").and_then(Value::as_str).map(Into::into) })
 }
 
 #[cfg(test)]
@@ -197,12 +197,12 @@ mod tests {
     use std::io::Write;
 
     use bytes::BytesMut;
-    use mgx_agent_runner::codec::JsonFrames;
-    use mgx_agent_runner::protocol::{AgentEvent, FromRunner, ToRunner};
+    use mgx_protocol::JsonFrames;
+    use mgx_protocol::{AgentEvent, FromRunner, ToRunner};
     use tokio_util::codec::Decoder;
 
     /// What becomes of `lines` that a process wrote before anybody read them.
-    async fn collected(lines: &[u8]) -> (String, Option<Claim>) {
+    async fn collected(lines: &[u8]) -> (String, Option<ReportedResult>) {
         let directory = tempfile::tempdir().unwrap();
         let (spool, ended) = (Spool::new(), CancellationToken::new());
         let events = Events::open(directory.path(), spool.clone(), ended.clone()).unwrap();
@@ -210,7 +210,7 @@ mod tests {
         let lines = lines.to_vec();
         let writer = std::thread::spawn(move || process.write_all(&lines).unwrap());
         ended.cancel();
-        let claim = events.collect().await;
+        let reported = events.collect().await;
         writer.join().unwrap();
         let mut wire = BytesMut::from(&spool.after(0, usize::MAX).unwrap().1[..]);
         let mut codec = JsonFrames::<FromRunner, ToRunner>::default();
@@ -221,12 +221,12 @@ mod tests {
             }
             other => panic!("{other:?}"),
         };
-        (frames.map(line).collect::<Vec<_>>().join("\n"), claim)
+        (frames.map(line).collect::<Vec<_>>().join("\n"), reported)
     }
 
     #[tokio::test]
     async fn lines_become_events_and_a_finish_becomes_the_claim() {
-        let (events, claim) = collected(
+        let (events, reported) = collected(
             b"{\"type\":\"message_delta\",\"agent\":\"engineer\",\"data\":{\"delta\":\"Hi\"}}\n\n\
               {\"type\":\"finish\",\"data\":{\"status\":\"success\"}}\n\
               {\"type\":\"note\"}\n\
@@ -234,13 +234,14 @@ mod tests {
         )
         .await;
         insta::assert_snapshot!(events);
-        assert_eq!(claim, Some(Claim { success: false, error: Some("no model".into()) }));
+        assert_eq!(reported, Some(ReportedResult { success: false, error: Some("no model".into()) }));
     }
 
     #[tokio::test]
     async fn a_bad_line_is_dropped_and_the_log_says_why() {
         let long = format!("{{\"type\":\"note\",\"data\":{{\"text\":\"{}\"}}}}\n", "x".repeat(3 * LINE));
-        let wide = format!("{{\"type\":\"note\",\"data\":{{\"text\":\"{}\"}}}}\n", "x".repeat(MAX_EVENT));
+        let wide =
+            format!("{{\"type\":\"note\",\"data\":{{\"text\":\"{}\"}}}}\n", "x".repeat(MAX_EVENT_BYTES));
         let lines = [
             "nonsense\n",
             "{\"type\":\"Message\"}\n",
@@ -254,8 +255,8 @@ mod tests {
             "\u{fffd}\0\n",
             "{\"type\":\"good\"}\n",
         ];
-        let (events, claim) = collected(lines.concat().as_bytes()).await;
+        let (events, reported) = collected(lines.concat().as_bytes()).await;
         insta::assert_snapshot!(events);
-        assert_eq!(claim, None);
+        assert_eq!(reported, None);
     }
 }

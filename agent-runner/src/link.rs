@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use futures_util::StreamExt;
-use mgx_agent_runner::codec::JsonFrames;
-use mgx_agent_runner::protocol::{
-    Claimed, Exit, FromRunner, Invocation, LINK_DIR, Place, Ready, SOCKET, ToRunner, VERSION, WORKSPACE_DIR,
+use mgx_protocol::JsonFrames;
+use mgx_protocol::{Attempt, JobId, Nonce, SlotId};
+use mgx_protocol::{
+    Claimed, DirectoryId, Exit, FromRunner, Invocation, LINK_DIR, LINK_SOCKET, Ready, ToRunner, VERSION,
+    WORKSPACE_DIR,
 };
-use mgx_agent_runner::{Attempt, JobId, Nonce, SlotId};
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -29,7 +30,7 @@ const BATCH: usize = 64 * 1024;
 
 /// Where the platform listens: in the link directory, unless `MGX_LINK` names another socket.
 pub(crate) fn socket() -> PathBuf {
-    std::env::var_os("MGX_LINK").map_or_else(|| Path::new(LINK_DIR).join(SOCKET), PathBuf::from)
+    std::env::var_os("MGX_LINK").map_or_else(|| Path::new(LINK_DIR).join(LINK_SOCKET), PathBuf::from)
 }
 
 /// The control connection of one container.
@@ -138,9 +139,9 @@ impl Link {
 }
 
 /// The directory that a command will find at the workspace's path.
-fn workspace() -> Option<Place> {
+fn workspace() -> Option<DirectoryId> {
     let found = rustix::fs::stat(WORKSPACE_DIR).ok()?;
-    Some(Place { dev: found.st_dev, ino: found.st_ino })
+    Some(DirectoryId { dev: found.st_dev, ino: found.st_ino })
 }
 
 /// Says that we were claimed, if we are, every event that is not acknowledged, those that come, and then the exit.

@@ -35,7 +35,7 @@ pub(crate) async fn log(spool: &Spool, stream: &'static str, text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mgx_agent_runner::protocol::MAX_EVENT;
+    use mgx_protocol::MAX_EVENT_BYTES;
 
     #[tokio::test]
     async fn the_worst_output_still_fits_into_events() {
@@ -46,7 +46,7 @@ mod tests {
         forward(&worst[..], "stdout", spool.clone(), ended).await;
         let mut seq = 0;
         while let Some((last, wire)) = spool.after(seq, 1) {
-            assert!(wire.len() < MAX_EVENT + 200, "{}", wire.len());
+            assert!(wire.len() < MAX_EVENT_BYTES + 200, "{}", wire.len());
             seq = last;
         }
         assert!(seq >= 9, "{seq} events");

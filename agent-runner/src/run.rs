@@ -4,8 +4,8 @@ use std::io;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use mgx_agent_runner::SlotId;
-use mgx_agent_runner::protocol::{Exit, ExitCause, Invocation};
+use mgx_protocol::SlotId;
+use mgx_protocol::{Exit, ExitCause, Invocation};
 use rustix::process::WaitStatus;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
@@ -85,7 +85,7 @@ async fn attempt(invocation: &Invocation, processes: &mut Processes, spool: &Spo
         signal: None,
         oom_kills: 0,
         cause: ExitCause::NotStarted,
-        claim: None,
+        reported: None,
         error: None,
     };
     match start(invocation, processes, spool, &ended).await {
@@ -100,7 +100,7 @@ async fn attempt(invocation: &Invocation, processes: &mut Processes, spool: &Spo
             ended.cancel();
             // readers do not panic, and nobody aborts them; a full spool holds them up while the platform is away
             let last_words = timeout(LINGER, async { tokio::join!(stdout, stderr, events) }).await;
-            exit.claim = last_words.ok().and_then(|(_, _, claim)| claim.ok().flatten());
+            exit.reported = last_words.ok().and_then(|(_, _, reported)| reported.ok().flatten());
             exit.cause = cause;
             exit.code = processes.status().and_then(WaitStatus::exit_status);
             exit.signal = processes.status().and_then(WaitStatus::terminating_signal);

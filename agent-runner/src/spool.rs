@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use jiff::Timestamp;
-use mgx_agent_runner::codec::JsonFrames;
-use mgx_agent_runner::protocol::{AgentEvent, FromRunner, ToRunner};
+use mgx_protocol::JsonFrames;
+use mgx_protocol::{AgentEvent, FromRunner, ToRunner};
 use serde_json::{Map, Value};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::codec::Encoder;

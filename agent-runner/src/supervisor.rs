@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mgx_agent_runner::protocol::ExitCause;
+use mgx_protocol::ExitCause;
 use rustix::process::Signal;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};

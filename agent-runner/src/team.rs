@@ -16,7 +16,7 @@ mod workspace;
 use std::io;
 use std::path::PathBuf;
 
-use mgx_agent_runner::protocol::{Role, Team, WORKSPACE_DIR};
+use mgx_protocol::{Role, Team, WORKSPACE_DIR};
 use serde_json::json;
 
 use crate::events;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use mgx_agent_runner::codec::JsonFrames;
-use mgx_agent_runner::protocol::{FromRunner, ToRunner};
+use mgx_protocol::JsonFrames;
+use mgx_protocol::{FromRunner, ToRunner};
 use tokio::io::{AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::Semaphore;

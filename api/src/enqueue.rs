@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use mgx_agent_runner::JobId;
 use mgx_apps::{Session, Usage};
 use mgx_policies::{Applicant, Batch, Spent, Wanted};
+use mgx_protocol::JobId;
 use mgx_scheduler::{Accepted, JobSpec, JournalError};
 
 use crate::App;

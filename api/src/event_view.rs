@@ -2,7 +2,7 @@
 
 use bytes::{BufMut, BytesMut};
 use jiff::Timestamp;
-use mgx_agent_runner::{JobId, SessionId};
+use mgx_protocol::{JobId, SessionId};
 use mgx_scheduler::Event;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -91,7 +91,7 @@ fn name(kind: &str) -> &str {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use mgx_agent_runner::Attempt;
+    use mgx_protocol::Attempt;
 
     pub(crate) fn event(seq: u64, kind: &str, data: Value) -> Event {
         let Value::Object(data) = data else { panic!("data is an object") };

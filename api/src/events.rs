@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use mgx_agent_runner::SessionId;
+use mgx_protocol::SessionId;
 use mgx_scheduler::{Event, Head};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use jiff::Timestamp;
-use mgx_agent_runner::{JobId, SessionId};
+use mgx_protocol::{JobId, SessionId};
 use mgx_scheduler::{Binding, Explanation, Job, WaitsFor};
 use serde::Serialize;
 use utoipa::ToSchema;

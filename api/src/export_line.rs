@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use mgx_agent_runner::{Attempt, JobId, SessionId};
 use mgx_apps::{Framework, Session, Usage};
+use mgx_protocol::{Attempt, JobId, SessionId};
 use mgx_scheduler::{Event, Job};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

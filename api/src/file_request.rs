@@ -3,8 +3,8 @@
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, header};
-use mgx_agent_runner::WorkspaceId;
 use mgx_apps::{Condition, ETag, WorkspacePath};
+use mgx_protocol::WorkspaceId;
 
 use crate::problem::{FieldError, Problem};
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use futures_util::stream::{self, Stream};
-use mgx_agent_runner::SessionId;
+use mgx_protocol::SessionId;
 use mgx_scheduler::{EventLog, JournalError};
 use tokio::sync::watch;
 use tokio::time::Instant;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
-use mgx_agent_runner::{SessionId, WorkspaceId};
 use mgx_apps::{Framework, NewSession, Session, SessionError};
+use mgx_protocol::{SessionId, WorkspaceId};
 use serde::Deserialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use jiff::Timestamp;
-use mgx_agent_runner::{JobId, SessionId};
 use mgx_apps::Intent;
+use mgx_protocol::{JobId, SessionId};
 
 /// The ids of what a request makes.
 #[derive(Clone, Debug, Default)]

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use jiff::Timestamp;
-use mgx_agent_runner::JobId;
-use mgx_agent_runner::protocol::MAX_EVENT;
 use mgx_apps::{Record, Session};
+use mgx_protocol::JobId;
+use mgx_protocol::MAX_EVENT_BYTES;
 use mgx_scheduler::{Event, Failure, Job, Outcome, State};
 use serde_json::{Map, Value, json};
 
@@ -166,8 +166,8 @@ impl Checker {
             return Err(self.wrong("/event_type 1 to 40 of a-z 0-9 _"));
         }
         // what the platform itself says may be a little larger than what it lets agents say
-        if serde_json::to_vec(&event.data).map_or(true, |data| data.len() > 2 * MAX_EVENT) {
-            return Err(self.wrong(&format!("/data more than {} bytes", 2 * MAX_EVENT)));
+        if serde_json::to_vec(&event.data).map_or(true, |data| data.len() > 2 * MAX_EVENT_BYTES) {
+            return Err(self.wrong(&format!("/data more than {} bytes", 2 * MAX_EVENT_BYTES)));
         }
         match self.finished.get_mut(&event.job_id) {
             None => return Err(self.wrong(&format!("an event of job {}, which is not there", event.job_id))),

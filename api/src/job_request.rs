@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use mgx_agent_runner::protocol::WORKSPACE_DIR;
 use mgx_policies::{Span, Times};
+use mgx_protocol::WORKSPACE_DIR;
 use mgx_runtimes::Limits;
 use mgx_scheduler::{JobSpec, Kind};
 use serde::Deserialize;

@@ -1,7 +1,7 @@
 //! A job as clients see it.
 
 use jiff::Timestamp;
-use mgx_agent_runner::{JobId, SessionId};
+use mgx_protocol::{JobId, SessionId};
 use mgx_scheduler::{Job, Outcome, Place, State};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -151,7 +151,7 @@ fn elapsed(from: Timestamp, to: Option<Timestamp>) -> f64 {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use mgx_agent_runner::Attempt;
+    use mgx_protocol::Attempt;
     use mgx_runtimes::Limits;
     use mgx_scheduler::{ExitStatus, Failure, JobSpec, Kind, Terms};
 

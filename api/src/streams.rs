@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use mgx_agent_runner::SessionId;
+use mgx_protocol::SessionId;
 use mgx_scheduler::{EventLog, Head};
 
 use crate::problem::{Problem, Slug};

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use mgx_agent_runner::SessionId;
+use mgx_protocol::SessionId;
 use mgx_scheduler::{EventLog, Head, JournalError};
 use tokio::sync::watch;
 use tokio::time::sleep;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use jiff::Timestamp;
-use mgx_agent_runner::{JobId, SessionId};
+use mgx_protocol::{JobId, SessionId};
 use mgx_scheduler::{Event, EventLog, Job, JournalError};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -257,7 +257,7 @@ impl Attempt {
 mod tests {
     use super::*;
     use crate::job_view::tests::job;
-    use mgx_agent_runner::Attempt as Number;
+    use mgx_protocol::Attempt as Number;
     use mgx_scheduler::{Outcome, State};
     use serde_json::json;
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use mgx_agent_runner::JobId;
+use mgx_protocol::JobId;
 use mgx_scheduler::{Event, Job};
 
 use crate::session::{Session, StoreError};

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use mgx_agent_runner::{Attempt, JobId};
+use mgx_protocol::{Attempt, JobId};
 use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
 use rustix::fs::{Mode, OFlags, fstat, open};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use mgx_agent_runner::protocol::Team;
+use mgx_protocol::Team;
 use mgx_runtimes::{ContainerSpec, Network, OciRuntime};
 use mgx_scheduler::blueprint::{Blueprint, Plan};
 use mgx_scheduler::job::{Job, Kind};

@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 
 use rustix::fs::{AtFlags, OFlags, unlinkat};
 
-use mgx_agent_runner::{SessionId, WorkspaceId};
+use mgx_protocol::{SessionId, WorkspaceId};
 
 use crate::beneath::{make_dir, open_beneath, open_dir};
 use crate::file::FileError;

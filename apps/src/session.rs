@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use mgx_agent_runner::{SessionId, WorkspaceId};
+use mgx_protocol::{SessionId, WorkspaceId};
 use serde::{Deserialize, Serialize};
 
 use crate::file::FileError;

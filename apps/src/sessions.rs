@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use mgx_agent_runner::{SessionId, WorkspaceId};
+use mgx_protocol::{SessionId, WorkspaceId};
 
 use crate::archive::{Archive, Record};
 use crate::file::FileError;

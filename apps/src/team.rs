@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mgx_agent_runner::protocol::{Role, Team};
+use mgx_protocol::{Role, Team};
 use serde::Deserialize;
 
 /// `[agents]`: who works on a prompt, and with which model.

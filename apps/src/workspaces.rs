@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
-use mgx_agent_runner::WorkspaceId;
+use mgx_protocol::WorkspaceId;
 use rustix::fs::{
     CWD, Dir, FileType, Gid, Mode, OFlags, RenameFlags, Uid, fstat, fsync, openat, renameat, renameat_with,
     stat,

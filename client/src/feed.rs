@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use mgx_agent_runner::SessionId;
+use mgx_protocol::SessionId;
 use reqwest::{Response, StatusCode};
 use tokio::time::{Instant, sleep, timeout};
 

@@ -1,7 +1,7 @@
 //! Sessions and jobs, as the server shows them and as it is asked for them.
 
 use jiff::Timestamp;
-use mgx_agent_runner::{JobId, SessionId};
+use mgx_protocol::{JobId, SessionId};
 use serde::{Deserialize, Serialize};
 
 /// A session to make.

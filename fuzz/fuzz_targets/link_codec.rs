@@ -4,8 +4,8 @@
 
 use bytes::BytesMut;
 use libfuzzer_sys::fuzz_target;
-use mgx_agent_runner::codec::{JsonFrames, MAX_FRAME};
-use mgx_agent_runner::protocol::{FromRunner, ToRunner};
+use mgx_protocol::{JsonFrames, MAX_FRAME_BYTES};
+use mgx_protocol::{FromRunner, ToRunner};
 use tokio_util::codec::{Decoder, Encoder};
 
 fuzz_target!(|input: (u8, &[u8])| {
@@ -36,7 +36,7 @@ fn decoded(wire: &[u8], piece: usize) -> Vec<FromRunner> {
                 Err(_) => return frames,
             }
         }
-        assert!(bytes.capacity() <= 2 * (MAX_FRAME + 4) + wire.len());
+        assert!(bytes.capacity() <= 2 * (MAX_FRAME_BYTES + 4) + wire.len());
     }
     frames
 }

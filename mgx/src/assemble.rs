@@ -7,7 +7,6 @@ use std::time::Duration;
 use anyhow::Context;
 use axum::Router;
 use jiff::Timestamp;
-use mgx_agent_runner::protocol::Team;
 use mgx_api::llm::{
     DEMO_MODEL, LlmConfig, LlmLimits, LlmProxy, PlatformAttempts, Price, ProviderConfig, RetryConfig,
     TunnelLimits, serve_tunnels,
@@ -17,6 +16,7 @@ use mgx_apps::workspaces::{Workspaces, WorkspacesConfig};
 use mgx_apps::{AppIdentity, AttemptTokens, Isolation, JobBlueprint, Retention, sessions::Sessions};
 use mgx_oauth2::Provider;
 use mgx_policies::{Admission, Allowance, MonotonicClock, Policies, Rate, Times};
+use mgx_protocol::Team;
 use mgx_runtimes::{Limits, Pool, Runtime, Tunnel};
 use mgx_scheduler::{
     Budget, Caps, Clock, Fairness, Handover, HistoryLimit, Kind, Redactor, Scheduler, Uptime,

@@ -6,11 +6,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use axum::Router;
 use jiff::Timestamp;
-use mgx_agent_runner::{JobId, SessionId};
 use mgx_api::Gate;
 use mgx_api::forward::handing_on;
 use mgx_apps::JobBlueprint;
 use mgx_oauth2::Provider;
+use mgx_protocol::{JobId, SessionId};
 use mgx_runtimes::{Null, Runtime};
 use mgx_scheduler::{
     Clock, Entry, Event, EventLog, Head, HistorySize, Job, JobFilter, Journal, JournalError, Redactor,

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use mgx_agent_runner::SlotId;
-use mgx_agent_runner::protocol::Invocation;
+use mgx_protocol::Invocation;
+use mgx_protocol::SlotId;
 use mgx_runtimes::image::{Images, Made, agent_image};
 use mgx_runtimes::{
     ContainerSpec, EngineInfo, Listed, Parked, Parking, Placement, Run, Runtime, RuntimeError,

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use mgx_agent_runner::JobId;
-use mgx_agent_runner::protocol::Team;
+use mgx_protocol::JobId;
+use mgx_protocol::Team;
 use mgx_runtimes::null::HOLD;
 use mgx_runtimes::{ContainerSpec, Limits, Network, Null, OciRuntime};
 use mgx_scheduler::memory::MemoryJournal;

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use governor::clock::Clock;
-use mgx_agent_runner::JobId;
+use mgx_protocol::JobId;
 use mgx_scheduler::{Caps, Scheduler};
 use tower::util::BoxCloneSyncService;
 use tower::{ServiceBuilder, ServiceExt};

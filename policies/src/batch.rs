@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mgx_agent_runner::{JobId, SessionId};
+use mgx_protocol::{JobId, SessionId};
 use mgx_scheduler::{Accepted, JobSpec};
 
 use crate::budget::Spent;

@@ -138,7 +138,7 @@ mod tests {
     use crate::batch::{Batch, Decision};
     use crate::testing::{accept, applicant, ask, batch, outcomes, spec};
     use governor::clock::FakeRelativeClock;
-    use mgx_agent_runner::JobId;
+    use mgx_protocol::JobId;
     use mgx_scheduler::Rejection;
     use tower::{Layer, service_fn};
 

@@ -7,7 +7,7 @@ use governor::clock::Clock;
 use governor::middleware::NoOpMiddleware;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
-use mgx_agent_runner::JobId;
+use mgx_protocol::JobId;
 use tracing::info;
 
 use crate::batch::Applicant;

@@ -5,7 +5,7 @@ use std::future::Ready;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use mgx_agent_runner::{Attempt, JobId};
+use mgx_protocol::{Attempt, JobId};
 use mgx_runtimes::Limits;
 use mgx_scheduler::{Accepted, Job, JobSpec, Kind, Place, State, Terms};
 use tower::{Service, ServiceExt};

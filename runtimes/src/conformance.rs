@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, join_all};
-use mgx_agent_runner::protocol::{AgentEvent, Exit, ExitCause, Invocation, Team};
-use mgx_agent_runner::{Attempt, JobId, SlotId};
+use mgx_protocol::{AgentEvent, Exit, ExitCause, Invocation, Team};
+use mgx_protocol::{Attempt, JobId, SlotId};
 use tokio::time::{Instant, timeout};
 
 use crate::{Command, ContainerSpec, Ended, Output, Placement, Run, Runtime, RuntimeErrorKind, Workspace};

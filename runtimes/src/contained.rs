@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
-use mgx_agent_runner::SlotId;
-use mgx_agent_runner::protocol::Invocation;
+use mgx_protocol::Invocation;
+use mgx_protocol::SlotId;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::{debug, warn};

@@ -14,7 +14,7 @@ use bollard::query_parameters::{
     RemoveContainerOptionsBuilder,
 };
 use futures_util::StreamExt;
-use mgx_agent_runner::SlotId;
+use mgx_protocol::SlotId;
 use tokio::sync::OnceCell;
 
 use crate::contained::{Contained, Containers, End, EndStream, MAX_LAST_WORDS, name};

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use mgx_agent_runner::codec::JsonFrames;
-use mgx_agent_runner::protocol::{AgentEvent, Exit, FromRunner, Invocation, MAX_EVENT, Ready, ToRunner};
+use mgx_protocol::JsonFrames;
+use mgx_protocol::{AgentEvent, Exit, FromRunner, Invocation, MAX_EVENT_BYTES, Ready, ToRunner};
 use rustix::process::Pid;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
@@ -213,8 +213,8 @@ impl Driver {
         if self.seen.is_some_and(|seen| exit.last_seq > seen) {
             return self.hang_up("events before its exit are missing").await;
         }
-        let claimed = exit.claim.as_mut().and_then(|claim| claim.error.as_mut());
-        for text in claimed.into_iter().chain(exit.error.as_mut()) {
+        let reported = exit.reported.as_mut().and_then(|result| result.error.as_mut());
+        for text in reported.into_iter().chain(exit.error.as_mut()) {
             text.truncate(text.floor_char_boundary(MAX_TEXT));
         }
         self.has_ended = true;
@@ -260,7 +260,7 @@ fn check(event: &AgentEvent) -> Result<(), &'static str> {
     if event.seq == 0 || event.agent.as_ref().is_some_and(|agent| agent.len() > 64) {
         return Err("an event without a number, or with an agent of more than 64 bytes");
     }
-    let mut left = Budget(MAX_EVENT);
+    let mut left = Budget(MAX_EVENT_BYTES);
     serde_json::to_writer(&mut left, &event.data).map_err(|_| "the data of an event is too large")
 }
 

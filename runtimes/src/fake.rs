@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use mgx_agent_runner::protocol::Invocation;
-use mgx_agent_runner::{Attempt, JobId, SlotId};
+use mgx_protocol::Invocation;
+use mgx_protocol::{Attempt, JobId, SlotId};
 use tokio::sync::{Notify, mpsc};
 
 use crate::{

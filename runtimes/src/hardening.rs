@@ -13,7 +13,7 @@ use bollard::models::{
     ContainerCreateBody, HostConfig, HostConfigCgroupnsModeEnum, HostConfigLogConfig, Mount,
     MountBindOptions, MountType, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
 };
-use mgx_agent_runner::protocol::{LINK_DIR, WORKSPACE_DIR};
+use mgx_protocol::{LINK_DIR, WORKSPACE_DIR};
 use rustix::process::{Resource, getrlimit};
 
 use crate::{ContainerSpec, Network, OciRuntime, Placement, Workspace};

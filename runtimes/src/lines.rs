@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use mgx_agent_runner::SlotId;
-use mgx_agent_runner::codec::JsonFrames;
-use mgx_agent_runner::protocol::{FromRunner, Invocation, OLDEST, ToRunner, VERSION};
+use mgx_protocol::JsonFrames;
+use mgx_protocol::SlotId;
+use mgx_protocol::{FromRunner, Invocation, OLDEST_VERSION, ToRunner, VERSION};
 use tokio::sync::Notify;
 use tokio_util::codec::Encoder;
 use tokio_util::task::AbortOnDropHandle;
@@ -74,7 +74,7 @@ impl<K> Lines<K> {
             }
             Some(version) => {
                 let message = format!(
-                    "the runner of slot {slot} speaks version {version} of the link, this platform {OLDEST} to \
+                    "the runner of slot {slot} speaks version {version} of the link, this platform {OLDEST_VERSION} to \
                      {VERSION}: let it end with the platform that started it, or build the agent image anew"
                 );
                 RuntimeError::new(RuntimeErrorKind::Refused, message)

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use mgx_agent_runner::SlotId;
-use mgx_agent_runner::protocol::{FromRunner, Invocation, OLDEST, SOCKET, VERSION};
+use mgx_protocol::SlotId;
+use mgx_protocol::{FromRunner, Invocation, LINK_SOCKET, OLDEST_VERSION, VERSION};
 use rustix::process::Pid;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::{UnixListener, UnixStream};
@@ -69,7 +69,7 @@ impl Links {
     /// `root` is relative, too long for a unix socket below it, or cannot be made.
     pub fn new(root: impl Into<PathBuf>, tunnels: mpsc::Sender<Tunnel>) -> io::Result<Self> {
         let root = root.into();
-        let longest = root.as_os_str().len() + MAX_SLOT + SOCKET.len() + 2;
+        let longest = root.as_os_str().len() + MAX_SLOT + LINK_SOCKET.len() + 2;
         if !root.is_absolute() || longest > MAX_SOCKET_PATH {
             let allowed = MAX_SOCKET_PATH + root.as_os_str().len() - longest;
             let message = format!(
@@ -181,7 +181,7 @@ impl fmt::Debug for Links {
 pub(crate) fn listen(directory: &Path) -> io::Result<UnixListener> {
     fs::create_dir_all(directory)?;
     fs::set_permissions(directory, fs::Permissions::from_mode(0o711))?;
-    let socket = directory.join(SOCKET);
+    let socket = directory.join(LINK_SOCKET);
     match fs::remove_file(&socket) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}
@@ -228,7 +228,7 @@ async fn greet(
 ) {
     match tokio::time::timeout(GREETING_LIMIT, read_frame(&mut stream)).await {
         Ok(Ok(FromRunner::Ready(ready)))
-            if (OLDEST..=VERSION).contains(&ready.version) && ready.slot == slot =>
+            if (OLDEST_VERSION..=VERSION).contains(&ready.version) && ready.slot == slot =>
         {
             let process = stream.peer_cred().ok().and_then(|peer| Pid::from_raw(peer.pid()?));
             controls.put(Control { ready, process, stream: Box::new(stream) });

@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bollard::query_parameters::{CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder};
-use mgx_agent_runner::protocol::SOCKET;
+use mgx_protocol::LINK_SOCKET;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::sync::{Notify, Semaphore};
@@ -254,7 +254,7 @@ impl House {
         for entry in fs::read_dir(&self.directory).into_iter().flatten().flatten() {
             let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
             // one that is connected has no listener either, and does without the directory
-            if !Knock::connect(entry.path().join(SOCKET)).is_err_and(refused) {
+            if !Knock::connect(entry.path().join(LINK_SOCKET)).is_err_and(refused) {
                 continue;
             }
             let removing = async {

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use mgx_agent_runner::protocol::{AgentEvent, Exit, ExitCause, Invocation};
-use mgx_agent_runner::{JobId, SlotId};
+use mgx_protocol::{AgentEvent, Exit, ExitCause, Invocation};
+use mgx_protocol::{JobId, SlotId};
 use serde_json::Map;
 use tokio::sync::mpsc;
 
@@ -222,7 +222,7 @@ fn ended(cause: ExitCause, last_seq: u64) -> Output {
         signal: None,
         oom_kills: 0,
         cause,
-        claim: None,
+        reported: None,
         error: None,
     }))
 }
@@ -235,8 +235,8 @@ fn error(kind: RuntimeErrorKind, slot: &SlotId) -> RuntimeError {
 mod tests {
     use super::*;
     use crate::{Limits, Network, OciRuntime};
-    use mgx_agent_runner::Attempt;
-    use mgx_agent_runner::protocol::Team;
+    use mgx_protocol::Attempt;
+    use mgx_protocol::Team;
     use std::collections::BTreeMap;
 
     fn placement(slot: &SlotId) -> Placement {

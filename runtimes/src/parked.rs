@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::BytesMut;
-use mgx_agent_runner::codec::JsonFrames;
-use mgx_agent_runner::protocol::{Claimed, FromRunner, ToRunner};
-use mgx_agent_runner::{Nonce, SlotId};
+use mgx_protocol::JsonFrames;
+use mgx_protocol::{Claimed, FromRunner, ToRunner};
+use mgx_protocol::{Nonce, SlotId};
 use rustix::process::Pid;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::{Notify, oneshot};

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt;
-use mgx_agent_runner::SlotId;
+use mgx_protocol::SlotId;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;

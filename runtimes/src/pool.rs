@@ -28,8 +28,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use mgx_agent_runner::SlotId;
-use mgx_agent_runner::protocol::Invocation;
+use mgx_protocol::Invocation;
+use mgx_protocol::SlotId;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};

@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use mgx_agent_runner::SlotId;
-use mgx_agent_runner::protocol::{Invocation, WORKSPACE_DIR};
+use mgx_protocol::SlotId;
+use mgx_protocol::{Invocation, WORKSPACE_DIR};
 use tracing::{debug, warn};
 
 use crate::link::Links;

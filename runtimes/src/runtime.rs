@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use mgx_agent_runner::SlotId;
-use mgx_agent_runner::protocol::{AgentEvent, Exit, Invocation};
+use mgx_protocol::SlotId;
+use mgx_protocol::{AgentEvent, Exit, Invocation};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 

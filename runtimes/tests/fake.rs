@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use mgx_agent_runner::protocol::Invocation;
+use mgx_protocol::Invocation;
 use mgx_runtimes::conformance::{Kit, Task, conformance};
 use mgx_runtimes::fake::{Act, Birth, OnStop, Script, World};
 use mgx_runtimes::{ContainerSpec, Limits, Network, OciRuntime, RuntimeErrorKind};
@@ -29,7 +29,7 @@ async fn the_fake_does_what_every_runtime_must() {
     assert_eq!(world.population(), 0);
 }
 
-fn born(spec: &ContainerSpec, _: &mgx_agent_runner::SlotId) -> Birth {
+fn born(spec: &ContainerSpec, _: &mgx_protocol::SlotId) -> Birth {
     match spec.image.as_str() {
         MISSING => Birth::Fails(Duration::from_millis(1), RuntimeErrorKind::ImageMissing),
         _ => Birth::Ready(Duration::from_millis(200)),
@@ -39,7 +39,7 @@ fn born(spec: &ContainerSpec, _: &mgx_agent_runner::SlotId) -> Birth {
 fn played(invocation: &Invocation) -> Script {
     let soon = Duration::from_millis(100);
     let say = |text: &str| (soon, Act::Say(text.to_owned()));
-    let exit = |code, oom_kills| (soon, Act::Exit { code, oom_kills, claim: None });
+    let exit = |code, oom_kills| (soon, Act::Exit { code, oom_kills, reported: None });
     let task = [Task::Hello, Task::Count, Task::Sleep, Task::Ignore, Task::Devour]
         .into_iter()
         .find(|task| format!("{task:?}") == invocation.argv[0])

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use mgx_agent_runner::SlotId;
-use mgx_agent_runner::protocol::Invocation;
+use mgx_protocol::Invocation;
+use mgx_protocol::SlotId;
 use mgx_runtimes::conformance::{Kit, Task, conformance, invocation};
 use mgx_runtimes::fake::{Act, Birth, OnStop, Script, World};
 use mgx_runtimes::pool::report::{Arrival, Report};
@@ -317,7 +317,7 @@ fn born(spec: &ContainerSpec, _: &SlotId) -> Birth {
 fn played(invocation: &Invocation) -> Script {
     let soon = Duration::from_millis(100);
     let say = |text: &str| (soon, Act::Say(text.to_owned()));
-    let exit = |code, oom_kills| (soon, Act::Exit { code, oom_kills, claim: None });
+    let exit = |code, oom_kills| (soon, Act::Exit { code, oom_kills, reported: None });
     let task = [Task::Hello, Task::Count, Task::Sleep, Task::Ignore, Task::Devour]
         .into_iter()
         .find(|task| format!("{task:?}") == invocation.argv[0])

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use mgx_agent_runner::SlotId;
+use mgx_protocol::SlotId;
 use mgx_runtimes::conformance::{Kit, Lacking, Task, conformance_without};
 use mgx_runtimes::{
     ContainerSpec, Limits, Links, Network, OciRuntime, Placement, Process, ProcessConfig, Runtime,

@@ -5,8 +5,8 @@ use std::fmt;
 use std::path::PathBuf;
 
 use async_trait::async_trait;
-use mgx_agent_runner::WorkspaceId;
-use mgx_agent_runner::protocol::Team;
+use mgx_protocol::Team;
+use mgx_protocol::WorkspaceId;
 use mgx_runtimes::ContainerSpec;
 
 use crate::job::Job;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use mgx_agent_runner::{JobId, SessionId};
+use mgx_protocol::{JobId, SessionId};
 use mgx_runtimes::Runtime;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;

@@ -1,7 +1,7 @@
 //! Events: what happened in a session, in one gap-free order.
 
 use jiff::Timestamp;
-use mgx_agent_runner::{Attempt, JobId, SessionId};
+use mgx_protocol::{Attempt, JobId, SessionId};
 use serde::Serialize;
 use serde_json::{Map, Value};
 

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use jiff::Timestamp;
-use mgx_agent_runner::{Attempt, JobId, SlotId};
+use mgx_protocol::{Attempt, JobId, SlotId};
 use mgx_runtimes::Listed;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{SetOnce, mpsc};

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use mgx_agent_runner::SessionId;
+use mgx_protocol::SessionId;
 use serde_json::{Map, Value, json};
 
 use crate::event::NewEvent;
@@ -177,7 +177,7 @@ fn object(value: Value) -> Map<String, Value> {
 mod tests {
     use super::*;
     use jiff::Timestamp;
-    use mgx_agent_runner::{Attempt, JobId};
+    use mgx_protocol::{Attempt, JobId};
 
     fn said(source: u64, bytes: u64) -> Said {
         let event = NewEvent {

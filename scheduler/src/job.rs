@@ -14,7 +14,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use jiff::Timestamp;
-use mgx_agent_runner::{Attempt, JobId, SessionId};
+use mgx_protocol::{Attempt, JobId, SessionId};
 use mgx_runtimes::Limits;
 use serde::{Deserialize, Serialize};
 

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use async_trait::async_trait;
-use mgx_agent_runner::{JobId, SessionId};
+use mgx_protocol::{JobId, SessionId};
 
 use crate::event::{Event, NewEvent};
 use crate::history::HistorySize;

@@ -13,7 +13,7 @@ mod waiting;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mgx_agent_runner::SlotId;
+use mgx_protocol::SlotId;
 use mgx_runtimes::{Command, Ended, Output, Run};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use mgx_agent_runner::JobId;
+use mgx_protocol::JobId;
 
 use crate::demand::{Caps, Demand};
 use crate::usage::Usage;

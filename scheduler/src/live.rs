@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use mgx_agent_runner::{Attempt, JobId, SessionId, SlotId};
+use mgx_protocol::{Attempt, JobId, SessionId, SlotId};
 use tokio_util::sync::CancellationToken;
 
 use crate::job::Job;

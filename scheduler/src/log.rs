@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use mgx_agent_runner::SessionId;
+use mgx_protocol::SessionId;
 use tokio::sync::watch;
 
 use crate::event::Event;

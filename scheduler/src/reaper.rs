@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use mgx_agent_runner::SlotId;
+use mgx_protocol::SlotId;
 use tracing::{info, warn};
 
 use crate::core::Core;

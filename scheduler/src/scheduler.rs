@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use mgx_agent_runner::{Attempt, JobId};
+use mgx_protocol::{Attempt, JobId};
 use mgx_runtimes::Runtime;
 use serde_json::{Map, Value};
 use tokio::time::timeout;

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use mgx_agent_runner::JobId;
+use mgx_protocol::JobId;
 use tokio::sync::oneshot;
 
 use crate::clock::Clock;

@@ -5,7 +5,7 @@ use std::fmt;
 use std::hash::Hash;
 use std::sync::Arc;
 
-use mgx_agent_runner::{JobId, SessionId};
+use mgx_protocol::{JobId, SessionId};
 use serde::Serialize;
 
 use crate::demand::{Budget, Caps, Demand};

@@ -1,7 +1,7 @@
 //! What the platform makes of what a container says: its events are admitted, its end is judged. Pure.
 
-use mgx_agent_runner::protocol::{AgentEvent, Exit, ExitCause, MAX_EVENT};
-use mgx_agent_runner::{Attempt, JobId};
+use mgx_protocol::{AgentEvent, Exit, ExitCause, MAX_EVENT_BYTES};
+use mgx_protocol::{Attempt, JobId};
 use mgx_runtimes::Ended;
 use serde_json::{Map, Value, json};
 
@@ -17,7 +17,7 @@ pub(crate) struct Verdict {
     pub(crate) error: Option<String>,
 }
 
-/// Judges an end. The agent's own claim beats the exit code, the exit code beats silence.
+/// Judges an end. The result that the agent reported beats the exit code, the exit code beats silence.
 pub(crate) fn of(ended: &Ended) -> Verdict {
     match ended {
         Ended::Reported(exit) => reported(exit),
@@ -34,12 +34,14 @@ fn reported(exit: &Exit) -> Verdict {
     let status =
         ExitStatus { code: exit.code.map(i64::from), signal: exit.signal, oom_kills: exit.oom_kills };
     let killed = exit.signal == Some(9) || exit.code == Some(137);
-    let (outcome, error) = match (exit.cause, &exit.claim) {
+    let (outcome, error) = match (exit.cause, &exit.reported) {
         (ExitCause::Deadline, _) => (Outcome::TimedOut, None),
         (ExitCause::NotStarted, _) => (Outcome::Failed(Failure::StartFailed), None),
-        (ExitCause::Ended | ExitCause::Stopped, Some(claim)) if claim.success => (Outcome::Succeeded, None),
-        (ExitCause::Ended | ExitCause::Stopped, Some(claim)) => {
-            (Outcome::Failed(Failure::FinishError), claim.error.clone())
+        (ExitCause::Ended | ExitCause::Stopped, Some(reported)) if reported.success => {
+            (Outcome::Succeeded, None)
+        }
+        (ExitCause::Ended | ExitCause::Stopped, Some(reported)) => {
+            (Outcome::Failed(Failure::FinishError), reported.error.clone())
         }
         (ExitCause::Ended | ExitCause::Stopped, None) if exit.code == Some(0) => (Outcome::Succeeded, None),
         (ExitCause::Ended | ExitCause::Stopped, None) if exit.oom_kills > 0 && killed => (
@@ -108,7 +110,7 @@ fn may_say(kind: &str) -> bool {
 /// The data if it is not too large, and how many bytes it has then.
 fn bounded(data: Map<String, Value>) -> (Map<String, Value>, u64) {
     let size = json_len(&data);
-    if size <= MAX_EVENT as u64 {
+    if size <= MAX_EVENT_BYTES as u64 {
         return (data, size);
     }
     let data = Map::from_iter([("truncated_bytes".to_owned(), json!(size))]);
@@ -124,16 +126,17 @@ fn clip(text: String) -> String {
 mod tests {
     use super::*;
     use jiff::Timestamp;
-    use mgx_agent_runner::protocol::Claim;
+    use mgx_protocol::ReportedResult;
 
     fn exit(
         cause: ExitCause,
         code: Option<i32>,
         signal: Option<i32>,
         oom_kills: u64,
-        claim: Option<bool>,
+        reported: Option<bool>,
     ) -> Ended {
-        let claim = claim.map(|success| Claim { success, error: (!success).then(|| "no model".to_owned()) });
+        let reported = reported
+            .map(|success| ReportedResult { success, error: (!success).then(|| "no model".to_owned()) });
         Ended::Reported(Exit {
             last_seq: 0,
             at: Timestamp::UNIX_EPOCH,
@@ -141,7 +144,7 @@ mod tests {
             signal,
             oom_kills,
             cause,
-            claim,
+            reported,
             error: None,
         })
     }
@@ -196,11 +199,11 @@ mod tests {
 
     #[test]
     fn an_oversized_event_keeps_its_place_but_not_its_data() {
-        let data = Map::from_iter([("text".to_owned(), json!("x".repeat(MAX_EVENT)))]);
+        let data = Map::from_iter([("text".to_owned(), json!("x".repeat(MAX_EVENT_BYTES)))]);
         let event =
             AgentEvent { seq: 1, at: Timestamp::UNIX_EPOCH, kind: "log".to_owned(), agent: None, data };
         let admitted = admit(JobId::default(), Attempt(1), event).event;
         assert_eq!((admitted.source, admitted.data.len()), (Some(1), 1));
-        assert!(admitted.data["truncated_bytes"].as_u64().unwrap() > MAX_EVENT as u64);
+        assert!(admitted.data["truncated_bytes"].as_u64().unwrap() > MAX_EVENT_BYTES as u64);
     }
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use mgx_agent_runner::protocol::{Invocation, Team};
-use mgx_agent_runner::{Attempt, JobId, SlotId};
+use mgx_protocol::{Attempt, JobId, SlotId};
+use mgx_protocol::{Invocation, Team};
 use mgx_runtimes::fake::{Act, Birth, Fake, OnStop, Script, World};
 use mgx_runtimes::{
     ContainerSpec, EngineInfo, Limits, Listed, Network, OciRuntime, Placement, Run, Runtime, RuntimeError,
@@ -111,7 +111,7 @@ impl House {
             move |_| Script {
                 acts: vec![(
                     SECOND * u32::try_from(seconds).unwrap(),
-                    Act::Exit { code: 0, oom_kills: 0, claim: None },
+                    Act::Exit { code: 0, oom_kills: 0, reported: None },
                 )],
                 on_stop: OnStop::Ends(Duration::ZERO),
             },

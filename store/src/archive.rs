@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use mgx_agent_runner::JobId;
 use mgx_apps::{Archive, Record, StoreError, Trimmed};
+use mgx_protocol::JobId;
 use mgx_scheduler::Event;
 use rusqlite::{Connection, OptionalExtension, params};
 

@@ -11,8 +11,8 @@ pub mod sessions;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use mgx_agent_runner::{Attempt, JobId, SessionId};
 use mgx_apps::{Framework, Session, Usage};
+use mgx_protocol::{Attempt, JobId, SessionId};
 use mgx_runtimes::Limits;
 use mgx_scheduler::{Entry, Event, Job, JobSpec, Journal, JournalError, Kind, NewEvent, State, Terms};
 use serde_json::{Map, Value, json};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use mgx_agent_runner::{Attempt, JobId, SessionId};
+use mgx_protocol::{Attempt, JobId, SessionId};
 use mgx_scheduler::{
     Entry, Event, Head, HistorySize, Job, JobFilter, Journal, JournalError, NewEvent, State,
 };

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use mgx_agent_runner::SessionId;
 use mgx_apps::Session;
+use mgx_protocol::SessionId;
 
 /// How many are kept. When there are more, all are forgotten: simple, and soon made good.
 const KEPT: usize = 4096;

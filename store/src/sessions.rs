@@ -1,8 +1,8 @@
 //! Sessions and what they have used, on SQLite.
 
 use async_trait::async_trait;
-use mgx_agent_runner::SessionId;
 use mgx_apps::{Session, SessionStore, StoreError, Usage};
+use mgx_protocol::SessionId;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::embedded::Embedded;

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use mgx_agent_runner::{JobId, SessionId};
+use mgx_protocol::{JobId, SessionId};
 use mgx_scheduler::{Entry, Event, Job, Journal, JournalError, Outcome, State};
 use mgx_store::Embedded;
 use mgx_store::conformance::{sample_event, sample_job};

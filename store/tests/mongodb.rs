@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use mgx_agent_runner::SessionId;
 use mgx_apps::SessionStore;
+use mgx_protocol::SessionId;
 use mgx_scheduler::{Entry, Event, Job, Journal, JournalError};
 use mgx_store::conformance::{self, sample_event, sample_job};
 use mgx_store::migrate::{Progress, migrate};

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use mgx_agent_runner::protocol::Claim;
-use mgx_agent_runner::{JobId, SessionId};
+use mgx_protocol::ReportedResult;
+use mgx_protocol::{JobId, SessionId};
 use mgx_runtimes::RuntimeErrorKind;
 use mgx_runtimes::fake::{Act, Birth, OnStop, Script};
 use mgx_scheduler::{Group, Retry, Strategy, Terms};
@@ -71,8 +71,8 @@ impl Fate {
             return None;
         }
         Some(match last {
-            Act::Exit { claim: Some(claim), .. } => {
-                if claim.success {
+            Act::Exit { reported: Some(reported), .. } => {
+                if reported.success {
                     "succeeded"
                 } else {
                     "failed"
@@ -109,17 +109,17 @@ fn script(rng: &mut Rng) -> Script {
     let mut acts: Vec<_> =
         (0..rng.below(12)).map(|n| (rng.millis(3_000), Act::Say(format!("word {n}")))).collect();
     if rng.chance(80) {
-        let claim = match rng.below(4) {
-            0 => Some(Claim { success: true, error: None }),
-            1 => Some(Claim { success: false, error: Some("the model said no".to_owned()) }),
+        let reported = match rng.below(4) {
+            0 => Some(ReportedResult { success: true, error: None }),
+            1 => Some(ReportedResult { success: false, error: Some("the model said no".to_owned()) }),
             _ => None,
         };
         let act = match rng.below(8) {
             0 => Act::Die(137),
-            1 => Act::Exit { code: 3, oom_kills: 0, claim },
-            2 => Act::Exit { code: 137, oom_kills: 1, claim: None },
-            3 => Act::Exit { code: 0, oom_kills: 1, claim },
-            _ => Act::Exit { code: 0, oom_kills: 0, claim },
+            1 => Act::Exit { code: 3, oom_kills: 0, reported },
+            2 => Act::Exit { code: 137, oom_kills: 1, reported: None },
+            3 => Act::Exit { code: 0, oom_kills: 1, reported },
+            _ => Act::Exit { code: 0, oom_kills: 0, reported },
         };
         acts.push((rng.millis(2_000), act));
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use mgx_agent_runner::JobId;
+use mgx_protocol::JobId;
 use mgx_runtimes::fake::{Act, Invoked, World};
 use mgx_scheduler::memory::MemoryJournal;
 use mgx_scheduler::{Event, Job, Load, State};

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use mgx_agent_runner::protocol::Invocation;
-use mgx_agent_runner::{JobId, SessionId, SlotId};
+use mgx_protocol::Invocation;
+use mgx_protocol::{JobId, SessionId, SlotId};
 use mgx_runtimes::fake::Fake;
 use mgx_runtimes::{ContainerSpec, EngineInfo, Listed, Placement, Run, Runtime, RuntimeError};
 use mgx_scheduler::memory::MemoryJournal;

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
-use mgx_agent_runner::protocol::Team;
-use mgx_agent_runner::{Attempt, JobId, SlotId};
+use mgx_protocol::Team;
+use mgx_protocol::{Attempt, JobId, SlotId};
 use mgx_runtimes::fake::World;
 use mgx_runtimes::{ContainerSpec, Limits, Network, OciRuntime, Runtime};
 use mgx_scheduler::memory::MemoryJournal;

@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use mgx_agent_runner::protocol::MAX_EVENT;
+use mgx_protocol::MAX_EVENT_BYTES;
 use serde_json::{Map, Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
@@ -138,7 +138,7 @@ fn fitting(data: Value) -> Map<String, Value> {
                 if key == "content" || key == "output" { limit * (CONTENT / TEXT) } else { limit },
             );
         }
-        if serde_json::to_vec(&short).is_ok_and(|data| data.len() <= MAX_EVENT) {
+        if serde_json::to_vec(&short).is_ok_and(|data| data.len() <= MAX_EVENT_BYTES) {
             return short;
         }
     }
@@ -173,7 +173,7 @@ mod tests {
         let control = "\u{1}".repeat(1_000_000);
         assert!(
             size(json!({ "content": control, "tool_calls": [{ "args": control }, { "args": control }] }))
-                <= MAX_EVENT
+                <= MAX_EVENT_BYTES
         );
         let many: Vec<_> = (0..100_000).collect();
         assert_eq!(

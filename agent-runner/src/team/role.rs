@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::io;
 
-use mgx_agent_runner::protocol::Role;
+use mgx_protocol::Role;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 

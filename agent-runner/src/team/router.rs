@@ -1,6 +1,6 @@
 //! The intent router: one cheap question to a model, which of the roles this prompt needs.
 
-use mgx_agent_runner::protocol::Role;
+use mgx_protocol::Role;
 use serde::Deserialize;
 use serde_json::json;
 

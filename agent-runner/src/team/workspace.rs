@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
-use mgx_agent_runner::protocol::WORKSPACE_DIR;
+use mgx_protocol::WORKSPACE_DIR;
 use rustix::fs::OFlags;
 use uuid::Uuid;
 

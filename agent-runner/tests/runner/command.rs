@@ -4,7 +4,7 @@ use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use mgx_agent_runner::protocol::{Claim, Exit, ExitCause, ToRunner};
+use mgx_protocol::{Exit, ExitCause, ReportedResult, ToRunner};
 use rustix::process::{Pid, Signal, test_kill_process};
 
 use crate::platform::{Box, Platform, printed};
@@ -32,7 +32,7 @@ async fn a_command_runs_with_its_environment_and_what_it_prints_arrives() {
     lines.sort();
     insta::assert_snapshot!(lines.join("\n"));
     assert_eq!((exit.code, exit.signal, exit.cause), (Some(7), None, ExitCause::Ended));
-    assert_eq!((exit.oom_kills, exit.claim, exit.error), (0, None, None));
+    assert_eq!((exit.oom_kills, exit.reported, exit.error), (0, None, None));
 }
 
 #[tokio::test]
@@ -137,7 +137,7 @@ async fn any_process_of_the_box_can_report_events_and_the_outcome() {
         (0..20).collect::<Vec<_>>(),
         "what was written before the end arrives before the exit"
     );
-    assert_eq!(exit.claim, Some(Claim { success: false, error: Some("gave up".into()) }));
+    assert_eq!(exit.reported, Some(ReportedResult { success: false, error: Some("gave up".into()) }));
     assert!(!std::path::Path::new(&socket).exists());
 }
 

@@ -1,6 +1,6 @@
 //! What a runner does when its platform goes away, and comes back.
 
-use mgx_agent_runner::protocol::{FromRunner, ToRunner};
+use mgx_protocol::{FromRunner, ToRunner};
 
 use crate::platform::{Box, Platform, printed};
 

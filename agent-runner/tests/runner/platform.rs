@@ -6,11 +6,9 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use mgx_agent_runner::codec::JsonFrames;
-use mgx_agent_runner::protocol::{
-    AgentEvent, Exit, FromRunner, Invocation, Ready, SOCKET, Team, ToRunner, VERSION,
-};
-use mgx_agent_runner::{Attempt, JobId};
+use mgx_protocol::JsonFrames;
+use mgx_protocol::{AgentEvent, Exit, FromRunner, Invocation, LINK_SOCKET, Ready, Team, ToRunner, VERSION};
+use mgx_protocol::{Attempt, JobId};
 use tempfile::TempDir;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpStream, UnixListener, UnixStream};
@@ -55,7 +53,7 @@ impl Box {
         let line: Vec<&str> = wrapper.iter().copied().chain([program]).collect();
         let process = Command::new(line[0])
             .args(&line[1..])
-            .env("MGX_LINK", dir.path().join(SOCKET))
+            .env("MGX_LINK", dir.path().join(LINK_SOCKET))
             .env("MGX_SLOT", "slot-1")
             .env("TMPDIR", dir.path())
             .stdin(Stdio::null())
@@ -107,7 +105,7 @@ impl Box {
 impl Platform {
     /// Listens for the runner of `place`; tunnels lead to `proxy`.
     pub(crate) fn listen(place: &Path, proxy: Option<SocketAddr>) -> Self {
-        let socket = place.join(SOCKET);
+        let socket = place.join(LINK_SOCKET);
         std::fs::remove_file(&socket).ok();
         let listener = UnixListener::bind(&socket).unwrap();
         let (sender, controls) = mpsc::channel(16);

@@ -1,6 +1,6 @@
 //! The agent team at work, with a scripted model behind the link.
 
-use mgx_agent_runner::protocol::{AgentEvent, Claim, Exit, ExitCause, Role, Team};
+use mgx_protocol::{AgentEvent, Exit, ExitCause, ReportedResult, Role, Team};
 use serde_json::{Value, json};
 
 use crate::model::{Asked, Model, Scripted, end, fragment, text};
@@ -84,7 +84,7 @@ async fn a_team_builds_a_page_through_its_tools_although_the_service_stumbles() 
     let page = std::fs::read_to_string(runner.workspace().join("index.html")).unwrap();
     assert_eq!(page, "<h1>Hi</h1>");
     assert_eq!((exit.code, exit.cause), (Some(0), ExitCause::Ended));
-    assert_eq!(exit.claim, Some(Claim { success: true, error: None }));
+    assert_eq!(exit.reported, Some(ReportedResult { success: true, error: None }));
 
     let agents: Vec<_> = asked.iter().map(|asked| asked.agent.as_str()).collect();
     assert_eq!(agents, ["router", "architect", "architect", "engineer", "engineer", "engineer"]);
@@ -104,7 +104,7 @@ async fn a_refused_key_ends_the_run_with_the_services_own_words() {
     engineer agent_error: {"error":"the model service answered 401: this token is spent","error_type":"llm_refused"}
     "#);
     assert_eq!(exit.code, Some(1));
-    insta::assert_snapshot!(exit.claim.unwrap().error.unwrap(), @"the engineer could not finish: the model service answered 401: this token is spent");
+    insta::assert_snapshot!(exit.reported.unwrap().error.unwrap(), @"the engineer could not finish: the model service answered 401: this token is spent");
 }
 
 #[tokio::test]
@@ -114,7 +114,7 @@ async fn a_role_that_never_comes_to_an_end_is_stopped_and_says_so() {
     assert_eq!(asked.len(), 4);
     let last = events.last().unwrap();
     assert_eq!((last.kind.as_str(), &last.data["error_type"]), ("agent_error", &json!("max_turns")));
-    insta::assert_snapshot!(exit.claim.unwrap().error.unwrap(), @"the engineer could not finish: it did not finish within 4 model calls");
+    insta::assert_snapshot!(exit.reported.unwrap().error.unwrap(), @"the engineer could not finish: it did not finish within 4 model calls");
 }
 
 #[tokio::test]
@@ -122,5 +122,5 @@ async fn a_team_without_roles_says_so() {
     let (_, events, exit, _) = run(Vec::new(), Vec::new()).await;
     assert_eq!(events, []);
     let error = Some("the team has no roles".into());
-    assert_eq!((exit.code, exit.claim), (Some(1), Some(Claim { success: false, error })));
+    assert_eq!((exit.code, exit.reported), (Some(1), Some(ReportedResult { success: false, error })));
 }

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use async_trait::async_trait;
-use mgx_agent_runner::{Attempt, JobId, SessionId};
 use mgx_apps::AttemptTokens;
+use mgx_protocol::{Attempt, JobId, SessionId};
 use mgx_scheduler::Scheduler;
 use serde_json::{Map, Value};
 

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use mgx_agent_runner::{Attempt, JobId, SessionId};
 use mgx_apps::SessionStore;
+use mgx_protocol::{Attempt, JobId, SessionId};
 use tokio::time::Instant;
 
 use super::caller::Caller;

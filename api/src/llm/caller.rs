@@ -1,7 +1,7 @@
 //! Who is asking: the live attempt behind a bearer token (RFC 6750).
 
 use http::{HeaderMap, header};
-use mgx_agent_runner::{Attempt, JobId, SessionId};
+use mgx_protocol::{Attempt, JobId, SessionId};
 
 use super::{Attempts, LlmError};
 

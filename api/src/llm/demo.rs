@@ -16,7 +16,7 @@ mod topics;
 use std::time::Duration;
 
 use http::HeaderValue;
-use mgx_agent_runner::JobId;
+use mgx_protocol::JobId;
 
 use super::caller::Caller;
 use super::meter::AnswerBytes;

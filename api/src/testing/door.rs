@@ -12,11 +12,11 @@ use axum::body::Body;
 use axum::http::{Request, Response};
 use http_body_util::BodyExt;
 use jiff::Timestamp;
-use mgx_agent_runner::SlotId;
-use mgx_agent_runner::protocol::{Invocation, Team};
 use mgx_apps::{AppIdentity, Archive, IntentStore, Sessions, Workspaces};
 use mgx_oauth2::{Chance, Cost, NewUser, Provider, Settings, SigningKeys, User};
 use mgx_policies::{Admission, Allowance, FakeRelativeClock, Policies, Rate, Times};
+use mgx_protocol::SlotId;
+use mgx_protocol::{Invocation, Team};
 use mgx_runtimes::{
     ContainerSpec, EngineInfo, Limits, Listed, Network, OciRuntime, Placement, Run, Runtime, RuntimeError,
     RuntimeErrorKind,

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use crate::store::MemoryStore;
 use jiff::Timestamp;
-use mgx_agent_runner::{Attempt, JobId};
 use mgx_apps::{
     AppIdentity, AttemptTokens, Framework, Isolation, JobBlueprint, NewSession, Sessions, TeamConfig,
     Workspaces,
 };
+use mgx_protocol::{Attempt, JobId};
 use mgx_runtimes::{Limits, OciRuntime};
 use mgx_scheduler::Terms;
 use mgx_scheduler::blueprint::Blueprint;

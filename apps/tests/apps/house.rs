@@ -4,8 +4,8 @@ use std::fs;
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use mgx_agent_runner::WorkspaceId;
 use mgx_apps::{Condition, FileError, Framework, Workspace, WorkspacePath, Workspaces, Written};
+use mgx_protocol::WorkspaceId;
 use tempfile::TempDir;
 use tokio::io::AsyncReadExt;
 

@@ -194,5 +194,5 @@ async fn a_claim_is_kept_where_no_path_of_a_workspace_leads() {
     house.workspaces.release(&house.id, &session, "bob").await.unwrap();
     assert!(!house.workspaces.claim(&house.id, &"s2".parse().unwrap(), "bob").await.unwrap());
     assert!(house.workspace.read(&path(".claims")).await.is_err());
-    assert!(".claims".parse::<mgx_agent_runner::WorkspaceId>().is_err());
+    assert!(".claims".parse::<mgx_protocol::WorkspaceId>().is_err());
 }

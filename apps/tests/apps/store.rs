@@ -5,8 +5,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
-use mgx_agent_runner::SessionId;
 use mgx_apps::{Session, SessionStore, StoreError, Usage};
+use mgx_protocol::SessionId;
 
 #[derive(Debug, Default)]
 pub(crate) struct MemoryStore {

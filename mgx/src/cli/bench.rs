@@ -18,7 +18,7 @@ mod wire;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use mgx_agent_runner::JobId;
+use mgx_protocol::JobId;
 
 use super::out::{self, Failure, Outcome};
 use super::up;

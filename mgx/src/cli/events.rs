@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use mgx_agent_runner::SessionId;
 use mgx_client::{Client, Event, Feed, Item};
+use mgx_protocol::SessionId;
 
 use super::out::{self, Failure, Outcome};
 use super::screen::Screen;

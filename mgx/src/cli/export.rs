@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use futures_util::TryStreamExt;
-use mgx_agent_runner::SessionId;
 use mgx_client::Client;
+use mgx_protocol::SessionId;
 use tokio::io::AsyncWriteExt;
 use tokio_util::io::ReaderStream;
 

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use jiff::Timestamp;
-use mgx_agent_runner::{Attempt, JobId, SessionId, SlotId};
 use mgx_client::{Client, Job};
+use mgx_protocol::{Attempt, JobId, SessionId, SlotId};
 use serde_json::json;
 
 use super::out::{self, Failure, Outcome, harmless};

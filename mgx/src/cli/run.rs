@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
-use mgx_agent_runner::{JobId, SessionId};
 use mgx_api::llm::DEMO_MODEL;
 use mgx_apps::Framework;
 use mgx_client::{Client, Event, Feed, Item, NewJob, NewSession};
+use mgx_protocol::{JobId, SessionId};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 

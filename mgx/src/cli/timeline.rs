@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use mgx_agent_runner::JobId;
 use mgx_client::Client;
+use mgx_protocol::JobId;
 use serde_json::Value;
 
 use super::out::{self, Failure, Outcome, harmless};

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use mgx_agent_runner::protocol::{AgentEvent, Claimed, Exit, ExitCause, Invocation};
-use mgx_agent_runner::{JobId, Nonce};
+use mgx_protocol::{AgentEvent, Claimed, Exit, ExitCause, Invocation};
+use mgx_protocol::{JobId, Nonce};
 use serde_json::{Map, Value};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, sleep_until};
@@ -145,10 +145,10 @@ impl Container {
                 drop(state);
                 self.ring();
             }
-            Act::Exit { code, oom_kills, claim } => {
+            Act::Exit { code, oom_kills, reported } => {
                 self.exit(Some(code), None, oom_kills, ExitCause::Ended);
                 if let Some(Ended::Reported(exit)) = &mut self.lock().ended {
-                    exit.claim = claim;
+                    exit.reported = reported;
                 }
                 self.ring();
             }
@@ -168,7 +168,7 @@ impl Container {
             signal,
             oom_kills,
             cause,
-            claim: None,
+            reported: None,
             error: None,
         }));
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mgx_agent_runner::protocol::Claim;
+use mgx_protocol::ReportedResult;
 
 use crate::RuntimeErrorKind;
 
@@ -37,8 +37,8 @@ pub enum Act {
         code: i32,
         /// After the kernel has killed so many of its processes for want of memory.
         oom_kills: u64,
-        /// And this claim about its work.
-        claim: Option<Claim>,
+        /// And this result, as the agent reports it.
+        reported: Option<ReportedResult>,
     },
     /// Its first process dies with this code, without a word.
     Die(i64),

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use mgx_agent_runner::protocol::{LINK_DIR, WORKSPACE_DIR};
+use mgx_protocol::{LINK_DIR, WORKSPACE_DIR};
 use serde_json::{Map, Value, json};
 
 use super::{PodmanConfig, Service};

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use mgx_agent_runner::SlotId;
+use mgx_protocol::SlotId;
 
 /// Everything in hand, and the memory that each may use, in bytes.
 #[derive(Clone, Debug, Default)]

@@ -9,7 +9,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use mgx_agent_runner::{Nonce, SlotId};
+use mgx_protocol::{Nonce, SlotId};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde::{Deserialize, Serialize};
 use tracing::warn;

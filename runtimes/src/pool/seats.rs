@@ -9,8 +9,8 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
-use mgx_agent_runner::SlotId;
-use mgx_agent_runner::protocol::{Place, WORKSPACE_DIR};
+use mgx_protocol::SlotId;
+use mgx_protocol::{DirectoryId, WORKSPACE_DIR};
 use rustix::fs::{Mode, OFlags};
 use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_bind, mount_change, unmount};
 use rustix::process::Pid;
@@ -63,13 +63,13 @@ impl Seats {
     }
 
     /// Mounts `workspace` over the seat of `slot`; which directory the container has to see now.
-    pub(crate) fn seat(&self, slot: &SlotId, workspace: &Path) -> io::Result<Place> {
+    pub(crate) fn seat(&self, slot: &SlotId, workspace: &Path) -> io::Result<DirectoryId> {
         // held while it is mounted, so that nobody can put another one in its place
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let directory = rustix::fs::open(workspace, flags, Mode::empty())?;
         let found = rustix::fs::fstat(&directory)?;
         mount_bind(format!("/proc/self/fd/{}", directory.as_raw_fd()), self.of(slot))?;
-        Ok(Place { dev: found.st_dev, ino: found.st_ino })
+        Ok(DirectoryId { dev: found.st_dev, ino: found.st_ino })
     }
 
     /// Takes everything off the seat of `slot`, and removes it.

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use mgx_agent_runner::SlotId;
-use mgx_agent_runner::protocol::SOCKET;
+use mgx_protocol::LINK_SOCKET;
+use mgx_protocol::SlotId;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::io::unix::AsyncFd;
 use tokio::time::Instant;
@@ -110,7 +110,7 @@ impl Place {
         let mut command = Command::new("setsid");
         command.args(["--fork", "/bin/sh", "-c", KEEPER]).current_dir(&self.0).env_clear().envs(self.marks());
         command.env("PATH", "/usr/local/bin:/usr/bin:/bin").env("MGX_RUNNER", runner);
-        command.env("MGX_SLOT", slot.as_str()).env("MGX_LINK", link.join(SOCKET)).env("TMPDIR", link);
+        command.env("MGX_SLOT", slot.as_str()).env("MGX_LINK", link.join(LINK_SOCKET)).env("TMPDIR", link);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let started = tokio::task::spawn_blocking(move || command.status()).await.map_err(io::Error::other);
         match started.flatten() {

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mgx_agent_runner::SlotId;
-use mgx_agent_runner::protocol::{AgentEvent, Invocation};
+use mgx_protocol::SlotId;
+use mgx_protocol::{AgentEvent, Invocation};
 use mgx_runtimes::conformance::{Kit, conformance, invocation};
 use mgx_runtimes::pool::report::{Arrival, Report};
 use mgx_runtimes::pool::{Bounds, PoolConfig};

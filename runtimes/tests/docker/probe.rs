@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bollard::query_parameters::{CreateContainerOptionsBuilder, ListContainersOptionsBuilder};
 use futures_util::future::join_all;
-use mgx_agent_runner::protocol::SOCKET;
+use mgx_protocol::LINK_SOCKET;
 use mgx_runtimes::conformance::invocation;
 use mgx_runtimes::hardening::SECCOMP;
 use mgx_runtimes::{Command, Output, Parking, Placement};
@@ -243,7 +243,7 @@ async fn a_holder_that_was_never_started_is_removed_by_the_next_life() {
     let docker = On::Docker.client().await;
     let directory = world.path("l-net/left");
     std::fs::create_dir_all(&directory).unwrap();
-    drop(std::os::unix::net::UnixListener::bind(directory.join(SOCKET)).unwrap());
+    drop(std::os::unix::net::UnixListener::bind(directory.join(LINK_SOCKET)).unwrap());
     let unborn =
         bollard::models::ContainerCreateBody { image: Some(World::spec().image), ..Default::default() };
     let options = CreateContainerOptionsBuilder::new().name("mgx-net-left").build();

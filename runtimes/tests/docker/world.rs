@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use mgx_agent_runner::SlotId;
+use mgx_protocol::SlotId;
 use mgx_runtimes::conformance::{Kit, Task};
 use mgx_runtimes::image::{Extra, Images, Made, agent_image};
 use mgx_runtimes::{

@@ -8,8 +8,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-use mgx_agent_runner::protocol::{Exit, FromRunner, MAX_EVENT, SOCKET, ToRunner};
-use mgx_agent_runner::{Attempt, SlotId};
+use mgx_protocol::{Attempt, SlotId};
+use mgx_protocol::{Exit, FromRunner, LINK_SOCKET, MAX_EVENT_BYTES, ToRunner};
 use mgx_runtimes::conformance::invocation;
 use mgx_runtimes::{Command, Ended, Links, Output, Run, RuntimeErrorKind, Tunnel};
 use tempfile::TempDir;
@@ -40,7 +40,7 @@ impl Weather {
     }
 
     fn socket(&self) -> std::path::PathBuf {
-        self.root.path().join("links").join(self.slot.as_str()).join(SOCKET)
+        self.root.path().join("links").join(self.slot.as_str()).join(LINK_SOCKET)
     }
 
     /// A runner that has heard its invocation, and the run of it.
@@ -222,7 +222,7 @@ async fn an_event_against_the_rules_ends_the_connection() {
     let (mut runner, mut run) = weather.started().await;
     let mut huge = event(1);
     if let FromRunner::Event(event) = &mut huge {
-        event.data.insert("x".to_owned(), "x".repeat(MAX_EVENT).into());
+        event.data.insert("x".to_owned(), "x".repeat(MAX_EVENT_BYTES).into());
     }
     let mut badly_named = event(1);
     if let FromRunner::Event(event) = &mut badly_named {

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use jiff::Timestamp;
-use mgx_agent_runner::codec::JsonFrames;
-use mgx_agent_runner::protocol::{AgentEvent, Exit, ExitCause, FromRunner, Ready, ToRunner, VERSION};
-use mgx_agent_runner::{Attempt, JobId, SlotId};
+use mgx_protocol::JsonFrames;
+use mgx_protocol::{AgentEvent, Exit, ExitCause, FromRunner, Ready, ToRunner, VERSION};
+use mgx_protocol::{Attempt, JobId, SlotId};
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio_util::codec::Framed;
@@ -91,7 +91,7 @@ pub(crate) fn exit(last_seq: u64) -> FromRunner {
         signal: None,
         oom_kills: 0,
         cause: ExitCause::Ended,
-        claim: None,
+        reported: None,
         error: None,
     })
 }

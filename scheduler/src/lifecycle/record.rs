@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mgx_agent_runner::Attempt;
+use mgx_protocol::Attempt;
 use serde_json::{Map, Value, json};
 use tracing::warn;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::maybe_done;
 use futures_util::poll;
-use mgx_agent_runner::protocol::{Invocation, WORKSPACE_DIR};
+use mgx_protocol::{Invocation, WORKSPACE_DIR};
 use mgx_runtimes::{ContainerSpec, Placement, Run, Runtime, RuntimeError, RuntimeErrorKind, Workspace};
 use serde_json::Map;
 use tokio::time::{Instant, timeout};

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
-use mgx_agent_runner::{JobId, SessionId};
+use mgx_protocol::{JobId, SessionId};
 
 use crate::demand::Demand;
 use crate::job::Kind;

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use mgx_agent_runner::protocol::AgentEvent;
+use mgx_protocol::AgentEvent;
 use serde_json::{Map, Value};
 
 use super::patterns::{Letters, Rest};

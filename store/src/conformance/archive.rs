@@ -1,8 +1,8 @@
 //! What every archive promises.
 
 use jiff::Timestamp;
-use mgx_agent_runner::SessionId;
 use mgx_apps::{Archive, Record, Session, SessionStore, StoreError};
+use mgx_protocol::SessionId;
 use mgx_scheduler::{Entry, Event, Head, Job, Journal, Outcome, State};
 
 use super::{at, numbers, put, sample_event, sample_job, sample_session, say};

@@ -1,8 +1,8 @@
 //! What every store of intents promises.
 
 use jiff::{SignedDuration, Timestamp};
-use mgx_agent_runner::JobId;
 use mgx_apps::{Claim, Intent, IntentBounds, IntentKey, IntentStore};
+use mgx_protocol::JobId;
 
 const PLENTY: IntentBounds = IntentBounds { count: u64::MAX, bytes: u64::MAX };
 

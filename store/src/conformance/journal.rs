@@ -1,7 +1,7 @@
 //! What every journal promises.
 
 use futures_util::future::join_all;
-use mgx_agent_runner::{Attempt, JobId};
+use mgx_protocol::{Attempt, JobId};
 use mgx_scheduler::{
     Entry, Event, ExitStatus, Failure, Head, HistorySize, Job, JobFilter, Journal, Outcome, State,
 };

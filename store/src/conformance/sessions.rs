@@ -2,8 +2,8 @@
 
 use futures_util::future::join;
 use jiff::SignedDuration;
-use mgx_agent_runner::SessionId;
 use mgx_apps::{Session, SessionStore, StoreError, Usage};
+use mgx_protocol::SessionId;
 use mgx_scheduler::{Head, Job, Journal, State};
 
 use super::{at, is_fenced, numbers, put, sample_event, sample_job, sample_session, sample_session_id, say};

@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use mgx_agent_runner::{JobId, SessionId};
 use mgx_apps::{Archive, Record, StoreError, Trimmed};
+use mgx_protocol::{JobId, SessionId};
 use mongodb::bson::doc;
 
 use super::document::{date, parse, uuid};

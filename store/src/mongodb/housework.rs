@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use mgx_agent_runner::SessionId;
 use mgx_apps::Record;
+use mgx_protocol::SessionId;
 use mgx_scheduler::{Event, NewEvent};
 use mongodb::bson::{Binary, Document, RawDocumentBuf, doc};
 use mongodb::{ClientSession, Database};

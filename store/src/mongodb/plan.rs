@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use mgx_agent_runner::{Attempt, JobId, SessionId};
+use mgx_protocol::{Attempt, JobId, SessionId};
 use mgx_scheduler::{Entry, Event, Head, Job, NewEvent, State};
 
 /// What the one writer knows of the store, because it has read it or written it.

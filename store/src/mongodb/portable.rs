@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use futures_util::TryStreamExt;
-use mgx_agent_runner::SessionId;
+use mgx_protocol::SessionId;
 use mgx_scheduler::{Event, NewEvent};
 use mongodb::bson::{Document, RawDocument, RawDocumentBuf, doc};
 use tokio::sync::mpsc;

@@ -1,8 +1,8 @@
 //! Jobs, events and sessions as documents, and back.
 
 use jiff::Timestamp;
-use mgx_agent_runner::{Attempt, JobId, SessionId};
 use mgx_apps::{Session, Usage};
+use mgx_protocol::{Attempt, JobId, SessionId};
 use mgx_scheduler::{Event, Head, Job, NewEvent};
 use mongodb::bson::raw::cstr;
 use mongodb::bson::{Document, RawDocument, RawDocumentBuf, doc, rawdoc};

@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use futures_util::TryStreamExt;
-use mgx_agent_runner::SessionId;
 use mgx_apps::{Session, SessionStore, StoreError, Usage};
+use mgx_protocol::SessionId;
 use mongodb::bson::{Document, RawDocumentBuf, doc};
 use uuid::Uuid;
 

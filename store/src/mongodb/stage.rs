@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use mgx_agent_runner::{Attempt, JobId, SessionId};
+use mgx_protocol::{Attempt, JobId, SessionId};
 use mgx_scheduler::{Entry, Head};
 use mongodb::bson::{Binary, Bson, Document, RawDocumentBuf, doc};
 use mongodb::error::Error;

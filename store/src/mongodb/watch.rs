@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use mgx_agent_runner::SessionId;
+use mgx_protocol::SessionId;
 use mongodb::bson::{Document, doc};
 use mongodb::change_stream::event::{ChangeStreamEvent, ResumeToken};
 use tokio::time::sleep;

@@ -88,7 +88,7 @@ async fn ask(role: &str, messages: &[Value], tools: &Value) -> Value {
     }));
     let caller = Caller {
         job: JobId(Uuid::from_u128(7)),
-        attempt: mgx_agent_runner::Attempt(1),
+        attempt: mgx_protocol::Attempt(1),
         session: "s".parse().unwrap(),
         agent: Some(role.to_owned()),
     };

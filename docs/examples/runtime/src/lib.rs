@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
-use mgx_agent_runner::SlotId;
+use mgx_protocol::SlotId;
 use mgx_runtimes::contained::{Contained, End, EndStream};
 use mgx_runtimes::{
     ContainerSpec, Containers, Ended, EngineInfo, Listed, Placement, RuntimeError, RuntimeErrorKind,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use mgx_agent_runner::SlotId;
+use mgx_protocol::SlotId;
 use mgx_runtimes::pool::memory_of;
 use mgx_runtimes::{ContainerSpec, Limits, Network, Parked, Parking, Placement, Runtime, Workspace};
 use rustix::process::Pid;

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use jiff::Timestamp;
-use mgx_agent_runner::{JobId, SessionId};
 use mgx_client::{Client, Event, Feed, Item, NewJob, NewSession};
+use mgx_protocol::{JobId, SessionId};
 use tokio::time::timeout;
 
 use crate::config::{Config, RuntimeName};

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use futures_util::future::try_join_all;
-use mgx_agent_runner::JobId;
+use mgx_protocol::JobId;
 use mgx_runtimes::null::{HOLD, Invoked};
 use secrecy::SecretString;
 use serde::Deserialize;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use futures_util::future::join_all;
-use mgx_agent_runner::SessionId;
+use mgx_protocol::SessionId;
 use mgx_runtimes::Pool;
 use mgx_runtimes::pool::report::Report;
 use tokio::task::JoinHandle;

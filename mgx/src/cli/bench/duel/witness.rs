@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
 use async_trait::async_trait;
-use mgx_agent_runner::protocol::Invocation;
-use mgx_agent_runner::{JobId, SlotId};
+use mgx_protocol::Invocation;
+use mgx_protocol::{JobId, SlotId};
 use mgx_runtimes::{ContainerSpec, EngineInfo, Listed, Placement, Pool, Run, Runtime, RuntimeError};
 
 /// A runtime that is looked at.

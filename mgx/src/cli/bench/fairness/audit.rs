@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use mgx_agent_runner::JobId;
+use mgx_protocol::JobId;
 use mgx_scheduler::{Caps, Kind};
 
 use super::orders::Order;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use futures_util::{StreamExt, TryStreamExt, stream};
-use mgx_agent_runner::SlotId;
+use mgx_protocol::SlotId;
 use mgx_runtimes::pool::report::Report;
 use mgx_runtimes::{ContainerSpec, Containers, Limits, Network, Placement, Pool, Runtime, Workspace};
 

@@ -4,28 +4,26 @@
 //! runner dials out. The first frame says what a connection is for:
 //!
 //! * [`FromRunner::Ready`]: the control connection. After it the platform may send one [`ToRunner::Claim`], which the
-//!   runner confirms, and then sends one [`Invocation`]; events flow back, each numbered and each acknowledged once it is stored; [`Exit`] comes last and is repeated on every
-//!   reconnection until the platform says [`ToRunner::Dismiss`].
+//!   runner confirms, and then sends one [`Invocation`]. Events flow back, each numbered, and each acknowledged once it
+//!   is stored. [`Exit`] comes last and is repeated on every reconnection until the platform says
+//!   [`ToRunner::Dismiss`].
 //! * [`FromRunner::Tunnel`]: from here on raw bytes of one HTTP/1.1 connection to the LLM proxy, and nothing else.
 //!
-//! Frames are JSON behind a 32-bit big-endian length, at most [`crate::codec::MAX_FRAME`] bytes.
-
-use std::collections::BTreeMap;
-use std::fmt;
+//! Frames are JSON behind a 32-bit big-endian length, at most [`crate::codec::MAX_FRAME_BYTES`] bytes.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Attempt, JobId, Nonce, SessionId, SlotId, WorkspaceId};
+use crate::{Attempt, Invocation, JobId, Nonce, SlotId};
 
 /// Version of this protocol. A runner of version 1 cannot be claimed; all else it says and hears is the same.
 pub const VERSION: u32 = 2;
 
 /// The oldest version of a runner that the platform still understands.
-pub const OLDEST: u32 = 1;
+pub const OLDEST_VERSION: u32 = 1;
 
 /// The socket's name inside the link directory.
-pub const SOCKET: &str = "link.sock";
+pub const LINK_SOCKET: &str = "link.sock";
 
 /// Where the link directory is mounted in a container.
 pub const LINK_DIR: &str = "/run/mgx";
@@ -34,7 +32,7 @@ pub const LINK_DIR: &str = "/run/mgx";
 pub const WORKSPACE_DIR: &str = "/workspace";
 
 /// The largest `data` of one event, in bytes of JSON.
-pub const MAX_EVENT: usize = 64 * 1024;
+pub const MAX_EVENT_BYTES: usize = 64 * 1024;
 
 /// A frame from the runner.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -44,7 +42,7 @@ pub enum FromRunner {
     Ready(Ready),
     /// Opens a connection that carries raw bytes to the LLM proxy.
     Tunnel,
-    /// Confirms a claim. Nobody else can claim this runner any more.
+    /// Confirms a claim. From now on the runner refuses every other claim.
     Claimed(Claimed),
     /// Something the agent did.
     Event(AgentEvent),
@@ -56,8 +54,8 @@ pub enum FromRunner {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "frame", rename_all = "snake_case")]
 pub enum ToRunner {
-    /// Asks the runner whether it is the one that named this nonce, and to belong to whoever asks from now on.
-    /// It answers [`FromRunner::Claimed`] once, and hangs up on whoever claims it with another nonce, or again.
+    /// Takes the runner for one job, if it is the one that named this nonce. It answers [`FromRunner::Claimed`] once,
+    /// and closes the connection of a claim with another nonce or of a second claim.
     Claim {
         /// From its [`Ready`].
         nonce: Nonce,
@@ -79,7 +77,7 @@ pub enum ToRunner {
     Dismiss,
 }
 
-/// Who is calling, and how far it has come.
+/// Which runner opened the connection, and how far it has come.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ready {
     /// [`VERSION`] of the runner.
@@ -93,85 +91,22 @@ pub struct Ready {
     pub nonce: Option<Nonce>,
 }
 
-/// A runner that has been claimed: which one, and what it sees.
+/// A claimed runner: its nonce, and the workspace that it sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claimed {
     /// What it was claimed with.
     pub nonce: Nonce,
     /// The directory at [`WORKSPACE_DIR`], if there is one.
-    pub workspace: Option<Place>,
+    pub workspace: Option<DirectoryId>,
 }
 
-/// A directory, as stat(2) names it: the same on the host and in a container.
+/// Which directory this is, as stat(2) names it: the same on the host and in a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
+pub struct DirectoryId {
     /// The file system.
     pub dev: u64,
     /// Its inode there.
     pub ino: u64,
-}
-
-/// Everything about one attempt at a job that its container learns only now: late binding.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
-pub struct Invocation {
-    /// The job.
-    pub job: JobId,
-    /// The attempt; events are numbered within it.
-    pub attempt: Attempt,
-    /// The session.
-    pub session: SessionId,
-    /// The workspace that is mounted.
-    pub workspace: WorkspaceId,
-    /// What to run, program first. Empty: the agent team, described by `team`.
-    pub argv: Vec<String>,
-    /// The whole environment of the command; values may be secret and are never printed.
-    pub env: BTreeMap<String, String>,
-    /// The working directory: absolute, inside the workspace.
-    pub workdir: String,
-    /// Milliseconds the command may still run; the runner enforces them by itself.
-    pub timeout_ms: u64,
-    /// Milliseconds between SIGTERM and SIGKILL at the deadline.
-    pub grace_ms: u64,
-    /// The team to run when `argv` is empty.
-    pub team: Team,
-}
-
-impl fmt::Debug for Invocation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Invocation")
-            .field("job", &self.job)
-            .field("attempt", &self.attempt)
-            .field("session", &self.session)
-            .field("argv", &self.argv)
-            .field("env", &self.env.keys().collect::<Vec<_>>())
-            .field("timeout_ms", &self.timeout_ms)
-            .finish_non_exhaustive()
-    }
-}
-
-/// An agent team: roles that work one after the other, in this order.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Team {
-    /// The roles, first to last.
-    pub roles: Vec<Role>,
-    /// How many model calls one role may make.
-    pub max_turns: u32,
-}
-
-/// One member of the team.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Role {
-    /// Machine name, as in the events' `agent_name`: `engineer`.
-    pub name: String,
-    /// The model it speaks to.
-    pub model: String,
-    /// Sampling temperature; the provider's default if absent.
-    pub temperature: Option<f32>,
-    /// Its system prompt.
-    pub prompt: String,
-    /// The tools it may use, by name.
-    pub tools: Vec<String>,
 }
 
 /// Something an agent did, numbered from 1 within its attempt without gaps.
@@ -187,7 +122,7 @@ pub struct AgentEvent {
     /// Which member of the team did it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<String>,
-    /// The rest; a JSON object of at most [`MAX_EVENT`] bytes.
+    /// The rest; a JSON object of at most [`MAX_EVENT_BYTES`] bytes.
     pub data: serde_json::Map<String, serde_json::Value>,
 }
 
@@ -206,8 +141,9 @@ pub struct Exit {
     pub oom_kills: u64,
     /// What made it end.
     pub cause: ExitCause,
-    /// What the agent says of its own work (its `finish`), if it said so: a claim, which the scheduler weighs.
-    pub claim: Option<Claim>,
+    /// What the agent said of its own work in its `finish`, if it sent one. The scheduler weighs it.
+    #[serde(rename = "claim")]
+    pub reported: Option<ReportedResult>,
     /// Why it could not be started, or what went wrong, for people.
     pub error: Option<String>,
 }
@@ -226,9 +162,9 @@ pub enum ExitCause {
     NotStarted,
 }
 
-/// What an agent says of its own work.
+/// What an agent says of its own work: untrusted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Claim {
+pub struct ReportedResult {
     /// Whether it did what it was asked.
     pub success: bool,
     /// If not, why.

@@ -3,24 +3,24 @@
 use std::io;
 use std::marker::PhantomData;
 
-use bytes::{Buf, BufMut, BytesMut};
+use bytes::{Bytes, BytesMut};
 use serde::{Serialize, de::DeserializeOwned};
-use tokio_util::codec::{Decoder, Encoder};
+use tokio_util::codec::{Decoder, Encoder, LengthDelimitedCodec};
 
 /// The largest frame, in bytes of JSON. A longer one ends the connection.
-pub const MAX_FRAME: usize = 1024 * 1024;
-
-const HEADER: usize = 4;
+pub const MAX_FRAME_BYTES: usize = 1024 * 1024;
 
 /// Reads `In` and writes `Out`.
 #[derive(Debug)]
 pub struct JsonFrames<In, Out> {
+    framing: LengthDelimitedCodec,
     types: PhantomData<fn(Out) -> In>,
 }
 
 impl<In, Out> Default for JsonFrames<In, Out> {
     fn default() -> Self {
-        Self { types: PhantomData }
+        let framing = LengthDelimitedCodec::builder().max_frame_length(MAX_FRAME_BYTES).new_codec();
+        Self { framing, types: PhantomData }
     }
 }
 
@@ -29,17 +29,7 @@ impl<In: DeserializeOwned, Out> Decoder for JsonFrames<In, Out> {
     type Error = io::Error;
 
     fn decode(&mut self, bytes: &mut BytesMut) -> io::Result<Option<In>> {
-        let Some(header) = bytes.first_chunk::<HEADER>() else { return Ok(None) };
-        let length = u32::from_be_bytes(*header) as usize;
-        if length == 0 || length > MAX_FRAME {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a frame of {length} bytes")));
-        }
-        if bytes.len() < HEADER + length {
-            bytes.reserve(HEADER + length - bytes.len());
-            return Ok(None);
-        }
-        bytes.advance(HEADER);
-        let frame = bytes.split_to(length);
+        let Some(frame) = self.framing.decode(bytes)? else { return Ok(None) };
         serde_json::from_slice(&frame)
             .map(Some)
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
@@ -50,24 +40,14 @@ impl<In, Out: Serialize> Encoder<&Out> for JsonFrames<In, Out> {
     type Error = io::Error;
 
     fn encode(&mut self, frame: &Out, bytes: &mut BytesMut) -> io::Result<()> {
-        let start = bytes.len();
-        bytes.put_u32(0);
-        serde_json::to_writer(bytes.writer(), frame)?;
-        let length = bytes.len() - start - HEADER;
-        if length > MAX_FRAME {
-            bytes.truncate(start);
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("a frame of {length} bytes")));
-        }
-        let header = u32::try_from(length).map_err(io::Error::other)?.to_be_bytes();
-        bytes[start..start + HEADER].copy_from_slice(&header);
-        Ok(())
+        self.framing.encode(Bytes::from(serde_json::to_vec(frame)?), bytes)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{FromRunner, ToRunner};
+    use crate::{FromRunner, ToRunner};
     use proptest::prelude::*;
 
     #[test]

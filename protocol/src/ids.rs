@@ -49,13 +49,13 @@ impl fmt::Display for Attempt {
     }
 }
 
-/// One life of a runner: drawn when it starts, and known to nobody but it and the platform it has called.
+/// One run of a runner: drawn when it starts, and known only to it and to the platform that it has called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Nonce(pub Uuid);
 
 impl Nonce {
-    /// One that nobody else has.
+    /// A new nonce.
     #[must_use]
     pub fn new() -> Self {
         Self(Uuid::now_v7())

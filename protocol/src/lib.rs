@@ -1,0 +1,21 @@
+//! What the platform, the runner in a container and the clients agree on: identifiers, the frames of the runner link
+//! and their codec, and the names of events and job states.
+//!
+//! Read [`frames`] first. Depends on no other crate of the workspace.
+
+pub mod codec;
+pub mod event_kind;
+pub mod frames;
+pub mod ids;
+pub mod invocation;
+pub mod state_name;
+
+pub use codec::{JsonFrames, MAX_FRAME_BYTES};
+pub use event_kind::EventKind;
+pub use frames::{
+    AgentEvent, Claimed, DirectoryId, Exit, ExitCause, FromRunner, LINK_DIR, LINK_SOCKET, MAX_EVENT_BYTES,
+    OLDEST_VERSION, Ready, ReportedResult, ToRunner, VERSION, WORKSPACE_DIR,
+};
+pub use ids::{Attempt, InvalidId, JobId, Nonce, SessionId, SlotId, WorkspaceId};
+pub use invocation::{Invocation, Role, Team};
+pub use state_name::StateName;
