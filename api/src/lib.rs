@@ -14,7 +14,6 @@ pub mod health;
 pub mod idempotency;
 pub mod import;
 pub mod job_request;
-pub mod llm;
 pub mod pools;
 pub mod problem;
 pub mod serve;

@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
+use futures_util::stream::{self, StreamExt};
 use jiff::Timestamp;
-use mgx_api::llm::{
-    DEMO_MODEL, LlmConfig, LlmLimits, LlmProxy, PlatformAttempts, Price, ProviderConfig, RetryConfig,
-    TunnelLimits, serve_tunnels,
-};
 use mgx_api::{AdminToken, App, EngineProbe, Gate, Imports, JobRules, Once, Pools, StreamBounds, Streams};
 use mgx_apps::workspaces::{Workspaces, WorkspacesConfig};
 use mgx_apps::{AppIdentity, AttemptTokens, Isolation, JobBlueprint, Retention, sessions::Sessions};
+use mgx_llm::{
+    DEMO_MODEL, LlmConfig, LlmLimits, LlmProxy, Price, ProviderConfig, RetryConfig, Timeouts, TunnelLimits,
+    serve_tunnels,
+};
 use mgx_oauth2::Provider;
 use mgx_policies::{Admission, Allowance, MonotonicClock, Policies, Rate, Times};
 use mgx_protocol::Team;
@@ -30,6 +31,7 @@ use crate::config::{Config, ModelPrice};
 use crate::data_dir;
 use crate::engine::{Engine, engine, owner};
 use crate::image::WithImage;
+use crate::llm::{PlatformAttempts, SessionUsage};
 use crate::logging;
 use crate::store::Store;
 
@@ -83,7 +85,7 @@ impl Platform {
         )
         .await?;
         let attempts = Arc::new(PlatformAttempts { tokens, scheduler: scheduler.clone() });
-        let proxy = LlmProxy::new(llm_config(config), attempts, store.sessions())?;
+        let proxy = LlmProxy::new(llm_config(config), attempts, Arc::new(SessionUsage(store.sessions())))?;
         let gate = Gate::new(token, provider);
         let app = app(
             config,
@@ -145,9 +147,11 @@ impl Platform {
     }
 
     /// Serves the LLM proxy to the containers.
-    fn serve_tunnels(&self, tunnels: mpsc::Receiver<Tunnel>, proxy: LlmProxy) {
+    fn serve_tunnels(&self, mut tunnels: mpsc::Receiver<Tunnel>, proxy: LlmProxy) {
         info!(model = proxy.default_model(), demo = proxy.is_demo(), "the model that agents speak to");
         let ended = self.tunnels.child_token();
+        let tunnels =
+            stream::poll_fn(move |cx| tunnels.poll_recv(cx)).map(|Tunnel { slot, stream }| (slot, stream));
         self.tasks.spawn(serve_tunnels(tunnels, proxy, TunnelLimits::default(), ended));
     }
 
@@ -383,7 +387,8 @@ fn llm_config(config: &Config) -> LlmConfig {
             requests_per_minute: llm.max_requests_per_minute.small(),
         },
         prices: llm.prices.iter().map(|(model, price)| (model.clone(), price_of(*price))).collect(),
-        retry: RetryConfig { tries: llm.retries.count() + 1, ..RetryConfig::default() },
+        retry: RetryConfig { max_tries: llm.retries.count() + 1, ..RetryConfig::default() },
+        timeouts: Timeouts::default(),
         demo_pace: llm.demo_pace.duration(),
     }
 }

@@ -11,6 +11,7 @@ mod follower;
 pub mod handover;
 pub(crate) mod identity;
 pub mod image;
+mod llm;
 mod logging;
 pub mod serve;
 pub mod store;

@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
-use mgx_api::llm::DEMO_MODEL;
 use mgx_apps::Framework;
 use mgx_client::{Client, Event, Feed, Item, NewJob, NewSession};
+use mgx_llm::DEMO_MODEL;
 use mgx_protocol::{JobId, SessionId};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};

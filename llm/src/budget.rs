@@ -1,0 +1,127 @@
+//! Admits a request while its session and its attempt are within their limits.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use mgx_protocol::{Attempt, JobId, SessionId};
+use tokio::time::Instant;
+
+use crate::caller::Caller;
+use crate::{LlmError, LlmLimits, UsageStore};
+
+const MINUTE: Duration = Duration::from_mins(1);
+
+/// Attempts whose request rate is kept in memory; far fewer run at a time.
+const MAX_WINDOWS: usize = 4096;
+
+/// The limits, and what counts against them.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    limits: LlmLimits,
+    store: Arc<dyn UsageStore>,
+    in_flight: Arc<Mutex<HashMap<SessionId, u64>>>,
+    windows: Mutex<HashMap<(JobId, Attempt), RateWindow>>,
+}
+
+/// The requests of one attempt in the current minute.
+#[derive(Clone, Copy, Debug)]
+struct RateWindow {
+    since: Instant,
+    requests: u32,
+}
+
+/// The permission to send one request. The request counts against its session until this is dropped; from then on
+/// its recorded usage does.
+#[derive(Debug)]
+pub(crate) struct RequestPermit {
+    session: SessionId,
+    in_flight: Arc<Mutex<HashMap<SessionId, u64>>>,
+}
+
+impl Budget {
+    pub(crate) fn new(limits: LlmLimits, store: Arc<dyn UsageStore>) -> Self {
+        Self { limits, store, in_flight: Arc::default(), windows: Mutex::default() }
+    }
+
+    /// Admits a request, or refuses it with the limit that it exceeds.
+    pub(crate) async fn admit(&self, caller: &Caller) -> Result<RequestPermit, LlmError> {
+        self.check_rate((caller.job, caller.attempt))?;
+        let (permit, others) = RequestPermit::take(&caller.session, &self.in_flight);
+        let LlmLimits { max_requests, max_tokens, max_cost_micros, requests_per_minute: _ } = self.limits;
+        if max_requests == 0 && max_tokens == 0 && max_cost_micros == 0 {
+            return Ok(permit);
+        }
+        let used = self.store.usage(&caller.session).await.map_err(|error| {
+            tracing::warn!(session = %caller.session, %error, "cannot read a session's usage");
+            LlmError::store_unavailable()
+        })?;
+        let used = used.ok_or_else(LlmError::expired_key)?;
+        let requests = used.requests + others;
+        if max_requests > 0 && requests >= max_requests {
+            return Err(LlmError::budget_exhausted("llm.max_requests_per_session", max_requests, requests));
+        }
+        let tokens = used.prompt_tokens + used.completion_tokens;
+        if max_tokens > 0 && tokens >= max_tokens {
+            return Err(LlmError::budget_exhausted("llm.max_tokens_per_session", max_tokens, tokens));
+        }
+        if max_cost_micros > 0 && used.cost_micros >= max_cost_micros {
+            return Err(LlmError::budget_exhausted(
+                "llm.max_cost_per_session",
+                max_cost_micros,
+                used.cost_micros,
+            ));
+        }
+        Ok(permit)
+    }
+
+    fn check_rate(&self, attempt: (JobId, Attempt)) -> Result<(), LlmError> {
+        let limit = self.limits.requests_per_minute;
+        if limit == 0 {
+            return Ok(());
+        }
+        let now = Instant::now();
+        let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
+        if windows.len() >= MAX_WINDOWS && !windows.contains_key(&attempt) {
+            windows.retain(|_, window| now.duration_since(window.since) < MINUTE);
+            if windows.len() >= MAX_WINDOWS {
+                return Err(LlmError::rate_limited(limit, MINUTE));
+            }
+        }
+        let window = windows.entry(attempt).or_insert(RateWindow { since: now, requests: 0 });
+        if now.duration_since(window.since) >= MINUTE {
+            *window = RateWindow { since: now, requests: 0 };
+        }
+        if window.requests >= limit {
+            return Err(LlmError::rate_limited(
+                limit,
+                MINUTE.saturating_sub(now.duration_since(window.since)),
+            ));
+        }
+        window.requests += 1;
+        Ok(())
+    }
+}
+
+impl RequestPermit {
+    /// A permit, and the number of other permits that the session holds.
+    fn take(session: &SessionId, in_flight: &Arc<Mutex<HashMap<SessionId, u64>>>) -> (Self, u64) {
+        let mut counts = in_flight.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(session.clone()).or_default();
+        let others = *count;
+        *count += 1;
+        (Self { session: session.clone(), in_flight: in_flight.clone() }, others)
+    }
+}
+
+impl Drop for RequestPermit {
+    fn drop(&mut self) {
+        let mut counts = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.session) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.session);
+            }
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! The LLM proxy's settings.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use crate::Price;
+
+/// The name of the built-in demo model.
+pub const DEMO_MODEL: &str = "mgx-demo";
+
+/// The name by which a role asks for the model that the operator has configured as the default.
+pub const DEFAULT_MODEL: &str = "default";
+
+/// The LLM proxy's settings.
+#[derive(Clone, Debug)]
+pub struct LlmConfig {
+    /// The provider that answers; `None`: the built-in demo model does.
+    pub provider: Option<ProviderConfig>,
+    /// The model that [`DEFAULT_MODEL`] stands for. Must be set if there is a provider.
+    pub default_model: String,
+    /// The models that agents may ask for besides the default one; empty: any.
+    pub models: Vec<String>,
+    /// The limits of a session, and of an attempt.
+    pub limits: LlmLimits,
+    /// Prices by model. A model without a price costs nothing, and is refused if the cost of a session is limited.
+    pub prices: BTreeMap<String, Price>,
+    /// How often a request is sent to the provider.
+    pub retry: RetryConfig,
+    /// How long the provider may take.
+    pub timeouts: Timeouts,
+    /// The pause between two chunks of the demo model's stream.
+    pub demo_pace: Duration,
+}
+
+/// An `OpenAI`-compatible provider.
+#[derive(Clone, Debug)]
+pub struct ProviderConfig {
+    /// Its base URL, up to and without `/chat/completions`.
+    pub base_url: String,
+    /// Its key; `None` for a server that requires none.
+    pub api_key: Option<SecretString>,
+}
+
+impl ProviderConfig {
+    /// The base URL that is used if only a key is set.
+    pub const OPENAI: &'static str = "https://api.openai.com/v1";
+
+    /// The provider that these settings name: none if neither is set, `OpenAI` if only the key is.
+    pub fn of(base_url: Option<String>, api_key: Option<SecretString>) -> Option<Self> {
+        match (base_url, api_key) {
+            (None, None) => None,
+            (base_url, api_key) => {
+                Some(Self { base_url: base_url.unwrap_or_else(|| Self::OPENAI.to_owned()), api_key })
+            }
+        }
+    }
+}
+
+/// The limits of a session, and of an attempt; 0 means without limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LlmLimits {
+    /// Requests of one session that reached a model.
+    pub max_requests: u64,
+    /// Tokens of one session, sent and received.
+    pub max_tokens: u64,
+    /// The cost of one session, in millionths of the operator's unit.
+    pub max_cost_micros: u64,
+    /// Requests of one attempt within a minute.
+    pub requests_per_minute: u32,
+}
+
+/// How often a request is sent to the provider, and the pauses between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetryConfig {
+    /// The number of times in all, at least 1.
+    pub max_tries: usize,
+    /// The pause after the first try; it doubles with each.
+    pub min_backoff: Duration,
+    /// The longest pause, also if the provider's `Retry-After` asks for more.
+    pub max_backoff: Duration,
+}
+
+impl Default for RetryConfig {
+    fn default() -> Self {
+        Self { max_tries: 3, min_backoff: Duration::from_millis(500), max_backoff: Duration::from_secs(20) }
+    }
+}
+
+/// How long the provider may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Until the first byte of the answer, all tries together.
+    pub first_byte: Duration,
+    /// Between two reads of an answer.
+    pub read: Duration,
+    /// For the whole answer.
+    pub answer: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            // shorter than the agent's own timeout, which is 120 s
+            first_byte: Duration::from_secs(100),
+            read: Duration::from_secs(90),
+            answer: Duration::from_mins(10),
+        }
+    }
+}
+
+/// Why the LLM proxy cannot be set up. The operator must change the configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum LlmConfigError {
+    /// The base URL is no http or https URL.
+    #[error("the provider's base URL must be an http or https URL, such as {}", ProviderConfig::OPENAI)]
+    BaseUrl,
+    /// The key cannot be sent in a header.
+    #[error("the provider's key holds characters that cannot be sent in a header")]
+    ApiKey,
+    /// There is a provider, but no default model.
+    #[error("a provider is configured, but no default model")]
+    NoModel,
+    /// [`RetryConfig::max_tries`] is 0.
+    #[error("the number of tries must be at least 1")]
+    NoTries,
+    /// The HTTP client cannot be made.
+    #[error("cannot set up the HTTP client: {0}")]
+    Client(String),
+}
+
+impl LlmConfig {
+    /// Refuses settings with which every request would fail.
+    pub(crate) fn check(&self) -> Result<(), LlmConfigError> {
+        if self.provider.is_some() && self.default_model.trim().is_empty() {
+            return Err(LlmConfigError::NoModel);
+        }
+        if self.retry.max_tries == 0 {
+            return Err(LlmConfigError::NoTries);
+        }
+        Ok(())
+    }
+}
+
+impl Default for LlmConfig {
+    /// The demo model, slow enough to be watched, without limits.
+    fn default() -> Self {
+        Self {
+            provider: None,
+            default_model: String::new(),
+            models: Vec::new(),
+            limits: LlmLimits::default(),
+            prices: BTreeMap::new(),
+            retry: RetryConfig::default(),
+            timeouts: Timeouts::default(),
+            demo_pace: Duration::from_millis(15),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_alone_means_openai_and_nothing_means_the_demo() {
+        assert!(ProviderConfig::of(None, None).is_none());
+        let keyed = ProviderConfig::of(None, Some("sk-secret".to_owned().into())).unwrap();
+        assert_eq!(keyed.base_url, ProviderConfig::OPENAI);
+        assert!(!format!("{keyed:?}").contains("sk-secret"));
+        let local = ProviderConfig::of(Some("http://127.0.0.1:8000/v1".into()), None).unwrap();
+        assert_eq!((local.base_url.as_str(), local.api_key.is_none()), ("http://127.0.0.1:8000/v1", true));
+    }
+}

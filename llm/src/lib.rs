@@ -1,0 +1,38 @@
+//! The LLM proxy: the only way from an agent, whose container has no network, to a model.
+//!
+//! ```text
+//! agent ─▶ runner link ─▶ tunnels ─▶ caller ─▶ budget ─▶ request ─▶ provider | demo ─▶ metering ─▶ agent
+//! ```
+//!
+//! Read [`proxy`] first. Agents authenticate with a token that is valid as long as their attempt runs; the provider's
+//! key never leaves this process. Answers, errors included, have `OpenAI`'s shapes, so that its client libraries work
+//! unchanged. The platform implements [`Attempts`] and [`UsageStore`]; this crate knows no containers and no stores.
+
+pub mod attempts;
+pub mod config;
+pub mod error;
+pub mod price;
+pub mod proxy;
+pub mod tunnels;
+pub mod usage;
+
+mod answer;
+mod budget;
+mod caller;
+mod demo;
+mod metering;
+mod provider;
+mod request;
+#[cfg(test)]
+mod tests;
+mod usage_parser;
+
+pub use attempts::Attempts;
+pub use config::{
+    DEFAULT_MODEL, DEMO_MODEL, LlmConfig, LlmConfigError, LlmLimits, ProviderConfig, RetryConfig, Timeouts,
+};
+pub use error::LlmError;
+pub use price::Price;
+pub use proxy::LlmProxy;
+pub use tunnels::{TunnelLimits, serve_tunnels};
+pub use usage::{Usage, UsageStore};

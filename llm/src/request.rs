@@ -1,0 +1,104 @@
+//! A chat completion request: read within bounds, checked, and rewritten for the provider.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use serde_json::value::RawValue;
+
+use crate::LlmError;
+
+/// How long the body of a request may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The largest request, in bytes.
+const MAX_BODY: usize = 4 * 1024 * 1024;
+
+/// A request for a chat completion. Fields that the proxy does not read are passed on byte for byte.
+#[derive(Debug)]
+pub(crate) struct ChatRequest {
+    fields: BTreeMap<String, Box<RawValue>>,
+    model: String,
+    stream: bool,
+}
+
+impl ChatRequest {
+    /// Reads the body of a request.
+    pub(crate) async fn read(body: Body) -> Result<Self, LlmError> {
+        let read = axum::body::to_bytes(body, MAX_BODY);
+        let bytes = tokio::time::timeout(BODY_TIMEOUT, read).await.map_err(|_| LlmError::slow_body())?;
+        Self::parse(&bytes.map_err(|error| body_error(&error))?)
+    }
+
+    fn parse(bytes: &[u8]) -> Result<Self, LlmError> {
+        let fields: BTreeMap<String, Box<RawValue>> = serde_json::from_slice(bytes)
+            .map_err(|error| LlmError::bad_request(format!("the request is not a JSON object: {error}")))?;
+        let mut request = Self { fields, model: String::new(), stream: false };
+        request.model = request.field("model")?.unwrap_or_default();
+        request.stream = request.field("stream")?.unwrap_or_default();
+        if request.field::<Vec<&RawValue>>("messages")?.is_none_or(|messages| messages.is_empty()) {
+            return Err(LlmError::bad_request("messages must be a list that is not empty"));
+        }
+        Ok(request)
+    }
+
+    /// The model that the agent asks for; may be empty.
+    pub(crate) fn model(&self) -> &str {
+        &self.model
+    }
+
+    /// Whether the agent asks for the answer as server-sent events.
+    pub(crate) fn is_stream(&self) -> bool {
+        self.stream
+    }
+
+    /// Sets the model that is to answer, and asks for the usage at the end of a stream.
+    pub(crate) fn prepare(&mut self, model: &str) {
+        model.clone_into(&mut self.model);
+        self.fields.insert("model".into(), raw(&model));
+        if self.stream {
+            self.fields.insert("stream_options".into(), raw(&serde_json::json!({"include_usage": true})));
+        }
+    }
+
+    /// One field; `None` if it is missing or null.
+    pub(crate) fn field<'a, T: serde::Deserialize<'a>>(&'a self, name: &str) -> Result<Option<T>, LlmError> {
+        let Some(value) = self.fields.get(name) else { return Ok(None) };
+        serde_json::from_str(value.get()).map_err(|error| LlmError::bad_request(format!("{name}: {error}")))
+    }
+
+    /// Tokens of the prompt by rule of thumb: a quarter of its characters.
+    pub(crate) fn estimated_tokens(&self) -> u64 {
+        let chars = |name| self.fields.get(name).map_or(0, |value| value.get().chars().count());
+        (chars("messages") + chars("tools")).div_ceil(4) as u64
+    }
+
+    /// The request as it is sent to the provider.
+    pub(crate) fn to_bytes(&self) -> Bytes {
+        serde_json::to_vec(&self.fields).expect("raw JSON values serialise").into()
+    }
+
+    /// A request made of JSON text, for tests.
+    #[cfg(test)]
+    pub(crate) fn of(value: &serde_json::Value) -> Self {
+        Self::parse(value.to_string().as_bytes()).unwrap()
+    }
+}
+
+fn raw(value: &(impl serde::Serialize + ?Sized)) -> Box<RawValue> {
+    serde_json::value::to_raw_value(value).expect("strings and literals serialise")
+}
+
+/// The axum error of a body over its limit wraps [`http_body_util::LengthLimitError`]; any other is a broken
+/// connection.
+fn body_error(error: &axum::Error) -> LlmError {
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        if inner.is::<http_body_util::LengthLimitError>() {
+            return LlmError::too_large(MAX_BODY);
+        }
+        cause = inner.source();
+    }
+    LlmError::bad_request("the body of the request ended early")
+}

@@ -1,0 +1,36 @@
+//! What a session has used of the models, and where the sum is kept.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use axum::BoxError;
+use mgx_protocol::SessionId;
+
+/// What was used of the models: by one answer, or by a session in all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Requests that a model answered.
+    pub requests: u64,
+    /// Tokens sent.
+    pub prompt_tokens: u64,
+    /// Tokens received.
+    pub completion_tokens: u64,
+    /// Their cost, in millionths of the unit in which the operator writes prices.
+    pub cost_micros: u64,
+}
+
+/// The usage of every session. An addition that has returned is durable.
+#[async_trait]
+pub trait UsageStore: Send + Sync + fmt::Debug {
+    /// What the session has used so far; `None` if there is no such session.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    async fn usage(&self, session: &SessionId) -> Result<Option<Usage>, BoxError>;
+
+    /// Adds to what the session has used, and returns the sum.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    async fn add_usage(&self, session: &SessionId, used: Usage) -> Result<Usage, BoxError>;
+}
