@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use mgx_protocol::{MAX_EVENT_BYTES, ReportedResult};
+use mgx_protocol::{EventKind, MAX_EVENT_BYTES, ReportedResult};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use tokio::net::{UnixListener, UnixStream};
@@ -60,7 +60,7 @@ struct Report {
 #[serde(deny_unknown_fields)]
 struct Line {
     #[serde(rename = "type")]
-    kind: String,
+    kind: EventKind,
     agent: Option<String>,
     #[serde(default)]
     data: Map<String, Value>,
@@ -148,8 +148,8 @@ impl Report {
             return;
         }
         match parse(bytes) {
-            Ok(Line { kind, agent, data }) if kind != "finish" => {
-                self.spool.push(&kind, agent.as_deref(), data).await;
+            Ok(Line { kind, agent, data }) if kind != EventKind::Finish => {
+                self.spool.push(kind, agent.as_deref(), data).await;
             }
             Ok(Line { data, .. }) => match reported(&data) {
                 Ok(reported) => {
@@ -168,8 +168,7 @@ impl Report {
 
 fn parse(bytes: &[u8]) -> Result<Line, String> {
     let line: Line = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-    let is_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
-    if !(1..=40).contains(&line.kind.len()) || !line.kind.bytes().all(is_name) {
+    if !line.kind.is_well_formed() {
         return Err("its type is not 1 to 40 of a-z 0-9 _".into());
     }
     if line.agent.as_ref().is_some_and(|agent| !(1..=64).contains(&agent.len())) {

@@ -1,5 +1,6 @@
 //! What the command prints: each line of its stdout and stderr becomes a `log` event.
 
+use mgx_protocol::EventKind;
 use serde_json::{Map, Value};
 use tokio::io::AsyncRead;
 use tokio_util::sync::CancellationToken;
@@ -29,7 +30,7 @@ pub(crate) async fn forward(
 pub(crate) async fn log(spool: &Spool, stream: &'static str, text: &str) {
     let data = [("stream", stream), ("text", text)];
     let data: Map<_, _> = data.map(|(key, text)| (key.to_owned(), Value::from(text))).into_iter().collect();
-    spool.push("log", None, data).await;
+    spool.push(EventKind::Log, None, data).await;
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::{BufMut, Bytes, BytesMut};
 use jiff::Timestamp;
 use mgx_protocol::JsonFrames;
-use mgx_protocol::{AgentEvent, FromRunner, ToRunner};
+use mgx_protocol::{AgentEvent, EventKind, FromRunner, ToRunner};
 use serde_json::{Map, Value};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::codec::Encoder;
@@ -59,14 +59,8 @@ impl Spool {
     }
 
     /// Numbers an event that happens now and keeps it; waits while the spool is full.
-    pub(crate) async fn push(&self, kind: &str, agent: Option<&str>, data: Map<String, Value>) {
-        let event = AgentEvent {
-            seq: 0,
-            at: Timestamp::now(),
-            kind: kind.into(),
-            agent: agent.map(Into::into),
-            data,
-        };
+    pub(crate) async fn push(&self, kind: EventKind, agent: Option<&str>, data: Map<String, Value>) {
+        let event = AgentEvent { seq: 0, at: Timestamp::now(), kind, agent: agent.map(Into::into), data };
         let mut frame = FromRunner::Event(event);
         let Some(size) = encode(&frame).map(|wire| wire.len() + SLACK) else { return };
         let Ok(size) = u32::try_from(size) else { return };
@@ -149,7 +143,7 @@ mod tests {
     async fn what_was_not_acknowledged_is_there_again_in_order() {
         let spool = Spool::new();
         for _ in 0..5 {
-            spool.push("log", None, Map::new()).await;
+            spool.push(EventKind::Log, None, Map::new()).await;
         }
         assert_eq!(numbers(&spool, 0, usize::MAX), [1, 2, 3, 4, 5]);
         spool.ack(3);
@@ -158,15 +152,15 @@ mod tests {
         assert_eq!(numbers(&spool, 3, 1), [4], "one event always fits");
         spool.ack(u64::MAX);
         assert_eq!(numbers(&spool, 0, usize::MAX), [0; 0]);
-        spool.push("log", None, Map::new()).await;
+        spool.push(EventKind::Log, None, Map::new()).await;
         assert_eq!(numbers(&spool, 0, usize::MAX), [6], "numbers go on");
     }
 
     #[tokio::test]
     async fn a_full_spool_makes_its_producers_wait_for_an_acknowledgement() {
         for spool in [Spool::bounded(1, MAX_BYTES), Spool::bounded(MAX_EVENTS, 200)] {
-            spool.push("log", None, Map::new()).await;
-            let second = spool.push("log", None, Map::new());
+            spool.push(EventKind::Log, None, Map::new()).await;
+            let second = spool.push(EventKind::Log, None, Map::new());
             tokio::pin!(second);
             assert!((&mut second).now_or_never().is_none(), "no room");
             assert_eq!(spool.last(), 1, "and no number without room");

@@ -2,7 +2,7 @@
 
 use bytes::{BufMut, BytesMut};
 use jiff::Timestamp;
-use mgx_protocol::{JobId, SessionId};
+use mgx_protocol::{EventKind, JobId, SessionId};
 use mgx_scheduler::Event;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -63,7 +63,7 @@ impl<'a> EventView<'a> {
             session_id: &event.session,
             job_id: event.job,
             attempt: event.attempt.0,
-            event_type: &event.kind,
+            event_type: event.kind.as_str(),
             agent_name: event.agent.as_deref(),
             data: &event.data,
         }
@@ -76,16 +76,15 @@ pub(crate) fn frame(event: &Event, bytes: &mut BytesMut) {
     bytes.put_slice(b"id: ");
     bytes.put_slice(event.seq.to_string().as_bytes());
     bytes.put_slice(b"\nevent: ");
-    bytes.put_slice(name(&event.kind).as_bytes());
+    bytes.put_slice(frame_name(&event.kind).as_bytes());
     bytes.put_slice(b"\ndata: ");
     serde_json::to_writer(bytes.writer(), &EventView::new(event)).expect("memory takes every write");
     bytes.put_slice(b"\n\n");
 }
 
 /// The name of the frame. It comes from a container: one that could end its line is not used.
-fn name(kind: &str) -> &str {
-    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
-    if !kind.is_empty() && kind.bytes().all(plain) { kind } else { "custom" }
+fn frame_name(kind: &EventKind) -> &str {
+    if kind.is_plain() { kind.as_str() } else { EventKind::Custom.as_str() }
 }
 
 #[cfg(test)]

@@ -128,7 +128,7 @@ impl ExplainView {
         });
         Self {
             job_id: job.id,
-            state: job.state.name(),
+            state: job.state.name().as_str(),
             waits_for,
             position: ahead.map(|ahead| ahead as u64 + 1),
             eta_ms,
@@ -143,7 +143,7 @@ impl HolderView {
     fn of(job: Job) -> Self {
         Self {
             job_id: job.id,
-            state: job.state.name(),
+            state: job.state.name().as_str(),
             session_id: job.session,
             user: job.user,
             started_at: job.started_at,

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use mgx_apps::{Framework, Session, Usage};
-use mgx_protocol::{Attempt, JobId, SessionId};
+use mgx_protocol::{Attempt, EventKind, JobId, SessionId};
 use mgx_scheduler::{Event, Job};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -66,7 +66,7 @@ pub(crate) struct EventLine {
     pub(crate) ts: Timestamp,
     pub(crate) job_id: JobId,
     pub(crate) attempt: u32,
-    pub(crate) event_type: String,
+    pub(crate) event_type: EventKind,
     pub(crate) agent_name: Option<String>,
     pub(crate) data: Map<String, Value>,
 }

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 use mgx_apps::{Record, Session};
-use mgx_protocol::JobId;
 use mgx_protocol::MAX_EVENT_BYTES;
+use mgx_protocol::{EventKind, JobId};
 use mgx_scheduler::{Event, Failure, Job, Outcome, State};
 use serde_json::{Map, Value, json};
 
@@ -111,7 +111,7 @@ impl Checker {
                 session: session.id.clone(),
                 job: job.id,
                 attempt: job.attempt,
-                kind: "finish".to_owned(),
+                kind: EventKind::Finish,
                 agent: None,
                 data: finish(job),
             });
@@ -161,8 +161,7 @@ impl Checker {
         if !(1..=u64::from(u32::MAX)).contains(&event.seq) {
             return Err(self.wrong(&format!("no event has number {}", event.seq)));
         }
-        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
-        if !(1..=40).contains(&event.event_type.len()) || !event.event_type.bytes().all(plain) {
+        if !event.event_type.is_well_formed() {
             return Err(self.wrong("/event_type 1 to 40 of a-z 0-9 _"));
         }
         // what the platform itself says may be a little larger than what it lets agents say
@@ -172,7 +171,7 @@ impl Checker {
         match self.finished.get_mut(&event.job_id) {
             None => return Err(self.wrong(&format!("an event of job {}, which is not there", event.job_id))),
             Some(true) => return Err(self.wrong(&format!("job {} has finished before", event.job_id))),
-            Some(finished) => *finished = event.event_type == "finish",
+            Some(finished) => *finished = event.event_type == EventKind::Finish,
         }
         self.events.push(event.event(&session.id));
         Ok(())
@@ -201,7 +200,7 @@ fn finish(job: &Job) -> Map<String, Value> {
     let text = |key: &str, value: Option<&str>| (key.to_owned(), json!(value));
     Map::from_iter([
         text("status", Some("failed")),
-        text("state", Some(job.state.name())),
+        text("state", Some(job.state.name().as_str())),
         text("reason", job.state.reason()),
         text("error", job.error.as_deref()),
     ])

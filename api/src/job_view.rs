@@ -88,7 +88,7 @@ impl JobView {
             job_id: job.id,
             user: job.user,
             kind: job.spec.kind.name(),
-            state: job.state.name(),
+            state: job.state.name().as_str(),
             reason: job.state.reason(),
             attempt: job.attempt.0,
             timeout_s: job.spec.timeout_s,

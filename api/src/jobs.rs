@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use mgx_protocol::{JobId, SessionId};
+use mgx_protocol::{JobId, SessionId, StateName, UnknownState};
 use mgx_scheduler::{CancelError, Cancelling, Job, JobFilter};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -21,20 +21,6 @@ use crate::ids::Ids;
 use crate::job_request::NewJob;
 use crate::job_view::JobView;
 use crate::problem::{FieldError, Problem, Slug};
-
-/// Every state's name.
-const STATES: [&str; 10] = [
-    "queued",
-    "admitted",
-    "starting",
-    "running",
-    "stopping",
-    "succeeded",
-    "failed",
-    "cancelled",
-    "timed_out",
-    "expired",
-];
 
 /// A page of jobs, newest first.
 #[derive(Debug, Serialize, ToSchema)]
@@ -171,14 +157,11 @@ pub(crate) async fn find(app: &App, caller: &Caller, id: JobId) -> Result<Job, P
 
 async fn page(app: &App, caller: &Caller, wanted: Wanted) -> Result<axum::Json<JobPage>, Problem> {
     let limit = limit(wanted.limit, 50, 200)?;
-    if wanted.state.as_ref().is_some_and(|state| !STATES.contains(&state.as_str())) {
-        let detail = format!("one of {}", STATES.join(", "));
-        return Err(Problem::validation(vec![FieldError::parameter("state", detail)]));
-    }
+    let state = wanted.state.map(|name| name.parse().map_err(|UnknownState| unknown_state())).transpose()?;
     let filter = JobFilter {
         session: wanted.session,
         user: caller.sees().map(str::to_owned),
-        state: wanted.state,
+        state,
         before: wanted.cursor,
         limit: limit + 1,
     };
@@ -189,6 +172,11 @@ async fn page(app: &App, caller: &Caller, wanted: Wanted) -> Result<axum::Json<J
         JobView::new(job, place)
     };
     Ok(axum::Json(JobPage { jobs: jobs.into_iter().map(view).collect(), next }))
+}
+
+fn unknown_state() -> Problem {
+    let detail = format!("one of {}", StateName::ALL.map(StateName::as_str).join(", "));
+    Problem::validation(vec![FieldError::parameter("state", detail)])
 }
 
 impl From<CancelError> for Problem {
@@ -225,6 +213,6 @@ mod tests {
             State::Stopping(Outcome::Cancelled),
         ];
         let names: Vec<_> = states.into_iter().chain(outcomes.map(State::Ended)).map(State::name).collect();
-        assert_eq!(names, STATES);
+        assert_eq!(names, StateName::ALL);
     }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use mgx_protocol::SessionId;
+use mgx_protocol::{EventKind, SessionId};
 use mgx_scheduler::{EventLog, Head, JournalError};
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -139,7 +139,7 @@ impl Shared {
         let events = log.page(session, seq, PAGE).await?;
         let Some(last) = events.last() else { return Ok(false) };
         // only with a job's last event can all have ended
-        let head = if last.kind == "finish" { Some(log.head(session).await?) } else { None };
+        let head = if last.kind == EventKind::Finish { Some(log.head(session).await?) } else { None };
         let edge = Edge {
             seq: last.seq,
             finished: head.is_some_and(|head| head.has_finished() && head.seq == last.seq),

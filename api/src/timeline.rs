@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use jiff::Timestamp;
-use mgx_protocol::{JobId, SessionId};
+use mgx_protocol::{EventKind, JobId, SessionId, StateName};
 use mgx_scheduler::{Event, EventLog, Job, JournalError};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -120,7 +120,7 @@ async fn read(log: &EventLog, job: &Job, mut after: u64) -> Result<Seen, Journal
         after = last.seq;
         for event in page.iter().filter(|event| event.job == job.id) {
             seen.see(event);
-            if event.kind == "finish" {
+            if event.kind == EventKind::Finish {
                 return Ok(seen);
             }
         }
@@ -206,7 +206,7 @@ impl Seen {
         TimelineView {
             job_id: job.id,
             session_id: job.session.clone(),
-            state: job.state.name(),
+            state: job.state.name().as_str(),
             submitted_at: job.queued_at,
             elapsed_ms: end.max(earliest),
             earlier_attempts: earlier,
@@ -217,19 +217,21 @@ impl Seen {
 
 impl Attempt {
     fn see(&mut self, event: &Event) {
-        let stage = match event.kind.as_str() {
-            "job_queued" => "queued",
-            "job_admitted" => "admitted",
-            "job_starting" => "starting",
-            "job_running" => "running",
-            "job_stopping" => "stopping",
-            "finish" => "finish",
-            "job_reattached" => {
+        let stage = match &event.kind {
+            EventKind::Job(
+                state @ (StateName::Queued
+                | StateName::Admitted
+                | StateName::Starting
+                | StateName::Running
+                | StateName::Stopping),
+            ) => state.as_str(),
+            EventKind::Finish => "finish",
+            EventKind::JobReattached => {
                 self.reattached = self.reattached.saturating_add(1);
                 return;
             }
             // the platform's own, but no stage
-            kind if kind.starts_with("job_") || kind.starts_with("llm_") => return,
+            kind if kind.is_platforms() && *kind != EventKind::Truncated => return,
             _ => return self.see_work(event.at),
         };
         self.marks.push(Mark { stage, at: event.at, told: false });

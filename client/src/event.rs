@@ -1,6 +1,7 @@
 //! An event of a session, as the server sends it.
 
 use jiff::Timestamp;
+use mgx_protocol::EventKind;
 use serde_json::{Map, Value};
 
 use crate::sse::Frame;
@@ -13,7 +14,7 @@ pub struct Event {
     /// When it happened.
     pub at: Option<Timestamp>,
     /// What happened: `agent_start`, `message_delta`, …, `finish`.
-    pub kind: String,
+    pub kind: EventKind,
     /// Which agent did it.
     pub agent: Option<String>,
     /// The job.
@@ -33,7 +34,8 @@ impl Event {
     pub fn of(json: Value) -> Option<Self> {
         let Value::Object(mut json) = json else { return None };
         let text = |key: &str| json.get(key)?.as_str().map(str::to_owned);
-        let (kind, agent, job) = (text("event_type")?, text("agent_name"), text("job_id"));
+        let (agent, job) = (text("agent_name"), text("job_id"));
+        let kind = EventKind::of(json.get("event_type")?.as_str()?);
         let at = text("ts").and_then(|at| at.parse().ok());
         let seq = json.get("seq")?.as_u64()?;
         let Some(Value::Object(data)) = json.remove("data") else { return None };

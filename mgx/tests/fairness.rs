@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use mgx_protocol::JobId;
 use mgx_protocol::Team;
+use mgx_protocol::{EventKind, JobId, StateName};
 use mgx_runtimes::null::HOLD;
 use mgx_runtimes::{ContainerSpec, Limits, Network, Null, OciRuntime};
 use mgx_scheduler::memory::MemoryJournal;
@@ -41,7 +41,7 @@ struct Wait {
 /// Everything that happened, in order.
 struct Story {
     orders: HashMap<JobId, (String, Order)>,
-    steps: Vec<(&'static str, JobId)>,
+    steps: Vec<(EventKind, JobId)>,
 }
 
 #[tokio::test(start_paused = true)]
@@ -86,7 +86,7 @@ async fn while_everybody_waits_all_have_the_same_number_of_turns() {
     let story = play((0..10).flat_map(of_user).collect(), |order| format!("user-{}", order.user)).await;
     let mut turns = BTreeMap::new();
     // whoever came first was alone for a moment, and has no less for it later
-    let admitted = story.steps.iter().filter(|(step, _)| *step == "job_admitted");
+    let admitted = story.steps.iter().filter(|(step, _)| *step == EventKind::Job(StateName::Admitted));
     for (_, job) in admitted.skip(SLOTS).take(100) {
         *turns.entry(story.orders[job].0.as_str()).or_insert(0) += 1;
     }
@@ -127,8 +127,7 @@ async fn play(orders: Vec<Order>, user: fn(&Order) -> String) -> Story {
         sleep(Duration::from_secs(1)).await;
     }
     let events = journal.all_events().into_values().flatten();
-    let step = |kind: &str| ["job_queued", "job_admitted", "finish"].into_iter().find(|step| *step == kind);
-    Story { orders: known, steps: events.filter_map(|event| Some((step(&event.kind)?, event.job))).collect() }
+    Story { orders: known, steps: events.map(|event| (event.kind, event.job)).collect() }
 }
 
 impl Story {
@@ -136,9 +135,9 @@ impl Story {
     fn most(&self, of: impl Fn(&str) -> bool) -> usize {
         let (mut running, mut most) = (0, 0);
         for (step, _) in self.steps.iter().filter(|(_, job)| of(&self.orders[job].0)) {
-            match *step {
-                "job_admitted" => running += 1,
-                "finish" => running -= 1,
+            match step {
+                EventKind::Job(StateName::Admitted) => running += 1,
+                EventKind::Finish => running -= 1,
                 _ => {}
             }
             most = most.max(running);
@@ -152,12 +151,12 @@ impl Story {
         let mut waits = Vec::new();
         for (step, job) in &self.steps {
             let user = &self.orders[job].0;
-            match *step {
-                "job_queued" => {
+            match step {
+                EventKind::Job(StateName::Queued) => {
                     let own_before = waiting.keys().filter(|other| self.orders[other].0 == *user).count();
                     waiting.insert(*job, Wait { turns_of_the_flood: 0, own_before });
                 }
-                "job_admitted" => {
+                EventKind::Job(StateName::Admitted) => {
                     waits.extend(waiting.remove(job).filter(|_| of(user)));
                     if user == FLOODER {
                         for wait in waiting.values_mut() {

@@ -1,16 +1,13 @@
 //! The kinds of events in a session's log.
 
-use std::convert::Infallible;
 use std::fmt;
-use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::StateName;
 
-/// What an event tells of. Written as one word, `snake_case`: `job_queued`, `tool_start`, `finish`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(from = "String", into = "String")]
+/// What an event reports. Written as one word, `snake_case`: `job_queued`, `tool_start`, `finish`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum EventKind {
     /// `job_…`: the job has reached this state. Only the platform writes it.
     Job(StateName),
@@ -49,24 +46,8 @@ pub enum EventKind {
 }
 
 impl EventKind {
-    /// Every kind that has a name of its own, but those of [`EventKind::Job`].
-    const NAMED: [Self; 15] = [
-        Self::JobReattached,
-        Self::Finish,
-        Self::Truncated,
-        Self::LlmUsage,
-        Self::LlmRefused,
-        Self::AgentStart,
-        Self::AgentEnd,
-        Self::AgentError,
-        Self::MessageDelta,
-        Self::MessageReset,
-        Self::MessageComplete,
-        Self::ToolStart,
-        Self::ToolEnd,
-        Self::Log,
-        Self::Custom,
-    ];
+    /// The longest name that an agent may use, in bytes.
+    const MAX_BYTES: usize = 40;
 
     /// The kind's name.
     pub fn as_str(&self) -> &str {
@@ -91,12 +72,77 @@ impl EventKind {
         }
     }
 
-    /// The kind with this name.
+    /// The kind with this name; [`EventKind::Other`] if it is none of ours.
     pub fn of(name: &str) -> Self {
-        let state = StateName::ALL.into_iter().find(|state| job_kind(*state) == name).map(Self::Job);
-        state
-            .or_else(|| Self::NAMED.into_iter().find(|kind| kind.as_str() == name))
-            .unwrap_or_else(|| Self::Other(name.into()))
+        match name {
+            "job_queued" => Self::Job(StateName::Queued),
+            "job_admitted" => Self::Job(StateName::Admitted),
+            "job_starting" => Self::Job(StateName::Starting),
+            "job_running" => Self::Job(StateName::Running),
+            "job_stopping" => Self::Job(StateName::Stopping),
+            "job_succeeded" => Self::Job(StateName::Succeeded),
+            "job_failed" => Self::Job(StateName::Failed),
+            "job_cancelled" => Self::Job(StateName::Cancelled),
+            "job_timed_out" => Self::Job(StateName::TimedOut),
+            "job_expired" => Self::Job(StateName::Expired),
+            "job_reattached" => Self::JobReattached,
+            "finish" => Self::Finish,
+            "truncated" => Self::Truncated,
+            "llm_usage" => Self::LlmUsage,
+            "llm_refused" => Self::LlmRefused,
+            "agent_start" => Self::AgentStart,
+            "agent_end" => Self::AgentEnd,
+            "agent_error" => Self::AgentError,
+            "message_delta" => Self::MessageDelta,
+            "message_reset" => Self::MessageReset,
+            "message_complete" => Self::MessageComplete,
+            "tool_start" => Self::ToolStart,
+            "tool_end" => Self::ToolEnd,
+            "log" => Self::Log,
+            "custom" => Self::Custom,
+            name => Self::Other(name.into()),
+        }
+    }
+
+    /// Whether only the platform writes such events, so that no agent can tell a reader that its job has ended.
+    /// Reserved are also `ping`, which keeps an event stream open, and every name that begins with `job_` or `llm_`.
+    pub fn is_platforms(&self) -> bool {
+        match self {
+            Self::Job(_)
+            | Self::JobReattached
+            | Self::Finish
+            | Self::Truncated
+            | Self::LlmUsage
+            | Self::LlmRefused => true,
+            Self::AgentStart
+            | Self::AgentEnd
+            | Self::AgentError
+            | Self::MessageDelta
+            | Self::MessageReset
+            | Self::MessageComplete
+            | Self::ToolStart
+            | Self::ToolEnd
+            | Self::Log
+            | Self::Custom => false,
+            Self::Other(name) => &**name == "ping" || name.starts_with("job_") || name.starts_with("llm_"),
+        }
+    }
+
+    /// Whether the name consists of a-z, 0-9 and `_` only, and so can neither end a line nor be mistaken for markup.
+    pub fn is_plain(&self) -> bool {
+        let name = self.as_str();
+        !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+    }
+
+    /// Whether the runner link takes it: the name is plain and at most 40 bytes long.
+    pub fn is_well_formed(&self) -> bool {
+        self.as_str().len() <= Self::MAX_BYTES && self.is_plain()
+    }
+
+    /// Whether an agent may report events of this kind: the name is well formed and not
+    /// [the platform's](Self::is_platforms).
+    pub fn is_for_agents(&self) -> bool {
+        self.is_well_formed() && !self.is_platforms()
     }
 }
 
@@ -121,22 +167,22 @@ impl fmt::Display for EventKind {
     }
 }
 
-impl FromStr for EventKind {
-    type Err = Infallible;
-    fn from_str(name: &str) -> Result<Self, Infallible> {
-        Ok(Self::of(name))
+impl From<&str> for EventKind {
+    fn from(name: &str) -> Self {
+        Self::of(name)
     }
 }
 
-impl From<String> for EventKind {
-    fn from(name: String) -> Self {
-        Self::of(&name)
+impl Serialize for EventKind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
     }
 }
 
-impl From<EventKind> for String {
-    fn from(kind: EventKind) -> Self {
-        kind.as_str().to_owned()
+impl<'de> Deserialize<'de> for EventKind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        Ok(Self::of(&name))
     }
 }
 
@@ -144,12 +190,55 @@ impl From<EventKind> for String {
 mod tests {
     use super::*;
 
+    /// Every kind that has a name of its own, but those of [`EventKind::Job`].
+    const NAMED: [EventKind; 15] = [
+        EventKind::JobReattached,
+        EventKind::Finish,
+        EventKind::Truncated,
+        EventKind::LlmUsage,
+        EventKind::LlmRefused,
+        EventKind::AgentStart,
+        EventKind::AgentEnd,
+        EventKind::AgentError,
+        EventKind::MessageDelta,
+        EventKind::MessageReset,
+        EventKind::MessageComplete,
+        EventKind::ToolStart,
+        EventKind::ToolEnd,
+        EventKind::Log,
+        EventKind::Custom,
+    ];
+
     #[test]
     fn every_name_is_read_as_the_kind_it_names() {
         let jobs = StateName::ALL.into_iter().map(EventKind::Job);
-        for kind in EventKind::NAMED.into_iter().chain(jobs) {
+        for kind in NAMED.into_iter().chain(jobs) {
             assert_eq!(EventKind::of(kind.as_str()), kind);
+            assert_eq!(serde_json::to_value(&kind).unwrap(), kind.as_str());
         }
-        assert_eq!(EventKind::of("preview_ready"), EventKind::Other("preview_ready".into()));
+    }
+
+    #[test]
+    fn an_unknown_name_survives_unchanged() {
+        for name in ["preview_ready", "", "Übel \u{0}\n\"", &"x".repeat(1000)] {
+            let json = serde_json::to_string(name).unwrap();
+            let kind: EventKind = serde_json::from_str(&json).unwrap();
+            assert_eq!(kind, EventKind::Other(name.into()));
+            assert_eq!(serde_json::to_string(&kind).unwrap(), json);
+        }
+    }
+
+    #[test]
+    fn an_agent_may_not_use_what_is_the_platforms_or_no_plain_name() {
+        let may = |name: &str| EventKind::of(name).is_for_agents();
+        for name in ["agent_start", "log", "custom", "preview_ready", &"x".repeat(40)] {
+            assert!(may(name), "{name}");
+        }
+        for name in ["finish", "job_running", "job_new", "llm_usage", "llm_new", "ping", "truncated"] {
+            assert!(!may(name), "{name}");
+        }
+        for name in ["", "Übel", "a\nevent: finish", &"x".repeat(41)] {
+            assert!(!may(name), "{name}");
+        }
     }
 }

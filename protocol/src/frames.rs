@@ -14,7 +14,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Attempt, Invocation, JobId, Nonce, SlotId};
+use crate::{Attempt, EventKind, Invocation, JobId, Nonce, SlotId};
 
 /// Version of this protocol. A runner of version 1 cannot be claimed; all else it says and hears is the same.
 pub const VERSION: u32 = 2;
@@ -118,7 +118,7 @@ pub struct AgentEvent {
     pub at: Timestamp,
     /// What happened: `agent_start`, `message_delta`, `tool_start`, … (1 to 40 of a-z 0-9 _).
     #[serde(rename = "type")]
-    pub kind: String,
+    pub kind: EventKind,
     /// Which member of the team did it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<String>,

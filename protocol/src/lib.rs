@@ -18,4 +18,4 @@ pub use frames::{
 };
 pub use ids::{Attempt, InvalidId, JobId, Nonce, SessionId, SlotId, WorkspaceId};
 pub use invocation::{Invocation, Role, Team};
-pub use state_name::StateName;
+pub use state_name::{StateName, UnknownState};

@@ -252,9 +252,7 @@ async fn next(connection: &mut Option<Connection>) -> Option<io::Result<FromRunn
 
 /// What the protocol promises of an event, and a runner that was taken over might not keep.
 fn check(event: &AgentEvent) -> Result<(), &'static str> {
-    let kind_is_name = (1..=40).contains(&event.kind.len())
-        && event.kind.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
-    if !kind_is_name {
+    if !event.kind.is_well_formed() {
         return Err("the type of an event is 1 to 40 of a-z 0-9 _");
     }
     if event.seq == 0 || event.agent.as_ref().is_some_and(|agent| agent.len() > 64) {

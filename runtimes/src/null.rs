@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use mgx_protocol::{AgentEvent, Exit, ExitCause, Invocation};
+use mgx_protocol::{AgentEvent, EventKind, Exit, ExitCause, Invocation};
 use mgx_protocol::{JobId, SlotId};
 use serde_json::Map;
 use tokio::sync::mpsc;
@@ -188,7 +188,7 @@ async fn say(speech: Speech, outputs: mpsc::Sender<Output>, commands: mpsc::Rece
             let event = AgentEvent {
                 seq,
                 at: Timestamp::now(),
-                kind: "message_delta".to_owned(),
+                kind: EventKind::MessageDelta,
                 agent: Some("null".to_owned()),
                 data: Map::from_iter([("delta".to_owned(), text.as_str().into())]),
             };

@@ -1,7 +1,7 @@
 //! Events: what happened in a session, in one gap-free order.
 
 use jiff::Timestamp;
-use mgx_protocol::{Attempt, JobId, SessionId};
+use mgx_protocol::{Attempt, EventKind, JobId, SessionId};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -19,7 +19,7 @@ pub struct Event {
     /// The attempt at the job.
     pub attempt: Attempt,
     /// What happened: `job_queued`, `agent_start`, …, `finish`.
-    pub kind: String,
+    pub kind: EventKind,
     /// Which agent did it.
     pub agent: Option<String>,
     /// The rest, by kind.
@@ -39,7 +39,7 @@ pub struct NewEvent {
     /// `(job, attempt, source)` is stored already is dropped: sending twice is harmless.
     pub source: Option<u64>,
     /// What happened.
-    pub kind: String,
+    pub kind: EventKind,
     /// Which agent did it.
     pub agent: Option<String>,
     /// The rest.

@@ -5,13 +5,10 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use mgx_protocol::SessionId;
+use mgx_protocol::{EventKind, SessionId};
 use serde_json::{Map, Value, json};
 
 use crate::event::NewEvent;
-
-/// The event that stands in the place of everything that a job's agents say from there on.
-pub(crate) const TRUNCATED: &str = "truncated";
 
 /// The most that a session's log may hold of what agents say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,7 +118,7 @@ impl Telling {
                     let data = json!({ "limit": name, "max": max, "from": event.source });
                     // it has the number of the event in whose place it stands, so it too is stored once
                     admitted.push(NewEvent {
-                        kind: TRUNCATED.to_owned(),
+                        kind: EventKind::Truncated,
                         agent: None,
                         data: object(data),
                         ..event
@@ -185,7 +182,7 @@ mod tests {
             job: JobId::default(),
             attempt: Attempt(1),
             source: Some(source),
-            kind: "log".to_owned(),
+            kind: EventKind::Log,
             agent: Some("engineer".to_owned()),
             data: Map::new(),
         };

@@ -14,7 +14,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use jiff::Timestamp;
-use mgx_protocol::{Attempt, JobId, SessionId};
+use mgx_protocol::{Attempt, JobId, SessionId, StateName};
 use mgx_runtimes::Limits;
 use serde::{Deserialize, Serialize};
 
@@ -232,13 +232,13 @@ impl State {
     }
 
     /// Its name, as users see it: `queued`, `running`, `timed_out`, …
-    pub fn name(self) -> &'static str {
+    pub fn name(self) -> StateName {
         match self {
-            Self::Queued => "queued",
-            Self::Admitted => "admitted",
-            Self::Starting => "starting",
-            Self::Running => "running",
-            Self::Stopping(_) => "stopping",
+            Self::Queued => StateName::Queued,
+            Self::Admitted => StateName::Admitted,
+            Self::Starting => StateName::Starting,
+            Self::Running => StateName::Running,
+            Self::Stopping(_) => StateName::Stopping,
             Self::Ended(outcome) => outcome.name(),
         }
     }
@@ -254,13 +254,13 @@ impl State {
 
 impl Outcome {
     /// Its name as a final state.
-    pub fn name(self) -> &'static str {
+    pub fn name(self) -> StateName {
         match self {
-            Self::Succeeded => "succeeded",
-            Self::Failed(_) => "failed",
-            Self::Cancelled => "cancelled",
-            Self::TimedOut => "timed_out",
-            Self::Expired => "expired",
+            Self::Succeeded => StateName::Succeeded,
+            Self::Failed(_) => StateName::Failed,
+            Self::Cancelled => StateName::Cancelled,
+            Self::TimedOut => StateName::TimedOut,
+            Self::Expired => StateName::Expired,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use async_trait::async_trait;
-use mgx_protocol::{JobId, SessionId};
+use mgx_protocol::{JobId, SessionId, StateName};
 
 use crate::event::{Event, NewEvent};
 use crate::history::HistorySize;
@@ -78,8 +78,8 @@ pub struct JobFilter {
     pub session: Option<SessionId>,
     /// Only of this user.
     pub user: Option<String>,
-    /// Only in a state of this name ([`crate::job::State::name`]).
-    pub state: Option<String>,
+    /// Only in this state.
+    pub state: Option<StateName>,
     /// Only older than this one.
     pub before: Option<JobId>,
     /// At most so many.

@@ -13,7 +13,7 @@ mod waiting;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mgx_protocol::SlotId;
+use mgx_protocol::{EventKind, SlotId};
 use mgx_runtimes::{Command, Ended, Output, Run};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -250,9 +250,9 @@ impl Lifecycle {
         self.job.ended_at = Some(now);
         self.job.exit = exit;
         self.job.error = self.job.state.outcome().and_then(|outcome| self.explain(outcome, error));
-        self.happened("finish", verdict::finish(&self.job));
+        self.happened(EventKind::Finish, verdict::finish(&self.job));
         self.flush().await?;
-        info!(job = %self.job.id, state = self.job.state.name(), reason = self.job.state.reason(), "a job has ended");
+        info!(job = %self.job.id, state = %self.job.state.name(), reason = self.job.state.reason(), "a job has ended");
         Ok(())
     }
 

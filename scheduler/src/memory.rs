@@ -128,7 +128,7 @@ impl Journal for MemoryJournal {
         let wanted = |job: &&Job| {
             filter.session.as_ref().is_none_or(|session| *session == job.session)
                 && filter.user.as_ref().is_none_or(|user| *user == job.user)
-                && filter.state.as_ref().is_none_or(|state| state == job.state.name())
+                && filter.state.is_none_or(|state| state == job.state.name())
                 && filter.before.is_none_or(|before| job.id < before)
         };
         Ok(inner.jobs.values().rev().filter(wanted).take(filter.limit).cloned().collect())

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use mgx_protocol::{Attempt, JobId};
+use mgx_protocol::{Attempt, EventKind, JobId};
 use mgx_runtimes::Runtime;
 use serde_json::{Map, Value};
 use tokio::time::timeout;
@@ -198,12 +198,12 @@ impl Scheduler {
         &self,
         job: JobId,
         attempt: Attempt,
-        kind: &str,
+        kind: EventKind,
         data: Map<String, Value>,
     ) -> Result<(), JournalError> {
         let session = self.core.live.session_of(job, attempt).ok_or(JournalError::Fenced)?;
         let at = self.core.clock.now();
-        let event = NewEvent { at, job, attempt, source: None, kind: kind.to_owned(), agent: None, data };
+        let event = NewEvent { at, job, attempt, source: None, kind, agent: None, data };
         self.core.append(Entry { session, job: None, events: vec![event] }).await
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use mgx_protocol::{Attempt, JobId, SessionId};
+use mgx_protocol::{Attempt, EventKind, JobId, SessionId, StateName};
 use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -171,7 +171,7 @@ impl Newcomer {
             job: id,
             attempt,
             source: None,
-            kind: "job_queued".to_owned(),
+            kind: EventKind::Job(StateName::Queued),
             agent: None,
             data: queued(&self.job.spec, ahead),
         };

@@ -1,12 +1,12 @@
 //! What the platform makes of what a container says: its events are admitted, its end is judged. Pure.
 
-use mgx_protocol::{AgentEvent, Exit, ExitCause, MAX_EVENT_BYTES};
+use mgx_protocol::{AgentEvent, EventKind, Exit, ExitCause, MAX_EVENT_BYTES};
 use mgx_protocol::{Attempt, JobId};
 use mgx_runtimes::Ended;
 use serde_json::{Map, Value, json};
 
 use crate::event::NewEvent;
-use crate::history::{Said, TRUNCATED, json_len};
+use crate::history::{Said, json_len};
 use crate::job::{ExitStatus, Failure, Job, Outcome};
 
 /// How a job ended, as far as its container tells.
@@ -66,11 +66,12 @@ fn reported(exit: &Exit) -> Verdict {
 pub(crate) fn admit(job: JobId, attempt: Attempt, event: AgentEvent) -> Said {
     let AgentEvent { seq, at, kind, agent, data } = event;
     let (data, bytes) = bounded(data);
-    let (kind, data) = if may_say(&kind) {
+    let (kind, data) = if kind.is_for_agents() {
         (kind, data)
     } else {
-        let data = [("type".to_owned(), json!(clip(kind))), ("data".to_owned(), json!(data))];
-        ("custom".to_owned(), Map::from_iter(data))
+        let data =
+            [("type".to_owned(), json!(clip(kind.as_str().to_owned()))), ("data".to_owned(), json!(data))];
+        (EventKind::Custom, Map::from_iter(data))
     };
     let event = NewEvent { at, job, attempt, source: Some(seq), kind, agent: agent.map(clip), data };
     Said { event, bytes }
@@ -93,18 +94,6 @@ pub(crate) fn finish(job: &Job) -> Map<String, Value> {
     put("exit", json!(job.exit));
     put("elapsed_seconds", json!(elapsed.map(|seconds| (seconds * 1000.0).round() / 1000.0)));
     data
-}
-
-/// Names that only the platform uses, so that no agent can tell a reader that its job has ended.
-fn may_say(kind: &str) -> bool {
-    let well_formed = (1..=40).contains(&kind.len())
-        && kind.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
-    well_formed
-        && kind != "finish"
-        && kind != "ping"
-        && kind != TRUNCATED
-        && !kind.starts_with("job_")
-        && !kind.starts_with("llm_")
 }
 
 /// The data if it is not too large, and how many bytes it has then.
@@ -189,19 +178,18 @@ mod tests {
             let event = AgentEvent {
                 seq: 1,
                 at: Timestamp::UNIX_EPOCH,
-                kind: kind.to_owned(),
+                kind: EventKind::of(kind),
                 agent: None,
                 data: Map::new(),
             };
-            assert_eq!(admit(JobId::default(), Attempt(1), event).event.kind, "custom", "{kind:?}");
+            assert_eq!(admit(JobId::default(), Attempt(1), event).event.kind, EventKind::Custom, "{kind:?}");
         }
     }
 
     #[test]
     fn an_oversized_event_keeps_its_place_but_not_its_data() {
         let data = Map::from_iter([("text".to_owned(), json!("x".repeat(MAX_EVENT_BYTES)))]);
-        let event =
-            AgentEvent { seq: 1, at: Timestamp::UNIX_EPOCH, kind: "log".to_owned(), agent: None, data };
+        let event = AgentEvent { seq: 1, at: Timestamp::UNIX_EPOCH, kind: EventKind::Log, agent: None, data };
         let admitted = admit(JobId::default(), Attempt(1), event).event;
         assert_eq!((admitted.source, admitted.data.len()), (Some(1), 1));
         assert!(admitted.data["truncated_bytes"].as_u64().unwrap() > MAX_EVENT_BYTES as u64);

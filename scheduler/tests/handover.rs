@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use mgx_protocol::{Attempt, JobId, SlotId};
+use mgx_protocol::{Attempt, JobId, SlotId, StateName};
 use mgx_protocol::{Invocation, Team};
 use mgx_runtimes::fake::{Act, Birth, Fake, OnStop, Script, World};
 use mgx_runtimes::{
@@ -198,12 +198,12 @@ async fn an_engine_that_goes_away_disturbs_nobody_who_runs_and_holds_who_waits()
     house.engine.go(true);
     sleep(60 * SECOND).await;
     for job in &runs {
-        assert_eq!(house.state(*job).await.name(), "succeeded", "its end came over the link");
+        assert_eq!(house.state(*job).await.name(), StateName::Succeeded, "its end came over the link");
     }
     assert_eq!(house.state(waits).await, State::Queued, "the containers that ended hold their slots");
     house.engine.go(false);
     sleep(40 * SECOND).await;
-    assert_eq!(house.state(waits).await.name(), "succeeded");
+    assert_eq!(house.state(waits).await.name(), StateName::Succeeded);
     assert_eq!(house.world.population(), 0);
 }
 
@@ -248,10 +248,10 @@ async fn a_restart_counts_what_went_on_what_had_ended_and_what_was_lost() {
         )
     );
     sleep(SECOND).await;
-    assert_eq!(house.state(jobs[0]).await.name(), "running");
+    assert_eq!(house.state(jobs[0]).await.name(), StateName::Running);
     assert_eq!(house.state(jobs[1]).await.reason(), Some("runtime_lost"));
     assert_eq!(house.state(jobs[2]).await.reason(), Some("runtime_lost"));
-    assert_eq!(house.state(waits).await.name(), "running", "nothing was in its way");
+    assert_eq!(house.state(waits).await.name(), StateName::Running, "nothing was in its way");
     assert_eq!(
         house.journal.job(waits).await.unwrap().unwrap().attempt,
         Attempt(1),

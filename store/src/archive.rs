@@ -132,7 +132,7 @@ fn admit(db: &Connection, record: &Record) -> rusqlite::Result<bool> {
     for Event { seq, at, session: _, job, attempt, kind, agent, data } in events {
         let data = to_json(data)?;
         let id = session.id.as_str();
-        add.execute(params![id, number(*seq)?, at, job.0, attempt.0, kind, agent, data])?;
+        add.execute(params![id, number(*seq)?, at, job.0, attempt.0, kind.as_str(), agent, data])?;
     }
     Ok(true)
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use mgx_protocol::{Attempt, JobId, SessionId};
+use mgx_protocol::{Attempt, EventKind, JobId, SessionId};
 use mgx_scheduler::{
     Entry, Event, Head, HistorySize, Job, JobFilter, Journal, JournalError, NewEvent, State,
 };
@@ -164,7 +164,7 @@ fn record(
             job.0,
             attempt.0,
             source.map(number).transpose()?,
-            kind,
+            kind.as_str(),
             agent,
             data,
         ])?;
@@ -222,7 +222,7 @@ fn standing(db: &Connection, entry: &Entry) -> rusqlite::Result<Standing> {
 }
 
 pub(crate) fn put_job(db: &Connection, job: &Job, body: &str, is_new: bool) -> rusqlite::Result<()> {
-    let (state, has_ended) = (job.state.name(), job.state.has_ended());
+    let (state, has_ended) = (job.state.name().as_str(), job.state.has_ended());
     if is_new {
         let Job { id, session, user, spec, attempt, .. } = job;
         let (session, kind) = (session.as_str(), spec.kind.name());
@@ -240,7 +240,7 @@ fn list(db: &Connection, filter: JobFilter) -> rusqlite::Result<Vec<Job>> {
     let wanted = [
         (" AND session = ?", session.map(|session| Value::from(String::from(session)))),
         (" AND user = ?", user.map(Value::from)),
-        (" AND state = ?", state.map(Value::from)),
+        (" AND state = ?", state.map(|state| Value::from(state.as_str().to_owned()))),
         (" AND id < ?", before.map(|id| Value::from(id.0.as_bytes().to_vec()))),
         (" ORDER BY id DESC LIMIT ?", Some(Value::from(at_most(limit)))),
     ];
@@ -272,7 +272,7 @@ pub(crate) fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
         session: parse(row, 2)?,
         job: JobId(row.get(3)?),
         attempt: Attempt(row.get(4)?),
-        kind: row.get(5)?,
+        kind: EventKind::of(row.get_ref(5)?.as_str()?),
         agent: row.get(6)?,
         data: from_json(row, 7)?,
     })

@@ -144,7 +144,7 @@ fn import(db: &Connection, record: &Record) -> rusqlite::Result<()> {
                 job.0,
                 attempt.0,
                 source,
-                kind,
+                kind.as_str(),
                 agent,
                 data
             ];

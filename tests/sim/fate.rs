@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use mgx_protocol::ReportedResult;
-use mgx_protocol::{JobId, SessionId};
+use mgx_protocol::{JobId, SessionId, StateName};
 use mgx_runtimes::RuntimeErrorKind;
 use mgx_runtimes::fake::{Act, Birth, OnStop, Script};
 use mgx_scheduler::{Group, Retry, Strategy, Terms};
@@ -57,7 +57,7 @@ impl Fate {
     }
 
     /// How it ends if nobody interferes, or `None` if that depends on more than its script.
-    pub(crate) fn destiny(&self, slack: Duration) -> Option<&'static str> {
+    pub(crate) fn destiny(&self, slack: Duration) -> Option<StateName> {
         let Terms { group, queue_ttl_s, retry, .. } = &self.terms;
         let undisturbed = self.cancelled.is_none()
             && matches!(self.births[..], [Birth::Ready(_)])
@@ -73,14 +73,14 @@ impl Fate {
         Some(match last {
             Act::Exit { reported: Some(reported), .. } => {
                 if reported.success {
-                    "succeeded"
+                    StateName::Succeeded
                 } else {
-                    "failed"
+                    StateName::Failed
                 }
             }
-            Act::Exit { code: 0, .. } => "succeeded",
-            Act::Exit { .. } | Act::Die(_) => "failed",
-            Act::Say(_) => "timed_out",
+            Act::Exit { code: 0, .. } => StateName::Succeeded,
+            Act::Exit { .. } | Act::Die(_) => StateName::Failed,
+            Act::Say(_) => StateName::TimedOut,
         })
     }
 }

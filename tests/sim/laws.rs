@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use mgx_protocol::JobId;
+use mgx_protocol::{EventKind, JobId, StateName};
 use mgx_runtimes::fake::{Act, Invoked, World};
 use mgx_scheduler::memory::MemoryJournal;
 use mgx_scheduler::{Event, Job, Load, State};
@@ -93,31 +93,35 @@ fn caps(scenario: &Scenario, world: &World) -> Result<(), String> {
 
 /// The events of one job tell one story, with one end.
 fn story(job: &Job, log: &[&Event]) -> Result<(), String> {
-    let finishes = log.iter().filter(|event| event.kind == "finish").count();
+    let finishes = log.iter().filter(|event| event.kind == EventKind::Finish).count();
     law!(finishes == 1, "{}: {finishes} times finish", job.id);
     law!(
-        log.last().is_some_and(|event| event.kind == "finish"),
+        log.last().is_some_and(|event| event.kind == EventKind::Finish),
         "{}: something comes after its finish",
         job.id
     );
-    let mut before = "";
+    let mut before = None;
     for event in log {
-        let kind = event.kind.as_str();
+        let kind = &event.kind;
         let fits = match kind {
-            "job_queued" => matches!(before, "" | "job_admitted" | "job_starting" | "job_running"),
-            "job_admitted" => before == "job_queued",
-            "job_starting" => before == "job_admitted",
-            "job_running" => before == "job_starting",
-            "job_stopping" => matches!(before, "job_starting" | "job_running"),
-            "message_delta" | "llm_usage" | "job_reattached" => {
-                matches!(before, "job_running" | "job_stopping")
+            EventKind::Job(StateName::Queued) => {
+                matches!(before, None | Some(StateName::Admitted | StateName::Starting | StateName::Running))
             }
-            "finish" => !before.is_empty(),
+            EventKind::Job(StateName::Admitted) => before == Some(StateName::Queued),
+            EventKind::Job(StateName::Starting) => before == Some(StateName::Admitted),
+            EventKind::Job(StateName::Running) => before == Some(StateName::Starting),
+            EventKind::Job(StateName::Stopping) => {
+                matches!(before, Some(StateName::Starting | StateName::Running))
+            }
+            EventKind::MessageDelta | EventKind::LlmUsage | EventKind::JobReattached => {
+                matches!(before, Some(StateName::Running | StateName::Stopping))
+            }
+            EventKind::Finish => before.is_some(),
             _ => false,
         };
-        law!(fits, "{}: {kind} after {before}", job.id);
-        if kind.starts_with("job_") && kind != "job_reattached" {
-            before = kind;
+        law!(fits, "{}: {kind} after {before:?}", job.id);
+        if let EventKind::Job(state) = kind {
+            before = Some(*state);
         }
     }
     law!(
@@ -141,7 +145,7 @@ fn destiny(fate: &Fate, slack: Duration, job: &Job, log: &[&Event]) -> Result<()
     law!(in_order && words.len() <= again.count(), "{}: heard {words:?} of {said:?}", job.id);
     if let Some(end) = fate.destiny(slack) {
         law!(job.state.name() == end, "{}: {} instead of {end}", job.id, job.state.name());
-        law!(end != "succeeded" || words == said, "{}: heard only {words:?} of {said:?}", job.id);
+        law!(end != StateName::Succeeded || words == said, "{}: heard only {words:?} of {said:?}", job.id);
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use mgx_protocol::Team;
-use mgx_protocol::{Attempt, JobId, SlotId};
+use mgx_protocol::{Attempt, EventKind, JobId, SlotId};
 use mgx_runtimes::fake::World;
 use mgx_runtimes::{ContainerSpec, Limits, Network, OciRuntime, Runtime};
 use mgx_scheduler::memory::MemoryJournal;
@@ -232,7 +232,7 @@ impl Scenario {
         for job in journal.all_jobs() {
             let outcome = job.state.outcome().map_or("live", |outcome| match outcome {
                 mgx_scheduler::Outcome::Failed(failure) => failure.name(),
-                other => other.name(),
+                other => other.name().as_str(),
             });
             *tally.outcomes.entry(outcome.to_owned()).or_default() += 1;
             tally.started_again += u64::from(job.attempt.0 - 1);
@@ -242,7 +242,8 @@ impl Scenario {
         }
         for events in journal.all_events().values() {
             tally.events += events.len() as u64;
-            tally.reattached += events.iter().filter(|event| event.kind == "job_reattached").count() as u64;
+            tally.reattached +=
+                events.iter().filter(|event| event.kind == EventKind::JobReattached).count() as u64;
         }
         tally
     }
@@ -282,7 +283,7 @@ async fn play_fate(
         tokio::spawn(async move {
             sleep_until(begin + at).await;
             let (scheduler, _) = current(&now).await;
-            scheduler.record(fate.id, Attempt(1), "llm_usage", Map::new()).await.ok();
+            scheduler.record(fate.id, Attempt(1), EventKind::LlmUsage, Map::new()).await.ok();
         });
     }
     if let Some(at) = fate.cancelled {

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use mgx_protocol::JsonFrames;
-use mgx_protocol::{AgentEvent, Exit, FromRunner, Invocation, LINK_SOCKET, Ready, Team, ToRunner, VERSION};
+use mgx_protocol::{
+    AgentEvent, EventKind, Exit, FromRunner, Invocation, LINK_SOCKET, Ready, Team, ToRunner, VERSION,
+};
 use mgx_protocol::{Attempt, JobId};
 use tempfile::TempDir;
 use tokio::io::copy_bidirectional;
@@ -194,6 +196,6 @@ impl Control {
 /// The lines that the command printed, as `stream: text`.
 pub(crate) fn printed(events: &[AgentEvent]) -> Vec<String> {
     let text = |event: &AgentEvent, key: &str| event.data[key].as_str().unwrap().to_owned();
-    let logs = events.iter().filter(|event| event.kind == "log");
+    let logs = events.iter().filter(|event| event.kind == EventKind::Log);
     logs.map(|event| format!("{}: {}", text(event, "stream"), text(event, "text"))).collect()
 }

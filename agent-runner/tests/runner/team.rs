@@ -1,6 +1,6 @@
 //! The agent team at work, with a scripted model behind the link.
 
-use mgx_protocol::{AgentEvent, Exit, ExitCause, ReportedResult, Role, Team};
+use mgx_protocol::{AgentEvent, EventKind, Exit, ExitCause, ReportedResult, Role, Team};
 use serde_json::{Value, json};
 
 use crate::model::{Asked, Model, Scripted, end, fragment, text};
@@ -41,12 +41,14 @@ fn told(events: &[AgentEvent]) -> String {
         data.remove("duration_ms");
         format!("{} {}: {}", event.agent.as_deref().unwrap_or("-"), event.kind, Value::from(data))
     };
-    let told: Vec<_> = events.iter().filter(|event| event.kind != "message_delta").map(line).collect();
+    let told: Vec<_> =
+        events.iter().filter(|event| event.kind != EventKind::MessageDelta).map(line).collect();
     told.join("\n")
 }
 
 fn streamed(events: &[AgentEvent], agent: &str) -> String {
-    let deltas = events.iter().filter(|e| e.kind == "message_delta" && e.agent.as_deref() == Some(agent));
+    let deltas =
+        events.iter().filter(|e| e.kind == EventKind::MessageDelta && e.agent.as_deref() == Some(agent));
     deltas.map(|event| event.data["delta"].as_str().unwrap()).collect()
 }
 

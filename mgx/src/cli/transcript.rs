@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use mgx_client::Event;
+use mgx_protocol::EventKind;
 use serde_json::Value;
 
 use super::out::{harmless, short};
@@ -71,17 +72,17 @@ impl Transcript {
     pub(crate) fn tell(&mut self, event: &Event) -> Vec<String> {
         self.began = self.began.or(event.at);
         let mut lines = Vec::new();
-        match event.kind.as_str() {
-            "message_delta" | "llm_stream" => self.hear(event, &mut lines),
-            "message_complete" => self.said(event, &mut lines),
-            "tool_start" => self.call(event, &mut lines),
-            "tool_end" => self.called(event, &mut lines),
-            "llm_usage" => self.count(event),
-            "finish" => {
+        match &event.kind {
+            EventKind::MessageDelta => self.hear(event, &mut lines),
+            EventKind::MessageComplete => self.said(event, &mut lines),
+            EventKind::ToolStart => self.call(event, &mut lines),
+            EventKind::ToolEnd => self.called(event, &mut lines),
+            EventKind::LlmUsage => self.count(event),
+            EventKind::Finish => {
                 self.hush(&mut lines);
                 self.end(event);
             }
-            "agent_start" => {
+            EventKind::AgentStart => {
                 self.hush(&mut lines);
                 let about =
                     [event.text("model"), event.text("stage")].into_iter().find(|text| !text.is_empty());
@@ -89,12 +90,12 @@ impl Transcript {
                 lines.push(format!("{} {} begins{about}", self.time(event), name(event)));
                 self.doing = format!("{} is thinking", name(event));
             }
-            "agent_end" => {
+            EventKind::AgentEnd => {
                 self.hush(&mut lines);
                 lines.push(format!("{} {} is done", self.time(event), name(event)));
                 self.doing.clear();
             }
-            "agent_error" => {
+            EventKind::AgentError => {
                 self.hush(&mut lines);
                 lines.push(format!(
                     "{} {}: {}",
@@ -105,7 +106,7 @@ impl Transcript {
             }
             kind => {
                 self.hush(&mut lines);
-                let what = harmless(&kind.replace('_', " "));
+                let what = harmless(&kind.as_str().replace('_', " "));
                 let what = what.strip_prefix("job ").unwrap_or(&what);
                 let about = ["message", "text", "reason", "error"].map(|key| event.text(key)).into_iter();
                 let about =
@@ -320,7 +321,7 @@ mod tests {
             lines.extend(transcript.tell(&Event {
                 seq: index as u64 + 1,
                 at: Timestamp::from_second(1_700_000_000 + second).ok(),
-                kind: (*kind).to_owned(),
+                kind: EventKind::of(kind),
                 agent: agent.map(str::to_owned),
                 job: None,
                 data,

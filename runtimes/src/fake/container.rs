@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use mgx_protocol::{AgentEvent, Claimed, Exit, ExitCause, Invocation};
+use mgx_protocol::{AgentEvent, Claimed, EventKind, Exit, ExitCause, Invocation};
 use mgx_protocol::{JobId, Nonce};
 use serde_json::{Map, Value};
 use tokio::sync::{Notify, mpsc, watch};
@@ -137,7 +137,7 @@ impl Container {
                 let event = AgentEvent {
                     seq: state.said,
                     at: state.now(),
-                    kind: "message_delta".to_owned(),
+                    kind: EventKind::MessageDelta,
                     agent: Some("engineer".to_owned()),
                     data: Map::from_iter([("delta".to_owned(), Value::from(text))]),
                 };

@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-use mgx_protocol::{Attempt, SlotId};
+use mgx_protocol::{Attempt, EventKind, SlotId};
 use mgx_protocol::{Exit, FromRunner, LINK_SOCKET, MAX_EVENT_BYTES, ToRunner};
 use mgx_runtimes::conformance::invocation;
 use mgx_runtimes::{Command, Ended, Links, Output, Run, RuntimeErrorKind, Tunnel};
@@ -226,7 +226,7 @@ async fn an_event_against_the_rules_ends_the_connection() {
     }
     let mut badly_named = event(1);
     if let FromRunner::Event(event) = &mut badly_named {
-        event.kind = "Not A Name".to_owned();
+        event.kind = EventKind::of("Not A Name");
     }
     for wrong in [huge, badly_named] {
         runner.says(wrong).await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use jiff::Timestamp;
 use mgx_protocol::JsonFrames;
-use mgx_protocol::{AgentEvent, Exit, ExitCause, FromRunner, Ready, ToRunner, VERSION};
+use mgx_protocol::{AgentEvent, EventKind, Exit, ExitCause, FromRunner, Ready, ToRunner, VERSION};
 use mgx_protocol::{Attempt, JobId, SlotId};
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
@@ -74,13 +74,7 @@ impl Runner {
 
 pub(crate) fn event(seq: u64) -> FromRunner {
     let data = serde_json::Map::new();
-    FromRunner::Event(AgentEvent {
-        seq,
-        at: Timestamp::UNIX_EPOCH,
-        kind: "log".to_owned(),
-        agent: None,
-        data,
-    })
+    FromRunner::Event(AgentEvent { seq, at: Timestamp::UNIX_EPOCH, kind: EventKind::Log, agent: None, data })
 }
 
 pub(crate) fn exit(last_seq: u64) -> FromRunner {

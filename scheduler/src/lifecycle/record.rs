@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mgx_protocol::Attempt;
+use mgx_protocol::{Attempt, EventKind, StateName};
 use serde_json::{Map, Value, json};
 use tracing::warn;
 
@@ -50,7 +50,7 @@ impl Lifecycle {
         self.turn_to(Transition::Requeue);
         self.job.attempt = Attempt(self.job.attempt.0 + 1);
         (self.job.started_at, self.job.started_up, self.job.deadline_at) = (None, None, None);
-        self.happened("job_queued", again.data());
+        self.happened(EventKind::Job(StateName::Queued), again.data());
         self.flush().await
     }
 
@@ -64,18 +64,18 @@ impl Lifecycle {
         if let (State::Running, Some(deadline)) = (self.job.state, self.job.deadline_at) {
             data.insert("deadline_at".to_owned(), json!(deadline));
         }
-        self.happened(&format!("job_{}", self.job.state.name()), data);
+        self.happened(EventKind::Job(self.job.state.name()), data);
         self.flush().await
     }
 
     /// Moves through `transition`; the next write says so.
     pub(super) fn pass(&mut self, transition: Transition, data: Map<String, Value>) {
         self.turn_to(transition);
-        self.happened(&format!("job_{}", self.job.state.name()), data);
+        self.happened(EventKind::Job(self.job.state.name()), data);
     }
 
     /// Notes an event for the next write.
-    pub(super) fn happened(&mut self, kind: &str, data: Map<String, Value>) {
+    pub(super) fn happened(&mut self, kind: EventKind, data: Map<String, Value>) {
         let event = self.event(kind, data);
         self.unwritten.push(event);
     }
@@ -99,17 +99,9 @@ impl Lifecycle {
         })
     }
 
-    pub(super) fn event(&self, kind: &str, data: Map<String, Value>) -> NewEvent {
+    pub(super) fn event(&self, kind: EventKind, data: Map<String, Value>) -> NewEvent {
         let (job, attempt) = (self.job.id, self.job.attempt);
-        NewEvent {
-            at: self.core.clock.now(),
-            job,
-            attempt,
-            source: None,
-            kind: kind.to_owned(),
-            agent: None,
-            data,
-        }
+        NewEvent { at: self.core.clock.now(), job, attempt, source: None, kind, agent: None, data }
     }
 
     /// What went wrong, in the words that users of the seeds' platform know.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use mgx_protocol::EventKind;
 use mgx_runtimes::{Run, RuntimeError, RuntimeErrorKind};
 use serde_json::Map;
 use tokio::time::{Instant, timeout};
@@ -31,7 +32,7 @@ impl Lifecycle {
         let next = match self.reattach(&seat).await? {
             Ok(run) => {
                 self.core.desk.tell(Decision::Reattach(self.job.id));
-                let event = self.event("job_reattached", Map::new());
+                let event = self.event(EventKind::JobReattached, Map::new());
                 self.write(moved, vec![event]).await?;
                 self.follow(seat, run).await?
             }

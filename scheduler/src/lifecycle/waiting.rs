@@ -90,7 +90,7 @@ async fn read(core: &Core, id: JobId) -> Result<Job, Handed> {
             Ok(Some(job)) if job.state == State::Queued => return Ok(job),
             // whoever waits here is the only one who writes this job, unless another process has taken over
             Ok(found) => {
-                let state = found.map(|job| job.state.name());
+                let state = found.map(|job| job.state.name().as_str());
                 error!(job = %id, state, "a job that waits was changed by somebody else, letting go");
                 return Err(Handed);
             }

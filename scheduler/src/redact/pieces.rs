@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use mgx_protocol::AgentEvent;
+use mgx_protocol::{AgentEvent, EventKind};
 use serde_json::{Map, Value};
 
 use super::patterns::{Letters, Rest};
@@ -33,7 +33,7 @@ pub(crate) struct Pieces {
 #[derive(Debug)]
 struct Name {
     agent: Option<String>,
-    kind: String,
+    kind: EventKind,
     stream: Option<String>,
     field: String,
 }
@@ -42,7 +42,7 @@ struct Name {
 #[derive(Clone, Copy)]
 struct NameOf<'a> {
     agent: Option<&'a str>,
-    kind: &'a str,
+    kind: &'a EventKind,
     stream: Option<&'a str>,
     field: &'a str,
 }
@@ -65,7 +65,9 @@ impl Pieces {
 
     /// Hides the secrets in an event.
     pub(crate) fn event(&mut self, event: &mut AgentEvent) {
-        self.replace(&mut event.kind);
+        if let Cow::Owned(clean) = self.redactor.text(event.kind.as_str()) {
+            event.kind = EventKind::of(&clean);
+        }
         if let Some(agent) = &mut event.agent {
             self.replace(agent);
         }
@@ -124,12 +126,12 @@ impl Pieces {
 impl NameOf<'_> {
     /// Whether the next piece follows without a break.
     fn goes_on(self, piece: &str) -> bool {
-        self.field == "delta" || self.kind == "log" && piece.len() >= CUT_LINE
+        self.field == "delta" || *self.kind == EventKind::Log && piece.len() >= CUT_LINE
     }
 
     fn to_owned(self) -> Name {
         let owned = |text: Option<&str>| text.map(str::to_owned);
-        let (kind, field) = (self.kind.to_owned(), self.field.to_owned());
+        let (kind, field) = (self.kind.clone(), self.field.to_owned());
         Name { agent: owned(self.agent), kind, stream: owned(self.stream), field }
     }
 }
@@ -137,7 +139,7 @@ impl NameOf<'_> {
 impl Name {
     fn is(&self, name: NameOf<'_>) -> bool {
         self.field == name.field
-            && self.kind == name.kind
+            && self.kind == *name.kind
             && self.stream.as_deref() == name.stream
             && self.agent.as_deref() == name.agent
     }
@@ -210,7 +212,7 @@ mod tests {
         AgentEvent {
             seq: 1,
             at: Timestamp::UNIX_EPOCH,
-            kind: kind.to_owned(),
+            kind: EventKind::of(kind),
             agent: Some("engineer".to_owned()),
             data,
         }

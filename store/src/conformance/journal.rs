@@ -1,7 +1,7 @@
 //! What every journal promises.
 
 use futures_util::future::join_all;
-use mgx_protocol::{Attempt, JobId};
+use mgx_protocol::{Attempt, JobId, StateName};
 use mgx_scheduler::{
     Entry, Event, ExitStatus, Failure, Head, HistorySize, Job, JobFilter, Journal, Outcome, State,
 };
@@ -249,13 +249,13 @@ async fn jobs_are_listed_newest_first(journal: &dyn Journal) {
     assert_eq!(indexes(list(JobFilter { limit: 2, ..by_user.clone() }).await), [0, 1]);
     let older = JobFilter { before: Some(jobs[1].id), limit: 2, ..by_user.clone() };
     assert_eq!(indexes(list(older).await), [2, 3]);
-    let state = |name: &str| JobFilter { state: Some(name.into()), ..by_user.clone() };
-    assert_eq!(indexes(list(state("queued")).await), [2, 3, 4]);
-    assert_eq!(indexes(list(state("timed_out")).await), [0, 1]);
-    assert_eq!(list(state("ended")).await, [], "ends have their own names");
+    let state = |name| JobFilter { state: Some(name), ..by_user.clone() };
+    assert_eq!(indexes(list(state(StateName::Queued)).await), [2, 3, 4]);
+    assert_eq!(indexes(list(state(StateName::TimedOut)).await), [0, 1]);
+    assert_eq!(list(state(StateName::Failed)).await, [], "each end has its own name");
     let by_session = JobFilter { session: Some(session), limit: 10, ..JobFilter::default() };
     assert_eq!(indexes(list(by_session.clone()).await), [0, 2, 4]);
-    assert_eq!(indexes(list(JobFilter { state: Some("queued".into()), ..by_session }).await), [2, 4]);
+    assert_eq!(indexes(list(JobFilter { state: Some(StateName::Queued), ..by_session }).await), [2, 4]);
     assert_eq!(list(JobFilter { limit: 0, ..by_user }).await, []);
     let newest = list(JobFilter { limit: 1, ..JobFilter::default() }).await;
     assert_eq!(newest, [jobs[0].clone()], "of everybody");

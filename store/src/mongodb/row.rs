@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use mgx_apps::{Session, Usage};
-use mgx_protocol::{Attempt, JobId, SessionId};
+use mgx_protocol::{Attempt, EventKind, JobId, SessionId};
 use mgx_scheduler::{Event, Head, Job, NewEvent};
 use mongodb::bson::raw::cstr;
 use mongodb::bson::{Document, RawDocument, RawDocumentBuf, doc, rawdoc};
@@ -71,7 +71,7 @@ pub(super) fn event_of(row: &RawDocument) -> Result<Event, Fault> {
         session: parse(row, "session_id")?,
         job: JobId(uuid_of(row, "job_id")?),
         attempt: Attempt(u32::try_from(number(row, "attempt")?).map_err(Fault::unreadable)?),
-        kind: text("event_type")?,
+        kind: EventKind::of(row.get_str("event_type").map_err(Fault::unreadable)?),
         agent: if row.get("agent_name").map_err(Fault::unreadable)?.is_some() {
             Some(text("agent_name")?)
         } else {
@@ -88,7 +88,7 @@ pub(super) fn job(job: &Job) -> Result<RawDocumentBuf, Fault> {
         "session_id": job.session.as_str(),
         "user": job.user.as_str(),
         "kind": job.spec.kind.name(),
-        "state": job.state.name(),
+        "state": job.state.name().as_str(),
         "ended": job.state.has_ended(),
         "attempt": i64::from(job.attempt.0),
         "queued_at": date(job.queued_at).0,
@@ -99,7 +99,7 @@ pub(super) fn job(job: &Job) -> Result<RawDocumentBuf, Fault> {
 /// The change that a job's new state makes.
 pub(super) fn job_moved(job: &Job) -> Result<Document, Fault> {
     let mut set = doc! {
-        "state": job.state.name(),
+        "state": job.state.name().as_str(),
         "ended": job.state.has_ended(),
         "attempt": i64::from(job.attempt.0),
         "body": body(job)?,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use jiff::Timestamp;
 use mgx_client::{Client, Event, Feed, Item, NewJob, NewSession};
-use mgx_protocol::{JobId, SessionId};
+use mgx_protocol::{EventKind, JobId, SessionId, StateName};
 use tokio::time::timeout;
 
 use crate::config::{Config, RuntimeName};
@@ -161,14 +161,14 @@ async fn watch(feed: &mut Feed<'_>) -> anyhow::Result<Watched> {
             Item::Lost | Item::Back | Item::Trimmed { .. } => continue,
             Item::Finished => bail!("the stream ended before the job"),
         };
-        match event.kind.as_str() {
-            "finish" if event.text("status") == "success" => {
+        match event.kind {
+            EventKind::Finish if event.text("status") == "success" => {
                 let finished = Timestamp::now();
                 return Ok(Watched { admitted, first, last, finish: Instant::now(), finished });
             }
-            "finish" => bail!("the job failed: {}", event.text("error")),
-            "job_admitted" => admitted = event.at,
-            kind if kind.starts_with("job_") || kind.starts_with("llm_") => {}
+            EventKind::Finish => bail!("the job failed: {}", event.text("error")),
+            EventKind::Job(StateName::Admitted) => admitted = event.at,
+            kind if kind.is_platforms() => {}
             _ => {
                 first = first.or(Some(Instant::now()));
                 last = event.at.or(last);

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use mgx_protocol::JobId;
+use mgx_protocol::{EventKind, JobId, StateName};
 use mgx_scheduler::{Caps, Kind};
 
 use super::orders::Order;
@@ -48,11 +48,11 @@ pub(super) enum Step {
 
 impl Step {
     /// What an event says of it.
-    pub(super) fn of(kind: &str) -> Option<Self> {
+    pub(super) fn of(kind: &EventKind) -> Option<Self> {
         match kind {
-            "job_queued" => Some(Self::Queued),
-            "job_admitted" => Some(Self::Admitted),
-            "finish" => Some(Self::Ended),
+            EventKind::Job(StateName::Queued) => Some(Self::Queued),
+            EventKind::Job(StateName::Admitted) => Some(Self::Admitted),
+            EventKind::Finish => Some(Self::Ended),
             _ => None,
         }
     }

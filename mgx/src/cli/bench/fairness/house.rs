@@ -9,7 +9,7 @@ use anyhow::{Context, ensure};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use mgx_protocol::Team;
-use mgx_protocol::{JobId, SessionId, SlotId};
+use mgx_protocol::{JobId, SessionId, SlotId, StateName};
 use mgx_runtimes::{ContainerSpec, Network, Null, OciRuntime, Runtime};
 use mgx_scheduler::{Blueprint, Caps, Clock, Job, JobFilter, Plan, Redactor, Scheduler, Submission};
 use mgx_store::Embedded;
@@ -91,7 +91,7 @@ impl House {
     pub(super) async fn settled(&self, users: usize) -> anyhow::Result<()> {
         let end = Instant::now() + PATIENCE;
         for number in 0..users {
-            let (user, state) = (Some(user(number)), Some("queued".to_owned()));
+            let (user, state) = (Some(user(number)), Some(StateName::Queued));
             let queued = JobFilter { user, state, limit: 1, ..JobFilter::default() };
             while !self.0.scheduler.jobs(queued.clone()).await?.is_empty() {
                 ensure!(Instant::now() < end, "the jobs of user {number} do not get their turns");
