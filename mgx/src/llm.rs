@@ -38,7 +38,7 @@ impl Attempts for PlatformAttempts {
         kind: EventKind,
         data: Map<String, Value>,
     ) -> Result<(), Box<dyn Error + Send + Sync>> {
-        Ok(self.scheduler.record(job, attempt, kind.as_str(), data).await?)
+        Ok(self.scheduler.record(job, attempt, kind, data).await?)
     }
 }
 
