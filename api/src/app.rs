@@ -1,4 +1,4 @@
-//! The platform as the HTTP surface sees it, and the router over it.
+//! The router: every route, behind what all requests have in common.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -10,11 +10,7 @@ use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
-use mgx_apps::{AppIdentity, Sessions};
 use mgx_oauth2::Provider;
-use mgx_policies::Admission;
-use mgx_scheduler::Scheduler;
-use tokio_util::sync::CancellationToken;
 use tower::util::option_layer;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
@@ -25,68 +21,33 @@ use tracing::Span;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::auth::Gate;
-use crate::health::EngineProbe;
-use crate::idempotency::{self, Once};
-use crate::import::Imports;
-use crate::job_request::JobRules;
-use crate::pools::Pools;
-use crate::problem::{Problem, Slug};
-use crate::streams::Streams;
-use crate::{
-    accept, admin, auth, batch, events, explain, export, files, generate, health, import, jobs, me, openapi,
-    pools, sessions, sign_in, timeline,
-};
+use crate::auth::{gate, sign_in};
+use crate::http::{Problem, Slug, accept};
+use crate::idempotency;
+use crate::state::App;
+use crate::{accounts, jobs, openapi, runtimes, sessions, workspaces};
 
-/// What the routes are about.
-#[derive(Debug)]
-pub struct App {
-    /// Lets jobs in.
-    pub admission: Admission,
-    /// Runs them.
-    pub scheduler: Scheduler,
-    /// The sessions, and their workspaces.
-    pub sessions: Sessions,
-    /// What their apps are at the provider.
-    pub identities: AppIdentity,
-    /// Asks the container engine how it is.
-    pub engine: EngineProbe,
-    /// Asks the warm pools how they are.
-    pub pools: Pools,
-    /// Lets callers in.
-    pub gate: Gate,
-    /// Whether this process is the provider for everybody, under `/oauth2`.
-    pub is_provider: bool,
-    /// What a job gets, and the most it may ask for.
-    pub rules: JobRules,
-    /// What was asked under an `Idempotency-Key`, and what was answered.
-    pub once: Once,
-    /// Takes in sessions from elsewhere.
-    pub imports: Imports,
-    /// The event streams that are open.
-    pub streams: Streams,
-    /// Cancelled when the server shuts down: ends the event streams.
-    pub closing: CancellationToken,
-}
+#[cfg(test)]
+mod routes_tests;
 
 /// Every route, those of the OAuth 2 provider too if it is in this process, behind the gate and all that requests have in
 /// common.
 pub fn router(app: App) -> Router {
-    let app = Arc::new(app);
-    let provider = app.gate.provider().clone();
+    let (gate, once) = (app.gate.clone(), app.once.clone());
+    let provider = gate.provider().clone();
     let secure = provider.settings().issuer.is_secure();
     let identity = if app.is_provider { mgx_oauth2::router(provider) } else { elsewhere(&provider) };
     let (routes, api) = described();
     let text = axum::body::Bytes::from(api.to_json().expect("the description is plain data"));
     let json = [(header::CONTENT_TYPE, "application/json")];
     let routes = routes
-        .merge(sign_in::routes())
+        .merge(sign_in::routes().with_state(gate.clone()))
         .route("/openapi.json", get(async move || (json, text)))
         .fallback(async || Problem::new(Slug::NotFound, "no such route; see /openapi.json"))
         .method_not_allowed_fallback(async || Problem::new(Slug::MethodNotAllowed, "see the allow header"))
-        .route_layer(from_fn_with_state(app.clone(), idempotency::once))
-        .layer(from_fn_with_state(app.clone(), auth::check))
-        .with_state(app)
+        .route_layer(from_fn_with_state(once, idempotency::once))
+        .layer(from_fn_with_state(gate, gate::check))
+        .with_state(Arc::new(app))
         .merge(identity);
     with_common_layers(routes, secure)
 }
@@ -123,24 +84,16 @@ pub fn description() -> OpenApi {
 
 fn described() -> (Router<Arc<App>>, OpenApi) {
     let in_json = OpenApiRouter::new()
-        .merge(sessions::routes())
+        .merge(sessions::json_routes())
         .merge(jobs::routes())
-        .merge(batch::routes())
-        .merge(timeline::routes())
-        .merge(explain::routes())
-        .merge(generate::routes())
-        .merge(files::json_routes())
-        .merge(health::routes())
-        .merge(pools::routes())
-        .merge(me::routes())
-        .merge(admin::routes())
-        .merge(import::routes())
+        .merge(workspaces::json_routes())
+        .merge(runtimes::routes())
+        .merge(accounts::routes())
         .route_layer(from_fn(accept::json));
     let (routes, api) = OpenApiRouter::with_openapi(openapi::head())
         .merge(in_json)
-        .merge(events::routes())
-        .merge(export::routes())
-        .merge(files::raw_routes())
+        .merge(sessions::raw_routes())
+        .merge(workspaces::raw_routes())
         .split_for_parts();
     (routes, openapi::complete(api))
 }

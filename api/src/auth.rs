@@ -1,238 +1,27 @@
-//! The gate: a token (RFC 6750), perhaps with a proof (RFC 9449), or the cookie of the platform's pages, checked before
-//! anything else about a request under `/api`.
+//! Who sends a request and what that caller may do: tokens, proofs, cookies, and signing in with a browser.
 
-use std::fmt;
-use std::sync::Arc;
-
-use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, header};
-use axum::middleware::Next;
-use axum::response::Response;
-use mgx_oauth2::{API_TOKEN_PREFIX, Actor, Proof, Provider, Scope, Shown, StorageError, Unproved, Verifier};
-use mgx_scheduler::JournalError;
-use ring::digest::{SHA256, digest};
-use secrecy::{ExposeSecret, SecretString};
-use subtle::ConstantTimeEq;
-
-use crate::App;
-use crate::browser::{Cookie, is_from_us};
-use crate::caller::{Caller, Right};
-use crate::credential::Credential;
-use crate::problem::{Problem, Slug};
-use crate::sign_in;
-
-/// The administrator's token, kept only as its hash: nothing here can print it.
-#[derive(Clone)]
-pub struct AdminToken([u8; 32]);
-
-impl AdminToken {
-    /// Keeps the hash of `token`.
-    pub fn new(token: &SecretString) -> Self {
-        Self(hash(token.expose_secret().as_bytes()))
-    }
-
-    /// Whether `given` is the token; takes as long whatever it is.
-    fn matches(&self, given: &str) -> bool {
-        self.0.ct_eq(&hash(given.as_bytes())).into()
-    }
-}
-
-impl fmt::Debug for AdminToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("AdminToken(…)")
-    }
-}
-
-/// What lets callers in: the administrator's token, and the provider's tokens.
-#[derive(Debug)]
-pub struct Gate {
-    admin: AdminToken,
-    provider: Arc<Provider>,
-    verifier: Verifier,
-    /// What a browser may that is signed in to the platform's pages.
-    pages: Scope,
-}
-
-/// The audience of the access tokens that are good here.
-pub const AUDIENCE: &str = "mgx";
-
-impl Gate {
-    /// A gate that knows the administrator's token and those of `provider`.
-    pub fn new(admin: AdminToken, provider: Arc<Provider>) -> Self {
-        let verifier = provider.verifier(AUDIENCE);
-        let pages = sign_in::SCOPE.parse().expect("plain words are a scope");
-        Self { admin, provider, verifier, pages }
-    }
-
-    /// The provider of accounts and tokens.
-    pub fn provider(&self) -> &Arc<Provider> {
-        &self.provider
-    }
-
-    /// Whoever is asking, to change accounts in their own name.
-    pub(crate) fn actor<'a>(&'a self, caller: &'a Caller) -> Actor<'a> {
-        self.provider.actor(Some(caller.user()))
-    }
-
-    /// Who sends a request, and by what they are let in: whoever its token says, or its cookie if there is no token.
-    async fn caller(&self, request: &Parts<'_>) -> Result<(Caller, Credential), Problem> {
-        let credential = self.credential(request)?;
-        let refused = || match credential {
-            Credential::Cookie(_) => unauthorized(),
-            Credential::Admin | Credential::ApiToken(_) | Credential::Access(_) => wrong_token(),
-        };
-        let caller = self.known_by(&credential).await?.ok_or_else(refused)?;
-        Ok((caller, credential))
-    }
-
-    /// What a request shows, as far as it can be judged by itself.
-    fn credential(&self, request: &Parts<'_>) -> Result<Credential, Problem> {
-        if !request.headers.contains_key(header::AUTHORIZATION) {
-            return self.cookie(request);
-        }
-        match Shown::of(request.headers).ok_or_else(unauthorized)? {
-            Shown::Bearer(token) if self.admin.matches(token) => Ok(Credential::Admin),
-            Shown::Bearer(token) if token.starts_with(API_TOKEN_PREFIX) => {
-                Ok(Credential::ApiToken(token.into()))
-            }
-            Shown::Bearer(token) => {
-                Ok(Credential::Access(self.verifier.verify(token).map_err(|_| wrong_token())?))
-            }
-            Shown::Dpop { token, proof } => self.bound(token, proof.ok_or_else(wrong_proof)?, request),
-        }
-    }
-
-    /// An access token that is bound to a key, with a proof for this request.
-    fn bound(&self, token: &str, proof: &str, request: &Parts<'_>) -> Result<Credential, Problem> {
-        let uri = format!("{}{}", self.provider.settings().issuer.origin(), request.path);
-        let proof = Proof { text: proof, method: request.method.as_str(), uri: &uri };
-        let access = self.verifier.verify_bound(token, proof).map_err(|why| match why {
-            Unproved::Token(_) => wrong_bound_token(),
-            Unproved::Proof(_) => wrong_proof(),
-        })?;
-        Ok(Credential::Access(access))
-    }
-
-    /// The cookie of the platform's pages, if one of them sends the request.
-    fn cookie(&self, request: &Parts<'_>) -> Result<Credential, Problem> {
-        let issuer = &self.provider.settings().issuer;
-        let cookie = Cookie::Session.get(request.headers, issuer.is_secure()).ok_or_else(unauthorized)?;
-        if !is_from_us(request.method, request.headers, issuer.origin()) {
-            return Err(Problem::cross_site());
-        }
-        Ok(Credential::Cookie(cookie.into()))
-    }
-
-    /// Whom a credential lets in now, if it still counts.
-    ///
-    /// # Errors
-    /// The store does not answer.
-    pub(crate) async fn known_by(&self, credential: &Credential) -> Result<Option<Caller>, StorageError> {
-        Ok(match credential {
-            Credential::Admin => Some(Caller::admin()),
-            Credential::ApiToken(token) => {
-                let known = self.provider.api_token(token.expose_secret()).await?;
-                known.map(|(user, token)| Caller::of_user(&user, &token.scope))
-            }
-            Credential::Access(access) if self.verifier.counts(access) => Caller::of_access(access),
-            Credential::Access(_) => None,
-            Credential::Cookie(cookie) => {
-                let who = self.provider.in_pages(cookie.expose_secret()).await?;
-                who.map(|who| Caller::of_user(&who.user, &self.pages))
-            }
-        })
-    }
-}
-
-/// What of a request says who sends it.
-struct Parts<'a> {
-    method: &'a Method,
-    path: &'a str,
-    headers: &'a HeaderMap,
-}
-
-/// Lets a request under `/api` through if its token is good for it, and tells the handler whose it is.
-pub(crate) async fn check(
-    State(app): State<Arc<App>>,
-    mut request: Request,
-    next: Next,
-) -> Result<Response, Problem> {
-    let path = request.uri().path();
-    if path == "/api" || path.starts_with("/api/") {
-        let right = Right::of(request.method(), path);
-        let parts = Parts { method: request.method(), path, headers: request.headers() };
-        let (caller, credential) = app.gate.caller(&parts).await?;
-        if !caller.may(right) {
-            return Err(forbidden(&caller, right));
-        }
-        request.extensions_mut().insert(caller);
-        request.extensions_mut().insert(credential);
-    }
-    Ok(next.run(request).await)
-}
-
-/// RFC 6750 section 3.1: no credentials, so no error code.
-pub(crate) fn unauthorized() -> Problem {
-    let detail = "send authorization: Bearer with a token, or sign in at /auth/login";
-    refused(detail, r#"Bearer realm="mgx", DPoP algs="ES256""#)
-}
-
-fn wrong_token() -> Problem {
-    let detail = "the token is not valid here";
-    refused(detail, r#"Bearer realm="mgx", error="invalid_token", DPoP algs="ES256""#)
-}
-
-/// RFC 9449 section 7.1.
-fn wrong_bound_token() -> Problem {
-    refused("the token is not valid here", r#"DPoP realm="mgx", error="invalid_token", algs="ES256""#)
-}
-
-fn wrong_proof() -> Problem {
-    let detail = "one DPoP proof is needed, for this request and this token";
-    refused(detail, r#"DPoP realm="mgx", error="invalid_dpop_proof", algs="ES256""#)
-}
-
-fn refused(detail: &'static str, challenge: &'static str) -> Problem {
-    Problem::new(Slug::Unauthorized, detail)
-        .header(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
-}
-
-/// RFC 6750 section 3.1: a good token that is not good for this.
-fn forbidden(caller: &Caller, right: Right) -> Problem {
-    let detail = if caller.rights().has(right) {
-        "this is for administrators".to_owned()
-    } else {
-        format!("the token has no scope {right}")
-    };
-    let challenge = format!(r#"Bearer realm="mgx", error="insufficient_scope", scope="{right}""#);
-    let challenge = HeaderValue::from_str(&challenge).expect("a scope is plain");
-    Problem::new(Slug::Forbidden, detail).header(header::WWW_AUTHENTICATE, challenge)
-}
-
-impl From<StorageError> for Problem {
-    fn from(error: StorageError) -> Self {
-        match error {
-            StorageError::Full => JournalError::Full.into(),
-            StorageError::Unavailable(cause) => JournalError::Unavailable(cause).into(),
-        }
-    }
-}
-
-fn hash(bytes: &[u8]) -> [u8; 32] {
-    digest(&SHA256, bytes).as_ref().try_into().expect("SHA-256 has 32 bytes")
-}
+pub(crate) mod app_client;
+mod browser;
+pub(crate) mod caller;
+mod challenge;
+pub(crate) mod credential;
+pub(crate) mod gate;
+mod rights;
+pub(crate) mod sign_in;
+pub(crate) mod stream_access;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
+mod access_tests;
+#[cfg(test)]
+mod auth_tests;
+#[cfg(test)]
+mod credential_tests;
+#[cfg(test)]
+mod dpop_tests;
+#[cfg(test)]
+mod sign_in_tests;
 
-    #[test]
-    fn a_token_matches_only_itself_and_prints_nothing() {
-        let token = AdminToken::new(&SecretString::from("correct horse"));
-        assert!(token.matches("correct horse"));
-        for wrong in ["", "correct hors", "correct horse ", "Correct horse"] {
-            assert!(!token.matches(wrong), "{wrong:?}");
-        }
-        assert_eq!(format!("{token:?}"), "AdminToken(…)");
-    }
-}
+pub use caller::Caller;
+pub use gate::{AUDIENCE, AdminToken, Gate};
+pub use rights::{Right, Rights};
+pub use sign_in::{CALLBACK, PAGES};

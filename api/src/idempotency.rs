@@ -11,6 +11,10 @@
 //! session, or finds that they are there; it never makes others. A refusal that may pass (408, 429, 5xx) is not
 //! kept: the next try with the key is a real one, with the same ids.
 
+mod ids;
+#[cfg(test)]
+mod once_tests;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -28,12 +32,11 @@ use tokio::sync::OwnedMutexGuard;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, warn};
 
-use crate::App;
-use crate::batch::MAX_BATCH_BODY;
-use crate::caller::Caller;
-use crate::extract::read_body;
-use crate::ids::Ids;
-use crate::problem::{Problem, Slug};
+use crate::auth::Caller;
+use crate::http::extract::{MAX_BATCH_BODY, read_body};
+use crate::http::{Problem, Slug};
+
+pub(crate) use ids::Ids;
 
 /// The header of the request.
 pub(crate) const KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -121,7 +124,7 @@ pub(crate) fn is_once(path: &str) -> bool {
 
 /// Lets every request without a key through; does every POST with one once.
 pub(crate) async fn once(
-    State(app): State<Arc<App>>,
+    State(once): State<Once>,
     request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
@@ -142,8 +145,7 @@ pub(crate) async fn once(
     let request = Request::from_parts(parts, body.into());
 
     let in_progress = |_| Problem::new(Slug::InProgress, "a request with this key is being answered");
-    let turn = tokio::time::timeout(PATIENCE, app.once.turn(key)).await.map_err(in_progress)?;
-    let once = app.once.clone();
+    let turn = tokio::time::timeout(PATIENCE, once.turn(key)).await.map_err(in_progress)?;
     let work = async move {
         let answer = once.answer(key, fingerprint, request, next).await;
         drop(turn);

@@ -1,5 +1,15 @@
 //! `/api/jobs`, and the jobs of a session: submit, look, list, cancel.
 
+#[cfg(test)]
+mod admission_tests;
+mod batch;
+mod enqueue;
+mod explain;
+mod request;
+mod terms;
+mod timeline;
+mod view;
+
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -12,15 +22,15 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::App;
-use crate::app_client;
-use crate::caller::Caller;
-use crate::enqueue::enqueue;
-use crate::extract::{Json, Path, Query, cut, limit};
-use crate::ids::Ids;
-use crate::job_request::NewJob;
-use crate::job_view::JobView;
-use crate::problem::{FieldError, Problem, Slug};
+use crate::auth::Caller;
+use crate::http::extract::{Json, Path, Query, cut, limit};
+use crate::http::problem::{FieldError, Problem, Slug};
+use crate::idempotency::Ids;
+use crate::state::App;
+
+pub(crate) use enqueue::enqueue;
+pub(crate) use request::NewJob;
+pub(crate) use view::JobView;
 
 /// A page of jobs, newest first.
 #[derive(Debug, Serialize, ToSchema)]
@@ -55,6 +65,9 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(list))
         .routes(routes!(look))
         .routes(routes!(cancel))
+        .merge(batch::routes())
+        .merge(timeline::routes())
+        .merge(explain::routes())
 }
 
 /// Submit a job: it is stored when this answers, and waits for its turn.
@@ -73,7 +86,7 @@ async fn submit(
 ) -> Result<Response, Problem> {
     let session = app.sessions.get(&session, caller.sees()).await?;
     let spec = new.checked(&app.rules)?;
-    app_client::keep_for(&app, &session, [&spec].into_iter()).await?;
+    app.app_clients().register_for(&session, [&spec].into_iter()).await?;
     Ok(accepted(enqueue(&app, &session, spec, &ids).await?))
 }
 

@@ -9,9 +9,9 @@ use utoipa::openapi::security::{
 use utoipa::openapi::{Content, ContentBuilder, OpenApi, PathItem, Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{OpenApi as _, PartialSchema};
 
-use crate::caller::Right;
+use crate::auth::Right;
+use crate::http::problem::{FieldError, LimitHit, MEDIA_TYPE, ProblemView, Slug};
 use crate::idempotency;
-use crate::problem::{FieldError, LimitHit, MEDIA_TYPE, ProblemView, Slug};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(

@@ -1,5 +1,14 @@
 //! `/api/sessions`: make, look, list, delete.
 
+mod events;
+mod export;
+mod export_line;
+mod generate;
+mod import;
+mod import_check;
+#[cfg(test)]
+mod import_tests;
+
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -14,15 +23,12 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::App;
-use crate::app_client;
-use crate::caller::Caller;
-use crate::enqueue::enqueue;
-use crate::extract::{Json, Path, Query, cut, limit};
-use crate::ids::Ids;
-use crate::job_request::NewJob;
-use crate::job_view::JobView;
-use crate::problem::{Problem, Slug};
+use crate::auth::Caller;
+use crate::http::extract::{Json, Path, Query, cut, limit};
+use crate::http::{Problem, Slug};
+use crate::idempotency::Ids;
+use crate::jobs::{JobView, NewJob, enqueue};
+use crate::state::App;
 
 /// The longest name of a session, in characters.
 pub(crate) const MAX_NAME: usize = 200;
@@ -110,8 +116,18 @@ pub(crate) struct Wanted {
     limit: Option<usize>,
 }
 
-pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
-    OpenApiRouter::new().routes(routes!(create, list)).routes(routes!(look, delete))
+/// The routes that answer in JSON.
+pub(crate) fn json_routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(create, list))
+        .routes(routes!(look, delete))
+        .merge(generate::routes())
+        .merge(import::routes())
+}
+
+/// The routes that answer with an event stream or a file.
+pub(crate) fn raw_routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new().merge(events::routes()).merge(export::routes())
 }
 
 /// Make a session and its workspace. The same request again finds what the first one made.
@@ -195,7 +211,7 @@ async fn delete(
         ));
     }
     app.sessions.delete(&session.id, caller.sees()).await?;
-    app_client::forget(&app, &session).await;
+    app.app_clients().remove(&session).await;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -209,17 +225,19 @@ pub(crate) async fn open(
 ) -> Result<(Opened, Option<JobView>), Problem> {
     let opened = app.sessions.create(new).await?;
     let Some(spec) = first else {
-        app_client::begin(app, &opened.session).await;
+        app.app_clients().register_if_possible(&opened.session).await;
         return Ok((opened, None));
     };
     // the first job need not wait for it
-    let ((), job) =
-        tokio::join!(app_client::begin(app, &opened.session), enqueue(app, &opened.session, spec, ids));
+    let ((), job) = tokio::join!(
+        app.app_clients().register_if_possible(&opened.session),
+        enqueue(app, &opened.session, spec, ids)
+    );
     match job {
         Ok(job) => Ok((opened, Some(job))),
         Err(problem) => {
             if opened.created {
-                app_client::forget(app, &opened.session).await;
+                app.app_clients().remove(&opened.session).await;
             }
             if opened.created && app.sessions.delete(&opened.session.id, caller.sees()).await.is_err() {
                 tracing::warn!(session = %opened.session.id, "an empty session stays behind a refused request");

@@ -1,6 +1,6 @@
 //! What the tests of this crate share: an answer as a text that people can read.
 
-pub(crate) mod door;
+pub(crate) mod server;
 
 use axum::response::Response;
 use http_body_util::BodyExt;

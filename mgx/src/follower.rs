@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use axum::Router;
 use jiff::Timestamp;
 use mgx_api::Gate;
-use mgx_api::forward::handing_on;
+use mgx_api::handing_on;
 use mgx_apps::JobBlueprint;
 use mgx_oauth2::Provider;
 use mgx_protocol::{JobId, SessionId};

@@ -1,0 +1,248 @@
+//! `/api/admin/clients`: register a client, look, list, give it a new secret, remove it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
+use mgx_apps::APP_CLIENT_PREFIX;
+use mgx_oauth2::{Client, ClientId, GrantType, NewClient, RedirectUri};
+use secrecy::ExposeSecret;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::auth::Caller;
+use crate::http::Problem;
+use crate::http::extract::{Json, Path, Query, cut, limit};
+use crate::state::App;
+
+/// How many redirect URIs a client may have of each kind.
+const MAX_URIS: usize = 32;
+
+/// A client to register.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ClientRequest {
+    /// Its id: 1 to 64 of `A-Z a-z 0-9 _ -`; a random one if absent.
+    client_id: Option<String>,
+    /// What people are shown.
+    #[schema(example = "Report builder")]
+    name: String,
+    /// Whether it is given a secret: a program on a server can keep one.
+    #[serde(default)]
+    confidential: bool,
+    /// Where browsers may be sent with a code.
+    #[serde(default)]
+    redirect_uris: Vec<String>,
+    /// Where browsers may be sent after signing out.
+    #[serde(default)]
+    post_logout_redirect_uris: Vec<String>,
+    /// How it may ask for tokens: `authorization_code`, `refresh_token`, `client_credentials`, and
+    /// `urn:ietf:params:oauth:grant-type:device_code`. The first two, if absent.
+    grant_types: Option<BTreeSet<String>>,
+    /// What it may ask for; `openid profile`, if absent.
+    #[schema(example = "openid profile read")]
+    scope: Option<String>,
+    /// Who is to accept its access tokens: `mgx` is this API. Itself, if absent.
+    audience: Option<String>,
+}
+
+/// A client as it is registered.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ClientView {
+    /// Its id.
+    client_id: String,
+    /// What people are shown.
+    name: String,
+    /// Whether it has a secret.
+    confidential: bool,
+    /// Where browsers may be sent with a code.
+    redirect_uris: Vec<String>,
+    /// Where browsers may be sent after signing out.
+    post_logout_redirect_uris: Vec<String>,
+    /// How it may ask for tokens.
+    grant_types: Vec<&'static str>,
+    /// What it may ask for.
+    scope: String,
+    /// Who is to accept its access tokens.
+    audience: String,
+    /// Whether it is one of the platform's own: nobody is asked whether they allow it.
+    first_party: bool,
+    /// When it was registered.
+    created_at: Timestamp,
+    /// Its secret: shown this once, and stored as a hash.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_secret: Option<String>,
+}
+
+/// A page of clients, in the order of their ids.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ClientPage {
+    clients: Vec<ClientView>,
+    /// The `cursor` of the next page, if there is one.
+    next: Option<String>,
+}
+
+/// Which clients.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Wanted {
+    /// Only after this id: `next` of the page before.
+    #[param(value_type = Option<String>)]
+    cursor: Option<ClientId>,
+    /// At most so many: 1 to 200.
+    #[param(minimum = 1, maximum = 200, default = 50)]
+    limit: Option<usize>,
+}
+
+pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(add_client, list_clients))
+        .routes(routes!(look_at_client, remove_client))
+        .routes(routes!(renew_secret))
+}
+
+/// Register a client: a program that people sign in to, or one that speaks for itself.
+#[utoipa::path(
+    post, path = "/api/admin/clients", tag = "accounts", request_body = ClientRequest,
+    responses((status = 201, description = "registered; with its secret, if it has one", body = ClientView,
+            headers(("location" = String, description = "the client"))),
+        (status = 409, description = "`conflict`: the id is taken"))
+)]
+async fn add_client(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Json(asked): Json<ClientRequest>,
+) -> Result<Response, Problem> {
+    let (client, secret) = app.gate.actor(&caller).add_client(asked.checked()?).await?;
+    let location = format!("/api/admin/clients/{}", client.id);
+    let shown = secret.map(|secret| secret.expose_secret().to_owned());
+    let view = ClientView { client_secret: shown, ..ClientView::of(client) };
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], axum::Json(view)).into_response())
+}
+
+/// Clients, in the order of their ids.
+#[utoipa::path(
+    get, path = "/api/admin/clients", tag = "accounts", params(Wanted),
+    responses((status = 200, description = "a page of clients", body = ClientPage))
+)]
+async fn list_clients(
+    State(app): State<Arc<App>>,
+    Query(wanted): Query<Wanted>,
+) -> Result<axum::Json<ClientPage>, Problem> {
+    let limit = limit(wanted.limit, 50, 200)?;
+    let mut clients = app.gate.provider().clients(wanted.cursor.as_ref(), limit + 1).await?;
+    let next = cut(&mut clients, limit, |client| client.id.to_string());
+    Ok(axum::Json(ClientPage { clients: clients.into_iter().map(ClientView::of).collect(), next }))
+}
+
+/// A client as it is registered.
+#[utoipa::path(
+    get, path = "/api/admin/clients/{id}", tag = "accounts",
+    params(("id" = String, Path, description = "the client")),
+    responses((status = 200, description = "the client", body = ClientView))
+)]
+async fn look_at_client(
+    State(app): State<Arc<App>>,
+    Path(id): Path<ClientId>,
+) -> Result<axum::Json<ClientView>, Problem> {
+    let client = app.gate.provider().client(&id).await?;
+    client.map(|client| axum::Json(ClientView::of(client))).ok_or_else(|| Problem::not_found("client"))
+}
+
+/// Remove a client, with everything that it was allowed.
+#[utoipa::path(
+    delete, path = "/api/admin/clients/{id}", tag = "accounts",
+    params(("id" = String, Path, description = "the client")),
+    responses((status = 204, description = "it is gone"))
+)]
+async fn remove_client(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(id): Path<ClientId>,
+) -> Result<StatusCode, Problem> {
+    app.gate.actor(&caller).remove_client(&id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Give a client a new secret. The one before goes on counting until the next time.
+#[utoipa::path(
+    post, path = "/api/admin/clients/{id}/secret", tag = "accounts",
+    params(("id" = String, Path, description = "the client")),
+    responses((status = 200, description = "the client with its new secret", body = ClientView))
+)]
+async fn renew_secret(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(id): Path<ClientId>,
+) -> Result<axum::Json<ClientView>, Problem> {
+    let secret = app.gate.actor(&caller).renew_secret(&id, true).await?;
+    let client = app.gate.provider().client(&id).await?.ok_or_else(|| Problem::not_found("client"))?;
+    let shown = Some(secret.expose_secret().to_owned());
+    Ok(axum::Json(ClientView { client_secret: shown, ..ClientView::of(client) }))
+}
+
+impl ClientRequest {
+    fn checked(self) -> Result<NewClient, Problem> {
+        let id = self.client_id.map(|id| id.parse()).transpose();
+        let id = id.map_err(|bad: mgx_oauth2::BadName| Problem::invalid("/client_id", bad.to_string()))?;
+        let is_an_apps = |id: &ClientId| id.as_str().starts_with(APP_CLIENT_PREFIX);
+        if id.as_ref().is_some_and(is_an_apps) {
+            let detail = format!("ids that begin with {APP_CLIENT_PREFIX} are those of generated apps");
+            return Err(Problem::invalid("/client_id", detail));
+        }
+        let grant = |name: String| {
+            let grant = GrantType::named(&name).filter(|grant| *grant != GrantType::Password);
+            grant.ok_or_else(|| Problem::invalid("/grant_types", format!("{name:?} is none")))
+        };
+        let grants = match self.grant_types {
+            Some(names) => names.into_iter().map(grant).collect::<Result<_, _>>()?,
+            None => [GrantType::AuthorizationCode, GrantType::RefreshToken].into(),
+        };
+        let scope = self.scope.as_deref().unwrap_or("openid profile").parse();
+        let scope = scope.map_err(|bad: mgx_oauth2::BadScope| Problem::invalid("/scope", bad.to_string()))?;
+        for (pointer, uris) in [
+            ("/redirect_uris", &self.redirect_uris),
+            ("/post_logout_redirect_uris", &self.post_logout_redirect_uris),
+        ] {
+            if uris.len() > MAX_URIS {
+                return Err(Problem::invalid(pointer, format!("at most {MAX_URIS}")));
+            }
+        }
+        Ok(NewClient {
+            id,
+            name: self.name,
+            confidential: self.confidential,
+            redirect_uris: self.redirect_uris,
+            post_logout_redirect_uris: self.post_logout_redirect_uris,
+            grants,
+            scope,
+            audience: self.audience,
+            first_party: false,
+        })
+    }
+}
+
+impl ClientView {
+    fn of(client: Client) -> Self {
+        let texts = |uris: &[RedirectUri]| uris.iter().map(|uri| uri.as_str().to_owned()).collect();
+        Self {
+            confidential: !client.is_public(),
+            redirect_uris: texts(&client.redirect_uris),
+            post_logout_redirect_uris: texts(&client.post_logout_redirect_uris),
+            grant_types: client.grants.iter().map(|grant| grant.name()).collect(),
+            scope: client.scope.to_string(),
+            client_id: client.id.to_string(),
+            name: client.name,
+            audience: client.audience,
+            first_party: client.first_party,
+            created_at: client.created_at,
+            client_secret: None,
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! `/api/me` and `/api/tokens`: who is asking, and their API tokens.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
+use mgx_oauth2::{ApiToken, ApiTokenError, Scope, TokenId, User, Username};
+use secrecy::ExposeSecret;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use uuid::Uuid;
+
+use super::admin;
+use crate::auth::{Caller, Right};
+use crate::http::extract::{Json, Path, Query};
+use crate::http::problem::{FieldError, Problem, Slug};
+use crate::state::App;
+
+/// Whoever is asking.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Me {
+    /// Their name: whose things they see.
+    user: String,
+    /// What the token is good for.
+    scopes: Vec<&'static str>,
+    /// Whether they see everybody's things.
+    is_admin: bool,
+}
+
+/// An API token to make.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TokenRequest {
+    /// What it is called, 1 to 100 characters.
+    #[schema(example = "nightly build", min_length = 1, max_length = 100)]
+    name: String,
+    /// What it is good for, out of `read`, `write` and `admin`: no more than the token that this is asked with.
+    #[schema(example = "read write")]
+    scope: String,
+    /// When it ends; never by itself, if absent.
+    expires_at: Option<Timestamp>,
+}
+
+/// An API token.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct TokenView {
+    /// Its id.
+    id: Uuid,
+    /// What it is called.
+    name: String,
+    /// What it is good for.
+    scope: String,
+    /// When it was made.
+    created_at: Timestamp,
+    /// When it ends, if it does by itself.
+    expires_at: Option<Timestamp>,
+    /// Its text: shown this once, and stored as a hash.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
+}
+
+/// The API tokens of a user, newest first.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct TokenList {
+    tokens: Vec<TokenView>,
+}
+
+/// Whose tokens.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Whose {
+    /// Of this user, for administrators; one's own, if absent.
+    user: Option<String>,
+}
+
+pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(me))
+        .routes(routes!(make_token, list_tokens))
+        .routes(routes!(revoke_token))
+}
+
+/// Who is asking, and what they may.
+#[utoipa::path(
+    get, path = "/api/me", tag = "accounts",
+    responses((status = 200, description = "the caller", body = Me))
+)]
+async fn me(caller: Caller) -> axum::Json<Me> {
+    let rights = caller.rights();
+    let scopes = Right::ALL.into_iter().filter(|right| rights.has(*right)).map(Right::name).collect();
+    axum::Json(Me { user: caller.user().to_owned(), scopes, is_admin: caller.is_admin() })
+}
+
+/// Make an API token: what one gives to a program of one's own instead of a password.
+#[utoipa::path(
+    post, path = "/api/tokens", tag = "accounts", request_body = TokenRequest, params(Whose),
+    responses((status = 201, description = "made; its text is shown this once", body = TokenView,
+            headers(("location" = String, description = "the token"))),
+        (status = 409, description = "`conflict`: the user has too many"))
+)]
+async fn make_token(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Query(whose): Query<Whose>,
+    Json(asked): Json<TokenRequest>,
+) -> Result<Response, Problem> {
+    let user = owner(&app, &caller, &whose).await?;
+    let scope = scope(&asked.scope, &caller)?;
+    if asked.expires_at.is_some_and(|end| end <= Timestamp::now()) {
+        return Err(Problem::invalid("/expires_at", "a time that is still to come"));
+    }
+    let made = app.gate.actor(&caller).add_api_token(user.id, &asked.name, scope, asked.expires_at).await;
+    let (token, text) = made.map_err(|error| match error {
+        ApiTokenError::TooMany => Problem::new(Slug::Conflict, error.to_string()),
+        ApiTokenError::Name => Problem::invalid("/name", error.to_string()),
+        ApiTokenError::Storage(error) => error.into(),
+    })?;
+    let location = format!("/api/tokens/{}", token.id.0);
+    let view = TokenView { token: Some(text.expose_secret().to_owned()), ..TokenView::of(token) };
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], axum::Json(view)).into_response())
+}
+
+/// API tokens, newest first.
+#[utoipa::path(
+    get, path = "/api/tokens", tag = "accounts", params(Whose),
+    responses((status = 200, description = "the tokens, without their texts", body = TokenList))
+)]
+async fn list_tokens(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Query(whose): Query<Whose>,
+) -> Result<axum::Json<TokenList>, Problem> {
+    let user = owner(&app, &caller, &whose).await?;
+    let tokens = app.gate.provider().api_tokens_of(user.id).await?;
+    Ok(axum::Json(TokenList { tokens: tokens.into_iter().map(TokenView::of).collect() }))
+}
+
+/// Take an API token back: it counts no more at once.
+#[utoipa::path(
+    delete, path = "/api/tokens/{id}", tag = "accounts",
+    params(("id" = Uuid, Path, description = "the token"), Whose),
+    responses((status = 204, description = "it is gone"))
+)]
+async fn revoke_token(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(id): Path<Uuid>,
+    Query(whose): Query<Whose>,
+) -> Result<StatusCode, Problem> {
+    let user = owner(&app, &caller, &whose).await?;
+    if app.gate.actor(&caller).remove_api_token(user.id, TokenId(id)).await? {
+        return Ok(StatusCode::NO_CONTENT);
+    }
+    Err(Problem::not_found("token"))
+}
+
+/// The user whose tokens are meant. A client that speaks for itself is no user.
+async fn owner(app: &App, caller: &Caller, whose: &Whose) -> Result<User, Problem> {
+    let name = whose.user.as_deref().unwrap_or(caller.user());
+    if caller.sees().is_some_and(|own| own != name) {
+        return Err(Problem::not_found("user"));
+    }
+    let name: Username = name.parse().map_err(|_| Problem::not_found("user"))?;
+    admin::user(app, &name).await
+}
+
+/// A scope of our words, and no more than the caller has.
+fn scope(text: &str, caller: &Caller) -> Result<Scope, Problem> {
+    let scope: Scope = text.parse().map_err(|bad| Problem::invalid("/scope", format!("{bad}")))?;
+    let known = |word: &str| Right::ALL.into_iter().find(|right| right.name() == word);
+    let wrong = scope.words().find(|word| !known(word).is_some_and(|right| caller.rights().has(right)));
+    match wrong {
+        Some(word) => {
+            let error =
+                FieldError::at("/scope", format!("{word:?} is no scope, or more than this token has"));
+            Err(Problem::validation(vec![error]))
+        }
+        None if scope.words().next().is_none() => Err(Problem::invalid("/scope", "at least one of them")),
+        None => Ok(scope),
+    }
+}
+
+impl TokenView {
+    fn of(token: ApiToken) -> Self {
+        let ApiToken { id, digest: _, user: _, name, scope, created_at, expires_at } = token;
+        Self { id: id.0, name, scope: scope.to_string(), created_at, expires_at, token: None }
+    }
+}

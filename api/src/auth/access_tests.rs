@@ -1,0 +1,201 @@
+//! What is somebody else's is not there: every route of the description, asked for another user's things.
+
+use std::collections::BTreeSet;
+
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+
+use crate::testing::server::{Door, ask_as, door};
+
+/// Routes that lead to nothing of anybody's, or to what is the caller's own.
+const NOBODYS: [&str; 11] = [
+    "get /api/me",
+    "get /api/tokens",
+    "post /api/tokens",
+    "get /healthz",
+    "get /readyz",
+    "get /api/pools",
+    "get /api/sessions",
+    "post /api/sessions",
+    "post /api/sessions:import",
+    "get /api/jobs",
+    "post /api/agent/generate",
+];
+
+/// Ids of things that are there, or of none.
+struct Ids {
+    session: &'static str,
+    job: String,
+    token: String,
+    workspace: &'static str,
+    file: &'static str,
+}
+
+impl Ids {
+    /// A route of the description with ids in it. A new route has to say here whose it is.
+    fn fill(&self, path: &str) -> String {
+        let id = if path.starts_with("/api/sessions/{id}") {
+            self.session
+        } else if path.starts_with("/api/jobs/{id}") {
+            &self.job
+        } else if path.starts_with("/api/workspaces/{id}/") {
+            self.workspace
+        } else if path.starts_with("/api/tokens/{id}") {
+            &self.token
+        } else {
+            panic!("{path} has an id, and nobody has said of what: add it here, and check whose it is")
+        };
+        path.replace("{id}", id).replace("{path}", self.file)
+    }
+}
+
+/// What a route wants to be sent.
+fn body(route: &str) -> Value {
+    match route {
+        "post /api/sessions/{id}/jobs" => json!({ "prompt": "x" }),
+        "post /api/sessions/{id}/jobs:batch" => json!({ "jobs": [{ "prompt": "x" }] }),
+        "put /api/workspaces/{id}/files" => json!({ "content": "x" }),
+        _ => Value::Null,
+    }
+}
+
+/// Every route of the description, those that remove something last, with the query that it must have.
+async fn routes(door: &Door) -> Vec<(String, String, String)> {
+    let (_, _, api) = door.code(Request::get("/openapi.json"), Body::empty()).await;
+    let mut routes = Vec::new();
+    for (path, item) in api["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let parameters = operation["parameters"].as_array().into_iter().flatten();
+            let needed =
+                parameters.filter(|parameter| parameter["in"] == "query" && parameter["required"] == true);
+            let query: Vec<_> = needed
+                .map(|parameter| match parameter["name"].as_str().unwrap() {
+                    "path" => "path=README.md",
+                    name => panic!("{method} {path} needs {name}: say here what it could be"),
+                })
+                .collect();
+            routes.push((method.clone(), path.clone(), query.join("&")));
+        }
+    }
+    routes.sort_by_key(|(method, path, _)| (method == "delete", path.contains("cancel"), path.clone()));
+    routes
+}
+
+/// Status, headers and body of an answer, without what is never the same twice.
+async fn answer(
+    door: &Door,
+    token: &str,
+    method: &str,
+    uri: &str,
+    body: &Value,
+) -> (StatusCode, String, String) {
+    let mut request = ask_as(token, &method.to_uppercase(), uri);
+    if !body.is_null() {
+        request = request.header("content-type", "application/json");
+    }
+    let body = if body.is_null() { Body::empty() } else { body.to_string().into() };
+    let (mut head, stream) = door.send(request, body).await.into_parts();
+    head.headers.remove("x-request-id");
+    // a stream that has begun shows enough
+    let text = if head.status == 200 && head.headers["content-type"] == "text/event-stream" {
+        String::new()
+    } else {
+        String::from_utf8_lossy(&stream.collect().await.unwrap().to_bytes()).into_owned()
+    };
+    (head.status, format!("{:?}", head.headers), text)
+}
+
+#[tokio::test]
+async fn every_route_hides_what_is_somebody_elses_and_no_route_is_forgotten() {
+    let door = door().await;
+    let (anna, bert) = (door.user("anna", &[]).await, door.user("bert", &["admin"]).await);
+    let annas = door.api_token(&anna, "read write").await;
+    // one of the administrators, whose token does not say so, is a user as any other
+    let berts = door.api_token(&bert, "read write").await;
+    let new = json!({ "session_id": "hers", "prompt": "x" });
+    let (status, _, made) = answer(&door, &annas, "post", "/api/sessions", &new).await;
+    assert_eq!(status, 201, "{made}");
+    let made: Value =
+        serde_json::from_str(&answer(&door, &annas, "get", "/api/sessions/hers/jobs", &Value::Null).await.2)
+            .unwrap();
+    let job = made["jobs"][0]["job_id"].as_str().unwrap().to_owned();
+    let (_, _, made) =
+        answer(&door, &annas, "post", "/api/tokens", &json!({ "name": "x", "scope": "read" })).await;
+    let token = serde_json::from_str::<Value>(&made).unwrap()["id"].as_str().unwrap().to_owned();
+    let hers = Ids { session: "hers", job, token, workspace: "hers", file: "README.md" };
+    let none = "00000000-0000-7000-8000-000000000000".to_owned();
+    let nothing =
+        Ids { session: "nothing", job: none.clone(), token: none, workspace: "nothing", file: "README.md" };
+
+    let mut known: BTreeSet<&str> = NOBODYS.into();
+    let mut asked = 0;
+    for (method, path, query) in routes(&door).await {
+        let route = format!("{method} {path}");
+        if path.starts_with("/api/admin/") {
+            let path = path.replace("{name}", "anna").replace("{id}", &nothing.job);
+            for token in [&annas, &berts] {
+                let refused = answer(&door, token, &method, &path, &Value::Null).await;
+                assert_eq!(refused.0, StatusCode::FORBIDDEN, "{route} is for administrators");
+            }
+            continue;
+        }
+        if !path.contains('{') {
+            assert!(known.remove(route.as_str()), "{route} is new: say here whose things it shows");
+            continue;
+        }
+        let (body, query) = (body(&route), if query.is_empty() { query } else { format!("?{query}") });
+        let (there, nowhere) = (hers.fill(&path) + &query, nothing.fill(&path) + &query);
+        let refused = answer(&door, &berts, &method, &there, &body).await;
+        assert_eq!(refused.0, StatusCode::NOT_FOUND, "{route}: {}", refused.2);
+        assert_eq!(
+            refused,
+            answer(&door, &berts, &method, &nowhere, &body).await,
+            "{route} tells that it is there"
+        );
+        let own = answer(&door, &annas, &method, &there, &body).await;
+        assert_ne!(own.0, StatusCode::NOT_FOUND, "{route} is hidden from its owner too: {}", own.2);
+        asked += 1;
+    }
+    assert!(known.is_empty(), "there are no such routes any more: {known:?}");
+    assert!(asked >= 14, "{asked} routes are too few to be all");
+}
+
+#[tokio::test]
+async fn lists_show_ones_own_things_and_an_administrator_everybodys() {
+    let door = door().await;
+    let (anna, bert) = (door.user("anna", &[]).await, door.user("bert", &["admin"]).await);
+    let annas = door.api_token(&anna, "read write").await;
+    let (status, _, text) =
+        answer(&door, &annas, "post", "/api/sessions", &json!({ "session_id": "hers", "prompt": "x" })).await;
+    assert_eq!(status, 201, "{text}");
+    assert!(text.contains(r#""user":"anna""#), "{text}");
+    let berts = door.api_token(&bert, "read write").await;
+    let admins = door.api_token(&bert, "read write admin").await;
+    for list in ["/api/sessions", "/api/jobs", "/api/jobs?session=hers", "/api/jobs?state=queued"] {
+        let shown = async |token: &str| answer(&door, token, "get", list, &Value::Null).await.2;
+        assert!(!shown(&berts).await.contains("hers"), "{list}");
+        if list != "/api/jobs?state=queued" {
+            assert!(shown(&annas).await.contains("hers"), "{list}");
+            assert!(shown(&admins).await.contains("hers"), "{list}");
+        }
+    }
+    // in the body of a request, another's ids lead nowhere either
+    for (path, new) in [
+        ("/api/sessions", json!({ "session_id": "hers", "prompt": "x" })),
+        ("/api/sessions", json!({ "session_id": "his", "workspace_id": "hers" })),
+        ("/api/agent/generate", json!({ "session_id": "hers", "prompt": "x" })),
+        ("/api/agent/generate", json!({ "session_id": "his", "workspace_id": "hers", "prompt": "x" })),
+    ] {
+        assert_eq!(answer(&door, &berts, "post", path, &new).await.0, StatusCode::CONFLICT, "{path} {new}");
+    }
+    let jobs = answer(&door, &annas, "get", "/api/sessions/hers/jobs", &Value::Null).await.2;
+    assert_eq!(jobs.matches("job_id").count(), 1, "{jobs}");
+    // what an administrator lets somebody's agents do is that user's, and counts as theirs
+    let (status, _, job) =
+        answer(&door, &admins, "post", "/api/sessions/hers/jobs", &json!({ "prompt": "y" })).await;
+    assert_eq!(status, 202, "{job}");
+    let jobs = answer(&door, &annas, "get", "/api/sessions/hers/jobs", &Value::Null).await.2;
+    assert_eq!(jobs.matches("job_id").count(), 2, "{jobs}");
+}

@@ -1,0 +1,19 @@
+//! The credential that a request was let in by.
+
+use std::sync::Arc;
+
+use mgx_oauth2::Access;
+use secrecy::SecretString;
+
+/// The credential that a request was let in by.
+#[derive(Clone, Debug)]
+pub(crate) enum Credential {
+    /// The administrator's token.
+    Admin,
+    /// A user's API token.
+    ApiToken(SecretString),
+    /// An access token.
+    Access(Arc<Access>),
+    /// The cookie of the platform's pages.
+    Cookie(SecretString),
+}

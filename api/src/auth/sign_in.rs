@@ -1,0 +1,217 @@
+//! `/auth`: signing in to the platform's pages. The browser is sent to the provider and comes back with a code; what it
+//! keeps is a cookie that no script can read, and no token.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use axum::Router;
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use form_urlencoded::Serializer;
+use jiff::SignedDuration;
+use mgx_oauth2::{Chance, Returned};
+use ring::digest::{SHA256, digest};
+use secrecy::ExposeSecret;
+use serde::Deserialize;
+
+use super::browser::{Cookie, is_from_us};
+use super::gate::{Gate, PAGES_SCOPE};
+use crate::http::extract::Query;
+use crate::http::{Problem, Slug};
+
+/// The client that the platform's pages are.
+pub const PAGES: &str = "mgx-pages";
+
+/// Where the provider sends browsers back to.
+pub const CALLBACK: &str = "/auth/callback";
+
+/// How long signing in may take.
+const PATIENCE: SignedDuration = SignedDuration::from_mins(10);
+
+/// The longest place to come back to, in bytes.
+const MAX_PLACE: usize = 512;
+
+/// Where to go afterwards.
+#[derive(Debug, Deserialize)]
+struct Wanted {
+    return_to: Option<String>,
+}
+
+/// What the provider sends back (RFC 6749 section 4.1.2, RFC 9207).
+#[derive(Debug, Deserialize)]
+struct Answer {
+    code: Option<String>,
+    state: Option<String>,
+    iss: Option<String>,
+    error: Option<String>,
+}
+
+/// What signing in began with: it comes back in a cookie.
+#[derive(Debug, PartialEq, Eq)]
+struct Begun {
+    state: String,
+    verifier: String,
+    return_to: String,
+}
+
+pub(crate) fn routes() -> Router<Gate> {
+    Router::new()
+        .route("/auth/login", get(login))
+        .route(CALLBACK, get(callback))
+        .route("/auth/logout", post(logout))
+}
+
+/// Sends the browser to the provider.
+async fn login(
+    State(gate): State<Gate>,
+    headers: HeaderMap,
+    Query(wanted): Query<Wanted>,
+) -> Result<Response, Problem> {
+    let place = wanted.return_to.filter(|place| is_ours(place)).unwrap_or_else(|| "/".to_owned());
+    let issuer = &gate.provider().settings().issuer;
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let ours = issuer.origin().split_once("://").map(|(_, host)| host);
+    if host != ours {
+        // under another name of this machine, nothing that is kept here would come back
+        let query = Serializer::new(String::new()).append_pair("return_to", &place).finish();
+        return Ok(go(&format!("{}/auth/login?{query}", issuer.origin())));
+    }
+    let chance = Chance::system();
+    let begun = Begun { state: chance.text(), verifier: chance.text(), return_to: place };
+    let challenge = URL_SAFE_NO_PAD.encode(digest(&SHA256, begun.verifier.as_bytes()));
+    let query = Serializer::new(String::new())
+        .append_pair("response_type", "code")
+        .append_pair("client_id", PAGES)
+        .append_pair("redirect_uri", &format!("{}{CALLBACK}", issuer.origin()))
+        .append_pair("scope", PAGES_SCOPE)
+        .append_pair("state", &begun.state)
+        .append_pair("code_challenge", &challenge)
+        .append_pair("code_challenge_method", "S256")
+        .finish();
+    let mut response = go(&format!("{}?{query}", issuer.endpoint("authorize")));
+    let cookie = Cookie::SigningIn.set(&begun.text(), PATIENCE, issuer.is_secure());
+    response.headers_mut().append(header::SET_COOKIE, cookie);
+    Ok(response)
+}
+
+/// Takes the code, and signs the browser in.
+async fn callback(
+    State(gate): State<Gate>,
+    Query(answer): Query<Answer>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let provider = gate.provider();
+    let issuer = &provider.settings().issuer;
+    let secure = issuer.is_secure();
+    let kept = Cookie::SigningIn.get(request.headers(), secure).and_then(Begun::read);
+    let (Some(begun), Some(state)) = (kept, answer.state) else {
+        return Err(failed("it began in another browser, or too long ago"));
+    };
+    if begun.state != state || answer.iss.as_deref() != Some(issuer.as_str()) {
+        return Err(failed("this is the answer to another request"));
+    }
+    let Some(code) = answer.code.filter(|_| answer.error.is_none()) else {
+        return Err(failed("the provider has said no"));
+    };
+    let returned = Returned {
+        client: PAGES.parse().expect("our own name is a client id"),
+        code: code.into(),
+        redirect_uri: format!("{}{CALLBACK}", issuer.origin()),
+        verifier: begun.verifier.into(),
+    };
+    let agent = request.headers().get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or("");
+    let cookie = provider.open_pages(returned, agent, peer(&request)).await.map_err(|error| {
+        tracing::info!(%error, "a code was not good for signing in");
+        failed("the code is not good any more")
+    })?;
+    let mut response = go(&begun.return_to);
+    let session = Cookie::Session.set(cookie.expose_secret(), provider.settings().session, secure);
+    response.headers_mut().append(header::SET_COOKIE, session);
+    response.headers_mut().append(header::SET_COOKIE, Cookie::SigningIn.clear(secure));
+    Ok(response)
+}
+
+/// Signs the browser out: here, at the provider, and in everything that was allowed in it.
+async fn logout(State(gate): State<Gate>, request: Request) -> Result<Response, Problem> {
+    let provider = gate.provider();
+    let issuer = &provider.settings().issuer;
+    if !is_from_us(request.method(), request.headers(), issuer.origin()) {
+        return Err(Problem::cross_site());
+    }
+    if let Some(cookie) = Cookie::Session.get(request.headers(), issuer.is_secure()) {
+        provider.close_pages(cookie).await?;
+    }
+    let navigates = request.headers().get("sec-fetch-mode").is_some_and(|mode| mode == "navigate");
+    let mut response = if navigates { go("/") } else { StatusCode::NO_CONTENT.into_response() };
+    response.headers_mut().append(header::SET_COOKIE, Cookie::Session.clear(issuer.is_secure()));
+    Ok(response)
+}
+
+/// The browser goes on to `place`, with GET.
+fn go(place: &str) -> Response {
+    let place = HeaderValue::from_str(place).unwrap_or_else(|_| HeaderValue::from_static("/"));
+    (StatusCode::SEE_OTHER, [(header::LOCATION, place)]).into_response()
+}
+
+fn failed(why: &str) -> Problem {
+    Problem::new(Slug::Unauthorized, format!("signing in has failed: {why}; begin again at /auth/login"))
+}
+
+fn peer(request: &Request) -> IpAddr {
+    let info = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    info.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |info| info.0.ip())
+}
+
+/// Whether it is a place on this site, and nothing that a browser could take for another one.
+fn is_ours(place: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_graphic() && byte != b'\\';
+    place.len() <= MAX_PLACE
+        && place.starts_with('/')
+        && !place.starts_with("//")
+        && place.bytes().all(plain)
+        && !place.starts_with("/auth/")
+}
+
+impl Begun {
+    fn text(&self) -> String {
+        format!("{}.{}.{}", self.state, self.verifier, URL_SAFE_NO_PAD.encode(&self.return_to))
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let mut parts = text.splitn(3, '.');
+        let (state, verifier, place) = (parts.next()?, parts.next()?, parts.next()?);
+        let return_to = String::from_utf8(URL_SAFE_NO_PAD.decode(place).ok()?).ok()?;
+        let whole = !state.is_empty() && !verifier.is_empty() && is_ours(&return_to);
+        whole.then(|| Self { state: state.to_owned(), verifier: verifier.to_owned(), return_to })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_to_come_back_to_is_on_this_site() {
+        for ours in ["/", "/sessions/demo?tab=files#top"] {
+            assert!(is_ours(ours), "{ours}");
+        }
+        for other in
+            ["", "//evil.example", "/\\evil.example", "https://evil.example", "/a b", "/auth/login", "/\n"]
+        {
+            assert!(!is_ours(other), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn what_signing_in_began_with_comes_back_whole_or_not_at_all() {
+        let begun = || Begun { state: "s".into(), verifier: "v".into(), return_to: "/x".into() };
+        assert_eq!(Begun::read(&begun().text()), Some(begun()));
+        let evil = Begun { return_to: "//evil.example".into(), ..begun() }.text();
+        for wrong in ["", ".", "s.v", "..L3g", "s.v.???", &evil] {
+            assert_eq!(Begun::read(wrong), None, "{wrong}");
+        }
+    }
+}

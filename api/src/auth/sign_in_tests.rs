@@ -1,0 +1,261 @@
+//! A browser signs in to the platform's pages, works there, and signs out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use axum::body::Body;
+use axum::http::{HeaderMap, Request, StatusCode, header};
+use http_body_util::BodyExt;
+use mgx_oauth2::{GrantType, NewClient};
+use serde_json::Value;
+
+use crate::auth::sign_in::{CALLBACK, PAGES};
+use crate::testing::server::{Door, PASSWORD, door};
+
+const HERE: &str = "http://127.0.0.1:8765";
+
+/// A browser of our time, as far as cookies, paths and `Sec-Fetch-Site` go.
+struct Browser<'a> {
+    door: &'a Door,
+    /// By name: the path, and the value.
+    jar: BTreeMap<String, (String, String)>,
+}
+
+struct Page {
+    status: StatusCode,
+    headers: HeaderMap,
+    text: String,
+}
+
+impl Page {
+    fn leads_to(&self) -> &str {
+        let place = self.headers[header::LOCATION].to_str().unwrap();
+        place.strip_prefix(HERE).unwrap_or(place)
+    }
+
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap()
+    }
+
+    /// The value of a field of a form.
+    fn field(&self, name: &str) -> String {
+        let at = self.text.find(&format!("name=\"{name}\" value=\"")).unwrap() + name.len() + 15;
+        self.text[at..][..self.text[at..].find('"').unwrap()].replace("&amp;", "&")
+    }
+}
+
+impl<'a> Browser<'a> {
+    fn new(door: &'a Door) -> Self {
+        Self { door, jar: BTreeMap::new() }
+    }
+
+    async fn send(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: String) -> Page {
+        let mut request = Request::builder().method(method).uri(path).header("host", "127.0.0.1:8765");
+        let cookies = self.jar.iter().filter(|(_, (place, _))| path.starts_with(place.as_str()));
+        let line: Vec<_> = cookies.map(|(name, (_, value))| format!("{name}={value}")).collect();
+        if !line.is_empty() {
+            request = request.header("cookie", line.join("; "));
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let (head, stream) = self.door.send(request, body).await.into_parts();
+        for set in head.headers.get_all(header::SET_COOKIE) {
+            let mut parts = set.to_str().unwrap().split("; ");
+            let (name, value) = parts.next().unwrap().split_once('=').unwrap();
+            let place = parts.clone().find_map(|part| part.strip_prefix("Path=")).unwrap();
+            assert!(parts.any(|part| part == "HttpOnly"), "{set:?}: no script may read it");
+            self.jar.insert(name.to_owned(), (place.to_owned(), value.to_owned()));
+        }
+        let is_stream =
+            head.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == "text/event-stream");
+        let text = if is_stream {
+            String::new()
+        } else {
+            String::from_utf8_lossy(&stream.collect().await.unwrap().to_bytes()).into_owned()
+        };
+        Page { status: head.status, headers: head.headers, text }
+    }
+
+    async fn get(&mut self, path: &str) -> Page {
+        self.send("GET", path, &[("sec-fetch-site", "same-origin")], String::new()).await
+    }
+
+    async fn post(&mut self, path: &str, body: &str) -> Page {
+        let headers =
+            [("sec-fetch-site", "same-origin"), ("origin", HERE), ("content-type", "application/json")];
+        self.send("POST", path, &headers, body.to_owned()).await
+    }
+
+    /// From the pages to the provider's form and back; where it has led.
+    async fn sign_in(&mut self, user: &str, place: &str) -> Page {
+        let first = self.get(&format!("/auth/login?return_to={place}")).await;
+        assert_eq!(first.status, 303);
+        let form = self.get(first.leads_to()).await;
+        let form = self.get(form.leads_to()).await;
+        let fields = [
+            ("csrf", &*form.field("csrf")),
+            ("continue", &form.field("continue")),
+            ("username", user),
+            ("password", PASSWORD),
+        ];
+        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        let headers = [
+            ("sec-fetch-site", "same-origin"),
+            ("origin", HERE),
+            ("content-type", "application/x-www-form-urlencoded"),
+        ];
+        let back = self.send("POST", "/oauth2/login", &headers, body).await;
+        assert_eq!(back.status, 303, "{}", back.text);
+        let code = self.get(back.leads_to()).await;
+        assert!(
+            code.leads_to().starts_with(CALLBACK),
+            "nobody is asked about the platform's own pages: {}",
+            code.text
+        );
+        self.get(code.leads_to()).await
+    }
+}
+
+async fn world() -> Door {
+    let door = door().await;
+    let pages = NewClient {
+        id: Some(PAGES.parse().unwrap()),
+        name: "MGX".to_owned(),
+        confidential: false,
+        redirect_uris: vec![format!("{HERE}{CALLBACK}")],
+        post_logout_redirect_uris: Vec::new(),
+        grants: BTreeSet::from([GrantType::AuthorizationCode]),
+        scope: "read write admin".parse().unwrap(),
+        audience: Some("mgx".to_owned()),
+        first_party: true,
+    };
+    door.provider.actor(None).keep_client(pages, None).await.unwrap();
+    door
+}
+
+#[tokio::test]
+async fn a_browser_signs_in_works_and_signs_out_without_a_token() {
+    let door = world().await;
+    door.user("anna", &[]).await;
+    let mut browser = Browser::new(&door);
+    assert_eq!(browser.get("/api/me").await.status, 401);
+    let done = browser.sign_in("anna", "/sessions/demo").await;
+    assert_eq!((done.status, done.leads_to()), (StatusCode::SEE_OTHER, "/sessions/demo"));
+    let set: Vec<_> = done.headers.get_all("set-cookie").iter().map(|set| set.to_str().unwrap()).collect();
+    assert!(
+        set.iter().any(|set| set.starts_with("mgx=mgx_ps_") && set.contains("; SameSite=Strict")),
+        "{set:?}"
+    );
+    assert!(browser.get("/api/me").await.json()["user"] == "anna");
+    assert_eq!(browser.post("/api/sessions", r#"{ "session_id": "hers", "prompt": "x" }"#).await.status, 201);
+    // as an EventSource asks
+    let stream = browser
+        .send(
+            "GET",
+            "/api/sessions/hers/events",
+            &[("accept", "text/event-stream"), ("sec-fetch-site", "same-origin")],
+            String::new(),
+        )
+        .await;
+    assert_eq!(
+        (stream.status, &stream.headers["content-type"]),
+        (StatusCode::OK, &"text/event-stream".parse().unwrap())
+    );
+    // the cookie is no cookie of the provider's, nor the other way round
+    let (pages, provider) = (browser.jar["mgx"].clone(), browser.jar["mgx_session"].clone());
+    browser.jar.insert("mgx".to_owned(), ("/".to_owned(), provider.1.clone()));
+    assert_eq!(browser.get("/api/me").await.status, 401);
+    browser.jar.insert("mgx".to_owned(), pages.clone());
+    assert!(door.provider.signed_in(&pages.1).await.unwrap().is_none());
+
+    let out = browser.post("/auth/logout", "").await;
+    assert_eq!(out.status, 204);
+    browser.jar.insert("mgx".to_owned(), pages);
+    assert_eq!(browser.get("/api/me").await.status, 401, "a copy of the cookie is worth nothing");
+    assert!(door.provider.signed_in(&provider.1).await.unwrap().is_none(), "nor is the provider's");
+}
+
+#[tokio::test]
+async fn a_page_of_somebody_elses_can_do_nothing_with_the_cookie() {
+    let door = world().await;
+    let anna = door.user("anna", &["admin"]).await;
+    let mut browser = Browser::new(&door);
+    browser.sign_in("anna", "/").await;
+    assert_eq!(browser.get("/api/me").await.json()["is_admin"], true);
+    let json = ("content-type", "application/json");
+    for from in [
+        &[json][..],
+        &[json, ("sec-fetch-site", "same-site"), ("origin", "http://127.0.0.1:3000")],
+        &[json, ("sec-fetch-site", "cross-site"), ("origin", "https://evil.example")],
+        &[json, ("sec-fetch-site", "none")],
+        &[json, ("origin", "null")],
+    ] {
+        for path in ["/api/sessions", "/auth/logout"] {
+            let refused = browser.send("POST", path, from, "{}".to_owned()).await;
+            assert_eq!(
+                (refused.status, &refused.json()["code"]),
+                (StatusCode::FORBIDDEN, &"cross-site".into()),
+                "{path} {from:?}"
+            );
+        }
+    }
+    let looked = browser.send("GET", "/api/me", &[("sec-fetch-site", "same-site")], String::new()).await;
+    assert_eq!(looked.status, 403);
+    // who has a token needs no cookie, and no cookie helps a token that is wrong
+    let wrong = browser.send("GET", "/api/me", &[("authorization", "Bearer x")], String::new()).await;
+    assert_eq!(wrong.status, 401);
+    // signed out everywhere, here too; and what a group gives ends at once
+    door.provider.actor(None).change_user(&mgx_oauth2::User { disabled: true, ..anna }).await.unwrap();
+    assert_eq!(browser.get("/api/me").await.status, 401);
+}
+
+#[tokio::test]
+async fn a_code_that_is_not_this_browsers_signs_nobody_in() {
+    let door = world().await;
+    door.user("anna", &[]).await;
+    let mut browser = Browser::new(&door);
+    browser.sign_in("anna", "/").await;
+    // somebody else's code, sent to a browser that has asked for none, or for another
+    let mut victim = Browser::new(&door);
+    let iss = "http%3A%2F%2F127.0.0.1%3A8765%2Foauth2";
+    let forced = format!("{CALLBACK}?code=mgx_ac_stolen&state=x&iss={iss}");
+    assert_eq!(victim.get(&forced).await.status, 401);
+    let begun = victim.get("/auth/login").await;
+    let state = begun.leads_to().split("state=").nth(1).unwrap().split('&').next().unwrap().to_owned();
+    assert_eq!(victim.get(&forced).await.status, 401, "another state");
+    for query in [
+        format!("code=x&state={state}"),
+        format!("code=x&state={state}&iss=https%3A%2F%2Fevil.example"),
+        format!("code=x&state={state}&iss={iss}"),
+        format!("error=access_denied&state={state}&iss={iss}"),
+        "code=x&code=y".to_owned(),
+    ] {
+        let status = victim.get(&format!("{CALLBACK}?{query}")).await.status;
+        assert!(status.is_client_error(), "{query}: {status}");
+    }
+    assert!(!victim.jar.contains_key("mgx"), "{:?}", victim.jar);
+    // under another name of this machine nothing would come back: the browser is sent to the right one first
+    let other = Request::get("/auth/login?return_to=/x").header("host", "localhost:8765");
+    let answer = door.send(other, Body::empty()).await;
+    assert_eq!(answer.headers()[header::LOCATION], format!("{HERE}/auth/login?return_to=%2Fx"));
+}
+
+#[tokio::test]
+async fn every_answer_says_what_a_page_may_do_with_it() {
+    let door = world().await;
+    for path in
+        ["/healthz", "/api/me", "/nothing", "/auth/login", "/oauth2/login", "/oauth2/jwks", "/openapi.json"]
+    {
+        let answer = door.send(Request::get(path), Body::empty()).await;
+        let says =
+            |name: &str| answer.headers().get(name).map_or("", |value| value.to_str().unwrap()).to_owned();
+        assert_eq!(says("x-content-type-options"), "nosniff", "{path}");
+        assert_eq!(says("x-frame-options"), "DENY", "{path}");
+        assert!(says("content-security-policy").contains("frame-ancestors 'none'"), "{path}");
+        assert!(says("content-security-policy").starts_with("default-src 'none'"), "{path}");
+        assert_eq!(says("cross-origin-opener-policy"), "same-origin", "{path}");
+        assert_eq!(says("cross-origin-resource-policy"), "same-origin", "{path}");
+        assert!(!says("referrer-policy").is_empty() && !says("cache-control").is_empty(), "{path}");
+        assert_eq!(says("strict-transport-security"), "", "{path}: this platform has no TLS");
+    }
+}

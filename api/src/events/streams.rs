@@ -1,0 +1,124 @@
+//! The event streams that are open: how many there may be, in all and of one session, and what those share.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use mgx_protocol::SessionId;
+use mgx_scheduler::{EventLog, Head};
+
+use super::tail::Tail;
+use crate::http::{Problem, Slug};
+
+/// The open streams. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Streams {
+    open: Arc<Mutex<Open>>,
+    bounds: StreamBounds,
+}
+
+/// How many streams may be open at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamBounds {
+    /// Of one session.
+    pub per_session: usize,
+    /// Of one user: of whoever reads, not of whoever is read about.
+    pub per_user: usize,
+    /// Of all sessions together.
+    pub in_all: usize,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    sessions: HashMap<SessionId, Followed>,
+    users: HashMap<String, usize>,
+    in_all: usize,
+}
+
+/// A session with open streams.
+#[derive(Debug)]
+struct Followed {
+    streams: usize,
+    tail: Arc<Tail>,
+}
+
+/// One open stream; it counts until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    streams: Streams,
+    session: SessionId,
+    user: String,
+    tail: Arc<Tail>,
+}
+
+impl Streams {
+    /// At most so many streams.
+    pub fn new(bounds: StreamBounds) -> Self {
+        Self { open: Arc::default(), bounds }
+    }
+
+    /// Counts one more stream of `session` for `user`; the session's log stood at `head` a moment ago.
+    ///
+    /// # Errors
+    /// `too-many-streams`.
+    pub(crate) fn open(
+        &self,
+        session: &SessionId,
+        user: &str,
+        log: &EventLog,
+        head: Head,
+    ) -> Result<Ticket, Problem> {
+        let StreamBounds { per_session, per_user, in_all } = self.bounds;
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_session = open.sessions.get(session).map_or(0, |followed| followed.streams);
+        if of_session >= per_session {
+            return Err(refusal("streams.per_session", per_session));
+        }
+        if open.users.get(user).is_some_and(|of_user| *of_user >= per_user) {
+            return Err(refusal("streams.per_user", per_user));
+        }
+        if open.in_all >= in_all {
+            return Err(refusal("streams.in_all", in_all));
+        }
+        open.in_all += 1;
+        *open.users.entry(user.to_owned()).or_default() += 1;
+        let followed = open.sessions.entry(session.clone()).or_insert_with(|| Followed {
+            streams: 0,
+            tail: Arc::new(Tail::start(log.clone(), session.clone(), head)),
+        });
+        followed.streams += 1;
+        let (tail, user) = (followed.tail.clone(), user.to_owned());
+        Ok(Ticket { streams: self.clone(), session: session.clone(), user, tail })
+    }
+}
+
+impl Ticket {
+    /// What all streams of the session share.
+    pub(crate) fn tail(&self) -> &Tail {
+        &self.tail
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let mut open = self.streams.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.in_all = open.in_all.saturating_sub(1);
+        match open.users.get_mut(&self.user) {
+            Some(of_user) if *of_user > 1 => *of_user -= 1,
+            Some(_) | None => drop(open.users.remove(&self.user)),
+        }
+        match open.sessions.get_mut(&self.session) {
+            Some(followed) if followed.streams > 1 => followed.streams -= 1,
+            Some(_) | None => drop(open.sessions.remove(&self.session)),
+        }
+    }
+}
+
+fn refusal(name: &'static str, max: usize) -> Problem {
+    Problem::new(Slug::TooManyStreams, format!("{max} event streams are open, the limit"))
+        .limit(name, max as u64, max as u64)
+        .retry_after(Duration::from_secs(5))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,169 @@
+//! The newest events of a session that is followed: read once, encoded once, and shared by everybody who follows it.
+//!
+//! One task for each such session reads the log when its bell rings. Whoever is further back reads by itself.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use mgx_protocol::{EventKind, SessionId};
+use mgx_scheduler::{EventLog, Head, JournalError};
+use tokio::sync::watch;
+use tokio::time::sleep;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::block::{Block, PAGE, Part};
+
+/// How many bytes of frames are kept for those who are nearly there.
+const KEPT: usize = 128 * 1024;
+
+/// How long after one wave of writes the next one begins at the earliest, for each reader that took the last one: a
+/// write to a socket costs about half of that on either end, and events that come meanwhile share the next.
+const PER_READER: Duration = Duration::from_micros(20);
+
+/// The longest time between two waves.
+const LONGEST: Duration = Duration::from_millis(100);
+
+/// How often the log is looked at although no bell has rung, and after the store did not answer.
+const LOOK: Duration = Duration::from_secs(15);
+const RETRY: Duration = Duration::from_millis(250);
+
+/// The newest events of one session. Its task ends when the last one who follows has gone.
+#[derive(Debug)]
+pub(crate) struct Tail {
+    shared: Arc<Shared>,
+    _reading: AbortOnDropHandle<()>,
+}
+
+/// How far the log has been read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Edge {
+    /// The newest event.
+    seq: u64,
+    /// Whether every job had ended with it.
+    finished: bool,
+}
+
+/// What there is after an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// This.
+    Part(Part),
+    /// Something that is not kept here: read it from the log.
+    Behind,
+    /// Nothing yet; or nothing until somebody submits again.
+    Nothing {
+        /// Whether every job has ended.
+        finished: bool,
+    },
+}
+
+#[derive(Debug)]
+struct Shared {
+    blocks: Mutex<VecDeque<Block>>,
+    edge: watch::Sender<Edge>,
+    /// Parts that were taken since the last wave.
+    taken: AtomicU32,
+}
+
+impl Tail {
+    /// Reads on from `head`, which was true a moment ago.
+    pub(crate) fn start(log: EventLog, session: SessionId, head: Head) -> Self {
+        let edge = Edge { seq: head.seq, finished: head.has_finished() };
+        let shared = Arc::new(Shared {
+            blocks: Mutex::default(),
+            edge: watch::Sender::new(edge),
+            taken: AtomicU32::new(0),
+        });
+        let reading = tokio::spawn(read(shared.clone(), log, session));
+        Self { shared, _reading: AbortOnDropHandle::new(reading) }
+    }
+
+    /// Changes whenever there is more.
+    pub(crate) fn edge(&self) -> watch::Receiver<Edge> {
+        self.shared.edge.subscribe()
+    }
+
+    /// What there is after event number `after`, at most `limit` events of it.
+    pub(crate) fn after(&self, after: u64, limit: usize) -> Found {
+        let edge = *self.shared.edge.borrow();
+        if after >= edge.seq {
+            return Found::Nothing { finished: edge.finished && after == edge.seq };
+        }
+        let blocks = self.shared.blocks();
+        let at = blocks.partition_point(|block| block.last() <= after);
+        match blocks.get(at).and_then(|block| block.after(after, limit)) {
+            Some(part) => {
+                self.shared.taken.fetch_add(1, Ordering::Relaxed);
+                Found::Part(part)
+            }
+            None => Found::Behind,
+        }
+    }
+}
+
+/// Keeps up with the log.
+async fn read(shared: Arc<Shared>, log: EventLog, session: SessionId) {
+    // the bell before the first page: what is stored between the two is not missed
+    let mut bell = log.bell(&session);
+    loop {
+        bell.borrow_and_update();
+        match shared.advance(&log, &session).await {
+            Ok(true) => {
+                let pause = PER_READER * shared.taken.swap(0, Ordering::Relaxed);
+                // the timer's step is a millisecond
+                if pause >= Duration::from_millis(1) {
+                    sleep(pause.min(LONGEST)).await;
+                }
+                continue;
+            }
+            Ok(false) => {}
+            Err(error) => {
+                tracing::warn!(%session, %error, "cannot read the log, trying again");
+                sleep(RETRY).await;
+                continue;
+            }
+        }
+        tokio::select! {
+            rung = bell.changed() => if rung.is_err() { return },
+            () = sleep(LOOK) => {}
+        }
+    }
+}
+
+impl Shared {
+    /// Takes a page more. Whether there was one.
+    async fn advance(&self, log: &EventLog, session: &SessionId) -> Result<bool, JournalError> {
+        let seq = self.edge.borrow().seq;
+        let events = log.page(session, seq, PAGE).await?;
+        let Some(last) = events.last() else { return Ok(false) };
+        // only with a job's last event can all have ended
+        let head = if last.kind == EventKind::Finish { Some(log.head(session).await?) } else { None };
+        let edge = Edge {
+            seq: last.seq,
+            finished: head.is_some_and(|head| head.has_finished() && head.seq == last.seq),
+        };
+        let mut blocks = self.blocks();
+        let mut rest = &events[..];
+        while !rest.is_empty() {
+            let block = Block::of(rest);
+            rest = &rest[block.len()..];
+            blocks.push_back(block);
+        }
+        let mut bytes: usize = blocks.iter().map(Block::bytes).sum();
+        while bytes > KEPT && blocks.len() > 1 {
+            bytes -= blocks.pop_front().map_or(0, |block| block.bytes());
+        }
+        drop(blocks);
+        self.edge.send_replace(edge);
+        Ok(true)
+    }
+
+    fn blocks(&self) -> MutexGuard<'_, VecDeque<Block>> {
+        self.blocks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests;

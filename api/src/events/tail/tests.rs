@@ -1,0 +1,25 @@
+//! Every reader of a session is given the same encoded bytes.
+
+use super::*;
+use crate::testing::server::door;
+use serde_json::json;
+
+#[tokio::test]
+async fn everybody_is_given_the_same_bytes() {
+    let door = door().await;
+    door.post("/api/sessions", json!({ "session_id": "demo" })).await;
+    let tail = Tail::start(door.scheduler.log().clone(), "demo".parse().unwrap(), Head::default());
+    assert_eq!(tail.after(0, 9), Found::Nothing { finished: false });
+    door.post("/api/sessions/demo/jobs", json!({ "prompt": "fail" })).await;
+    let last = tail.edge().wait_for(|edge| edge.finished).await.unwrap().seq;
+    let part = |after| match tail.after(after, 256) {
+        Found::Part(part) => part,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(part(0).bytes.as_ptr(), part(0).bytes.as_ptr(), "encoded once");
+    let mut after = 0;
+    while after < last {
+        after = part(after).last;
+    }
+    assert_eq!(tail.after(last, 9), Found::Nothing { finished: true });
+}

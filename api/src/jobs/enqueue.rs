@@ -1,0 +1,73 @@
+//! Checked jobs on their way to admission, and their answers on the way back. A job belongs to whom its session does.
+
+use std::sync::Arc;
+
+use mgx_apps::{Session, Usage};
+use mgx_policies::{Applicant, Batch, Spent, Wanted};
+use mgx_protocol::JobId;
+use mgx_scheduler::{Accepted, JobSpec, JournalError};
+
+use super::view::JobView;
+use crate::http::Problem;
+use crate::idempotency::Ids;
+use crate::state::App;
+
+/// Asks for the jobs of one request. Number and order of the answers are those of `specs`; what was not even a job
+/// keeps its problem. A job that an earlier try of the request has made is found.
+pub(crate) async fn enqueue_all(
+    app: &App,
+    session: &Session,
+    specs: Vec<Result<JobSpec, Problem>>,
+    ids: &Ids,
+) -> Vec<Result<JobView, Problem>> {
+    let mut jobs = Vec::with_capacity(specs.len());
+    let mut answers = Vec::with_capacity(specs.len());
+    for (spec, index) in specs.into_iter().zip(0..) {
+        let id = ids.job(index);
+        answers.push(match (spec, earlier(app, ids, id).await) {
+            (Err(problem), _) => Some(Err(problem)),
+            (Ok(_), Err(error)) => Some(Err(error.into())),
+            (Ok(_), Ok(Some(job))) => Some(Ok(job)),
+            (Ok(spec), Ok(None)) => {
+                jobs.push(Wanted { id, spec });
+                None
+            }
+        });
+    }
+    let from =
+        Applicant { user: session.user.clone(), session: session.id.clone(), spent: spent(session.usage) };
+    let mut decisions = app.admission.submit(Batch { from: Arc::new(from), jobs }).await.into_iter();
+    let mut decided = || match decisions.next().expect("there is a decision for each job") {
+        Ok(Accepted { job, place }) => Ok(JobView::new(job, Some(place))),
+        Err(refusal) => Err(refusal.into()),
+    };
+    answers.into_iter().map(|answer| answer.unwrap_or_else(&mut decided)).collect()
+}
+
+/// The same for one job.
+pub(crate) async fn enqueue(
+    app: &App,
+    session: &Session,
+    spec: JobSpec,
+    ids: &Ids,
+) -> Result<JobView, Problem> {
+    let answers = enqueue_all(app, session, vec![Ok(spec)], ids).await;
+    answers.into_iter().next().expect("one job has one answer")
+}
+
+/// The job that an earlier try of the request has made under this id.
+async fn earlier(app: &App, ids: &Ids, id: JobId) -> Result<Option<JobView>, JournalError> {
+    if ids.resumed().is_none() {
+        return Ok(None);
+    }
+    let job = app.scheduler.job(id).await?;
+    Ok(job.map(|job| {
+        let place = app.scheduler.place(id);
+        JobView::new(job, place)
+    }))
+}
+
+fn spent(usage: Usage) -> Spent {
+    let Usage { requests, prompt_tokens, completion_tokens, cost_micros } = usage;
+    Spent { requests, tokens: prompt_tokens.saturating_add(completion_tokens), cost_micros }
+}

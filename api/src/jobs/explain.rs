@@ -1,0 +1,189 @@
+//! `GET /api/jobs/{id}/explain`: what a job waits for, who holds it, how long it will be, and what would help.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use jiff::Timestamp;
+use mgx_protocol::{JobId, SessionId};
+use mgx_scheduler::{Binding, Explanation, Job, WaitsFor};
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::find;
+use crate::auth::Caller;
+use crate::http::Problem;
+use crate::http::extract::Path;
+use crate::state::App;
+
+/// How many of those that hold a limit are named.
+const HOLDERS: usize = 10;
+
+/// Why a job is where it is.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ExplainView {
+    /// The job.
+    #[schema(value_type = uuid::Uuid)]
+    job_id: JobId,
+    /// Its state.
+    state: &'static str,
+    /// What it waits for: `start_time`, `retry` (the pause before its next try), `turn` (others go first), `limit`
+    /// (one is reached), `engine` (it is away), `container` (it is made), `command` (it runs), `stop` (it is being
+    /// ended), `nothing` (it has ended).
+    #[schema(value_type = String, example = "limit")]
+    waits_for: WaitsFor,
+    /// Its place in line; 1: it is next.
+    position: Option<u64>,
+    /// Milliseconds until its turn, by the run times seen so far; absent before any was seen.
+    eta_ms: Option<u64>,
+    /// How far off that may be, either way, in milliseconds.
+    eta_error_ms: Option<u64>,
+    /// The limit that keeps it from running, even if it were its turn.
+    binding: Option<BindingView>,
+    /// The cheapest change that would start it now.
+    remedy: Option<String>,
+}
+
+/// A limit that keeps a job from running.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct BindingView {
+    /// Its name.
+    limit: String,
+    /// What is used of it.
+    used: u64,
+    /// What this job asks for.
+    asked: u64,
+    /// What there is.
+    max: u64,
+    /// How many jobs use it.
+    holder_count: usize,
+    /// Some of them: at most ten, and only those that you may see.
+    holders: Vec<HolderView>,
+}
+
+/// A job that holds what another one waits for.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct HolderView {
+    /// The job.
+    #[schema(value_type = uuid::Uuid)]
+    job_id: JobId,
+    /// Its session.
+    #[schema(value_type = String)]
+    session_id: SessionId,
+    /// Whose it is.
+    user: String,
+    /// Its state.
+    state: &'static str,
+    /// When its command began to run.
+    started_at: Option<Timestamp>,
+    /// When it must have ended.
+    deadline_at: Option<Timestamp>,
+}
+
+pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new().routes(routes!(explain))
+}
+
+/// Why a job is where it is, and what would help.
+#[utoipa::path(
+    get, path = "/api/jobs/{id}/explain", tag = "jobs",
+    params(("id" = uuid::Uuid, Path, description = "the job")),
+    responses((status = 200, description = "what it waits for", body = ExplainView))
+)]
+async fn explain(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(id): Path<JobId>,
+) -> Result<axum::Json<ExplainView>, Problem> {
+    find(&app, &caller, id).await?;
+    // the explanation first: a job that has moved on meanwhile is further than it says, never behind
+    let explained = app.scheduler.explain(id).await?.ok_or_else(|| Problem::not_found("job"))?;
+    let job = find(&app, &caller, id).await?;
+    let mut holders = Vec::new();
+    for holder in explained.binding.iter().flat_map(|binding| &binding.holders).take(HOLDERS) {
+        holders.extend(app.scheduler.job(*holder).await?);
+    }
+    Ok(axum::Json(ExplainView::new(&job, explained, holders, caller.sees())))
+}
+
+impl ExplainView {
+    fn new(job: &Job, explained: Explanation, holders: Vec<Job>, scope: Option<&str>) -> Self {
+        let Explanation { waits_for, ahead, eta_ms, eta_error_ms, binding, remedy } = explained;
+        let named = holders.len();
+        let holders: Vec<HolderView> = holders
+            .into_iter()
+            .filter(|holder| scope.is_none_or(|user| user == holder.user))
+            .map(HolderView::of)
+            .collect();
+        // a remedy may name a job, and nobody is told of somebody else's
+        let remedy = remedy.filter(|_| holders.len() == named);
+        let binding = binding.map(|Binding { limit, used, asked, max, holders: all }| BindingView {
+            limit,
+            used,
+            asked,
+            max,
+            holder_count: all.len(),
+            holders,
+        });
+        Self {
+            job_id: job.id,
+            state: job.state.name().as_str(),
+            waits_for,
+            position: ahead.map(|ahead| ahead as u64 + 1),
+            eta_ms,
+            eta_error_ms,
+            binding,
+            remedy,
+        }
+    }
+}
+
+impl HolderView {
+    fn of(job: Job) -> Self {
+        Self {
+            job_id: job.id,
+            state: job.state.name().as_str(),
+            session_id: job.session,
+            user: job.user,
+            started_at: job.started_at,
+            deadline_at: job.deadline_at,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jobs::view::tests::job;
+    use mgx_scheduler::State;
+
+    fn explained(scope: Option<&str>) -> ExplainView {
+        let holder = Job { id: JobId(uuid::Uuid::from_u128(8)), user: "anna".into(), ..job(State::Running) };
+        let binding =
+            Binding { limit: "running".into(), used: 1, asked: 1, max: 1, holders: vec![holder.id] };
+        let explanation = Explanation {
+            waits_for: WaitsFor::Limit,
+            ahead: Some(0),
+            eta_ms: Some(4000),
+            eta_error_ms: Some(1500),
+            remedy: Some(format!("cancel {}, or raise running above 1", holder.id)),
+            binding: Some(binding),
+        };
+        ExplainView::new(&job(State::Queued), explanation, vec![holder], scope)
+    }
+
+    #[test]
+    fn a_waiting_job_is_told_what_binds_and_who_holds_it() {
+        insta::assert_json_snapshot!(explained(None));
+    }
+
+    #[test]
+    fn nobody_is_told_of_somebody_elses_job() {
+        let view = explained(Some("bert"));
+        let text = serde_json::to_string(&view).unwrap();
+        assert!(!text.contains("anna") && !text.contains("000000000008"), "{text}");
+        assert_eq!(view.binding.map(|binding| binding.holder_count), Some(1));
+        assert!(explained(Some("anna")).remedy.is_some());
+    }
+}

@@ -1,0 +1,115 @@
+//! The terms of a job as a client asks for them, and the rules that make checked [`Terms`] of them.
+
+use jiff::Timestamp;
+use mgx_policies::{Span, Times};
+use mgx_scheduler::terms::MAX_PRIORITY;
+use mgx_scheduler::{Group, Retry, Strategy, Terms};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use crate::http::problem::FieldError;
+
+/// The most a job is run again.
+const MAX_RETRIES: u32 = 10;
+/// The longest first pause before it is, in seconds.
+const MAX_BACKOFF_S: u32 = 3600;
+/// The longest name of a group, in bytes.
+const MAX_GROUP: usize = 64;
+
+/// Jobs that must not run at the same time.
+#[derive(Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewGroup {
+    /// Its name among your groups: 1 to 64 of A-Z a-z 0-9 _ - .
+    #[schema(example = "deploy")]
+    key: String,
+    /// What becomes of a job that comes while another of its group is live: `queue` (it waits), `cancel_in_progress`
+    /// (it waits, the others are cancelled) or `cancel_newest` (it is refused).
+    #[serde(default)]
+    #[schema(value_type = String, example = "queue")]
+    strategy: Strategy,
+}
+
+/// How often a job is run again when its command has failed.
+#[derive(Clone, Copy, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewRetry {
+    /// 0 to 10. Agents change files, so the default is 0.
+    #[serde(default)]
+    times: u32,
+    /// Seconds before the first time, 0 to 3600; each further time twice as long.
+    #[serde(default)]
+    backoff_s: u32,
+}
+
+/// What a client says of the terms; whatever is absent has its default.
+#[derive(Clone, Default)]
+pub(crate) struct NewTerms {
+    pub(crate) priority: Option<u8>,
+    pub(crate) group: Option<NewGroup>,
+    pub(crate) start_at: Option<Timestamp>,
+    pub(crate) queue_ttl_s: Option<u32>,
+    pub(crate) retry: NewRetry,
+}
+
+impl NewTerms {
+    /// Checks every value; adds what is wrong to `errors`.
+    pub(crate) fn checked(self, times: &Times, errors: &mut Vec<FieldError>) -> Terms {
+        let Self { priority, group, start_at, queue_ttl_s, retry } = self;
+        let default = Terms::default();
+        let mut check = |holds: bool, pointer: &str, rule: String| {
+            if !holds {
+                errors.push(FieldError::at(pointer, rule));
+            }
+        };
+        let priority = priority.unwrap_or(default.priority);
+        check(priority <= MAX_PRIORITY, "/priority", format!("0 to {MAX_PRIORITY}"));
+        let ttl = queue_ttl_s.is_none_or(|seconds| times.allow(Span::Wait, seconds));
+        check(ttl, "/queue_ttl_s", format!("1 to {} seconds", times.max(Span::Wait)));
+        check(retry.times <= MAX_RETRIES, "/retry/times", format!("0 to {MAX_RETRIES}"));
+        check(retry.backoff_s <= MAX_BACKOFF_S, "/retry/backoff_s", format!("0 to {MAX_BACKOFF_S} seconds"));
+        let named = group.as_ref().is_none_or(|group| is_name(&group.key));
+        check(named, "/group/key", format!("1 to {MAX_GROUP} of A-Z a-z 0-9 _ - ."));
+        Terms {
+            priority,
+            group: group.map(|NewGroup { key, strategy }| Group { key, strategy }),
+            start_at,
+            queue_ttl_s,
+            retry: Retry { times: retry.times, backoff_s: retry.backoff_s },
+        }
+    }
+}
+
+fn is_name(key: &str) -> bool {
+    (1..=MAX_GROUP).contains(&key.len())
+        && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMES: Times = Times { run_s: 1, max_run_s: 1, wait_s: Some(60), max_wait_s: 3600 };
+
+    #[test]
+    fn what_is_not_said_has_its_default() {
+        let mut errors = Vec::new();
+        assert_eq!(NewTerms::default().checked(&TIMES, &mut errors), Terms::default());
+        assert!(errors.is_empty());
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_told_at_once() {
+        let mut errors = Vec::new();
+        let terms = NewTerms {
+            priority: Some(10),
+            group: Some(NewGroup { key: "a/b".to_owned(), strategy: Strategy::Queue }),
+            queue_ttl_s: Some(0),
+            retry: NewRetry { times: 11, backoff_s: 3601 },
+            start_at: None,
+        };
+        terms.checked(&TIMES, &mut errors);
+        let pointers: Vec<_> = errors.iter().filter_map(|error| error.pointer.as_deref()).collect();
+        assert_eq!(pointers, ["/priority", "/queue_ttl_s", "/retry/times", "/retry/backoff_s", "/group/key"]);
+    }
+}

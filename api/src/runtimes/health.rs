@@ -1,0 +1,71 @@
+//! `/healthz`: this process answers. `/readyz`: the store and the container engine answer too.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use mgx_scheduler::JobFilter;
+use serde::Serialize;
+use tokio::time::timeout;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::http::{Problem, Slug};
+use crate::state::App;
+
+/// How long the store may take to answer; also when to ask again.
+const STORE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// This process answers.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Health {
+    /// `ok`.
+    status: &'static str,
+}
+
+/// All that a job needs is there.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Readiness {
+    /// `ready`.
+    status: &'static str,
+    /// The container engine.
+    engine: String,
+    /// Its version.
+    engine_version: String,
+}
+
+pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new().routes(routes!(healthz)).routes(routes!(readyz))
+}
+
+/// Whether this process answers at all.
+#[utoipa::path(get, path = "/healthz", tag = "health", security(()),
+    responses((status = 200, description = "it does", body = Health)))]
+async fn healthz() -> axum::Json<Health> {
+    axum::Json(Health { status: "ok" })
+}
+
+/// Whether jobs can run now. If not, they are accepted all the same (unless it is the store that is away, or the
+/// platform is shutting down) and wait.
+#[utoipa::path(get, path = "/readyz", tag = "health", security(()),
+    responses((status = 200, description = "they can", body = Readiness)))]
+async fn readyz(State(app): State<Arc<App>>) -> Result<axum::Json<Readiness>, Problem> {
+    if app.scheduler.is_draining() {
+        return Err(Problem::draining());
+    }
+    let one = JobFilter { limit: 1, ..JobFilter::default() };
+    match timeout(STORE_TIMEOUT, app.scheduler.jobs(one)).await {
+        Ok(answer) => drop(answer?),
+        Err(_) => {
+            return Err(
+                Problem::new(Slug::StoreUnavailable, "the store does not answer").retry_after(STORE_TIMEOUT)
+            );
+        }
+    }
+    let engine = app.engine.ask().await.ok_or_else(|| {
+        Problem::new(Slug::RuntimeUnavailable, "jobs wait until the container engine answers")
+            .retry_after(STORE_TIMEOUT)
+    })?;
+    Ok(axum::Json(Readiness { status: "ready", engine: engine.name, engine_version: engine.version }))
+}

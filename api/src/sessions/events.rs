@@ -1,0 +1,203 @@
+//! `/api/sessions/{id}/events`: the session's log, as an event stream or as a page of JSON.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Extension, State};
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use mgx_protocol::SessionId;
+use mgx_scheduler::{Event, Head};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::auth::Caller;
+use crate::auth::credential::Credential;
+use crate::auth::stream_access::StreamAccess;
+use crate::events::event_id::last_event_id;
+use crate::events::event_view::{EventView, FrameView};
+use crate::events::follow::Follower;
+use crate::http::accept::preference;
+use crate::http::extract::{Path, Query, limit};
+use crate::http::{Problem, Slug};
+use crate::state::App;
+
+/// Which events.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Wanted {
+    /// Only after this number; the `Last-Event-ID` header goes before it.
+    after: Option<String>,
+    /// At most so many: 1 to 1000 on a page of JSON (100 by default); a stream ends after so many.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<usize>,
+    /// Whether the stream goes on waiting when every job has ended.
+    #[serde(default)]
+    #[param(required = false)]
+    follow: bool,
+}
+
+/// A page of events, in order.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct EventPage<'a> {
+    /// The events.
+    events: Vec<EventView<'a>>,
+    /// The `after` of the next page.
+    next: u64,
+}
+
+/// What the client wants to read.
+enum Form {
+    Stream,
+    Page,
+}
+
+pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new().routes(routes!(events))
+}
+
+/// What happened in a session, from the first event (or after the given one) on, and what happens next.
+///
+/// A stream (`text/event-stream`) replays what is stored and goes on live; it ends after the last event once every
+/// job has ended, unless `follow=true`. With `Accept: application/json` the answer is one page.
+#[utoipa::path(
+    get, path = "/api/sessions/{id}/events", tag = "events",
+    params(("id" = String, Path, description = "the session"), Wanted,
+        ("Last-Event-ID" = Option<u64>, Header, description = "the number of the last event the reader has")),
+    responses(
+        (status = 200, description = "`id:` the number, `event:` the type, `data:` one line of JSON",
+            content((FrameView = "text/event-stream"), (EventPage = "application/json"))),
+        (status = 204, description = "every job has ended, and nothing came after the given event"),
+        (status = 409, description = "`event-id-ahead`: no event has this number yet"),
+        (status = 410, description = "`events-trimmed`: the events after the given one are kept no longer; `oldest` \
+            is the number of the first that is"))
+)]
+async fn events(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Extension(credential): Extension<Credential>,
+    method: Method,
+    headers: HeaderMap,
+    Path(id): Path<SessionId>,
+    Query(wanted): Query<Wanted>,
+) -> Result<Response, Problem> {
+    let form = Form::of(&headers)?;
+    let given = last_event_id(&headers, wanted.after.as_deref())?;
+    let session = app.sessions.get(&id, caller.sees()).await?.id;
+    let head = app.scheduler.log().head(&session).await?;
+    let after = kept(&app, &session, given, head).await?;
+    match form {
+        Form::Page => page(&app, &session, after, limit(wanted.limit, 100, 1000)?).await,
+        Form::Stream if given == Some(head.seq) && head.has_finished() && !wanted.follow => {
+            Ok(StatusCode::NO_CONTENT.into_response())
+        }
+        Form::Stream if method == Method::HEAD => Ok(stream_head(Body::empty())),
+        Form::Stream => {
+            let follower = Follower {
+                ticket: app.streams.open(&session, caller.user(), app.scheduler.log(), head)?,
+                log: app.scheduler.log().clone(),
+                after,
+                limit: wanted.limit.map(|given| limit(Some(given), 0, 1000)).transpose()?,
+                forever: wanted.follow,
+                closing: app.closing.clone(),
+                access: StreamAccess { gate: app.gate.clone(), credential, caller: caller.clone() },
+                session,
+            };
+            Ok(stream_head(Body::from_stream(follower.stream())))
+        }
+    }
+}
+
+impl Form {
+    fn of(headers: &HeaderMap) -> Result<Self, Problem> {
+        let stream = preference(headers, "text/event-stream");
+        let page = preference(headers, "application/json");
+        match stream.max(page) {
+            0 => {
+                Err(Problem::new(Slug::NotAcceptable, "text/event-stream and application/json are made here"))
+            }
+            best if best == stream => Ok(Self::Stream),
+            _ => Ok(Self::Page),
+        }
+    }
+}
+
+fn not_ahead(given: Option<u64>, head: Head) -> Result<u64, Problem> {
+    match given.unwrap_or(0) {
+        ahead if ahead > head.seq => {
+            Err(Problem::new(Slug::EventIdAhead, format!("the newest event is number {}", head.seq)))
+        }
+        after => Ok(after),
+    }
+}
+
+/// Where to begin. Whoever has no event yet begins with the oldest that is kept.
+async fn kept(app: &App, session: &SessionId, given: Option<u64>, head: Head) -> Result<u64, Problem> {
+    let after = not_ahead(given, head)?;
+    if after == head.seq {
+        return Ok(after);
+    }
+    let next = app.scheduler.log().page(session, after, 1).await?;
+    match next.first().map(|event| event.seq) {
+        Some(oldest) if oldest > after + 1 => match given {
+            Some(_) => Err(Problem::new(
+                Slug::EventsTrimmed,
+                format!("the events before number {oldest} are kept no longer"),
+            )
+            .oldest(oldest)),
+            None => Ok(oldest - 1),
+        },
+        Some(_) | None => Ok(after),
+    }
+}
+
+async fn page(app: &App, session: &SessionId, after: u64, limit: usize) -> Result<Response, Problem> {
+    let events: Vec<Event> = app.scheduler.log().page(session, after, limit).await?;
+    let next = events.last().map_or(after, |event| event.seq);
+    Ok(axum::Json(EventPage { events: events.iter().map(EventView::new).collect(), next }).into_response())
+}
+
+/// The head of a stream that no cache keeps and no proxy holds back.
+fn stream_head(body: Body) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE.as_str(), "text/event-stream"),
+        (header::CACHE_CONTROL.as_str(), "no-cache"),
+        ("x-accel-buffering", "no"),
+    ];
+    (headers, body).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn form(accept: Option<&'static str>) -> &'static str {
+        let headers = accept.map(|accept| (header::ACCEPT, accept.parse().unwrap())).into_iter().collect();
+        match Form::of(&headers) {
+            Ok(Form::Stream) => "stream",
+            Ok(Form::Page) => "page",
+            Err(problem) => problem.slug().as_str(),
+        }
+    }
+
+    #[test]
+    fn a_stream_unless_only_json_is_wanted() {
+        assert_eq!(form(None), "stream");
+        assert_eq!(form(Some("*/*")), "stream");
+        assert_eq!(form(Some("text/event-stream")), "stream");
+        assert_eq!(form(Some("application/json")), "page");
+        assert_eq!(form(Some("application/json, text/event-stream;q=0.5")), "page");
+        assert_eq!(form(Some("text/html")), "not-acceptable");
+    }
+
+    #[test]
+    fn an_id_ahead_of_the_log_is_refused() {
+        let head = Head { seq: 5, live_jobs: 0 };
+        assert_eq!(not_ahead(None, head).unwrap(), 0);
+        assert_eq!(not_ahead(Some(5), head).unwrap(), 5);
+        assert_eq!(not_ahead(Some(6), head).unwrap_err().slug(), Slug::EventIdAhead);
+    }
+}
