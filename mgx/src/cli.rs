@@ -120,6 +120,11 @@ enum Command {
     Version,
 }
 
+/// The commands and options, for the check that the documents name only those.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     // TLS takes its cryptography from ring; whoever installed another provider before keeps it.

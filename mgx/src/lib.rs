@@ -16,4 +16,4 @@ mod logging;
 pub mod serve;
 pub mod store;
 
-pub use cli::main;
+pub use cli::{command, main};

@@ -1,74 +1,70 @@
-//! Accounts as one types them: users, clients, tokens, and signing in from a terminal with a yes in a browser.
+//! The account commands: users, clients, tokens, and signing in from a terminal with consent in a browser.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot set itself up fails")]
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use mgx_store::mongodb::testing::TestServer;
+use mgx_testkit::{MongoServer, Server};
 use reqwest::header::{COOKIE, LOCATION, SET_COOKIE};
 use tempfile::TempDir;
 
 const PASSWORD: &str = "seven grey herons wade";
 
-/// A server that runs nothing, and whoever types commands at it.
-struct World {
-    dir: TempDir,
-    url: String,
-    _store: Option<TestServer>,
+/// A server that runs no jobs, and a user who types commands beside it.
+struct Terminal {
+    server: Server,
+    _store: Option<(MongoServer, TempDir)>,
 }
 
-/// Where it keeps accounts.
+/// The store in which the server keeps accounts.
 #[derive(Clone, Copy)]
-enum Kept {
+enum Store {
     Embedded,
     MongoDb,
 }
 
-impl World {
-    fn start(kept: Kept) -> Self {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let dir = tempfile::tempdir().unwrap();
-        let store = match kept {
-            Kept::Embedded => None,
-            Kept::MongoDb => Some(TestServer::start(&dir.path().join("mongo")).unwrap()),
+impl Terminal {
+    async fn start(store: Store) -> Self {
+        let store = match store {
+            Store::Embedded => None,
+            Store::MongoDb => {
+                let dir = tempfile::tempdir().unwrap();
+                Some((MongoServer::start(dir.path()).unwrap(), dir))
+            }
         };
-        let url = store.as_ref().map(TestServer::url).unwrap_or_default();
-        let toml =
-            format!("runtime = \"null\"\nserver.listen = \"127.0.0.1:{port}\"\nstore.url = \"{url}\"\n");
-        fs::write(dir.path().join("mgx.toml"), toml).unwrap();
-        let world = Self { dir, url: format!("http://127.0.0.1:{port}"), _store: store };
-        let up =
-            world.command(&["up", "--detach"]).env("MGX_OAUTH2__ADMIN_PASSWORD", PASSWORD).output().unwrap();
-        assert!(up.status.success(), "{up:?}");
-        assert!(!text(&up.stdout).contains("sign in as"), "who chose the password knows it");
-        world
+        let url = store.as_ref().map(|(server, _)| server.url()).unwrap_or_default();
+        let settings = format!("runtime = \"null\"\nstore.url = \"{url}\"");
+        let env = [("MGX_OAUTH2__ADMIN_PASSWORD", PASSWORD)];
+        let program = Path::new(env!("CARGO_BIN_EXE_mgx"));
+        let server = Server::start_program(program, &settings, &env).await.unwrap();
+        assert!(!server.log().contains("sign in as"), "a password that was configured is not shown");
+        Self { server, _store: store }
     }
 
+    /// `mgx` with nothing of this environment but the path, and a home directory of its own.
     fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mgx"));
-        command.args(args).current_dir(self.dir.path()).env_clear().env("PATH", "/usr/bin:/bin");
-        command.env("HOME", self.dir.path().join("home"));
+        let mut command = self.server.command(args);
+        command.env_clear().env("PATH", "/usr/bin:/bin").env("HOME", self.home());
         command
+    }
+
+    fn home(&self) -> PathBuf {
+        self.server.data_dir().with_file_name("home")
     }
 
     fn run(&self, args: &[&str], env: &[(&str, &str)]) -> Output {
         self.command(args).envs(env.iter().copied()).output().unwrap()
     }
 
-    /// What a command that succeeds prints.
-    fn said(&self, args: &[&str], env: &[(&str, &str)]) -> String {
+    /// The standard output of a command that has to succeed.
+    fn stdout(&self, args: &[&str], env: &[(&str, &str)]) -> String {
         let output = self.run(args, env);
         assert!(output.status.success(), "{args:?}: {output:?}");
         text(&output.stdout)
-    }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        self.command(&["down"]).output().ok();
     }
 }
 
@@ -76,55 +72,55 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-#[test]
-fn users_clients_and_tokens_are_made_listed_and_taken_away() {
-    accounts_are_made_and_taken_away(&World::start(Kept::Embedded));
+#[tokio::test]
+async fn users_clients_and_tokens_are_created_listed_and_removed() {
+    accounts_are_created_and_removed(&Terminal::start(Store::Embedded).await);
 }
 
-#[test]
-fn so_they_are_on_mongodb() {
-    accounts_are_made_and_taken_away(&World::start(Kept::MongoDb));
+#[tokio::test]
+async fn users_clients_and_tokens_are_created_listed_and_removed_on_mongodb() {
+    accounts_are_created_and_removed(&Terminal::start(Store::MongoDb).await);
 }
 
-fn accounts_are_made_and_taken_away(world: &World) {
-    let said = world.said(&["user", "add", "anna", "--display-name", "Anna B.", "--group", "crew"], &[]);
+fn accounts_are_created_and_removed(terminal: &Terminal) {
+    let said = terminal.stdout(&["user", "add", "anna", "--display-name", "Anna B.", "--group", "crew"], &[]);
     assert!(said.starts_with("user anna is added; the password is "), "{said}");
-    let list = world.said(&["user", "list"], &[]);
+    let list = terminal.stdout(&["user", "list"], &[]);
     assert!(list.contains("Anna B.") && list.contains("crew") && list.contains("admin"), "{list}");
-    let again = world.run(&["user", "add", "anna"], &[]);
+    let again = terminal.run(&["user", "add", "anna"], &[]);
     assert!(!again.status.success() && text(&again.stderr).contains("taken"), "{again:?}");
 
-    let token = world.said(&["token", "create", "ci", "--user", "anna", "--scope", "read"], &[]);
+    let token = terminal.stdout(&["token", "create", "ci", "--user", "anna", "--scope", "read"], &[]);
     let token = token.trim();
     assert!(token.starts_with("mgx_pat_"), "{token}");
     let as_anna = [("MGX_TOKEN", token)];
-    assert!(world.said(&["ps", "--json"], &as_anna).is_empty());
-    let refused = world.run(&["user", "list"], &as_anna);
+    assert!(terminal.stdout(&["ps", "--json"], &as_anna).is_empty());
+    let refused = terminal.run(&["user", "list"], &as_anna);
     assert!(text(&refused.stderr).contains("Not allowed"), "{refused:?}");
-    let list = world.said(&["token", "list"], &as_anna);
+    let list = terminal.stdout(&["token", "list"], &as_anna);
     assert!(list.contains("ci") && !list.contains("mgx_pat_"), "{list}");
-    assert!(world.said(&["user", "disable", "anna"], &[]).contains("disabled"));
-    assert!(!world.run(&["ps"], &as_anna).status.success(), "her token counts no more");
-    assert!(world.said(&["user", "enable", "anna"], &[]).contains("may sign in"));
-    assert!(world.run(&["ps"], &as_anna).status.success());
+    assert!(terminal.stdout(&["user", "disable", "anna"], &[]).contains("disabled"));
+    assert!(!terminal.run(&["ps"], &as_anna).status.success(), "her token counts no more");
+    assert!(terminal.stdout(&["user", "enable", "anna"], &[]).contains("may sign in"));
+    assert!(terminal.run(&["ps"], &as_anna).status.success());
     let id = list.lines().nth(1).unwrap().split_whitespace().next().unwrap();
-    world.said(&["token", "revoke", id, "--user", "anna"], &[]);
-    assert!(!world.run(&["ps"], &as_anna).status.success());
+    terminal.stdout(&["token", "revoke", id, "--user", "anna"], &[]);
+    assert!(!terminal.run(&["ps"], &as_anna).status.success());
 
-    let said = world.said(
+    let said = terminal.stdout(
         &["client", "add", "Reports", "--id", "reports", "--confidential", "--grant", "client_credentials"],
         &[],
     );
     assert!(said.starts_with("client reports is registered; the secret is mgx_cs_"), "{said}");
-    let list = world.said(&["client", "list"], &[]);
+    let list = terminal.stdout(&["client", "list"], &[]);
     assert!(list.contains("reports") && list.contains("mgx-cli"), "{list}");
-    assert!(world.said(&["client", "remove", "reports"], &[]).contains("gone"));
-    assert!(!world.run(&["client", "remove", "reports"], &[]).status.success());
-    let said = world.run(&["user", "passwd", "nobody"], &[]);
+    assert!(terminal.stdout(&["client", "remove", "reports"], &[]).contains("gone"));
+    assert!(!terminal.run(&["client", "remove", "reports"], &[]).status.success());
+    let said = terminal.run(&["user", "passwd", "nobody"], &[]);
     assert!(text(&said.stderr).contains("mgx user list"), "{said:?}");
 
     // a password comes by standard input, where nobody else on the machine sees it
-    let mut passwd = world.command(&["user", "passwd", "anna", "--password-stdin"]);
+    let mut passwd = terminal.command(&["user", "passwd", "anna", "--password-stdin"]);
     let mut passwd = passwd.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     passwd.stdin.take().unwrap().write_all(b"nine red lamps glow\n").unwrap();
     let output = passwd.wait_with_output().unwrap();
@@ -132,36 +128,36 @@ fn accounts_are_made_and_taken_away(world: &World) {
 }
 
 #[tokio::test]
-async fn signing_in_takes_a_yes_in_a_browser_and_is_taken_back() {
-    signing_in_works(&World::start(Kept::Embedded)).await;
+async fn a_user_signs_in_by_consent_in_a_browser_and_signs_out() {
+    sign_in_and_out(&Terminal::start(Store::Embedded).await).await;
 }
 
 #[tokio::test]
-async fn so_it_does_on_mongodb() {
-    signing_in_works(&World::start(Kept::MongoDb)).await;
+async fn a_user_signs_in_by_consent_in_a_browser_and_signs_out_on_mongodb() {
+    sign_in_and_out(&Terminal::start(Store::MongoDb).await).await;
 }
 
-async fn signing_in_works(world: &World) {
-    let mut login = world.command(&["login", "--admin"]).stdout(Stdio::piped()).spawn().unwrap();
+async fn sign_in_and_out(terminal: &Terminal) {
+    let mut login = terminal.command(&["login", "--admin"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(login.stdout.take().unwrap()).lines().map_while(Result::ok);
     let first = lines.next().unwrap();
     let address = first.strip_prefix("open ").unwrap();
-    assert!(address.starts_with(&world.url), "{first}");
-    say_yes(&world.url, address).await;
+    assert!(address.starts_with(terminal.server.url()), "{first}");
+    say_yes(terminal.server.url(), address).await;
     let rest = tokio::task::spawn_blocking(move || lines.collect::<Vec<_>>());
     let rest = tokio::time::timeout(Duration::from_mins(1), rest).await.unwrap().unwrap();
     assert!(rest.iter().any(|line| line.contains(" as admin; the token is in ")), "{rest:?}");
     assert!(login.wait().unwrap().success());
 
     // the login stands for the token in the data directory
-    fs::remove_file(world.dir.path().join("data/admin.token")).unwrap();
-    assert!(world.said(&["user", "list"], &[]).contains("admin"));
-    let kept = world.dir.path().join("home/.config/mgx/credentials.json");
+    fs::remove_file(terminal.server.data_dir().join("admin.token")).unwrap();
+    assert!(terminal.stdout(&["user", "list"], &[]).contains("admin"));
+    let kept = terminal.home().join(".config/mgx/credentials.json");
     let token = fs::read_to_string(&kept).unwrap();
     assert!(token.contains("mgx_pat_"), "{token}");
-    assert!(world.said(&["logout"], &[]).contains("signed out"));
+    assert!(terminal.stdout(&["logout"], &[]).contains("signed out"));
     fs::write(&kept, token).unwrap();
-    assert!(!world.run(&["user", "list"], &[]).status.success(), "a copy of the token is worth nothing");
+    assert!(!terminal.run(&["user", "list"], &[]).status.success(), "a copy of the token is worth nothing");
 }
 
 /// Opens the address as a browser does, signs in, and says yes.

@@ -4,16 +4,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use jiff::Timestamp;
-use mgx_protocol::Team;
 use mgx_protocol::{EventKind, JobId, StateName};
 use mgx_runtimes::null::HOLD;
-use mgx_runtimes::{ContainerSpec, Limits, Network, Null, OciRuntime};
+use mgx_runtimes::{Limits, Null};
 use mgx_scheduler::memory::MemoryJournal;
-use mgx_scheduler::{
-    Blueprint, Caps, Clock, Config, Fairness, Job, JobSpec, Kind, Plan, Scheduler, Submission, Terms, Uptime,
-};
+use mgx_scheduler::{Caps, Clock, Config, Fairness, JobSpec, Kind, Scheduler, Submission, Terms, Uptime};
+use mgx_testkit::FixedBlueprint;
 use tokio::time::{Instant, sleep, sleep_until};
 use uuid::Uuid;
 
@@ -112,7 +109,7 @@ async fn play(orders: Vec<Order>, user: fn(&Order) -> String) -> Story {
     };
     let clock = Clock::starting_at(Timestamp::UNIX_EPOCH, Uptime::default());
     let scheduler =
-        Scheduler::start(config, clock, journal.clone(), Arc::new(Null::default()), Arc::new(Boxes));
+        Scheduler::start(config, clock, journal.clone(), Arc::new(Null::default()), Arc::new(FixedBlueprint));
     let scheduler = scheduler.await.expect("the journal can be read");
     let mut known = HashMap::new();
     for (number, order) in (1..).zip(orders) {
@@ -181,28 +178,5 @@ fn spec(order: Order) -> JobSpec {
         limits: Limits { memory_bytes: 1, cpu_quota: 1, pids: 1 },
         timeout_s: 3600,
         terms: Terms::default(),
-    }
-}
-
-/// Every job in the same box.
-#[derive(Debug)]
-struct Boxes;
-
-#[async_trait]
-impl Blueprint for Boxes {
-    async fn plan(&self, job: &Job) -> Result<Plan, String> {
-        Ok(Plan {
-            spec: ContainerSpec {
-                image: String::new(),
-                limits: job.spec.limits,
-                network: Network::None,
-                oci_runtime: OciRuntime::Engines,
-            },
-            workspace: "workspace".parse().map_err(|_| "no workspace".to_owned())?,
-            workspace_dir: "/".into(),
-            labels: BTreeMap::new(),
-            env: BTreeMap::new(),
-            team: Team::default(),
-        })
     }
 }

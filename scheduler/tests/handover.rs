@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use mgx_protocol::{Attempt, JobId, SlotId, StateName};
-use mgx_protocol::{Invocation, Team};
+use mgx_protocol::Invocation;
 use mgx_runtimes::fake::{Act, Birth, Fake, OnStop, Script, World};
 use mgx_runtimes::{
     ContainerSpec, EngineInfo, Limits, Listed, Network, OciRuntime, Placement, Run, Runtime, RuntimeError,
@@ -17,9 +17,10 @@ use mgx_runtimes::{
 };
 use mgx_scheduler::memory::MemoryJournal;
 use mgx_scheduler::{
-    Blueprint, Caps, Clock, Config, Fairness, Job, JobSpec, Journal, Kind, Plan, Scheduler, State,
-    Submission, Terms, Uptime, WaitsFor,
+    Caps, Clock, Config, Fairness, JobSpec, Journal, Kind, Scheduler, State, Submission, Terms, Uptime,
+    WaitsFor,
 };
+use mgx_testkit::FixedBlueprint;
 use tokio::time::{Instant, sleep, timeout};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -73,29 +74,6 @@ impl Runtime for Moody {
     }
 }
 
-/// Every job in the same box.
-#[derive(Debug)]
-struct Boxes;
-
-#[async_trait]
-impl Blueprint for Boxes {
-    async fn plan(&self, job: &Job) -> Result<Plan, String> {
-        Ok(Plan {
-            spec: ContainerSpec {
-                image: "fake".to_owned(),
-                limits: job.spec.limits,
-                network: Network::None,
-                oci_runtime: OciRuntime::Engines,
-            },
-            workspace: "workspace".parse().map_err(|_| "no workspace".to_owned())?,
-            workspace_dir: "/workspaces/workspace".into(),
-            labels: BTreeMap::new(),
-            env: BTreeMap::new(),
-            team: Team::default(),
-        })
-    }
-}
-
 /// A journal and an engine that outlive the platforms on them.
 struct House {
     journal: Arc<MemoryJournal>,
@@ -135,7 +113,7 @@ impl House {
         };
         let clock = Clock::starting_at(Timestamp::UNIX_EPOCH, Uptime::default());
         let engine = Arc::new(self.engine.clone());
-        Scheduler::start(config, clock, self.journal.clone(), engine, Arc::new(Boxes)).await.unwrap()
+        Scheduler::start(config, clock, self.journal.clone(), engine, Arc::new(FixedBlueprint)).await.unwrap()
     }
 
     async fn state(&self, job: JobId) -> State {

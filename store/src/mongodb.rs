@@ -16,8 +16,6 @@ mod row;
 mod schema;
 mod sessions;
 mod stage;
-#[cfg(feature = "testing")]
-pub mod testing;
 mod transaction;
 mod watch;
 mod writer;

@@ -12,9 +12,9 @@ use mgx_protocol::SessionId;
 use mgx_scheduler::{Entry, Event, Job, Journal, JournalError};
 use mgx_store::conformance::{self, sample_event, sample_job};
 use mgx_store::migrate::{Progress, migrate};
-use mgx_store::mongodb::testing::TestServer;
 use mgx_store::mongodb::{Ear, MongoDb, MongoDbTarget};
 use mgx_store::{Embedded, EmbeddedTarget};
+use mgx_testkit::MongoServer;
 use mongodb::bson::{Document, doc};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -23,20 +23,20 @@ use tokio::time::timeout;
 /// A server with a store that this process leads.
 struct House {
     store: MongoDb,
-    server: TestServer,
+    server: MongoServer,
     _directory: tempfile::TempDir,
 }
 
 impl House {
     async fn open() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let server = TestServer::start(directory.path()).unwrap();
+        let server = MongoServer::start(directory.path()).unwrap();
         let store = leading(&server).await;
         Self { store, server, _directory: directory }
     }
 }
 
-async fn leading(server: &TestServer) -> MongoDb {
+async fn leading(server: &MongoServer) -> MongoDb {
     let store = MongoDb::open(&server.url(), "mgx").await.unwrap();
     store.lead("http://127.0.0.1:1", "a test").await;
     store
@@ -104,7 +104,7 @@ async fn a_store_that_was_closed_and_opened_again_is_the_same() {
 #[test]
 fn a_process_that_was_succeeded_writes_nothing_any_more() {
     let directory = tempfile::tempdir().unwrap();
-    let server = TestServer::start(directory.path()).unwrap();
+    let server = MongoServer::start(directory.path()).unwrap();
     // whatever runs on this one stands still unless it is waited for
     let stopped = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let job = sample_job();
@@ -148,7 +148,7 @@ fn a_process_that_was_succeeded_writes_nothing_any_more() {
 #[test]
 fn a_process_that_was_stopped_amid_its_writes_is_succeeded_at_once() {
     let directory = tempfile::tempdir().unwrap();
-    let server = TestServer::start(directory.path()).unwrap();
+    let server = MongoServer::start(directory.path()).unwrap();
     let running = tokio::runtime::Runtime::new().unwrap();
     for round in 1..=3_u64 {
         let stopped = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -208,11 +208,11 @@ async fn a_server_that_is_killed_loses_and_doubles_nothing() {
         tokio::time::sleep(Duration::from_millis(400)).await;
         if round % 2 == 0 {
             server.kill().unwrap();
-            server.start_again().unwrap();
+            server.restart().unwrap();
         } else {
-            server.freeze().unwrap();
+            server.suspend().unwrap();
             tokio::time::sleep(Duration::from_millis(6500)).await;
-            server.thaw().unwrap();
+            server.resume().unwrap();
         }
     }
     tokio::time::sleep(Duration::from_millis(400)).await;

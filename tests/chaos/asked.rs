@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::dice::Dice;
+use mgx_testkit::SeededRandom;
 
 /// The file in the workspace to which every command appends its number when it begins, and the same below zero when
 /// it ends by itself.
@@ -45,10 +45,10 @@ pub(crate) enum Asked {
 
 impl Asked {
     /// A job like many others.
-    pub(crate) fn throw(dice: &mut Dice) -> Self {
-        match dice.throw(0..100) {
+    pub(crate) fn of(random: &mut SeededRandom) -> Self {
+        match random.in_range(0..100) {
             0..5 => Self::Fail,
-            5..8 => Self::TimeOut(dice.throw(4..9)),
+            5..8 => Self::TimeOut(random.in_range(4..9)),
             8..13 => Self::Cancel,
             13..16 => Self::Again,
             _ => Self::Succeed,
@@ -56,18 +56,18 @@ impl Asked {
     }
 
     /// The request; `shell` is how the container starts one.
-    pub(crate) fn request(self, shell: &[&str], number: u64, dice: &mut Dice) -> Value {
+    pub(crate) fn request(self, shell: &[&str], number: u64, random: &mut SeededRandom) -> Value {
         let (script, seconds, code) = match self {
             Self::Succeed => {
-                let takes = match dice.throw(0..20) {
-                    0 => millis(dice.throw(2000..6000)),
-                    1..5 => millis(dice.throw(50..1500)),
+                let takes = match random.in_range(0..20) {
+                    0 => millis(random.in_range(2000..6000)),
+                    1..5 => millis(random.in_range(50..1500)),
                     _ => "0".to_owned(),
                 };
                 (SCRIPT, takes, "0")
             }
-            Self::Fail => (SCRIPT, millis(dice.throw(0..300)), "3"),
-            Self::Again => (AGAIN, millis(dice.throw(0..300)), "0"),
+            Self::Fail => (SCRIPT, millis(random.in_range(0..300)), "3"),
+            Self::Again => (AGAIN, millis(random.in_range(0..300)), "0"),
             Self::TimeOut(_) => (BEAT, String::new(), ""),
             Self::Cancel => (SCRIPT, "60".to_owned(), "0"),
         };

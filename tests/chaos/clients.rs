@@ -4,13 +4,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use mgx_tests::Client;
+use mgx_testkit::Client;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::asked::Asked;
-use crate::dice::Dice;
 use crate::history::{History, Record};
+use mgx_testkit::SeededRandom;
 
 /// How many accepted jobs are remembered to be looked at.
 const REMEMBERED: usize = 64;
@@ -52,23 +52,23 @@ impl Clients {
 
     /// Submits jobs, as many as are wanted.
     pub(crate) async fn submit(self: Arc<Self>, who: u64) {
-        let mut dice = Dice::new(self.seed, who);
+        let mut random = SeededRandom::new(self.seed, who);
         while !self.is_over() {
             if self.are_satisfied() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             } else {
-                self.submit_one(&mut dice).await;
+                self.submit_one(&mut random).await;
             }
         }
     }
 
     /// Submits one job, whatever is wanted.
-    pub(crate) async fn submit_one(self: &Arc<Self>, dice: &mut Dice) {
+    pub(crate) async fn submit_one(self: &Arc<Self>, random: &mut SeededRandom) {
         let number = self.numbers.fetch_add(1, Ordering::SeqCst);
-        let pick = usize::try_from(dice.throw(0..self.sessions.len() as u64)).unwrap_or_default();
+        let pick = usize::try_from(random.in_range(0..self.sessions.len() as u64)).unwrap_or_default();
         let session = self.sessions[pick].clone();
-        let asked = Asked::throw(dice);
-        let body = asked.request(self.shell, number, dice);
+        let asked = Asked::of(random);
+        let body = asked.request(self.shell, number, random);
         self.history.add(&Record::Sent { number, session: session.clone(), asked });
         let request = self.client.request(Method::POST, &format!("/api/sessions/{session}/jobs")).json(&body);
         let record = match request.send().await {
@@ -92,12 +92,12 @@ impl Clients {
         };
         self.history.add(&record);
         let Record::Accepted { job, .. } = record else {
-            return tokio::time::sleep(dice.millis(5..50)).await;
+            return tokio::time::sleep(random.millis(5..50)).await;
         };
         self.accepted.fetch_add(1, Ordering::SeqCst);
         if asked == Asked::Cancel {
             self.cancels.fetch_add(1, Ordering::SeqCst);
-            tokio::spawn(Arc::clone(self).cancel(job.clone(), dice.millis(0..1000)));
+            tokio::spawn(Arc::clone(self).cancel(job.clone(), random.millis(0..1000)));
         }
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         if recent.len() >= REMEMBERED {
@@ -126,12 +126,12 @@ impl Clients {
 
     /// Looks at jobs that were accepted lately.
     pub(crate) async fn look(self: Arc<Self>, who: u64) {
-        let mut dice = Dice::new(self.seed, who);
+        let mut random = SeededRandom::new(self.seed, who);
         while !self.is_over() {
-            tokio::time::sleep(dice.millis(5..40)).await;
+            tokio::time::sleep(random.millis(5..40)).await;
             let job = {
                 let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-                let pick = usize::try_from(dice.throw(0..REMEMBERED as u64)).unwrap_or_default();
+                let pick = usize::try_from(random.in_range(0..REMEMBERED as u64)).unwrap_or_default();
                 recent.get(pick % recent.len().max(1)).cloned()
             };
             let Some(job) = job else { continue };

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use mgx_tests::Client;
+use mgx_testkit::Client;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 

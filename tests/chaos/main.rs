@@ -9,7 +9,6 @@
 mod asked;
 mod checker;
 mod clients;
-mod dice;
 mod facts;
 mod history;
 mod nemesis;
@@ -58,7 +57,7 @@ fn main() -> Result<()> {
 async fn judge(check: Check) -> Result<()> {
     let history = history::read(&check.history)?;
     let token = std::fs::read_to_string(&check.token)?;
-    let client = mgx_tests::Client::new(&check.url, token.trim());
+    let client = mgx_testkit::Client::new(&check.url, token.trim());
     let facts = facts::collect(&client, &history).await?;
     let report = checker::check(&history, &facts, check.min_right);
     out(&report.to_string());

@@ -13,13 +13,13 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use mgx_store::mongodb::testing::TestServer;
-use mgx_tests::{Balancer, Dockerd, Server, Volume, WallClock};
+use mgx_testkit::MongoServer;
+use mgx_testkit::{Balancer, Dockerd, Server, Volume, WallClock};
 use serde::{Deserialize, Serialize};
 
 use crate::clients::Clients;
-use crate::dice::Dice;
 use crate::history::Record;
+use mgx_testkit::SeededRandom;
 
 /// How long a cycle waits for as many jobs as it wants.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -55,7 +55,7 @@ pub(crate) struct Field {
     pub(crate) others: Vec<Server>,
     /// What stands before them all.
     pub(crate) _balancer: Option<Balancer>,
-    pub(crate) store: Option<TestServer>,
+    pub(crate) store: Option<MongoServer>,
     pub(crate) clients: Arc<Clients>,
     pub(crate) clock: Option<WallClock>,
     pub(crate) disk: Option<Volume>,
@@ -92,15 +92,15 @@ impl Nemesis {
     pub(crate) const ALL: [Self; 7] =
         [Self::Kill, Self::Engine, Self::Stall, Self::Disk, Self::Clock, Self::Flood, Self::Store];
 
-    async fn begin(self, field: &mut Field, dice: &mut Dice) -> Result<Trouble> {
+    async fn begin(self, field: &mut Field, random: &mut SeededRandom) -> Result<Trouble> {
         match self {
-            Self::Kill => kill::kill(field, dice).await,
-            Self::Engine => engine::begin(field, dice),
-            Self::Stall => stall::begin(field, dice),
+            Self::Kill => kill::kill(field, random).await,
+            Self::Engine => engine::begin(field, random),
+            Self::Stall => stall::begin(field, random),
             Self::Disk => disk::begin(field),
-            Self::Clock => clock::set(field, dice),
-            Self::Flood => flood::flood(field, dice).await,
-            Self::Store => store::begin(field, dice),
+            Self::Clock => clock::set(field, random),
+            Self::Flood => flood::flood(field, random).await,
+            Self::Store => store::begin(field, random),
         }
     }
 }
@@ -114,7 +114,7 @@ impl Field {
         jobs: u64,
         time_is_up: Instant,
     ) -> Result<()> {
-        let mut dice = Dice::new(self.clients.seed, u64::MAX);
+        let mut random = SeededRandom::new(self.clients.seed, u64::MAX);
         let kills = nemeses.contains(&Nemesis::Kill);
         let others: Vec<_> = nemeses.iter().copied().filter(|nemesis| *nemesis != Nemesis::Kill).collect();
         // each has its turn before any has a second
@@ -124,36 +124,38 @@ impl Field {
                 break;
             }
             self.clients.wanted.store(jobs * cycle / cycles, Ordering::SeqCst);
-            tokio::time::sleep(dice.millis(50..1200)).await;
+            tokio::time::sleep(random.millis(50..1200)).await;
             let end = Instant::now() + PATIENCE;
             while !self.clients.are_satisfied() && Instant::now() < end {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
-            let also = !others.is_empty() && (!kills || dice.throw(0..2) == 0);
+            let also = !others.is_empty() && (!kills || random.in_range(0..2) == 0);
             let trouble = if also {
                 if next.is_empty() {
                     next.clone_from(&others);
                 }
-                let pick = usize::try_from(dice.throw(0..next.len() as u64)).unwrap_or_default();
-                next.swap_remove(pick).begin(self, &mut dice).await?
+                let pick = usize::try_from(random.in_range(0..next.len() as u64)).unwrap_or_default();
+                next.swap_remove(pick).begin(self, &mut random).await?
             } else {
                 Trouble::Over
             };
             if trouble != Trouble::Over {
-                tokio::time::sleep(dice.millis(100..2500)).await;
+                tokio::time::sleep(random.millis(100..2500)).await;
             }
-            let amid =
-                kills && trouble != Trouble::Frozen && !self.needs_store(trouble) && dice.throw(0..2) == 0;
+            let amid = kills
+                && trouble != Trouble::Frozen
+                && !self.needs_store(trouble)
+                && random.in_range(0..2) == 0;
             if amid {
                 self.server.kill()?;
                 self.clients.history.add(&Record::Killed { starting: false });
                 self.end(trouble)?;
-                self.start(&mut dice).await?;
+                self.start(&mut random).await?;
             } else {
                 self.end(trouble)?;
                 if kills {
-                    tokio::time::sleep(dice.millis(0..100)).await;
-                    Nemesis::Kill.begin(self, &mut dice).await?;
+                    tokio::time::sleep(random.millis(0..100)).await;
+                    Nemesis::Kill.begin(self, &mut random).await?;
                 }
             }
         }
@@ -177,20 +179,20 @@ impl Field {
     }
 
     /// Starts the server again; now and then it is killed before it is ready, and somebody sets the clock.
-    async fn start(&mut self, dice: &mut Dice) -> Result<()> {
-        if self.clock.is_some() && dice.throw(0..4) == 0 {
-            clock::set(self, dice)?;
+    async fn start(&mut self, random: &mut SeededRandom) -> Result<()> {
+        if self.clock.is_some() && random.in_range(0..4) == 0 {
+            clock::set(self, random)?;
         }
         let began = Instant::now();
         self.server.spawn()?;
-        while dice.throw(0..5) == 0 {
-            tokio::time::sleep(dice.millis(0..400)).await;
+        while random.in_range(0..5) == 0 {
+            tokio::time::sleep(random.millis(0..400)).await;
             self.server.kill()?;
             self.clients.history.add(&Record::Killed { starting: true });
             self.server.spawn()?;
         }
         if self.others.is_empty() {
-            self.server.ready().await?;
+            self.server.wait_until_ready().await?;
         } else {
             self.succeed().await?;
         }
@@ -203,15 +205,15 @@ impl Field {
     /// Waits until another process schedules, or the same one again: from now on that one is the server.
     async fn succeed(&mut self) -> Result<()> {
         let end = Instant::now() + SUCCESSION;
-        while !self.server.is_leading() {
-            if let Some(next) = self.others.iter().position(Server::is_leading) {
+        while !self.server.is_scheduling() {
+            if let Some(next) = self.others.iter().position(Server::is_scheduling) {
                 std::mem::swap(&mut self.server, &mut self.others[next]);
                 return Ok(());
             }
             ensure!(Instant::now() < end, "nobody schedules");
             // as a service manager does
             for process in std::iter::once(&mut self.server).chain(&mut self.others) {
-                if process.exited()?.is_some() {
+                if process.exit_status()?.is_some() {
                     process.spawn()?;
                 }
             }
@@ -227,7 +229,7 @@ impl Field {
 
     /// Notes how much memory the server has had.
     pub(crate) fn note_peak(&self) -> Result<()> {
-        self.clients.history.add(&Record::Peak { mib: self.server.peak_mib()? });
+        self.clients.history.add(&Record::Peak { mib: self.server.peak_memory_mib()? });
         Ok(())
     }
 }

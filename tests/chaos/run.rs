@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use mgx_store::mongodb::testing::TestServer;
-use mgx_tests::server::{binary, runner};
-use mgx_tests::{Balancer, Client, Dockerd, Engine, Server, Volume, WallClock};
+use mgx_testkit::MongoServer;
+use mgx_testkit::server::{agent_runner_program, mgx_program};
+use mgx_testkit::{Balancer, Client, Dockerd, Engine, Server, Volume, WallClock};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
@@ -158,14 +158,11 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         Err(error) => Err(error),
     };
     if let Some(keep) = &args.keep {
-        std::fs::write(keep.join("server.log"), field.server.logged())?;
+        std::fs::write(keep.join("server.log"), field.server.log())?;
         for (number, other) in (2..).zip(&field.others) {
-            std::fs::write(keep.join(format!("server-{number}.log")), other.logged())?;
+            std::fs::write(keep.join(format!("server-{number}.log")), other.log())?;
         }
-        std::fs::write(
-            keep.join("engine.log"),
-            field.engine.as_ref().map(Dockerd::logged).unwrap_or_default(),
-        )?;
+        std::fs::write(keep.join("engine.log"), field.engine.as_ref().map(Dockerd::log).unwrap_or_default())?;
     }
     out(&format!("{name}, seed {seed}, {nemeses:?}, {} s", began.elapsed().as_secs()));
     checked
@@ -227,14 +224,14 @@ fn nemeses(args: &Args) -> Result<Vec<Nemesis>> {
 /// stands on.
 async fn field(args: &Args, nemeses: &[Nemesis], dir: &TempDir, history: History) -> Result<Field> {
     let (program, own_runner) = (dir.path().join("mgx"), dir.path().join("agent-runner"));
-    std::fs::copy(binary(), &program)?;
-    std::fs::copy(runner(), &own_runner)?;
+    std::fs::copy(mgx_program(), &program)?;
+    std::fs::copy(agent_runner_program(), &own_runner)?;
     let wants = |nemesis| nemeses.contains(&nemesis);
     let clock = wants(Nemesis::Clock).then(|| WallClock::new(dir.path())).transpose()?;
     let is_embedded = args.store == In::Embedded;
     let wants_disk =
         is_embedded && (wants(Nemesis::Disk) || (wants(Nemesis::Stall) && Volume::is_possible()));
-    let store = (!is_embedded).then(|| TestServer::start(&dir.path().join("store"))).transpose()?;
+    let store = (!is_embedded).then(|| MongoServer::start(&dir.path().join("store"))).transpose()?;
     let disk = wants_disk.then(|| Volume::new(DISK)).transpose()?;
     let engine = wants(Nemesis::Engine).then(|| Dockerd::start(args.live_restore)).transpose()?;
     let host = engine.as_ref().map(Dockerd::host);
@@ -270,14 +267,14 @@ async fn field(args: &Args, nemeses: &[Nemesis], dir: &TempDir, history: History
     }
     let mut server = Server::start_program(&program, &settings, &env).await?;
     if store.is_some() {
-        server.leads(LEAD).await?;
+        server.wait_until_scheduling(LEAD).await?;
     }
     let mut others = Vec::new();
     while others.len() + 1 < args.processes {
-        others.push(server.join().await?);
+        others.push(server.start_another().await?);
     }
     let urls: Vec<_> = std::iter::once(&server).chain(&others).map(Server::url).collect();
-    let balancer = if others.is_empty() { None } else { Some(Balancer::before(&urls).await?) };
+    let balancer = if others.is_empty() { None } else { Some(Balancer::in_front_of(&urls).await?) };
     let url = balancer.as_ref().map_or(server.url(), Balancer::url);
     let clients = Arc::new(clients(Client::new(url, &server.token()?), args, history).await?);
     Ok(Field {
@@ -323,7 +320,7 @@ fn check(server: &Server, history: &Path, min_right: f64) -> Result<()> {
     checker.arg("check").arg("--history").arg(history).arg("--url").arg(server.url());
     checker
         .arg("--token")
-        .arg(server.data().join("admin.token"))
+        .arg(server.data_dir().join("admin.token"))
         .arg("--min-right")
         .arg(min_right.to_string());
     let status = checker.status().context("cannot start the checker")?;

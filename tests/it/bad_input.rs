@@ -10,7 +10,7 @@ mod files;
 mod oauth;
 
 use anyhow::{Context, Result};
-use mgx_tests::{Client, Server};
+use mgx_testkit::{Client, Server};
 use reqwest::Method;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -55,7 +55,7 @@ async fn raw(server: &Server, bytes: &[u8]) -> Result<String> {
     // who is refused early may be hung up on before everything is sent
     socket.write_all(bytes).await.ok();
     let mut answer = Vec::new();
-    let whole = tokio::time::timeout(mgx_tests::client::PATIENCE, async {
+    let whole = tokio::time::timeout(mgx_testkit::client::REQUEST_TIMEOUT, async {
         let mut piece = [0; 4096];
         while let Ok(count @ 1..) = socket.read(&mut piece).await {
             answer.extend_from_slice(&piece[..count]);

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use mgx_tests::Volume;
+use mgx_testkit::Volume;
 
 /// Strikes so many times while so many jobs are accepted; everything else is in `tests/chaos`.
 fn chaos(runtime: &str, cycles: &str, jobs: &str, more: &[&str]) -> String {

@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use mgx_store::mongodb::testing::TestServer;
-use mgx_tests::server::runner;
-use mgx_tests::{Balancer, Client, Server};
+use mgx_testkit::MongoServer;
+use mgx_testkit::server::agent_runner_program;
+use mgx_testkit::{Balancer, Client, Server};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -16,25 +16,25 @@ use tokio::time::timeout;
 struct Cluster {
     processes: Vec<Server>,
     balancer: Balancer,
-    _store: TestServer,
+    _store: MongoServer,
     _dir: TempDir,
 }
 
 impl Cluster {
     async fn start() -> Result<Self> {
         let dir = tempfile::tempdir()?;
-        let store = TestServer::start(dir.path())?;
+        let store = MongoServer::start(dir.path())?;
         let settings = format!(
             "runtime = \"process\"\nagent.runner = \"{}\"\nscheduler.max_running = 4\nstore.url = \"{}\"",
-            runner().display(),
+            agent_runner_program().display(),
             store.url()
         );
         let mut first = Server::start(&settings, &[]).await?;
-        first.leads(Duration::from_secs(5)).await?;
-        let processes = vec![first.join().await?, first.join().await?];
+        first.wait_until_scheduling(Duration::from_secs(5)).await?;
+        let processes = vec![first.start_another().await?, first.start_another().await?];
         let processes: Vec<_> = std::iter::once(first).chain(processes).collect();
         let urls: Vec<_> = processes.iter().map(Server::url).collect();
-        let balancer = Balancer::before(&urls).await?;
+        let balancer = Balancer::in_front_of(&urls).await?;
         Ok(Self { processes, balancer, _store: store, _dir: dir })
     }
 
@@ -165,7 +165,7 @@ async fn submit_once(client: &Client, session: &str, job: &Value, key: &str) -> 
 
 /// The processes that are PID 1 of what runs: the runners whose environment names a slot of this platform.
 fn slots(server: &Server) -> Vec<String> {
-    let mark = format!("MGX_SLOT_DIR={}", server.data().display());
+    let mark = format!("MGX_SLOT_DIR={}", server.data_dir().display());
     let mut found: Vec<String> = std::fs::read_dir("/proc")
         .into_iter()
         .flatten()

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use mgx_tests::Engine;
+use mgx_testkit::Engine;
 use serde_json::json;
 
 use crate::session::busybox_with;
@@ -30,7 +30,7 @@ $b wget -q -T 2 -O /dev/null http://1.1.1.1/ 2>/dev/null && echo network=reached
 #[tokio::test(flavor = "multi_thread")]
 async fn the_box_is_closed() -> Result<()> {
     let server = busybox_with("agent.memory = \"256MiB\"\nagent.cpu_quota = 50000\nagent.pids = 64").await?;
-    server.warm().await?;
+    server.wait_until_pool_has_one().await?;
     let client = server.client();
     let session = client.session("nextjs").await?;
     client.submit(&session, &json!({ "command": ["/bin/busybox", "sh", "-c", PROBE] })).await?;
@@ -68,7 +68,7 @@ async fn the_box_is_closed() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_engine_agrees() -> Result<()> {
     let server = busybox_with("").await?;
-    server.warm().await?;
+    server.wait_until_pool_has_one().await?;
     let client = server.client();
     let session = client.session("nextjs").await?;
     let job = client

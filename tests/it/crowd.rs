@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::thread::available_parallelism;
 
 use anyhow::Result;
-use mgx_tests::Server;
+use mgx_testkit::Server;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpSocket;
 use tokio::task::JoinSet;
@@ -19,7 +19,7 @@ async fn two_hundred_sign_ins_at_once_take_the_memory_of_as_many_as_there_are_co
     let env = [("MGX_OAUTH2__ADMIN_PASSWORD", PASSWORD)];
     let server = Server::start("runtime = \"null\"\noauth2.password_login = true", &env).await?;
     let address: SocketAddr = server.url().trim_start_matches("http://").parse()?;
-    let before = server.peak_mib()?;
+    let before = server.peak_memory_mib()?;
     let mut people = JoinSet::new();
     for person in 1..=PEOPLE {
         people.spawn(sign_in(Ipv4Addr::new(127, 0, 3, person), address));
@@ -33,7 +33,7 @@ async fn two_hundred_sign_ins_at_once_take_the_memory_of_as_many_as_there_are_co
         }
     }
     let cores = available_parallelism()?.get() as u64;
-    let grown = server.peak_mib()?.saturating_sub(before);
+    let grown = server.peak_memory_mib()?.saturating_sub(before);
     println!("{in_} signed in, {later} were told to come back; at most {grown} MiB more on {cores} cores");
     assert!(in_ >= 50, "{in_} of {PEOPLE}");
     assert!(grown <= cores * 19 + 16, "{grown} MiB");

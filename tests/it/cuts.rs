@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use mgx_client::{Client, Feed, Item};
-use mgx_tests::{Cutter, Server};
+use mgx_testkit::{CuttingProxy, Server};
 use reqwest::StatusCode;
 use serde_json::json;
 use tokio::process::Command;
@@ -56,12 +56,12 @@ async fn a_reader_that_is_cut_anywhere_sees_every_event_once() -> Result<()> {
     let each = cuts / u32::try_from(readers.len())?;
     for (seed, reader) in (1..).zip(readers) {
         let address = server.url().trim_start_matches("http://").parse()?;
-        let cutter = Cutter::before(address, each, SPAN, seed).await?;
+        let proxy = CuttingProxy::in_front_of(address, each, SPAN, seed).await?;
         let token = server.token()?;
         let mut passes = 0;
         let reading = async {
-            while passes == 0 || cutter.left() > 0 {
-                let ids = tokio::time::timeout(PATIENCE, reader.read(&cutter.url(), &session, &token)).await;
+            while passes == 0 || proxy.cuts_left() > 0 {
+                let ids = tokio::time::timeout(PATIENCE, reader.read(&proxy.url(), &session, &token)).await;
                 let ids = ids.with_context(|| format!("{reader:?} does not come to the end"))??;
                 let last = ids.last().copied().unwrap_or_default();
                 ensure!(last > EVENTS, "{reader:?} has read to {last} only");
@@ -84,7 +84,7 @@ async fn a_reader_that_is_cut_anywhere_sees_every_event_once() -> Result<()> {
             read = reading => read?,
             killed = killing => { let killed: Result<()> = killed; killed? }
         }
-        ensure!(cutter.left() == 0);
+        ensure!(proxy.cuts_left() == 0);
         eprintln!("{reader:?}: {each} cuts in {passes} passes through the log, every id once");
     }
     let answer = server.client().request(reqwest::Method::GET, &format!("/api/sessions/{session}/events"));

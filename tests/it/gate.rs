@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use mgx_tests::Server;
-use mgx_tests::client::http;
+use mgx_testkit::Server;
+use mgx_testkit::client::http;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
-use mgx_tests::{Client, Dockerd, Engine, Server};
+use mgx_testkit::{Client, Dockerd, Engine, Server};
 use serde_json::{Value, json};
 
 use crate::containment::PROBE;
@@ -14,7 +14,7 @@ const IMAGE: &str = "mgx-agent-gvisor:test";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_in_gvisor_is_held_by_the_same_walls_and_by_a_kernel_of_its_own() -> Result<()> {
-    let Some(dockerd) = knowing_gvisor()? else { return Ok(()) };
+    let Some(dockerd) = docker_with_gvisor()? else { return Ok(()) };
     let host = format!("docker.host = \"{}\"", dockerd.host());
     let base =
         Server::start(&format!("{}\n{host}\nagent.image = \"mgx-agent-base:test\"", settings()), &[]).await?;
@@ -44,7 +44,7 @@ async fn a_job_in_gvisor_is_held_by_the_same_walls_and_by_a_kernel_of_its_own() 
 }
 
 /// An engine to which gVisor is known; nothing where there is none of both.
-fn knowing_gvisor() -> Result<Option<Dockerd>> {
+fn docker_with_gvisor() -> Result<Option<Dockerd>> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let runsc = std::env::split_paths(&path).map(|dir| dir.join("runsc")).find(|path| path.is_file());
     let (Some(runsc), true) = (runsc, Dockerd::is_possible()) else {
@@ -61,7 +61,7 @@ fn knowing_gvisor() -> Result<Option<Dockerd>> {
     };
     // not kvm: a machine that is virtual itself may hang with it
     let args = ["--platform=ptrace", "--network=none", "--oci-seccomp", sockets];
-    Dockerd::knowing(&json!({ "runsc": { "path": runsc, "runtimeArgs": args } })).map(Some)
+    Dockerd::with_runtimes(&json!({ "runsc": { "path": runsc, "runtimeArgs": args } })).map(Some)
 }
 
 /// What the box is like from inside.

@@ -1,7 +1,7 @@
 //! The platform dies; what it started does not.
 
 use anyhow::Result;
-use mgx_tests::Engine;
+use mgx_testkit::Engine;
 use serde_json::json;
 
 use crate::session::busybox;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use mgx_tests::{Client, Provider, Server};
+use mgx_testkit::{Client, ModelProvider, Server};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -38,7 +38,7 @@ async fn who_comes_back_when_told_is_let_in_and_a_flood_does_not_fill_the_log() 
     let (status, _, job) = post(&client, &jobs, &json!({ "prompt": prompt })).await?;
     assert_eq!(status, 202, "{job}");
 
-    let log = server.logged();
+    let log = server.log();
     let lines: Vec<_> = log.lines().filter(|line| line.contains("job refused")).collect();
     assert!((20..40).contains(&lines.len()), "{} lines for 480 refusals", lines.len());
     for field in ["policy=\"rate\"", "limit=\"rate.burst\"", "used=20", "max=20", "user=\"admin\""] {
@@ -50,7 +50,7 @@ async fn who_comes_back_when_told_is_let_in_and_a_flood_does_not_fill_the_log() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_has_spent_its_money_stops_and_gets_no_new_work() -> Result<()> {
-    let provider = Provider::start().await?;
+    let provider = ModelProvider::start().await?;
     // the first answer has 5 and 3 tokens: 0.011 units
     let budget = "llm.max_cost_per_session = 0.01\n\
         llm.prices.\"gpt-4.1\" = { input_per_million = 1000, output_per_million = 2000.0 }";

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use mgx_tests::{Client, Engine, Server};
+use mgx_testkit::{Client, Engine, Server};
 use serde_json::{Value, json};
 
 use crate::session::busybox_with;
@@ -26,7 +26,7 @@ async fn a_job_with_environment_secret_and_workspace_takes_what_waits() -> Resul
     let frames = client.until_finish(&session).await?;
     let said: Vec<_> = frames.iter().filter_map(|frame| frame.data["data"]["text"].as_str()).collect();
     assert!(said.contains(&"77"), "{said:?}");
-    let made = server.data().join(format!("workspaces/{session}/made.txt"));
+    let made = server.data_dir().join(format!("workspaces/{session}/made.txt"));
     assert_eq!(std::fs::read_to_string(made)?, "bonjour\n");
     let pool = pool(&client).await?;
     assert_eq!(
@@ -58,7 +58,7 @@ async fn kill_9_with_a_full_pool_leaves_nothing_and_loses_nothing() -> Result<()
     }
     client.until_finish(&session).await?;
     assert_eq!(client.job(&job).await?["state"], "succeeded");
-    let made = server.data().join(format!("workspaces/{session}/made.txt"));
+    let made = server.data_dir().join(format!("workspaces/{session}/made.txt"));
     assert_eq!(std::fs::read_to_string(made)?, "still here\n");
 
     let began = Instant::now();
@@ -94,13 +94,13 @@ async fn full(client: &Client) -> Result<()> {
 
 /// How many containers hold network namespaces for a server, or how many sockets they call at.
 fn holders(server: &Server) -> Result<usize> {
-    let sockets = std::fs::read_dir(server.data().join("links-net")).map_or(0, Iterator::count);
-    Ok(sockets.max(Engine::holders_with_mounts_under(&server.data())?.len()))
+    let sockets = std::fs::read_dir(server.data_dir().join("links-net")).map_or(0, Iterator::count);
+    Ok(sockets.max(Engine::holders_with_mounts_under(&server.data_dir())?.len()))
 }
 
 /// How many containers, link directories and mounts there are of a server.
 fn left(server: &Server) -> Result<(usize, usize, usize)> {
-    let data = server.data();
+    let data = server.data_dir();
     let mounts = std::fs::read_to_string("/proc/self/mounts")?;
     let mounts = mounts.lines().filter(|line| line.contains(&*data.to_string_lossy())).count();
     let links = std::fs::read_dir(data.join("links"))?.count();

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Result;
-use mgx_tests::{Engine, Provider, Server};
+use mgx_testkit::{Engine, ModelProvider, Server};
 use serde_json::json;
 
 use crate::session::settings;
@@ -13,7 +13,7 @@ const KEY: &str = "sk-canary-5a1f0c-never-in-a-box";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_difficult_provider_does_not_stop_a_session_and_the_key_never_enters_the_box() -> Result<()> {
-    let provider = Provider::start().await?;
+    let provider = ModelProvider::start().await?;
     let env = [("OPENAI_BASE_URL", &*provider.url), ("OPENAI_API_KEY", KEY)];
     let server = Server::start(&settings(), &env).await?;
     let client = server.client();
@@ -31,7 +31,7 @@ async fn a_difficult_provider_does_not_stop_a_session_and_the_key_never_enters_t
         Some(json!("success")),
         "{frames:?}"
     );
-    let notes = fs::read_dir(server.data().join(format!("workspaces/{session}/notes")))?.count();
+    let notes = fs::read_dir(server.data_dir().join(format!("workspaces/{session}/notes")))?.count();
     assert!(notes >= 1, "the tool calls were put together from their fragments");
 
     let requests = provider.requests();
@@ -43,7 +43,7 @@ async fn a_difficult_provider_does_not_stop_a_session_and_the_key_never_enters_t
     }
     assert!(!client.job(&job).await?.to_string().contains(KEY));
     assert!(!format!("{frames:?}").contains(KEY), "the key is in an event");
-    assert!(!server.logged().contains(KEY), "the key is in the log");
+    assert!(!server.log().contains(KEY), "the key is in the log");
     Ok(())
 }
 

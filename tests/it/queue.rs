@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use mgx_tests::{Client, Server};
+use mgx_testkit::{Client, Server};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use mgx_store::mongodb::testing::TestServer;
-use mgx_tests::client::http;
-use mgx_tests::{Client, Server};
+use mgx_testkit::MongoServer;
+use mgx_testkit::client::http;
+use mgx_testkit::{Client, Server};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
@@ -16,18 +16,18 @@ const PUBLIC: &str = "https://mgx.example.org";
 /// A store, and the process that schedules.
 struct House {
     leader: Server,
-    _store: TestServer,
+    _store: MongoServer,
     _dir: TempDir,
 }
 
 impl House {
     async fn start() -> Result<Self> {
         let dir = tempfile::tempdir()?;
-        let store = TestServer::start(dir.path())?;
+        let store = MongoServer::start(dir.path())?;
         let url = store.url();
         let settings = format!("runtime = \"null\"\nstore.url = \"{url}\"\noauth2.public_url = \"{PUBLIC}\"");
         let mut leader = Server::start(&settings, &[]).await?;
-        leader.leads(Duration::from_secs(5)).await?;
+        leader.wait_until_scheduling(Duration::from_secs(5)).await?;
         Ok(Self { leader, _store: store, _dir: dir })
     }
 }
@@ -68,7 +68,7 @@ async fn is_let_in(at: &Server, token: &str) -> Result<bool> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_of_one_process_counts_at_every_other_until_it_is_taken_back() -> Result<()> {
     let House { leader, _store, _dir } = House::start().await?;
-    let (second, third) = (leader.join().await?, leader.join().await?);
+    let (second, third) = (leader.start_another().await?, leader.start_another().await?);
     let secret = robot(&second.client()).await?;
     let token = token(&third, &secret).await?;
     for process in [&leader, &second, &third] {
@@ -90,8 +90,8 @@ async fn a_token_of_one_process_counts_at_every_other_until_it_is_taken_back() -
 #[tokio::test(flavor = "multi_thread")]
 async fn the_provider_may_be_a_process_of_its_own() -> Result<()> {
     let House { leader, _store, _dir } = House::start().await?;
-    let provider = leader.join_with("server.roles = \"oauth2\"").await?;
-    let api = leader.join_with("server.roles = \"api\"").await?;
+    let provider = leader.start_another_with("server.roles = \"oauth2\"").await?;
+    let api = leader.start_another_with("server.roles = \"api\"").await?;
     let secret = robot(&api.client()).await?;
     let token = token(&provider, &secret).await?;
     assert!(is_let_in(&api, &token).await?);

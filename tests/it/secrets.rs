@@ -3,7 +3,7 @@
 use std::fs;
 
 use anyhow::{Context, Result};
-use mgx_tests::{Engine, Provider};
+use mgx_testkit::{Engine, ModelProvider};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -22,7 +22,7 @@ const AGENT: &str = "echo $OPENAI_API_KEY > /workspace/token; echo \"I am $OPENA
 
 #[tokio::test(flavor = "multi_thread")]
 async fn planted_secrets_are_found_nowhere() -> Result<()> {
-    let provider = Provider::start().await?;
+    let provider = ModelProvider::start().await?;
     let env = [
         ("OPENAI_BASE_URL", &*provider.url),
         ("OPENAI_API_KEY", KEY),
@@ -40,9 +40,9 @@ async fn planted_secrets_are_found_nowhere() -> Result<()> {
     client.follow(&session, 0, |frame| frame.data["data"]["text"] == "told").await?;
     let inspected = Engine::inspect(&server.container_of(&session, &job)?)?.to_string();
     let attempt =
-        fs::read_to_string(server.data().join(format!("workspaces/{session}/token")))?.trim().to_owned();
+        fs::read_to_string(server.data_dir().join(format!("workspaces/{session}/token")))?.trim().to_owned();
     assert!(attempt.starts_with("mgx_at_"), "{attempt:?}");
-    fs::remove_file(server.data().join(format!("workspaces/{session}/token")))?;
+    fs::remove_file(server.data_dir().join(format!("workspaces/{session}/token")))?;
 
     // the password passes through as it does when somebody signs in
     let form =
@@ -69,8 +69,7 @@ async fn planted_secrets_are_found_nowhere() -> Result<()> {
         ("something that looks like a client's secret", "mgx_cs_".to_owned()),
         ("something that looks like an API token", "mgx_pat_".to_owned()),
     ];
-    let mut places =
-        vec![("events", format!("{frames:?}")), ("inspect", inspected), ("log", server.logged())];
+    let mut places = vec![("events", format!("{frames:?}")), ("inspect", inspected), ("log", server.log())];
     for path in [
         "/api/jobs",
         "/api/sessions",
@@ -82,7 +81,7 @@ async fn planted_secrets_are_found_nowhere() -> Result<()> {
         places.push((path, client.get(path).await?.1.to_string()));
     }
     for file in ["mgx.db", "mgx.db-wal", "handover.json"] {
-        let kept = fs::read(server.data().join(file)).unwrap_or_default();
+        let kept = fs::read(server.data_dir().join(file)).unwrap_or_default();
         places.push((file, String::from_utf8_lossy(&kept).into_owned()));
     }
     for (place, text) in &places {

@@ -1,12 +1,12 @@
 //! The main job: a prompt becomes a finished session, with its files.
 
 use anyhow::{Result, ensure};
-use mgx_tests::server::runner;
-use mgx_tests::{Engine, Server};
+use mgx_testkit::server::agent_runner_program;
+use mgx_testkit::{Engine, Server};
 use serde_json::json;
 
 pub(crate) fn settings() -> String {
-    format!("agent.runner = \"{}\"", runner().display())
+    format!("agent.runner = \"{}\"", agent_runner_program().display())
 }
 
 #[tokio::test]
@@ -54,7 +54,7 @@ async fn the_seeds_request_works_as_it_is_written_there() -> Result<()> {
     assert_eq!(status, 202, "{job}");
     let frames = client.until_finish("test-session").await?;
     assert_eq!(frames.last().map(|frame| frame.data["data"]["status"].clone()), Some(json!("success")));
-    assert!(server.data().join("workspaces/test-workspace/app/page.tsx").is_file());
+    assert!(server.data_dir().join("workspaces/test-workspace/app/page.tsx").is_file());
     Ok(())
 }
 
@@ -72,7 +72,7 @@ async fn a_command_runs_in_the_workspace_and_its_output_is_in_the_log() -> Resul
     assert!(lines.contains(&&json!({ "stream": "stdout", "text": "hello" })), "{lines:?}");
     assert!(lines.contains(&&json!({ "stream": "stderr", "text": "oops" })), "{lines:?}");
     assert_eq!(
-        std::fs::read_to_string(server.data().join(format!("workspaces/{session}/made.txt")))?,
+        std::fs::read_to_string(server.data_dir().join(format!("workspaces/{session}/made.txt")))?,
         "bonjour\n"
     );
     let job = client.job(&job).await?;
@@ -97,8 +97,9 @@ async fn a_running_job_can_be_cancelled_and_so_can_a_waiting_one() -> Result<()>
     for job in [&waiting, &running] {
         let (status, answer) = client.post(&format!("/api/jobs/{job}/cancel"), &json!({})).await?;
         assert_eq!(status, 202, "{answer}");
-        let of_job =
-            |frame: &mgx_tests::client::Frame| frame.event == "finish" && frame.data["job_id"] == json!(job);
+        let of_job = |frame: &mgx_testkit::client::Frame| {
+            frame.event == "finish" && frame.data["job_id"] == json!(job)
+        };
         let frames = client.follow(&session, 0, of_job).await?;
         assert_eq!(frames.last().map(|frame| frame.data["data"]["status"].clone()), Some(json!("stopped")));
         assert_eq!(client.job(job).await?["state"], "cancelled");

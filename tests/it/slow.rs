@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use mgx_tests::Server;
+use mgx_testkit::Server;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
@@ -110,11 +110,11 @@ impl fmt::Display for Seen {
 async fn apart(server: &Server, time: Duration) -> Result<Seen> {
     let address: SocketAddr = server.url().trim_start_matches("http://").parse()?;
     let token = server.token()?;
-    let before = server.busy()?;
+    let before = server.cpu_time()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let asked = tokio::task::spawn_blocking(move || runtime.block_on(healthy(address, &token, time)));
     let (times, failed) = asked.await??;
-    Ok(Seen { times, failed, busy: server.busy()?.saturating_sub(before), lasted: time })
+    Ok(Seen { times, failed, busy: server.cpu_time()?.saturating_sub(before), lasted: time })
 }
 
 /// Asks on a connection of its own, again and again; how long each answer took, and how many were not 200.

@@ -1,7 +1,7 @@
 //! The event stream: where it begins, where it ends, and what it refuses.
 
 use anyhow::Result;
-use mgx_tests::Server;
+use mgx_testkit::Server;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
@@ -63,7 +63,7 @@ async fn a_log_that_is_full_says_so_and_still_ends() -> Result<()> {
     let server = Server::start("runtime = \"null\"\nhistory.max_events = 1000", &[]).await?;
     let client = server.client();
     let session = client.session("nextjs").await?;
-    let count = |frames: &[mgx_tests::client::Frame], kind: &str| {
+    let count = |frames: &[mgx_testkit::client::Frame], kind: &str| {
         frames.iter().filter(|frame| frame.event == kind).count()
     };
     client.submit(&session, &json!({ "command": ["say", "3000", "10"] })).await?;
@@ -95,7 +95,7 @@ async fn a_session_is_one_file() -> Result<()> {
     let frames = here.client().until_finish(&session).await?;
     let exported = here.command(&["export", &session]).output()?;
     assert!(exported.status.success(), "{exported:?}");
-    let file = there.data().join("session.jsonl");
+    let file = there.data_dir().join("session.jsonl");
     std::fs::write(&file, &exported.stdout)?;
     let imported = there.command(&["import", &file.display().to_string()]).output()?;
     assert!(imported.status.success(), "{imported:?}");

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
-use mgx_tests::{Engine, WallClock};
+use mgx_testkit::{Engine, WallClock};
 use serde_json::json;
 
 use crate::session::{busybox_in, busybox_with};

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
-use mgx_tests::{Engine, Server};
+use mgx_testkit::{Engine, Server};
 use serde_json::{Value, json};
 
 use crate::session::busybox_with;
@@ -103,7 +103,7 @@ async fn truth(server: &Server, name: &str, job: Value, deed: Deed) -> Result<St
 async fn without_image() -> Result<String> {
     let dir = tempfile::tempdir()?;
     let program = dir.path().join("mgx");
-    std::fs::copy(mgx_tests::server::binary(), &program)?;
+    std::fs::copy(mgx_testkit::server::mgx_program(), &program)?;
     let server = Server::start_program(&program, "agent.image = \"mgx-there-is-none:test\"", &[]).await?;
     let job = json!({ "command": ["/bin/busybox", "true"] });
     truth(&server, "its image is not there", job, Deed::Nothing).await

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use mgx_tests::server::binary;
-use mgx_tests::{Engine, Server};
+use mgx_testkit::server::mgx_program;
+use mgx_testkit::{Engine, Server};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -17,7 +17,7 @@ const SOON: Duration = Duration::from_secs(10);
 async fn another_program_takes_over_under_running_jobs_and_says_what_it_took() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let next = dir.path().join("mgx-next");
-    std::fs::copy(binary(), &next)?;
+    std::fs::copy(mgx_program(), &next)?;
     let mut server = busybox().await?;
     let client = server.client();
     let mut sessions = Vec::new();
@@ -35,7 +35,7 @@ async fn another_program_takes_over_under_running_jobs_and_says_what_it_took() -
     let before = sessions.iter().map(started).collect::<Result<Vec<_>>>()?;
 
     server.terminate()?;
-    server.replace(&next);
+    server.replace_program(&next);
     server.up().await?;
     assert_eq!(
         sessions.iter().map(started).collect::<Result<Vec<_>>>()?,
@@ -44,7 +44,7 @@ async fn another_program_takes_over_under_running_jobs_and_says_what_it_took() -
     );
     for session in &sessions {
         client.follow(session, 0, |frame| frame.event == "job_reattached").await?;
-        std::fs::write(server.data().join(format!("workspaces/{session}/go")), "")?;
+        std::fs::write(server.data_dir().join(format!("workspaces/{session}/go")), "")?;
         let frames = client.until_finish(session).await?;
         let said: Vec<_> = frames.iter().filter_map(|frame| frame.data["data"]["text"].as_str()).collect();
         let (last, lines) = said.split_last().context("it said something")?;
@@ -56,7 +56,7 @@ async fn another_program_takes_over_under_running_jobs_and_says_what_it_took() -
     let handover = doctor(&server, "handover")?;
     let what = handover["what"].as_str().unwrap_or_default();
     assert!(what.contains("3 go on, 0 had ended, 0 lost, 0 started again"), "{what}");
-    assert!(server.logged().contains("taken over"), "the log has it too");
+    assert!(server.log().contains("taken over"), "the log has it too");
     Ok(())
 }
 
@@ -135,7 +135,7 @@ async fn the_second_sigterm_waits_for_nothing() -> Result<()> {
     assert_eq!(client.get("/healthz").await?.0, 200);
     server.signal(Signal::TERM)?;
     let end = Instant::now() + SOON;
-    while !server.logged().contains("shutting down") {
+    while !server.log().contains("shutting down") {
         ensure!(Instant::now() < end, "it does not shut down");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -143,13 +143,13 @@ async fn the_second_sigterm_waits_for_nothing() -> Result<()> {
     let refused = new.json(&json!({ "command": ["/bin/true"] })).send().await?;
     let retry = refused.headers().get("retry-after").and_then(|value| value.to_str().ok()).map(str::to_owned);
     assert_eq!((refused.status().as_u16(), retry.as_deref()), (503, Some("5")), "{}", refused.text().await?);
-    assert!(server.exited()?.is_none(), "it waits for the request under way");
+    assert!(server.exit_status()?.is_none(), "it waits for the request under way");
     server.signal(Signal::TERM)?;
-    while server.exited()?.is_none() {
+    while server.exit_status()?.is_none() {
         ensure!(Instant::now() < end, "it does not end");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    assert_eq!(server.exited()?.and_then(|status| status.code()), Some(1));
+    assert_eq!(server.exit_status()?.and_then(|status| status.code()), Some(1));
     Ok(())
 }
 

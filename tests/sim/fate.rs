@@ -10,7 +10,7 @@ use mgx_runtimes::fake::{Act, Birth, OnStop, Script};
 use mgx_scheduler::{Group, Retry, Strategy, Terms};
 use uuid::Uuid;
 
-use crate::rng::Rng;
+use mgx_testkit::SeededRandom;
 
 /// One job, and what is going to happen to it.
 #[derive(Clone, Debug)]
@@ -29,30 +29,30 @@ pub(crate) struct Fate {
 }
 
 impl Fate {
-    pub(crate) fn of(rng: &mut Rng, n: u32) -> Self {
-        let births = match rng.below(10) {
-            0 => vec![Birth::Fails(rng.millis(500), RuntimeErrorKind::ImageMissing)],
-            1 => vec![Birth::Fails(rng.millis(500), RuntimeErrorKind::NotReady)],
+    pub(crate) fn of(random: &mut SeededRandom, n: u32) -> Self {
+        let births = match random.below(10) {
+            0 => vec![Birth::Fails(random.up_to_millis(500), RuntimeErrorKind::ImageMissing)],
+            1 => vec![Birth::Fails(random.up_to_millis(500), RuntimeErrorKind::NotReady)],
             2 => vec![
-                Birth::Fails(rng.millis(500), RuntimeErrorKind::Unavailable),
-                Birth::FailsButIsThere(rng.millis(30_000), RuntimeErrorKind::Deadline),
-                Birth::Ready(rng.millis(500)),
+                Birth::Fails(random.up_to_millis(500), RuntimeErrorKind::Unavailable),
+                Birth::FailsButIsThere(random.up_to_millis(30_000), RuntimeErrorKind::Deadline),
+                Birth::Ready(random.up_to_millis(500)),
             ],
             // there at once, as from a warm pool
             3..5 => vec![Birth::Ready(Duration::ZERO)],
-            _ => vec![Birth::Ready(rng.millis(800))],
+            _ => vec![Birth::Ready(random.up_to_millis(800))],
         };
         Self {
             id: JobId(Uuid::from_u128(u128::from(n))),
-            session: format!("session-{}", rng.below(4)).parse().expect("a session id"),
-            user: format!("user-{}", rng.below(3)),
-            submitted: rng.millis(60_000),
-            cancelled: rng.chance(20).then(|| rng.millis(90_000)),
-            noted: (0..rng.below(8)).map(|_| rng.millis(90_000)).collect(),
-            timeout_s: 5 + rng.below(60),
-            terms: terms(rng),
+            session: format!("session-{}", random.below(4)).parse().expect("a session id"),
+            user: format!("user-{}", random.below(3)),
+            submitted: random.up_to_millis(60_000),
+            cancelled: random.chance(20).then(|| random.up_to_millis(90_000)),
+            noted: (0..random.below(8)).map(|_| random.up_to_millis(90_000)).collect(),
+            timeout_s: 5 + random.below(60),
+            terms: terms(random),
             births,
-            script: script(rng),
+            script: script(random),
         }
     }
 
@@ -85,48 +85,50 @@ impl Fate {
     }
 }
 
-fn terms(rng: &mut Rng) -> Terms {
+fn terms(random: &mut SeededRandom) -> Terms {
     let strategies = [Strategy::Queue, Strategy::CancelInProgress, Strategy::CancelNewest];
-    let group = |rng: &mut Rng| Group {
-        key: format!("group-{}", rng.below(2)),
-        strategy: strategies[rng.below(3) as usize],
+    let group = |random: &mut SeededRandom| Group {
+        key: format!("group-{}", random.below(2)),
+        strategy: strategies[random.below(3) as usize],
     };
-    let start_at = |rng: &mut Rng| Timestamp::UNIX_EPOCH + SignedDuration::from_secs(rng.below(120).into());
+    let start_at = |random: &mut SeededRandom| {
+        Timestamp::UNIX_EPOCH + SignedDuration::from_secs(random.below(120).into())
+    };
     Terms {
-        priority: u8::try_from(rng.below(10)).expect("a digit"),
-        group: rng.chance(25).then(|| group(rng)),
-        start_at: rng.chance(10).then(|| start_at(rng)),
-        queue_ttl_s: rng.chance(15).then(|| 1 + rng.below(60)),
-        retry: if rng.chance(20) {
-            Retry { times: 1 + rng.below(3), backoff_s: rng.below(5) }
+        priority: u8::try_from(random.below(10)).expect("a digit"),
+        group: random.chance(25).then(|| group(random)),
+        start_at: random.chance(10).then(|| start_at(random)),
+        queue_ttl_s: random.chance(15).then(|| 1 + random.below(60)),
+        retry: if random.chance(20) {
+            Retry { times: 1 + random.below(3), backoff_s: random.below(5) }
         } else {
             Retry::default()
         },
     }
 }
 
-fn script(rng: &mut Rng) -> Script {
+fn script(random: &mut SeededRandom) -> Script {
     let mut acts: Vec<_> =
-        (0..rng.below(12)).map(|n| (rng.millis(3_000), Act::Say(format!("word {n}")))).collect();
-    if rng.chance(80) {
-        let reported = match rng.below(4) {
+        (0..random.below(12)).map(|n| (random.up_to_millis(3_000), Act::Say(format!("word {n}")))).collect();
+    if random.chance(80) {
+        let reported = match random.below(4) {
             0 => Some(ReportedResult { success: true, error: None }),
             1 => Some(ReportedResult { success: false, error: Some("the model said no".to_owned()) }),
             _ => None,
         };
-        let act = match rng.below(8) {
+        let act = match random.below(8) {
             0 => Act::Die(137),
             1 => Act::Exit { code: 3, oom_kills: 0, reported },
             2 => Act::Exit { code: 137, oom_kills: 1, reported: None },
             3 => Act::Exit { code: 0, oom_kills: 1, reported },
             _ => Act::Exit { code: 0, oom_kills: 0, reported },
         };
-        acts.push((rng.millis(2_000), act));
+        acts.push((random.up_to_millis(2_000), act));
     }
-    let on_stop = match rng.below(4) {
+    let on_stop = match random.below(4) {
         0 => OnStop::Ignores,
         1 => OnStop::Hangs,
-        _ => OnStop::Ends(rng.millis(6_000)),
+        _ => OnStop::Ends(random.up_to_millis(6_000)),
     };
     Script { acts, on_stop }
 }

@@ -6,7 +6,6 @@
 mod fate;
 mod laws;
 mod power;
-mod rng;
 mod scenario;
 
 use std::num::NonZero;

@@ -5,17 +5,15 @@ use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
-use mgx_protocol::Team;
 use mgx_protocol::{Attempt, EventKind, JobId, SlotId};
 use mgx_runtimes::fake::World;
-use mgx_runtimes::{ContainerSpec, Limits, Network, OciRuntime, Runtime};
+use mgx_runtimes::{Limits, Runtime};
 use mgx_scheduler::memory::MemoryJournal;
 use mgx_scheduler::{
-    Blueprint, Cancelling, Caps, Clock, Config, Fairness, Job, JobSpec, Kind, Plan, Scheduler, State,
-    Submission, Uptime,
+    Cancelling, Caps, Clock, Config, Fairness, JobSpec, Kind, Scheduler, State, Submission, Uptime,
 };
+use mgx_testkit::{FixedBlueprint, SeededRandom};
 use serde_json::Map;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use uuid::Uuid;
@@ -23,7 +21,6 @@ use uuid::Uuid;
 use crate::fate::Fate;
 use crate::laws;
 use crate::power::{PoweredJournal, PoweredRuntime, Supply};
-use crate::rng::Rng;
 
 /// By when everything must have ended, faults included.
 const END: Duration = Duration::from_hours(4);
@@ -98,29 +95,30 @@ impl Tally {
 
 impl Scenario {
     pub(crate) fn of(seed: u64, guard: Guard) -> Self {
-        let mut rng = Rng::of(seed, 0);
+        let mut random = SeededRandom::new(seed, 0);
         let config = Config {
             caps: Caps {
-                per_user: if rng.chance(30) { 1 + rng.below(2) as usize } else { usize::MAX },
-                ..Caps::of(1 + rng.below(4) as usize)
+                per_user: if random.chance(30) { 1 + random.below(2) as usize } else { usize::MAX },
+                ..Caps::of(1 + random.below(4) as usize)
             },
             fairness: Fairness::default(),
-            max_queued: 2 + rng.below(20) as usize,
+            max_queued: 2 + random.below(20) as usize,
             history: mgx_scheduler::HistoryLimit { events: 50_000, bytes: 50 << 20 },
-            max_queued_per_user: if rng.chance(30) { 1 + rng.below(5) as usize } else { usize::MAX },
-            grace: Duration::from_secs(rng.below(5).into()),
-            in_memory: rng.below(4) as usize,
-            start_tries: 1 + rng.below(3),
+            max_queued_per_user: if random.chance(30) { 1 + random.below(5) as usize } else { usize::MAX },
+            grace: Duration::from_secs(random.below(5).into()),
+            in_memory: random.below(4) as usize,
+            start_tries: 1 + random.below(3),
             redactor: mgx_scheduler::Redactor::default(),
             reap_every: Duration::from_secs(15),
         };
-        let jobs = 1 + rng.below(25);
-        let fates = (1..=jobs).map(|n| Fate::of(&mut Rng::of(seed, u64::from(n)), n)).collect();
-        let crashes = if rng.chance(70) { rng.below(6) } else { 0 };
-        let mut crashes: Vec<_> = (0..crashes).map(|_| rng.millis(90_000)).collect();
+        let jobs = 1 + random.below(25);
+        let fates = (1..=jobs).map(|n| Fate::of(&mut SeededRandom::new(seed, u64::from(n)), n)).collect();
+        let crashes = if random.chance(70) { random.below(6) } else { 0 };
+        let mut crashes: Vec<_> = (0..crashes).map(|_| random.up_to_millis(90_000)).collect();
         crashes.sort();
-        let journal_failures = (0..rng.below(4)).map(|_| (rng.millis(90_000), 1 + rng.below(8))).collect();
-        let journal_slowness = if rng.chance(50) { Duration::ZERO } else { rng.millis(800) };
+        let journal_failures =
+            (0..random.below(4)).map(|_| (random.up_to_millis(90_000), 1 + random.below(8))).collect();
+        let journal_slowness = if random.chance(50) { Duration::ZERO } else { random.up_to_millis(800) };
         Self { guard, config, fates, crashes, journal_slowness, journal_failures }
     }
 
@@ -205,8 +203,14 @@ impl Scenario {
         });
         let uptime = Uptime { passed: begin.elapsed(), ..Uptime::default() };
         let clock = Clock::starting_at(wall(begin), uptime);
-        let scheduler =
-            Scheduler::start(self.config.clone(), clock, journal, Arc::new(runtime), Arc::new(Boxes)).await;
+        let scheduler = Scheduler::start(
+            self.config.clone(),
+            clock,
+            journal,
+            Arc::new(runtime),
+            Arc::new(FixedBlueprint),
+        )
+        .await;
         let scheduler = scheduler.expect("the journal can be read");
         *now.lock().expect("unpoisoned") = Some((scheduler.clone(), supply));
         scheduler
@@ -320,27 +324,4 @@ async fn count_unwritten(journal: &MemoryJournal, world: &World) -> u64 {
 /// The wall clock: it goes on while the platform is down.
 fn wall(begin: Instant) -> Timestamp {
     Timestamp::UNIX_EPOCH + SignedDuration::try_from(begin.elapsed()).expect("a short time")
-}
-
-/// Every job in the same box.
-#[derive(Debug)]
-struct Boxes;
-
-#[async_trait]
-impl Blueprint for Boxes {
-    async fn plan(&self, job: &Job) -> Result<Plan, String> {
-        Ok(Plan {
-            spec: ContainerSpec {
-                image: "fake".to_owned(),
-                limits: job.spec.limits,
-                network: Network::None,
-                oci_runtime: OciRuntime::Engines,
-            },
-            workspace: "workspace".parse().map_err(|_| "no workspace".to_owned())?,
-            workspace_dir: "/workspaces/workspace".into(),
-            labels: BTreeMap::new(),
-            env: BTreeMap::new(),
-            team: Team::default(),
-        })
-    }
 }

@@ -1,6 +1,5 @@
 //! The router over a real store, real workspaces and a container engine that never finishes making a container.
 
-use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
@@ -15,15 +14,14 @@ use jiff::Timestamp;
 use mgx_apps::{AppIdentity, Archive, IntentStore, Sessions, Workspaces};
 use mgx_oauth2::{Chance, Cost, NewUser, Provider, Settings, SigningKeys, User};
 use mgx_policies::{Admission, Allowance, FakeRelativeClock, Policies, Rate, Times};
-use mgx_protocol::SlotId;
-use mgx_protocol::{Invocation, Team};
+use mgx_protocol::{Invocation, SlotId};
 use mgx_runtimes::{
-    ContainerSpec, EngineInfo, Limits, Listed, Network, OciRuntime, Placement, Run, Runtime, RuntimeError,
-    RuntimeErrorKind,
+    ContainerSpec, EngineInfo, Limits, Listed, Placement, Run, Runtime, RuntimeError, RuntimeErrorKind,
 };
 use mgx_scheduler::{Blueprint, Clock, Config, HistoryLimit, Job, Plan, Scheduler, Uptime};
 use mgx_scheduler::{Caps, Fairness};
 use mgx_store::Embedded;
+use mgx_testkit::FixedBlueprint;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -81,19 +79,7 @@ impl Blueprint for Engine {
         if job.spec.prompt == "fail" {
             return Err("nobody knows how to run this".into());
         }
-        Ok(Plan {
-            spec: ContainerSpec {
-                image: "fake".to_owned(),
-                limits: job.spec.limits,
-                network: Network::None,
-                oci_runtime: OciRuntime::Engines,
-            },
-            workspace: "demo".parse().expect("it is an id"),
-            workspace_dir: "/workspaces/demo".into(),
-            labels: BTreeMap::new(),
-            env: BTreeMap::new(),
-            team: Team::default(),
-        })
+        FixedBlueprint.plan(job).await
     }
 }
 

@@ -6,12 +6,12 @@ use rustix::process::Signal;
 use tokio::task::block_in_place;
 
 use super::{Field, Nemesis, Trouble};
-use crate::dice::Dice;
+use mgx_testkit::SeededRandom;
 
-pub(super) fn begin(field: &mut Field, dice: &mut Dice) -> Result<Trouble> {
+pub(super) fn begin(field: &mut Field, random: &mut SeededRandom) -> Result<Trouble> {
     let engine = field.engine.as_mut().context("there is no engine of this run's own")?;
     let ends_runs = !engine.has_live_restore();
-    let (how, ends_runs, trouble) = match dice.throw(0..3) {
+    let (how, ends_runs, trouble) = match random.in_range(0..3) {
         0 => {
             engine.kill()?;
             ("killed", ends_runs, Trouble::Away)

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use anyhow::Result;
 
 use super::{Field, Nemesis, Trouble};
-use crate::dice::Dice;
+use mgx_testkit::SeededRandom;
 
-pub(super) async fn flood(field: &Field, dice: &mut Dice) -> Result<Trouble> {
+pub(super) async fn flood(field: &Field, random: &mut SeededRandom) -> Result<Trouble> {
     for _ in 0..field.flood {
-        let (clients, mut dice) = (Arc::clone(&field.clients), Dice::new(dice.throw(0..u64::MAX), 0));
-        tokio::spawn(async move { clients.submit_one(&mut dice).await });
+        let (clients, mut random) =
+            (Arc::clone(&field.clients), SeededRandom::new(random.in_range(0..u64::MAX), 0));
+        tokio::spawn(async move { clients.submit_one(&mut random).await });
     }
     field.note(Nemesis::Flood, format!("{} jobs", field.flood), false);
-    tokio::time::sleep(dice.millis(0..1000)).await;
+    tokio::time::sleep(random.millis(0..1000)).await;
     Ok(Trouble::Over)
 }

@@ -3,14 +3,14 @@
 use anyhow::Result;
 
 use super::{Field, Trouble};
-use crate::dice::Dice;
 use crate::history::Record;
+use mgx_testkit::SeededRandom;
 
 /// Kills the server, and starts it again.
-pub(super) async fn kill(field: &mut Field, dice: &mut Dice) -> Result<Trouble> {
+pub(super) async fn kill(field: &mut Field, random: &mut SeededRandom) -> Result<Trouble> {
     field.note_peak()?;
     field.server.kill()?;
     field.clients.history.add(&Record::Killed { starting: false });
-    field.start(dice).await?;
+    field.start(random).await?;
     Ok(Trouble::Over)
 }

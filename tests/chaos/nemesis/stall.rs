@@ -5,11 +5,11 @@ use anyhow::Result;
 use rustix::process::Signal;
 
 use super::{Field, Nemesis, Trouble};
-use crate::dice::Dice;
+use mgx_testkit::SeededRandom;
 
-pub(super) fn begin(field: &Field, dice: &mut Dice) -> Result<Trouble> {
+pub(super) fn begin(field: &Field, random: &mut SeededRandom) -> Result<Trouble> {
     let (how, trouble) = match &field.disk {
-        Some(disk) if dice.throw(0..2) == 0 => {
+        Some(disk) if random.in_range(0..2) == 0 => {
             disk.freeze()?;
             ("the store's disk", Trouble::Frozen)
         }

@@ -6,7 +6,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 
 use anyhow::Result;
-use mgx_tests::Server;
+use mgx_testkit::Server;
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -22,8 +22,8 @@ async fn a_key_that_is_none_or_that_others_can_read_starts_nothing() -> Result<(
         ("app.key", "short", 0o600, "the token key is not"),
     ] {
         let server = Server::prepare("runtime = \"null\"", &[])?;
-        fs::create_dir(server.data())?;
-        let path = server.data().join(file);
+        fs::create_dir(server.data_dir())?;
+        let path = server.data_dir().join(file);
         fs::write(&path, text)?;
         fs::set_permissions(&path, Permissions::from_mode(mode))?;
         let ended = server.command(&["up"]).output()?;
@@ -44,7 +44,7 @@ async fn without_an_engine_it_serves_says_so_and_takes_jobs() -> Result<()> {
     );
     let mut server = Server::prepare(&settings, &[])?;
     server.spawn()?;
-    server.answers().await?;
+    server.wait_until_serving().await?;
     let client = server.client();
     let ready = client.request(reqwest::Method::GET, "/readyz").send().await?;
     assert_eq!(ready.status(), 503);

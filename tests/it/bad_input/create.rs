@@ -3,7 +3,7 @@
 //! of this crate.
 
 use anyhow::Result;
-use mgx_tests::{Client, Server};
+use mgx_testkit::{Client, Server};
 use reqwest::Method;
 use serde_json::{Value, json};
 

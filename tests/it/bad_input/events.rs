@@ -9,7 +9,7 @@
 //! One deviation: a `Last-Event-ID` with a control character in it is no HTTP, and is refused as such, without a problem.
 
 use anyhow::Result;
-use mgx_tests::Server;
+use mgx_testkit::Server;
 use reqwest::Method;
 use serde_json::{Value, json};
 

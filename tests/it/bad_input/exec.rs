@@ -21,7 +21,7 @@ async fn arguments_arrive_as_they_are_and_output_is_only_ever_output() -> Result
     command.extend(odd);
     client.submit(&session, &json!({ "command": command })).await?;
     let frames = client.until_finish(&session).await?;
-    let lines = |frames: &[mgx_tests::client::Frame]| {
+    let lines = |frames: &[mgx_testkit::client::Frame]| {
         let lines = frames.iter().filter(|frame| frame.event == "log");
         lines
             .map(|frame| frame.data["data"]["text"].as_str().unwrap_or_default().to_owned())

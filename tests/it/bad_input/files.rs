@@ -7,7 +7,7 @@ use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 
 use anyhow::Result;
-use mgx_tests::{Server, Volume};
+use mgx_testkit::{Server, Volume};
 use reqwest::Method;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
@@ -21,8 +21,8 @@ async fn paths_and_what_they_lead_to() -> Result<()> {
     let client = server.client();
     let session = client.session("nextjs").await?;
     let files = format!("/api/workspaces/{session}/files");
-    let dir = server.data().join("workspaces").join(&session);
-    let secret = server.data().join("secret.txt");
+    let dir = server.data_dir().join("workspaces").join(&session);
+    let secret = server.data_dir().join("secret.txt");
     std::fs::write(&secret, "do not read")?;
     std::fs::create_dir(dir.join("dir"))?;
     symlink("/etc/passwd", dir.join("passwd"))?;
@@ -119,10 +119,10 @@ async fn a_file_of_ten_gibibytes_is_sent_piece_by_piece_and_only_one_range_of_it
     let server = Server::start(SETTINGS, &[]).await?;
     let client = server.client();
     let session = client.session("nextjs").await?;
-    let path = server.data().join("workspaces").join(&session).join("huge");
+    let path = server.data_dir().join("workspaces").join(&session).join("huge");
     std::fs::File::create(path)?.set_len(SIZE)?;
     let url = format!("/api/workspaces/{session}/files/huge");
-    let before = server.peak_mib()?;
+    let before = server.peak_memory_mib()?;
     let mut answer = client.request(Method::GET, &url).send().await?;
     assert_eq!(answer.content_length(), Some(SIZE));
     let mut read = 0;
@@ -145,7 +145,7 @@ async fn a_file_of_ten_gibibytes_is_sent_piece_by_piece_and_only_one_range_of_it
             assert_eq!(answer.content_length(), Some(length), "{shown}");
         }
     }
-    let more = server.peak_mib()?.saturating_sub(before);
+    let more = server.peak_memory_mib()?.saturating_sub(before);
     assert!(more < 64, "{more} MiB more for a file that does not fit into memory");
     Ok(())
 }

@@ -6,8 +6,8 @@
 use anyhow::Result;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use mgx_tests::client::http;
-use mgx_tests::{Client, Server};
+use mgx_testkit::client::http;
+use mgx_testkit::{Client, Server};
 use reqwest::Method;
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! A Docker engine of a test's own, which may be killed, stopped and held up. Never the machine's.
+//! A Docker engine that belongs to one test, which may kill, stop and suspend it. Never the machine's engine.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -10,13 +10,13 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::Engine;
+use super::Engine;
 
-/// How long it may take to come up, or to go.
-const PATIENCE: Duration = Duration::from_secs(40);
+/// How long dockerd may take to answer after its start, and to exit after SIGTERM.
+const START_STOP_TIMEOUT: Duration = Duration::from_secs(40);
 
-/// The file with the number of its containerd.
-const CONTAINERD: &str = "exec/containerd/containerd.pid";
+/// The file with the pid of its containerd.
+const CONTAINERD_PID: &str = "exec/containerd/containerd.pid";
 
 /// An engine with a socket, images and containers of its own. Dropping it removes all of them.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub struct Dockerd {
 }
 
 impl Dockerd {
-    /// Whether this process may run one.
+    /// Whether this process may run dockerd: as root, where it is installed.
     #[must_use]
     pub fn is_possible() -> bool {
         let path = std::env::var_os("PATH").unwrap_or_default();
@@ -35,19 +35,19 @@ impl Dockerd {
         rustix::process::geteuid().is_root() && dirs.into_iter().any(|dir| dir.join("dockerd").is_file())
     }
 
-    /// Starts one. With `live_restore` its containers outlive it.
+    /// Starts an engine. With `live_restore` its containers survive its end.
     ///
     /// # Errors
-    /// It does not come up.
+    /// dockerd does not answer in time.
     pub fn start(live_restore: bool) -> Result<Self> {
         Self::start_with(live_restore, &json!({}))
     }
 
-    /// Starts one that knows `runtimes` besides its own: OCI runtimes as `daemon.json` has them.
+    /// Starts an engine with these OCI runtimes besides its own, in the form of `daemon.json`.
     ///
     /// # Errors
-    /// It does not come up.
-    pub fn knowing(runtimes: &Value) -> Result<Self> {
+    /// dockerd does not answer in time.
+    pub fn with_runtimes(runtimes: &Value) -> Result<Self> {
         Self::start_with(false, runtimes)
     }
 
@@ -60,30 +60,30 @@ impl Dockerd {
         Ok(dockerd)
     }
 
-    /// Where it listens, as `DOCKER_HOST`.
+    /// Its address, in the form of `DOCKER_HOST`.
     #[must_use]
     pub fn host(&self) -> String {
         format!("unix://{}", self.file("sock").display())
     }
 
-    /// Whether containers outlive it.
+    /// Whether containers survive its end.
     #[must_use]
     pub fn has_live_restore(&self) -> bool {
         self.live_restore
     }
 
-    /// Starts it again, and waits until it answers.
+    /// Starts dockerd again, and waits until it answers.
     ///
     /// # Errors
-    /// It does not.
+    /// It does not answer in time.
     pub fn up(&mut self) -> Result<()> {
-        // those of processes that were killed: a containerd dies with its dockerd, and may remain as a zombie
+        // pid files of killed processes: containerd dies with its dockerd, and may remain as a zombie
         drop(std::fs::remove_file(self.file("pid")));
         if self.containerd().is_none() {
-            drop(std::fs::remove_file(self.file(CONTAINERD)));
+            drop(std::fs::remove_file(self.file(CONTAINERD_PID)));
         }
         let log = File::options().create(true).append(true).open(self.file("log"))?;
-        // in a network of its own: one without a bridge takes away that of another in the same
+        // in a network namespace of its own: a dockerd without a bridge removes the bridge of another in the same one
         let mut command = Command::new("unshare");
         command.args(["--net", "dockerd", "--host"]).arg(self.host());
         for (option, name) in [
@@ -100,20 +100,20 @@ impl Dockerd {
         }
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         self.child = Some(command.spawn().context("cannot start dockerd")?);
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + START_STOP_TIMEOUT;
         while Instant::now() < end {
             if Engine::docker_at(Some(&self.host()), &["version"]).is_ok() {
                 return Ok(());
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        bail!("dockerd does not answer:\n{}", self.logged())
+        bail!("dockerd does not answer:\n{}", self.log())
     }
 
-    /// `kill -9`. What it started goes on; without live-restore, its next process ends that.
+    /// `kill -9`. Its containers go on; without live-restore, the next dockerd ends them.
     ///
     /// # Errors
-    /// It was not running.
+    /// dockerd was not running.
     pub fn kill(&mut self) -> Result<()> {
         let mut child = self.child.take().context("dockerd is not running")?;
         child.kill()?;
@@ -121,14 +121,14 @@ impl Dockerd {
         Ok(())
     }
 
-    /// SIGTERM, and its exit. Without live-restore it stops its containers first.
+    /// Sends SIGTERM and waits for the exit. Without live-restore dockerd stops its containers first.
     ///
     /// # Errors
-    /// It was not running, or did not end.
+    /// dockerd was not running, or did not exit in time.
     pub fn terminate(&mut self) -> Result<()> {
         self.signal(Signal::TERM)?;
         let mut child = self.child.take().context("dockerd is not running")?;
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + START_STOP_TIMEOUT;
         while Instant::now() < end {
             if child.try_wait()?.is_some() {
                 return Ok(());
@@ -137,26 +137,26 @@ impl Dockerd {
         }
         child.kill()?;
         child.wait()?;
-        bail!("dockerd did not end on SIGTERM:\n{}", self.logged())
+        bail!("dockerd did not end on SIGTERM:\n{}", self.log())
     }
 
-    /// Sends it a signal.
+    /// Sends dockerd a signal.
     ///
     /// # Errors
-    /// It is not running.
+    /// dockerd is not running.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         let child = self.child.as_ref().context("dockerd is not running")?;
         Ok(kill_process(Pid::from_child(child), signal)?)
     }
 
-    /// All that it has logged.
+    /// dockerd's log so far.
     #[must_use]
-    pub fn logged(&self) -> String {
+    pub fn log(&self) -> String {
         std::fs::read_to_string(self.file("log")).unwrap_or_default()
     }
 
-    /// Ends and unmounts what an engine that did not come up again could not.
-    fn sweep(&self) {
+    /// Ends the processes and mounts that remain when dockerd could not be started again to remove them.
+    fn remove_leftovers(&self) {
         let dir = self.dir.path().to_string_lossy().into_owned();
         for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
             let read = |name: &str| std::fs::read_to_string(entry.path().join(name)).unwrap_or_default();
@@ -179,9 +179,9 @@ impl Dockerd {
         }
     }
 
-    /// Its containerd, if that is alive.
+    /// The pid of its containerd, if that is alive.
     fn containerd(&self) -> Option<Pid> {
-        let number = std::fs::read_to_string(self.file(CONTAINERD)).ok()?;
+        let number = std::fs::read_to_string(self.file(CONTAINERD_PID)).ok()?;
         let status = std::fs::read_to_string(format!("/proc/{}/status", number.trim())).ok()?;
         let is_alive = status.contains("Name:\tcontainerd\n") && !status.contains("State:\tZ");
         Pid::from_raw(number.trim().parse().ok()?).filter(|_| is_alive)
@@ -203,10 +203,10 @@ impl Drop for Dockerd {
         let remove: Vec<_> = ["rm", "-f"].into_iter().chain(containers.lines()).collect();
         drop(Engine::docker_at(Some(&host), &remove));
         drop(self.terminate());
-        // one that was not its own child
+        // a containerd that was not dockerd's own child
         if let Some(pid) = self.containerd() {
             kill_process(pid, Signal::TERM).ok();
         }
-        self.sweep();
+        self.remove_leftovers();
     }
 }

@@ -1,4 +1,6 @@
-//! The container engine, seen from outside: with its own command line, so that no code of ours judges itself.
+//! The container engine as its own command line shows it, so that the platform's code is not checked by itself.
+
+mod dockerd;
 
 use std::path::Path;
 use std::process::Command;
@@ -6,40 +8,42 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-/// The engine that the tests use: `MGX_TEST_ENGINE`, which is `docker` (if it is not set) or `podman`, whose command
-/// line is the same; or one of both with a warm pool before it, `pool:docker` or `pool:podman`.
+pub use dockerd::Dockerd;
+
+/// The engine that the tests use, by `MGX_TEST_ENGINE`: `docker` (the default) or `podman`, whose command lines are alike,
+/// or either with a warm pool in front, `pool:docker` or `pool:podman`.
 #[derive(Debug)]
 pub struct Engine;
 
 impl Engine {
-    /// Its name, and that of its command line.
+    /// Its name, which is also its program's.
     pub fn name() -> String {
         let runtime = Self::runtime();
         runtime.strip_prefix("pool:").unwrap_or(&runtime).to_owned()
     }
 
-    /// The runtime that servers use, as it is written in their configuration.
+    /// The value of `runtime` in the configuration of servers.
     pub fn runtime() -> String {
         std::env::var("MGX_TEST_ENGINE").unwrap_or_else(|_| "docker".to_owned())
     }
 
-    /// Whether it has a pool before it.
+    /// Whether a warm pool is in front of it.
     pub fn has_pool() -> bool {
         Self::runtime().starts_with("pool:")
     }
 
-    /// What a command of the engine prints.
+    /// Runs a command of the engine's command line; its standard output.
     ///
     /// # Errors
-    /// It cannot be run, or fails.
+    /// The command cannot be run, or fails.
     pub fn docker(args: &[&str]) -> Result<String> {
         Self::docker_at(None, args)
     }
 
-    /// The same on the engine of `host`, if that is not the one that everybody uses.
+    /// The same on the Docker engine at `host`, or on the tests' own engine.
     ///
     /// # Errors
-    /// It cannot be run, or fails.
+    /// The command cannot be run, or fails.
     pub fn docker_at(host: Option<&str>, args: &[&str]) -> Result<String> {
         let output = command(host).args(args).output().context("cannot run docker")?;
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -57,26 +61,26 @@ impl Engine {
         Ok(names.lines().map(ToOwned::to_owned).collect())
     }
 
-    /// Everything the engine knows of a container.
+    /// What `inspect` prints of a container.
     ///
     /// # Errors
-    /// There is none of this name.
+    /// There is no container of this name.
     pub fn inspect(name: &str) -> Result<Value> {
         let all: Value = serde_json::from_str(&Self::docker(&["inspect", name])?)?;
         all.get(0).cloned().context("an empty answer")
     }
 
-    /// The processes of a container, by their numbers on the host.
+    /// The processes of a container, by their pids on the host.
     ///
     /// # Errors
-    /// It does not run.
+    /// The container does not run.
     pub fn processes(name: &str) -> Result<Vec<u32>> {
         let columns: &[&str] = if Self::name() == "podman" { &["hpid"] } else { &["-eo", "pid"] };
         let table = Self::docker(&[&["top", name], columns].concat())?;
         Ok(table.lines().skip(1).filter_map(|line| line.trim().parse().ok()).collect())
     }
 
-    /// Builds an image from scratch with the runner and a static busybox in it, for commands that misbehave.
+    /// Builds the image `tag`: `base` and a static busybox, for commands that misbehave.
     ///
     /// # Errors
     /// There is no busybox (Debian: `busybox-static`), or the engine refuses.
@@ -84,7 +88,7 @@ impl Engine {
         Self::busybox_image_at(None, base, tag)
     }
 
-    /// The same on the engine of `host`, if that is not the one that everybody uses.
+    /// The same on the Docker engine at `host`, or on the tests' own engine.
     ///
     /// # Errors
     /// There is no busybox (Debian: `busybox-static`), or the engine refuses.
@@ -93,14 +97,14 @@ impl Engine {
         std::fs::copy("/bin/busybox", dir.path().join("busybox"))
             .context("busybox-static is not installed")?;
         std::fs::write(dir.path().join("Dockerfile"), format!("FROM {base}\nCOPY busybox /bin/busybox\n"))?;
-        let path = dir.path().to_str().context("a path that is no text")?;
+        let path = dir.path().to_str().context("a path that is not UTF-8")?;
         let building = ["build", "-q", "-t", tag, path];
         let output = command(host).env("DOCKER_BUILDKIT", "0").args(building).output()?;
         ensure!(output.status.success(), "docker build: {}", String::from_utf8_lossy(&output.stderr));
         Ok(())
     }
 
-    /// The names of all containers that have something under `dir` mounted, running or not.
+    /// The names of the platform's containers that mount anything under `dir`, running or not.
     ///
     /// # Errors
     /// The engine does not answer.
@@ -108,7 +112,7 @@ impl Engine {
         Self::labelled("label=mgx.instance", dir)
     }
 
-    /// The same of those that hold network namespaces.
+    /// The same for the containers that hold network namespaces.
     ///
     /// # Errors
     /// The engine does not answer.
@@ -122,7 +126,7 @@ impl Engine {
         let all = Self::docker(&filter)?;
         let dir = dir.to_string_lossy();
         let named = all.lines().map(|line| (line, line.split(' ').next().unwrap_or_default()));
-        // Podman lists where something is mounted, not what
+        // Podman lists the mount points, not their sources
         let ours = named.filter(|(line, name)| {
             line.contains(&*dir)
                 || Self::name() == "podman"
@@ -131,7 +135,7 @@ impl Engine {
         Ok(ours.map(|(_, name)| name.to_owned()).collect())
     }
 
-    /// Removes every container that has something under `dir` mounted.
+    /// Removes every container that mounts anything under `dir`.
     pub fn remove_all_with_mounts_under(dir: &Path) {
         let all = Self::all_with_mounts_under(dir).unwrap_or_default();
         for name in all.into_iter().chain(Self::holders_with_mounts_under(dir).unwrap_or_default()) {

@@ -1,5 +1,5 @@
-//! An OpenAI-compatible provider that behaves as badly as real ones do: it streams tool calls in fragments, is
-//! too busy once, and cuts a stream once.
+//! A fake OpenAI-compatible model provider with the faults of real ones: tool calls in fragments, one answer 429, one
+//! stream that is cut.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -15,51 +15,55 @@ use futures_util::stream;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-/// A provider on a port of its own; it goes away with the runtime of the test.
+/// A provider on a port of its own, which ends with the test's tokio runtime.
 #[derive(Debug)]
-pub struct Provider {
+pub struct ModelProvider {
     /// Its base URL, for `OPENAI_BASE_URL`.
     pub url: String,
-    seen: Arc<Mutex<Seen>>,
+    state: Arc<Mutex<ProviderState>>,
 }
 
 #[derive(Debug, Default)]
-struct Seen {
+struct ProviderState {
     requests: Vec<(HeaderMap, Value)>,
-    busy: bool,
-    cut: bool,
+    has_refused: bool,
+    has_cut: bool,
 }
 
-impl Provider {
-    /// Starts it.
+impl ModelProvider {
+    /// Starts the provider.
     ///
     /// # Errors
     /// There is no free port.
     pub async fn start() -> Result<Self> {
-        let seen = Arc::<Mutex<Seen>>::default();
-        let router = Router::new().route("/v1/chat/completions", post(complete)).with_state(seen.clone());
+        let state = Arc::<Mutex<ProviderState>>::default();
+        let router = Router::new().route("/v1/chat/completions", post(complete)).with_state(state.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}/v1", listener.local_addr()?);
         tokio::spawn(async move { axum::serve(listener, router).await });
-        Ok(Self { url, seen })
+        Ok(Self { url, state })
     }
 
-    /// Every request so far: its headers and its body.
+    /// The headers and the body of every request so far.
     #[must_use]
     pub fn requests(&self) -> Vec<(HeaderMap, Value)> {
-        self.seen.lock().expect("nothing panics while it holds this lock").requests.clone()
+        self.state.lock().expect("nothing panics while it holds this lock").requests.clone()
     }
 }
 
 /// The first request is refused with 429, the first answer with a tool call is cut in the middle. Every agent
 /// writes one file of its own, then says that it is done.
-async fn complete(State(seen): State<Arc<Mutex<Seen>>>, headers: HeaderMap, body: Bytes) -> Response {
+async fn complete(
+    State(state): State<Arc<Mutex<ProviderState>>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
     // slow enough to look at the container that waits for the answer
     tokio::time::sleep(Duration::from_millis(300)).await;
-    let mut seen = seen.lock().expect("nothing panics while it holds this lock");
-    seen.requests.push((headers, body.clone()));
-    if !std::mem::replace(&mut seen.busy, true) {
+    let mut state = state.lock().expect("nothing panics while it holds this lock");
+    state.requests.push((headers, body.clone()));
+    if !std::mem::replace(&mut state.has_refused, true) {
         return (StatusCode::TOO_MANY_REQUESTS, [("retry-after", "0")], "busy").into_response();
     }
     let messages = body["messages"].as_array().cloned().unwrap_or_default();
@@ -68,8 +72,8 @@ async fn complete(State(seen): State<Arc<Mutex<Seen>>>, headers: HeaderMap, body
         .is_some_and(|tools| tools.iter().any(|t| t["function"]["name"] == "write_file"));
     let worked = messages.iter().any(|message| message["role"] == "tool");
     if has_tool && !worked {
-        let number = seen.requests.len();
-        let cut = !std::mem::replace(&mut seen.cut, true);
+        let number = state.requests.len();
+        let cut = !std::mem::replace(&mut state.has_cut, true);
         return stream_of(tool_call(number), cut);
     }
     stream_of(text(), false)

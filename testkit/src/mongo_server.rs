@@ -1,4 +1,4 @@
-//! A MongoDB server of one's own, for tests: started on a free port, killed, stopped and started again at will.
+//! A MongoDB server that belongs to one test, which may kill, suspend and restart it.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -8,70 +8,70 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// How long a server may take to start.
-const START: Duration = Duration::from_secs(30);
+/// How long the server may take to accept connections.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A running server; it ends when this is dropped.
+/// A running MongoDB server on a free port. Dropping it kills it.
 #[derive(Debug)]
-pub struct TestServer {
+pub struct MongoServer {
     program: PathBuf,
     directory: PathBuf,
     address: SocketAddr,
     child: Child,
 }
 
-impl TestServer {
-    /// Starts the server that `just mongo-server` has installed, or the one that `MGX_TEST_MONGO` names, with its data
-    /// in `directory`.
+impl MongoServer {
+    /// Starts the server that `./bootstrap.sh mongo` has installed, or the program in `MGX_TEST_MONGO`, with its data in
+    /// `directory`.
     ///
     /// # Errors
-    /// There is none, or it does not start.
+    /// The program is not there, or does not start.
     pub fn start(directory: &Path) -> io::Result<Self> {
         let program = program()?;
         std::fs::create_dir_all(directory)?;
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let child = spawn(&program, directory, address)?;
         let server = Self { program, directory: directory.to_owned(), address, child };
-        server.answers()?;
+        server.wait_until_ready()?;
         Ok(server)
     }
 
-    /// Where it is.
+    /// Its address, as `store.url` takes it.
     pub fn url(&self) -> String {
         format!("mongodb://{}/?directConnection=true", self.address)
     }
 
-    /// Kills it, as a crash does.
+    /// `kill -9`.
     ///
     /// # Errors
-    /// It is gone already.
+    /// The server is not running.
     pub fn kill(&mut self) -> io::Result<()> {
         self.child.kill()?;
         self.child.wait().map(drop)
     }
 
-    /// Starts it again where it was, with what it had.
+    /// Starts the server again, on the same address and data.
     ///
     /// # Errors
-    /// It does not start.
-    pub fn start_again(&mut self) -> io::Result<()> {
+    /// The server does not start.
+    pub fn restart(&mut self) -> io::Result<()> {
         self.child = spawn(&self.program, &self.directory, self.address)?;
-        self.answers()
+        self.wait_until_ready()
     }
 
-    /// Stops it, as a machine does that hangs.
+    /// Suspends the server with SIGSTOP: connections stay open, and nothing is answered.
     ///
     /// # Errors
-    /// It is gone.
-    pub fn freeze(&self) -> io::Result<()> {
+    /// The server is not running.
+    pub fn suspend(&self) -> io::Result<()> {
         self.signal(Signal::STOP)
     }
 
-    /// Lets it go on.
+    /// Lets the suspended server go on.
     ///
     /// # Errors
-    /// It is gone.
-    pub fn thaw(&self) -> io::Result<()> {
+    /// The server is not running.
+    pub fn resume(&self) -> io::Result<()> {
         self.signal(Signal::CONT)
     }
 
@@ -80,8 +80,8 @@ impl TestServer {
         kill_process(pid.ok_or(io::ErrorKind::NotFound)?, signal).map_err(io::Error::from)
     }
 
-    fn answers(&self) -> io::Result<()> {
-        let end = Instant::now() + START;
+    fn wait_until_ready(&self) -> io::Result<()> {
+        let end = Instant::now() + START_TIMEOUT;
         while TcpStream::connect(self.address).is_err() {
             if Instant::now() > end {
                 return Err(io::Error::other("the MongoDB server does not start"));
@@ -92,7 +92,7 @@ impl TestServer {
     }
 }
 
-impl Drop for TestServer {
+impl Drop for MongoServer {
     fn drop(&mut self) {
         self.kill().ok();
     }
@@ -105,7 +105,7 @@ fn program() -> io::Result<PathBuf> {
         return Ok(program);
     }
     let missing =
-        format!("there is no MongoDB server at {}: `just mongo-server` installs one", program.display());
+        format!("there is no MongoDB server at {}: `./bootstrap.sh mongo` installs one", program.display());
     Err(io::Error::new(io::ErrorKind::NotFound, missing))
 }
 

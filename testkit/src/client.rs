@@ -1,4 +1,5 @@
-//! A client that knows only what the public API documents. Its SSE reader is written for these tests alone.
+//! A client of the public API for tests, independent of `mgx-client` and with an SSE reader of its own, so that neither is
+//! tested by itself.
 
 use std::time::Duration;
 
@@ -7,10 +8,10 @@ use futures_util::StreamExt;
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
-/// How long anything may take before a test gives up.
-pub const PATIENCE: Duration = Duration::from_mins(2);
+/// How long a request, or reading an event stream, may take before a test fails.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_mins(2);
 
-/// Speaks to one server as one user.
+/// Sends requests to one server as one user.
 #[derive(Clone, Debug)]
 pub struct Client {
     http: reqwest::Client,
@@ -38,60 +39,63 @@ impl Client {
 
     /// A request with the token.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.http.request(method, format!("{}{path}", self.url)).bearer_auth(&self.token).timeout(PATIENCE)
+        self.http
+            .request(method, format!("{}{path}", self.url))
+            .bearer_auth(&self.token)
+            .timeout(REQUEST_TIMEOUT)
     }
 
-    /// GET, as JSON.
+    /// GETs `path`; status and JSON body.
     ///
     /// # Errors
-    /// No answer, or no JSON.
+    /// There is no answer, or its body is not JSON.
     pub async fn get(&self, path: &str) -> Result<(StatusCode, Value)> {
         answer(self.request(Method::GET, path)).await
     }
 
-    /// POST of JSON.
+    /// POSTs `body` as JSON; status and JSON body.
     ///
     /// # Errors
-    /// No answer, or no JSON.
+    /// There is no answer, or its body is not JSON.
     pub async fn post(&self, path: &str, body: &Value) -> Result<(StatusCode, Value)> {
         answer(self.request(Method::POST, path).json(body)).await
     }
 
-    /// A new session; its id.
+    /// Creates a session; its id.
     ///
     /// # Errors
-    /// It was refused.
+    /// The server refuses it.
     pub async fn session(&self, framework: &str) -> Result<String> {
         let (status, session) = self.post("/api/sessions", &json!({ "framework": framework })).await?;
         ensure!(status == StatusCode::CREATED, "{status} {session}");
         Ok(session["session_id"].as_str().context("no session_id")?.to_owned())
     }
 
-    /// A new job in a session; its id.
+    /// Submits a job to a session; its id.
     ///
     /// # Errors
-    /// It was refused.
+    /// The server refuses it.
     pub async fn submit(&self, session: &str, job: &Value) -> Result<String> {
         let (status, job) = self.post(&format!("/api/sessions/{session}/jobs"), job).await?;
         ensure!(status == StatusCode::ACCEPTED, "{status} {job}");
         Ok(job["job_id"].as_str().context("no job_id")?.to_owned())
     }
 
-    /// A job as it stands.
+    /// The job's current representation.
     ///
     /// # Errors
-    /// It is not there.
+    /// The server does not know the job.
     pub async fn job(&self, id: &str) -> Result<Value> {
         let (status, job) = self.get(&format!("/api/jobs/{id}")).await?;
         ensure!(status == StatusCode::OK, "{status} {job}");
         Ok(job)
     }
 
-    /// Reads the events of a session after number `after`, until `enough` says so or the stream ends.
-    /// Reconnects whenever the server goes away, with `Last-Event-ID`, as a browser does.
+    /// Reads the events of a session after number `after`, until `enough` returns true for one of
+    /// them or the stream ends. Reconnects with `Last-Event-ID` when the connection is lost, as a browser does.
     ///
     /// # Errors
-    /// The server refuses, or nothing comes for [`PATIENCE`].
+    /// The server refuses, or the events are not complete within [`REQUEST_TIMEOUT`].
     pub async fn follow(
         &self,
         session: &str,
@@ -99,7 +103,7 @@ impl Client {
         mut enough: impl FnMut(&Frame) -> bool,
     ) -> Result<Vec<Frame>> {
         let mut frames: Vec<Frame> = Vec::new();
-        let end = tokio::time::Instant::now() + PATIENCE;
+        let end = tokio::time::Instant::now() + REQUEST_TIMEOUT;
         while tokio::time::Instant::now() < end {
             let last = frames.last().map_or(after, |frame| frame.id);
             let request = self.http.get(format!("{}/api/sessions/{session}/events", self.url));
@@ -131,7 +135,7 @@ impl Client {
                 }
             }
         }
-        bail!("nothing more came; last: {:?}", frames.last())
+        bail!("no more events came; last: {:?}", frames.last())
     }
 
     /// Reads the events of a session up to a job's `finish`.

@@ -1,5 +1,5 @@
-//! The wall clock of one process, which a test can set: libfaketime stands between the process and the machine's.
-//! The monotonic clock is left alone, as it is when somebody sets the clock of a real machine.
+//! The wall clock of one process, which a test can set by libfaketime. The monotonic clock goes on unchanged, as it does
+//! when an operator sets a machine's clock.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ const LIBRARIES: [&str; 3] = [
     "/usr/lib/faketime/libfaketimeMT.so.1",
 ];
 
-/// A clock for the processes that get its [`env`](Self::env).
+/// The wall clock of every process that is started with [`env`](Self::env).
 #[derive(Debug)]
 pub struct WallClock {
     library: &'static Path,
@@ -20,13 +20,13 @@ pub struct WallClock {
 }
 
 impl WallClock {
-    /// Whether libfaketime is there.
+    /// Whether libfaketime is installed.
     #[must_use]
     pub fn is_possible() -> bool {
         library().is_some()
     }
 
-    /// A clock that goes right until it is set; what it is off by is a file in `dir`.
+    /// A clock that shows the machine's time until it is set. Its offset is kept in a file in `dir`.
     ///
     /// # Errors
     /// There is no libfaketime (Debian: `faketime`), or the file cannot be written.
@@ -37,18 +37,18 @@ impl WallClock {
         Ok(clock)
     }
 
-    /// From now on it shows so many seconds more than the machine's.
+    /// Sets the clock to the machine's time plus so many seconds.
     ///
     /// # Errors
     /// The file cannot be written.
     pub fn set(&self, seconds: i64) -> Result<()> {
-        // whoever reads the time meanwhile finds the old offset or the new one, not half of it
+        // by a rename: a process that reads the time meanwhile finds the old offset or the new one, not half of it
         let new = self.offset.with_extension("new");
         std::fs::write(&new, format!("{seconds:+}"))?;
         Ok(std::fs::rename(new, &self.offset)?)
     }
 
-    /// What puts a process on this clock.
+    /// The environment that makes a process use this clock.
     #[must_use]
     pub fn env(&self) -> [(String, String); 5] {
         [

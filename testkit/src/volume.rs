@@ -1,4 +1,4 @@
-//! A small disk of a test's own, which can be full and can hang: a file system in a file. Only root may have one.
+//! A small disk that belongs to one test, which can fill and freeze it: a file system in a file. Needs root.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -9,27 +9,27 @@ use rustix::fs::{FallocateFlags, fallocate, statvfs};
 use rustix::io::Errno;
 use tempfile::TempDir;
 
-/// The smallest piece of a disk that is worth filling.
+/// The size of a block, in bytes: smaller remainders are left free.
 const BLOCK: u64 = 4096;
 
-/// A disk. Dropping it takes it away, with all that is on it.
+/// A mounted disk. Dropping it unmounts and deletes it.
 #[derive(Debug)]
 pub struct Volume {
     dir: TempDir,
 }
 
 impl Volume {
-    /// Whether this process may mount one, and has what it needs for it.
+    /// Whether this process may mount a disk, and the tools for it are installed.
     #[must_use]
     pub fn is_possible() -> bool {
         let tools = ["/sbin/mkfs.ext4", "/sbin/fsfreeze", "/dev/loop-control"];
         rustix::process::geteuid().is_root() && tools.iter().all(|tool| Path::new(tool).exists())
     }
 
-    /// One that holds so many MiB.
+    /// Makes and mounts a disk of so many MiB.
     ///
     /// # Errors
-    /// It cannot be made or mounted.
+    /// The disk cannot be made or mounted.
     pub fn new(mib: u64) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("mgx-disk-").tempdir()?;
         let image = dir.path().join("image");
@@ -42,16 +42,16 @@ impl Volume {
         Ok(volume)
     }
 
-    /// Where it is mounted.
+    /// The mount point.
     #[must_use]
     pub fn path(&self) -> PathBuf {
         self.dir.path().join("mounted")
     }
 
-    /// Fills it to the last block.
+    /// Fills the disk to the last block.
     ///
     /// # Errors
-    /// It cannot be filled.
+    /// The disk cannot be filled.
     pub fn fill(&self) -> Result<()> {
         let ballast = File::options().create(true).append(true).open(self.ballast())?;
         let mut piece = statvfs(self.path())?.f_bavail * BLOCK;
@@ -68,23 +68,23 @@ impl Volume {
     /// Frees what [`fill`](Self::fill) has taken.
     ///
     /// # Errors
-    /// It cannot be freed.
+    /// The space cannot be freed.
     pub fn free(&self) -> Result<()> {
         Ok(std::fs::remove_file(self.ballast())?)
     }
 
-    /// From now on every write hangs, and whoever writes cannot even be killed.
+    /// Freezes the file system: every write hangs, and a process that writes cannot even be killed.
     ///
     /// # Errors
-    /// It cannot be frozen.
+    /// The file system cannot be frozen.
     pub fn freeze(&self) -> Result<()> {
         run(&["/sbin/fsfreeze", "-f", text(&self.path())?])
     }
 
-    /// Writes go on.
+    /// Lets writes go on.
     ///
     /// # Errors
-    /// It was not frozen.
+    /// The file system was not frozen.
     pub fn thaw(&self) -> Result<()> {
         run(&["/sbin/fsfreeze", "-u", text(&self.path())?])
     }
@@ -104,7 +104,7 @@ impl Drop for Volume {
 }
 
 fn text(path: &Path) -> Result<&str> {
-    path.to_str().context("a path that is no text")
+    path.to_str().context("a path that is not UTF-8")
 }
 
 fn run(words: &[&str]) -> Result<()> {

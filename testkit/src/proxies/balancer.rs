@@ -1,5 +1,5 @@
-//! A load balancer for tests: a TCP connection goes to one process after the other, and never to one that is away. Or a
-//! real haproxy, with the configuration of `docs/deployment.md`.
+//! A load balancer in front of several processes of the platform: round robin over those that accept connections, or a
+//! real haproxy with the configuration of `docs/deployment.md`.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -17,10 +17,10 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::client::http;
 
-/// How long a haproxy may take until it has seen a process that is ready.
-const START: Duration = Duration::from_secs(10);
+/// How long haproxy may take until it has seen a process that is ready.
+const HAPROXY_START_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A balancer; it ends when this is dropped.
+/// A balancer, which stops when this is dropped.
 #[derive(Debug)]
 pub struct Balancer {
     url: String,
@@ -28,35 +28,35 @@ pub struct Balancer {
 }
 
 #[derive(Debug)]
-#[expect(dead_code, reason = "held for their ends")]
+#[expect(dead_code, reason = "dropping it stops the balancer")]
 enum Running {
-    Ours(AbortOnDropHandle<()>),
+    RoundRobin(AbortOnDropHandle<()>),
     Haproxy(Haproxy),
 }
 
 impl Balancer {
-    /// A balancer in front of the servers at `urls`: the haproxy that `MGX_TEST_HAPROXY` names, if it names one.
+    /// Starts a balancer in front of the servers at `urls`: the haproxy whose path is in `MGX_TEST_HAPROXY`, if it is set.
     ///
     /// # Errors
-    /// It cannot listen.
-    pub async fn before(urls: &[&str]) -> Result<Self> {
+    /// The balancer cannot listen, or haproxy finds no server that is ready.
+    pub async fn in_front_of(urls: &[&str]) -> Result<Self> {
         let address = |url: &&str| url.trim_start_matches("http://").parse::<SocketAddr>();
         let servers: Vec<_> = urls.iter().map(address).collect::<Result<_, _>>()?;
         let listener = TcpListener::bind("127.0.0.1:0").await.context("cannot listen")?;
-        let listens = listener.local_addr()?;
-        let url = format!("http://{listens}");
+        let listen = listener.local_addr()?;
+        let url = format!("http://{listen}");
         let running = if let Some(program) = std::env::var_os("MGX_TEST_HAPROXY") {
             drop(listener);
-            let haproxy = Haproxy::start(&PathBuf::from(program), listens, &servers)?;
-            haproxy.answers(&url).await?;
+            let haproxy = Haproxy::start(&PathBuf::from(program), listen, &servers)?;
+            haproxy.wait_until_ready(&url).await?;
             Running::Haproxy(haproxy)
         } else {
-            Running::Ours(AbortOnDropHandle::new(tokio::spawn(accept(listener, servers))))
+            Running::RoundRobin(AbortOnDropHandle::new(tokio::spawn(accept(listener, servers))))
         };
         Ok(Self { url, _running: running })
     }
 
-    /// Where it listens.
+    /// Its base URL.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
@@ -79,7 +79,7 @@ async fn accept(listener: TcpListener, servers: Vec<SocketAddr>) {
     }
 }
 
-/// A haproxy and its configuration.
+/// A haproxy process and the directory with its configuration.
 #[derive(Debug)]
 struct Haproxy {
     child: Child,
@@ -87,21 +87,21 @@ struct Haproxy {
 }
 
 impl Haproxy {
-    fn start(program: &Path, listens: SocketAddr, servers: &[SocketAddr]) -> Result<Self> {
+    fn start(program: &Path, listen: SocketAddr, servers: &[SocketAddr]) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("mgx-").tempdir()?;
         let config = dir.path().join("haproxy.cfg");
-        std::fs::write(&config, documented(listens, servers)?)?;
+        std::fs::write(&config, documented_config(listen, servers)?)?;
         let mut haproxy = Command::new(program);
         haproxy.args(["-db", "-f"]).arg(config).stdin(Stdio::null()).stdout(Stdio::null());
         let child = haproxy.stderr(Stdio::null()).spawn().context("cannot start haproxy")?;
         Ok(Self { child, _dir: dir })
     }
 
-    async fn answers(&self, url: &str) -> Result<()> {
-        let end = Instant::now() + START;
+    async fn wait_until_ready(&self, url: &str) -> Result<()> {
+        let end = Instant::now() + HAPROXY_START_TIMEOUT;
         let ready = format!("{url}/readyz");
         while !http().get(&ready).send().await.is_ok_and(|answer| answer.status() == 200) {
-            ensure!(Instant::now() < end, "haproxy lets nobody through");
+            ensure!(Instant::now() < end, "haproxy passes no request on to a server");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         Ok(())
@@ -116,14 +116,14 @@ impl Drop for Haproxy {
 }
 
 /// The configuration that `docs/deployment.md` shows, with other addresses.
-fn documented(listens: SocketAddr, servers: &[SocketAddr]) -> Result<String> {
-    let docs = include_str!("../../docs/deployment.md");
+fn documented_config(listen: SocketAddr, servers: &[SocketAddr]) -> Result<String> {
+    let docs = include_str!("../../../docs/deployment.md");
     let (_, begun) = docs.split_once("# haproxy.cfg\n").context("no haproxy.cfg in docs/deployment.md")?;
-    let (shown, _) = begun.split_once("```").context("it does not end")?;
+    let (shown, _) = begun.split_once("```").context("the code block in docs/deployment.md does not end")?;
     let mut config = String::new();
     for line in shown.lines().filter(|line| !line.trim_start().starts_with("server ")) {
         let bind = line.trim_start().starts_with("bind ");
-        writeln!(config, "{}", if bind { format!("  bind {listens}") } else { line.to_owned() })?;
+        writeln!(config, "{}", if bind { format!("  bind {listen}") } else { line.to_owned() })?;
     }
     for (number, server) in (1..).zip(servers) {
         writeln!(config, "  server mgx-{number} {server}")?;
