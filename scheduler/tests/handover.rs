@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use mgx_protocol::{Attempt, JobId, SlotId, StateName};
 use mgx_protocol::Invocation;
+use mgx_protocol::{Attempt, JobId, SlotId, StateName};
 use mgx_runtimes::fake::{Act, Birth, Fake, OnStop, Script, World};
 use mgx_runtimes::{
     ContainerSpec, EngineInfo, Limits, Listed, Network, OciRuntime, Placement, Run, Runtime, RuntimeError,
