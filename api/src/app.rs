@@ -33,7 +33,7 @@ mod routes_tests;
 /// Every route, those of the OAuth 2 provider too if it is in this process, behind the gate and all that requests have in
 /// common.
 pub fn router(app: App) -> Router {
-    let (gate, once) = (app.gate.clone(), app.once.clone());
+    let (gate, keys) = (app.gate.clone(), app.idempotency.clone());
     let provider = gate.provider().clone();
     let secure = provider.settings().issuer.is_secure();
     let identity = if app.is_provider { mgx_oauth2::router(provider) } else { elsewhere(&provider) };
@@ -45,7 +45,7 @@ pub fn router(app: App) -> Router {
         .route("/openapi.json", get(async move || (json, text)))
         .fallback(async || Problem::new(Slug::NotFound, "no such route; see /openapi.json"))
         .method_not_allowed_fallback(async || Problem::new(Slug::MethodNotAllowed, "see the allow header"))
-        .route_layer(from_fn_with_state(once, idempotency::once))
+        .route_layer(from_fn_with_state(keys, idempotency::once))
         .layer(from_fn_with_state(gate, gate::check))
         .with_state(Arc::new(app))
         .merge(identity);

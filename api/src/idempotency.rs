@@ -1,22 +1,14 @@
 //! `Idempotency-Key` on every POST: asked twice, done once (draft-ietf-httpapi-idempotency-key-header-07).
 //!
-//! A key counts for one user and one path, for a day. In this order, each step durable before the next begins:
-//!
-//! 1. the key is written down with a seed, from which the ids of everything that the request makes are derived;
-//! 2. the request does its work, in a task of its own, so that a client that leaves cannot stop it half way;
-//! 3. the answer is written down;
-//! 4. the answer is sent.
-//!
-//! Wherever the process dies in between, the same request again finds the seed and makes the same job and the same
-//! session, or finds that they are there; it never makes others. A refusal that may pass (408, 429, 5xx) is not
-//! kept: the next try with the key is a real one, with the same ids.
+//! A key counts for one user and one path, for a day; [`mgx_apps::Idempotency`] has the order of the steps. The request
+//! is carried out in a task of its own, so that a client that disconnects does not stop it half way. A refusal that may
+//! pass (408, 429, 5xx) is not stored: the next request with the key is carried out, with the same ids.
 
 mod ids;
 #[cfg(test)]
 mod once_tests;
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -25,11 +17,8 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header}
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
-use jiff::{SignedDuration, Timestamp};
-use mgx_apps::{Claim, Intent, IntentBounds, IntentKey, IntentStore, SessionError};
+use mgx_apps::{Begun, Idempotency, IdempotencyError, IntentKey, SessionError};
 use serde::{Deserialize, Serialize};
-use tokio::sync::OwnedMutexGuard;
-use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, warn};
 
 use crate::auth::Caller;
@@ -47,31 +36,14 @@ pub(crate) const REPLAYED: HeaderName = HeaderName::from_static("idempotency-rep
 /// The longest key, in characters.
 const MAX_KEY: usize = 255;
 
-/// How long a key counts.
-const LIFE: SignedDuration = SignedDuration::from_hours(24);
-
 /// How long a second request waits for the first.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// What is kept at most: a million keys, a gibibyte of answers.
-const BOUNDS: IntentBounds = IntentBounds { count: 1_000_000, bytes: 1 << 30 };
+const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The largest answer that is kept, in bytes. The answer to a full batch is smaller.
 const MAX_ANSWER: usize = 1 << 20;
 
-/// How often expired keys are forgotten, and how many of them in one write.
-const SWEEP: (Duration, usize) = (Duration::from_mins(10), 10_000);
-
 /// The headers of an answer that are kept with it.
 const KEPT: [HeaderName; 2] = [header::CONTENT_TYPE, header::LOCATION];
-
-/// Remembers what was asked under which key, and what was answered.
-#[derive(Clone, Debug)]
-pub struct Once {
-    store: Arc<dyn IntentStore>,
-    /// One lock for each key that a request holds or waits for.
-    turns: Arc<Mutex<HashMap<IntentKey, Arc<tokio::sync::Mutex<()>>>>>,
-}
 
 /// An answer as it is stored.
 #[derive(Debug, Serialize, Deserialize)]
@@ -81,42 +53,6 @@ struct Answer {
     body: String,
 }
 
-impl Once {
-    /// Remembers in `store`.
-    pub fn new(store: Arc<dyn IntentStore>) -> Self {
-        Self { store, turns: Arc::default() }
-    }
-
-    /// Forgets expired keys, until `closing`.
-    pub async fn sweep(self, closing: CancellationToken) {
-        let (pause, limit) = SWEEP;
-        loop {
-            match self.store.forget_intents(Timestamp::now() - LIFE, limit).await {
-                Ok(count) if count == limit => continue,
-                Ok(_) => {}
-                Err(error) => {
-                    warn!(%error, "expired idempotency keys cannot be forgotten; trying again later");
-                }
-            }
-            tokio::select! {
-                () = closing.cancelled() => return,
-                () = tokio::time::sleep(pause) => {}
-            }
-        }
-    }
-
-    /// Waits until no other request holds the key.
-    async fn turn(&self, key: IntentKey) -> Turn {
-        let place = {
-            let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
-            let lock = turns.entry(key).or_default().clone();
-            Place { turns: self.turns.clone(), key, lock: Some(lock) }
-        };
-        let lock = place.lock.clone().expect("it is there until the place is dropped");
-        Turn { _guard: lock.lock_owned().await, _place: place }
-    }
-}
-
 /// Whether a POST of this path is done once for each key. What answers with a secret is not: the answer would be kept.
 pub(crate) fn is_once(path: &str) -> bool {
     path.starts_with("/api/") && !path.starts_with("/api/admin/") && path != "/api/tokens"
@@ -124,7 +60,7 @@ pub(crate) fn is_once(path: &str) -> bool {
 
 /// Lets every request without a key through; does every POST with one once.
 pub(crate) async fn once(
-    State(once): State<Once>,
+    State(idempotency): State<Idempotency>,
     request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
@@ -145,10 +81,10 @@ pub(crate) async fn once(
     let request = Request::from_parts(parts, body.into());
 
     let in_progress = |_| Problem::new(Slug::InProgress, "a request with this key is being answered");
-    let turn = tokio::time::timeout(PATIENCE, once.turn(key)).await.map_err(in_progress)?;
+    let lock = tokio::time::timeout(LOCK_TIMEOUT, idempotency.lock(key)).await.map_err(in_progress)?;
     let work = async move {
-        let answer = once.answer(key, fingerprint, request, next).await;
-        drop(turn);
+        let answer = answer(&idempotency, key, fingerprint, request, next).await;
+        drop(lock);
         answer
     };
     match tokio::spawn(work.in_current_span()).await {
@@ -158,43 +94,33 @@ pub(crate) async fn once(
     }
 }
 
-impl Once {
-    /// The answer that was given, or the one that is given now. Only who has the turn of `key` may ask.
-    async fn answer(
-        &self,
-        key: IntentKey,
-        fingerprint: [u8; 32],
-        mut request: Request,
-        next: Next,
-    ) -> Result<Response, Problem> {
-        let new = Intent::new(key, fingerprint)
-            .map_err(|_| Problem::new(Slug::Internal, "the kernel gives no randomness"))?;
-        let claimed = self.store.claim(&new, new.at - LIFE, BOUNDS).await.map_err(SessionError::Store)?;
-        let (intent, resumed) = match claimed {
-            Claim::New => (new, false),
-            Claim::Full => return Err(too_many()),
-            Claim::Known(known) if known.fingerprint != fingerprint => {
-                let detail = "this key came with another body before: use a new key for a new request";
-                return Err(Problem::new(Slug::IdempotencyMismatch, detail));
-            }
-            Claim::Known(known) => match known.answer.as_deref().map(Answer::replay) {
-                Some(replay) => return replay,
-                None => (known, true),
-            },
-        };
-        let intent = Arc::new(intent);
-        request.extensions_mut().insert(Ids::of(intent.clone(), resumed));
-        let (answer, response) = Answer::read(next.run(request).await).await;
-        if let Some(answer) = answer {
-            // what was done is done: without the answer, the next try finds it by its ids
-            match self.store.answer(&intent, answer).await {
-                Ok(true) => {}
-                Ok(false) => warn!("an idempotency key expired while its request was answered"),
-                Err(error) => warn!(%error, "the answer to an idempotent request could not be kept"),
-            }
+/// The answer that was given before, or the one that the request gets now. The caller holds the lock of `key`.
+async fn answer(
+    idempotency: &Idempotency,
+    key: IntentKey,
+    fingerprint: [u8; 32],
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    let (intent, resumed) = match idempotency.begin(key, fingerprint).await {
+        Ok(Begun::Proceed { intent, resumed }) => (Arc::new(intent), resumed),
+        Ok(Begun::Replay(answer)) => return Answer::replay(&answer),
+        Err(IdempotencyError::Mismatch) => {
+            let detail = "this key came with another body before: use a new key for a new request";
+            return Err(Problem::new(Slug::IdempotencyMismatch, detail));
         }
-        Ok(response)
+        Err(IdempotencyError::Full) => return Err(too_many()),
+        Err(IdempotencyError::NoRandomness) => {
+            return Err(Problem::new(Slug::Internal, "the kernel gives no randomness"));
+        }
+        Err(IdempotencyError::Store(error)) => return Err(SessionError::Store(error).into()),
+    };
+    request.extensions_mut().insert(Ids::of(intent.clone(), resumed));
+    let (answer, response) = Answer::read(next.run(request).await).await;
+    if let Some(answer) = answer {
+        idempotency.keep_answer(&intent, answer).await;
     }
+    Ok(response)
 }
 
 impl Answer {
@@ -259,33 +185,8 @@ fn name(headers: &HeaderMap) -> Result<&str, Problem> {
 
 fn too_many() -> Problem {
     Problem::new(Slug::TooManyKeys, "no more idempotency keys are remembered; go on without, or wait")
-        .limit("idempotency.keys", BOUNDS.count, BOUNDS.count)
-        .retry_after(Duration::from_mins(10))
-}
-
-/// The turn of a key: whoever has it is alone with it.
-#[derive(Debug)]
-struct Turn {
-    _guard: OwnedMutexGuard<()>,
-    _place: Place,
-}
-
-/// A place in the line before a key's turn; the last one to leave takes the line away.
-#[derive(Debug)]
-struct Place {
-    turns: Arc<Mutex<HashMap<IntentKey, Arc<tokio::sync::Mutex<()>>>>>,
-    key: IntentKey,
-    lock: Option<Arc<tokio::sync::Mutex<()>>>,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
-        drop(self.lock.take());
-        if turns.get(&self.key).is_some_and(|lock| Arc::strong_count(lock) == 1) {
-            turns.remove(&self.key);
-        }
-    }
+        .limit("idempotency.keys", Idempotency::BOUNDS.count, Idempotency::BOUNDS.count)
+        .retry_after(Idempotency::RETRY_WHEN_FULL)
 }
 
 #[cfg(test)]
@@ -306,24 +207,5 @@ mod tests {
         }
         let long = HeaderMap::from_iter([(KEY, HeaderValue::from_str(&"x".repeat(256)).unwrap())]);
         assert_eq!(name(&long).unwrap_err().slug(), Slug::InvalidIdempotencyKey);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_key_has_one_holder_and_leaves_nothing_behind() {
-        let store = mgx_store::Embedded::open(
-            &tempfile::tempdir().unwrap().path().join("store.db"),
-            Timestamp::UNIX_EPOCH,
-        );
-        let once = Once::new(Arc::new(store.unwrap()));
-        let key = IntentKey::of(&[b"key"]);
-        let first = once.turn(key).await;
-        let waiting = tokio::time::timeout(PATIENCE, once.turn(key)).await;
-        assert!(waiting.is_err(), "the second waits, and gives up");
-        drop(once.turn(IntentKey::of(&[b"other"])).await);
-        assert_eq!(once.turns.lock().unwrap().len(), 1);
-        drop(first);
-        assert!(once.turns.lock().unwrap().is_empty());
-        drop(once.turn(key).await);
-        assert!(once.turns.lock().unwrap().is_empty());
     }
 }

@@ -28,5 +28,4 @@ pub use app::{description, provider_alone, router};
 pub use auth::{AUDIENCE, AdminToken, CALLBACK, Caller, Gate, PAGES, Right, Rights};
 pub use events::{StreamBounds, Streams};
 pub use http::{Patience, Problem, Proxies, ServeConfig, Slug, changing, handing_on, serve};
-pub use idempotency::Once;
 pub use state::{App, EngineProbe, Imports, JobRules, Pools};

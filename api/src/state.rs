@@ -4,7 +4,7 @@ mod engine;
 mod imports;
 mod pools;
 
-use mgx_apps::{AppIdentity, Sessions};
+use mgx_apps::{AppIdentity, Idempotency, Sessions};
 use mgx_policies::{Admission, Times};
 use mgx_runtimes::Limits;
 use mgx_scheduler::Scheduler;
@@ -13,7 +13,6 @@ use tokio_util::sync::CancellationToken;
 use crate::auth::Gate;
 use crate::auth::app_client::AppClients;
 use crate::events::Streams;
-use crate::idempotency::Once;
 
 pub use engine::EngineProbe;
 pub use imports::Imports;
@@ -41,7 +40,7 @@ pub struct App {
     /// What a job gets, and the most it may ask for.
     pub rules: JobRules,
     /// What was asked under an `Idempotency-Key`, and what was answered.
-    pub once: Once,
+    pub idempotency: Idempotency,
     /// Takes in sessions from elsewhere.
     pub imports: Imports,
     /// The event streams that are open.

@@ -1,16 +1,21 @@
-//! Sessions and their workspaces, made and removed together.
+//! Sessions and their workspaces, created and deleted together.
+
+pub(crate) mod archive;
+pub(crate) mod retention;
+pub(crate) mod session;
+pub(crate) mod session_store;
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use mgx_protocol::{SessionId, WorkspaceId};
+use mgx_workspaces::{FileError, Workspace, Workspaces, random_hex};
 
-use crate::archive::{Archive, Record};
-use crate::file::FileError;
-use crate::session::{Framework, Session, SessionError, SessionStore, StoreError, Usage};
-use crate::staged::random_hex;
-use crate::workspace::Workspace;
-use crate::workspaces::Workspaces;
+use crate::framework::Framework;
+use crate::sessions::archive::{Archive, ArchivedSession};
+use crate::sessions::session::{Session, Usage};
+use crate::sessions::session_store::SessionStore;
+use crate::store_error::StoreError;
 
 /// The sessions. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -26,15 +31,15 @@ pub struct NewSession {
     pub id: Option<SessionId>,
     /// Its name, for people.
     pub name: String,
-    /// What its app is to be built with.
+    /// What its app will be built with.
     pub framework: Framework,
-    /// Whose it is to be.
+    /// The user that it will belong to.
     pub user: String,
     /// Its workspace; one of the session's own name if absent.
     pub workspace: Option<WorkspaceId>,
 }
 
-/// A session that is there now.
+/// A session that was created, or that was there already.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Opened {
     /// The session.
@@ -43,13 +48,30 @@ pub struct Opened {
     pub created: bool,
 }
 
+/// Why an operation on a session was refused or failed.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// There is no such session.
+    #[error("no such session")]
+    NotFound,
+    /// The id is taken.
+    #[error("a session of this id exists already")]
+    Conflict,
+    /// The store failed.
+    #[error(transparent)]
+    Store(StoreError),
+    /// The workspace could not be created or removed.
+    #[error("cannot prepare the workspace: {0}")]
+    Workspace(FileError),
+}
+
 impl Sessions {
     /// The sessions in `store`, with their files in `workspaces`.
     pub fn new(store: Arc<dyn SessionStore>, workspaces: Workspaces) -> Self {
         Self { store, workspaces }
     }
 
-    /// Makes a session and its workspace, or finds the one that an earlier, equal request made.
+    /// Creates a session and its workspace, or returns the session that an earlier, equal request created.
     ///
     /// # Errors
     /// [`SessionError::Conflict`] if the session or the workspace belongs to another user, session or framework.
@@ -62,15 +84,23 @@ impl Sessions {
             Some(workspace) => workspace.clone(),
             None => own_workspace(&id),
         };
-        if let Some(there) = self.store.session(&id).await.map_err(SessionError::Store)? {
-            return same(there, &new, &workspace);
+        if let Some(stored) = self.store.session(&id).await.map_err(SessionError::Store)? {
+            return existing(stored, &new, &workspace);
         }
-        // The claim first and the row last: wherever a crash comes in between, the same request again finds what
-        // it made, and nobody else can take it.
-        if !self.workspaces.claim(&workspace, &id, &new.user).await.map_err(SessionError::Workspace)? {
+        // Ownership first and the session last: if the process stops in between, the same request finds and completes
+        // what was created, and no other session can take the workspace.
+        if !self
+            .workspaces
+            .take_ownership(&workspace, &id, &new.user)
+            .await
+            .map_err(SessionError::Workspace)?
+        {
             return Err(SessionError::Conflict);
         }
-        self.workspaces.create(&workspace, new.framework).await.map_err(SessionError::Workspace)?;
+        self.workspaces
+            .create(&workspace, new.framework.starter_files())
+            .await
+            .map_err(SessionError::Workspace)?;
         let session = Session {
             id,
             name: new.name.clone(),
@@ -82,34 +112,46 @@ impl Sessions {
         };
         match self.store.insert(&session).await {
             Ok(()) => Ok(Opened { session, created: true }),
-            Err(StoreError::Conflict) => self.lost_to_another(session, &new).await,
+            Err(StoreError::Conflict) => self.resolve_conflict(session, &new).await,
             Err(error @ (StoreError::Full | StoreError::Unavailable(_))) => Err(SessionError::Store(error)),
         }
     }
 
-    /// Takes in a session from elsewhere, with a workspace of its own name that has the starter files.
+    /// Stores a session that was exported elsewhere, with a workspace of its own name that has the starter files.
     ///
     /// # Errors
     /// [`SessionError::Conflict`] if the session, its workspace or a job of it is there already.
-    pub async fn admit(&self, archive: &dyn Archive, record: Record) -> Result<Session, SessionError> {
-        let session = record.session.clone();
+    pub async fn import(
+        &self,
+        archive: &dyn Archive,
+        archived: ArchivedSession,
+    ) -> Result<Session, SessionError> {
+        let session = archived.session.clone();
         let Session { id, workspace, user, framework, .. } = &session;
-        // before a workspace is made in vain
+        // checked before a workspace is created in vain
         let mut is_there = self.store.session(id).await.map_err(SessionError::Store)?.is_some();
-        for job in &record.jobs {
+        for job in &archived.jobs {
             is_there = is_there || archive.has_job(job.id).await.map_err(SessionError::Store)?;
         }
-        if is_there || !self.workspaces.claim(workspace, id, user).await.map_err(SessionError::Workspace)? {
+        if is_there
+            || !self.workspaces.take_ownership(workspace, id, user).await.map_err(SessionError::Workspace)?
+        {
             return Err(SessionError::Conflict);
         }
-        self.workspaces.create(workspace, *framework).await.map_err(SessionError::Workspace)?;
-        match archive.admit(record).await {
+        self.workspaces
+            .create(workspace, framework.starter_files())
+            .await
+            .map_err(SessionError::Workspace)?;
+        match archive.import(archived).await {
             Ok(()) => Ok(session),
             Err(StoreError::Conflict) => {
-                let made_meanwhile = self.store.session(id).await.map_err(SessionError::Store)?.is_some();
-                if !made_meanwhile {
+                let created_meanwhile = self.store.session(id).await.map_err(SessionError::Store)?.is_some();
+                if !created_meanwhile {
                     self.workspaces.remove(workspace).await.map_err(SessionError::Workspace)?;
-                    self.workspaces.release(workspace, id, user).await.map_err(SessionError::Workspace)?;
+                    self.workspaces
+                        .release_ownership(workspace, id, user)
+                        .await
+                        .map_err(SessionError::Workspace)?;
                 }
                 Err(SessionError::Conflict)
             }
@@ -120,13 +162,13 @@ impl Sessions {
     /// One session, if it is there and `user` may see it (`None` sees everything).
     ///
     /// # Errors
-    /// [`SessionError::NotFound`], also for the session of somebody else.
+    /// [`SessionError::NotFound`], also for the session of another user.
     pub async fn get(&self, id: &SessionId, user: Option<&str>) -> Result<Session, SessionError> {
         let session = self.store.session(id).await.map_err(SessionError::Store)?;
         session.filter(|session| user.is_none_or(|user| user == session.user)).ok_or(SessionError::NotFound)
     }
 
-    /// The sessions of `user` (of everybody, if `None`), newest first, older than `before`, at most `limit`.
+    /// The sessions of `user` (of all users, if `None`), newest first, older than `before`, at most `limit`.
     ///
     /// # Errors
     /// The store cannot be read.
@@ -139,22 +181,25 @@ impl Sessions {
         self.store.sessions(user, before, limit).await.map_err(SessionError::Store)
     }
 
-    /// Forgets a session, and removes its workspace. End its jobs first.
+    /// Deletes a session and its workspace. Its jobs must have ended.
     ///
     /// # Errors
-    /// [`SessionError::NotFound`], also for the session of somebody else. After any other error: do it again.
+    /// [`SessionError::NotFound`], also for the session of another user. After any other error the caller may retry.
     pub async fn delete(&self, id: &SessionId, user: Option<&str>) -> Result<(), SessionError> {
         let session = self.get(id, user).await?;
-        // The other way round than it was made: as long as the row is there, this can be done again; and as
-        // long as the claim is there, nobody else's files lie in the workspace.
+        // The reverse order of creation: as long as the session is stored, this can be repeated; and as long as it owns
+        // the workspace, no other session's files lie there.
         let workspace = &session.workspace;
-        let ours =
-            self.workspaces.claim(workspace, id, &session.user).await.map_err(SessionError::Workspace)?;
-        if ours {
+        let owned = self
+            .workspaces
+            .take_ownership(workspace, id, &session.user)
+            .await
+            .map_err(SessionError::Workspace)?;
+        if owned {
             self.workspaces.remove(workspace).await.map_err(SessionError::Workspace)?;
         }
         self.store.delete(id).await.map_err(SessionError::Store)?;
-        self.workspaces.release(workspace, id, &session.user).await.map_err(SessionError::Workspace)
+        self.workspaces.release_ownership(workspace, id, &session.user).await.map_err(SessionError::Workspace)
     }
 
     /// Adds to what a session has used of the model, and returns the sum.
@@ -168,46 +213,49 @@ impl Sessions {
     /// A workspace, if it is there and `user` may see it (`None` sees everything).
     ///
     /// # Errors
-    /// [`FileError::NotFound`], also for the workspace of somebody else; or [`FileError::Io`].
+    /// [`FileError::NotFound`], also for the workspace of another user; or [`FileError::Io`].
     pub async fn workspace(&self, id: &WorkspaceId, user: Option<&str>) -> Result<Workspace, FileError> {
         let is_theirs = match user {
-            Some(user) => self.workspaces.user_of(id).await?.is_some_and(|owner| owner == user),
+            Some(user) => self.workspaces.owner_of(id).await?.is_some_and(|owner| owner == user),
             None => true,
         };
         if is_theirs { self.workspaces.workspace(id).await } else { Err(FileError::NotFound) }
     }
 
-    /// Where their files are.
+    /// The workspaces of the sessions.
     pub fn workspaces(&self) -> &Workspaces {
         &self.workspaces
     }
 
-    /// Another request has made a session of this id at the same moment: the same one, or theirs.
-    async fn lost_to_another(&self, ours: Session, new: &NewSession) -> Result<Opened, SessionError> {
-        let theirs = self.store.session(&ours.id).await.map_err(SessionError::Store)?;
-        let theirs = theirs.ok_or(SessionError::Conflict)?;
-        if theirs.workspace != ours.workspace {
-            self.workspaces.remove(&ours.workspace).await.map_err(SessionError::Workspace)?;
-            let released = self.workspaces.release(&ours.workspace, &ours.id, &ours.user).await;
+    /// Another request has created a session of this id at the same moment: returns it if it is equal, and removes the
+    /// workspace that was created for nothing if it is not.
+    async fn resolve_conflict(&self, refused: Session, new: &NewSession) -> Result<Opened, SessionError> {
+        let stored = self.store.session(&refused.id).await.map_err(SessionError::Store)?;
+        let stored = stored.ok_or(SessionError::Conflict)?;
+        if stored.workspace != refused.workspace {
+            self.workspaces.remove(&refused.workspace).await.map_err(SessionError::Workspace)?;
+            let released =
+                self.workspaces.release_ownership(&refused.workspace, &refused.id, &refused.user).await;
             released.map_err(SessionError::Workspace)?;
         }
-        same(theirs, new, &ours.workspace)
+        existing(stored, new, &refused.workspace)
     }
 }
 
-/// The session that is there, if it is the one that was asked for.
-fn same(there: Session, new: &NewSession, workspace: &WorkspaceId) -> Result<Opened, SessionError> {
-    let equal = there.user == new.user && there.framework == new.framework && there.workspace == *workspace;
-    if equal { Ok(Opened { session: there, created: false }) } else { Err(SessionError::Conflict) }
+/// The session that is stored already, if it is equal to the requested one.
+fn existing(stored: Session, new: &NewSession, workspace: &WorkspaceId) -> Result<Opened, SessionError> {
+    let equal =
+        stored.user == new.user && stored.framework == new.framework && stored.workspace == *workspace;
+    if equal { Ok(Opened { session: stored, created: false }) } else { Err(SessionError::Conflict) }
 }
 
-/// Twelve random digits. Should two sessions ever meet, the second is refused.
+/// Twelve random hexadecimal digits. If two sessions ever get the same id, the second is refused.
 fn random_id() -> Result<SessionId, SessionError> {
-    let digits = random_hex::<6>().map_err(SessionError::Workspace)?;
+    let digits = random_hex::<6>().map_err(|error| SessionError::Workspace(error.into()))?;
     Ok(digits.parse().expect("hexadecimal digits are a session id"))
 }
 
-/// The workspace of the session's own name.
+/// The workspace that has the name of the session.
 fn own_workspace(id: &SessionId) -> WorkspaceId {
     id.as_str().parse().expect("session ids and workspace ids have the same rules")
 }

@@ -5,8 +5,8 @@
 use std::path::{Component, Path};
 
 use libfuzzer_sys::fuzz_target;
-use mgx_apps::WorkspacePath;
-use mgx_apps::path::{MAX_NAME, MAX_PATH};
+use mgx_workspaces::WorkspacePath;
+use mgx_workspaces::path::{MAX_NAME, MAX_PATH};
 
 fuzz_target!(|text: &str| {
     for path in [WorkspacePath::parse(text), WorkspacePath::from_url(text)].into_iter().flatten() {

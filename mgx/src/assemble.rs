@@ -8,9 +8,8 @@ use anyhow::Context;
 use axum::Router;
 use futures_util::stream::{self, StreamExt};
 use jiff::Timestamp;
-use mgx_api::{AdminToken, App, EngineProbe, Gate, Imports, JobRules, Once, Pools, StreamBounds, Streams};
-use mgx_apps::workspaces::{Workspaces, WorkspacesConfig};
-use mgx_apps::{AppIdentity, AttemptTokens, Isolation, JobBlueprint, Retention, sessions::Sessions};
+use mgx_api::{AdminToken, App, EngineProbe, Gate, Imports, JobRules, Pools, StreamBounds, Streams};
+use mgx_apps::{AppIdentity, AttemptTokens, Idempotency, Isolation, JobBlueprint, Retention, Sessions};
 use mgx_llm::{
     DEMO_MODEL, LlmConfig, LlmLimits, LlmProxy, Price, ProviderConfig, RetryConfig, Timeouts, TunnelLimits,
     serve_tunnels,
@@ -22,6 +21,7 @@ use mgx_runtimes::{Limits, Pool, Runtime, Tunnel};
 use mgx_scheduler::{
     Budget, Caps, Clock, Fairness, Handover, HistoryLimit, Kind, Redactor, Scheduler, Uptime,
 };
+use mgx_workspaces::{Workspaces, WorkspacesConfig};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -96,7 +96,7 @@ impl Platform {
             gate,
             closing.clone(),
         );
-        let once = app.once.clone();
+        let idempotency = app.idempotency.clone();
         let pools = pool.clone().map_or_else(Pools::none, |pool| Pools::of(move || pool.report()));
         let platform = Self {
             router: mgx_api::router(App { pools, ..app }),
@@ -107,8 +107,8 @@ impl Platform {
             tasks: TaskTracker::new(),
         };
         platform.serve_tunnels(tunnels_out, proxy);
-        platform.tasks.spawn(once.sweep(platform.closing.clone()));
-        if let Some(retention) = Retention::of(store.archive(), config.retention.events.duration()) {
+        platform.tasks.spawn(idempotency.sweep(platform.closing.clone()));
+        if let Some(retention) = Retention::new(store.archive(), config.retention.events.duration()) {
             platform.tasks.spawn(retention.sweep(platform.closing.clone()));
         }
         if let Some(image) = image {
@@ -237,7 +237,7 @@ pub(crate) fn app(
         gate,
         is_provider: config.server.roles.oauth2,
         rules: rules(config),
-        once: Once::new(store.intents()),
+        idempotency: Idempotency::new(store.intents()),
         imports: Imports::new(store.archive()),
         streams: Streams::new(stream_bounds(config)),
         closing,

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use figment::error::Kind;
 use figment::value::{Dict, Value};
 use figment::{Figment, Profile, Provider};
-use mgx_apps::team::TeamConfig;
+use mgx_apps::TeamConfig;
 use serde::Deserialize;
 
 pub use layer::Origin;

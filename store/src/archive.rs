@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use mgx_apps::{Archive, Record, StoreError, Trimmed};
+use mgx_apps::{Archive, ArchivedSession, StoreError, Trimmed};
 use mgx_protocol::JobId;
 use mgx_scheduler::Event;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -30,7 +30,7 @@ impl Archive for Embedded {
         Ok(Trimmed { events, next })
     }
 
-    async fn admit(&self, record: Record) -> Result<(), StoreError> {
+    async fn import(&self, record: ArchivedSession) -> Result<(), StoreError> {
         let record = Arc::new(record);
         let admitted = self.writer.write(move |db| admit(db, &record)).await?;
         if admitted { Ok(()) } else { Err(StoreError::Conflict) }
@@ -113,8 +113,8 @@ fn trim(db: &Connection, session: &str, most: usize) -> rusqlite::Result<usize> 
 }
 
 /// Everything that could refuse it is looked at before anything is written.
-fn admit(db: &Connection, record: &Record) -> rusqlite::Result<bool> {
-    let Record { session, jobs, events } = record;
+fn admit(db: &Connection, record: &ArchivedSession) -> rusqlite::Result<bool> {
+    let ArchivedSession { session, jobs, events } = record;
     let is_there: bool = db.prepare_cached(IS_SESSION)?.query_one([session.id.as_str()], |row| row.get(0))?;
     if is_there || has_any_event(db, session.id.as_str())? {
         return Ok(false);

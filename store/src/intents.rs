@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use mgx_apps::{Claim, Intent, IntentBounds, IntentKey, IntentStore, StoreError};
+use mgx_apps::{Intent, IntentBounds, IntentKey, IntentStore, Recorded, StoreError};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -11,12 +11,12 @@ use crate::row::{at_most, count};
 
 #[async_trait]
 impl IntentStore for Embedded {
-    async fn claim(
+    async fn record(
         &self,
         intent: &Intent,
         since: Timestamp,
         bounds: IntentBounds,
-    ) -> Result<Claim, StoreError> {
+    ) -> Result<Recorded, StoreError> {
         let intent = intent.clone();
         Ok(self.writer.write(move |db| claim(db, &intent, since, bounds)).await?)
     }
@@ -54,20 +54,20 @@ fn claim(
     intent: &Intent,
     since: Timestamp,
     bounds: IntentBounds,
-) -> rusqlite::Result<Claim> {
+) -> rusqlite::Result<Recorded> {
     if let Some(known) = db.prepare_cached(ONE)?.query_one([intent.key.0], known).optional()? {
         if known.at >= since {
-            return Ok(Claim::Known(known));
+            return Ok(Recorded::Existing(known));
         }
         db.prepare_cached("DELETE FROM intents WHERE key = ?1")?.execute([intent.key.0])?;
     }
     let total = |row: &Row<'_>| Ok(IntentBounds { count: count(row, 0)?, bytes: count(row, 1)? });
     let total = db.prepare_cached(TOTAL)?.query_one([], total)?;
     if total.count >= bounds.count || total.bytes >= bounds.bytes {
-        return Ok(Claim::Full);
+        return Ok(Recorded::Full);
     }
     insert(db, intent)?;
-    Ok(Claim::New)
+    Ok(Recorded::New)
 }
 
 pub(crate) fn insert(db: &Connection, intent: &Intent) -> rusqlite::Result<()> {

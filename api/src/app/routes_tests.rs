@@ -245,7 +245,7 @@ async fn events_that_are_kept_no_longer_are_a_gap_that_is_told() {
     let door = door().await;
     let last = door.finished_session().await;
     let events = "/api/sessions/demo/events";
-    let retention = Retention::of(door.archive.clone(), Duration::from_secs(1)).unwrap();
+    let retention = Retention::new(door.archive.clone(), Duration::from_secs(1)).unwrap();
     let later = Timestamp::now() + Duration::from_hours(24);
     assert_eq!(retention.round(later).await.unwrap() as u64, last - 1);
     for after in [0, 1, last - 2] {

@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::http::Response;
 use http_body_util::BodyExt;
 use jiff::Timestamp;
-use mgx_apps::{Claim, Intent, IntentBounds, IntentStore, StoreError};
+use mgx_apps::{Intent, IntentBounds, IntentStore, Recorded, StoreError};
 use serde_json::{Value, json};
 
 use crate::testing::server::{Door, ask, door, door_over};
@@ -21,13 +21,13 @@ struct Forgetful(Arc<dyn IntentStore>);
 
 #[async_trait]
 impl IntentStore for Forgetful {
-    async fn claim(
+    async fn record(
         &self,
         intent: &Intent,
         since: Timestamp,
         most: IntentBounds,
-    ) -> Result<Claim, StoreError> {
-        self.0.claim(intent, since, most).await
+    ) -> Result<Recorded, StoreError> {
+        self.0.record(intent, since, most).await
     }
     async fn answer(&self, _: &Intent, _: Vec<u8>) -> Result<bool, StoreError> {
         Err(StoreError::Unavailable("the disk is gone".into()))
@@ -43,8 +43,8 @@ struct Full;
 
 #[async_trait]
 impl IntentStore for Full {
-    async fn claim(&self, _: &Intent, _: Timestamp, _: IntentBounds) -> Result<Claim, StoreError> {
-        Ok(Claim::Full)
+    async fn record(&self, _: &Intent, _: Timestamp, _: IntentBounds) -> Result<Recorded, StoreError> {
+        Ok(Recorded::Full)
     }
     async fn answer(&self, _: &Intent, _: Vec<u8>) -> Result<bool, StoreError> {
         Ok(false)

@@ -8,7 +8,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
-use mgx_apps::Record;
+use mgx_apps::ArchivedSession;
 use tokio::time::{Instant, timeout_at};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -60,7 +60,7 @@ async fn import(
             .retry_after(Duration::from_secs(5))
     })?;
     let record = read(request.into_body(), Checker::new(caller.user())).await?;
-    let session = app.sessions.admit(app.imports.archive(), record).await?;
+    let session = app.sessions.import(app.imports.archive(), record).await?;
     app.app_clients().register_if_possible(&session).await;
     let location = format!("/api/sessions/{}", session.id);
     let view = view(&app, session).await?;
@@ -77,7 +77,7 @@ fn require_lines(headers: &HeaderMap) -> Result<(), Problem> {
 }
 
 /// Cuts the body into lines, and has each checked as it comes.
-async fn read(mut body: Body, mut checker: Checker) -> Result<Record, Problem> {
+async fn read(mut body: Body, mut checker: Checker) -> Result<ArchivedSession, Problem> {
     let end = Instant::now() + PATIENCE;
     let (mut line, mut total) = (Vec::new(), 0);
     loop {

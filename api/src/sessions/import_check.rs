@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use jiff::Timestamp;
-use mgx_apps::{Record, Session};
+use mgx_apps::{ArchivedSession, Session};
 use mgx_protocol::MAX_EVENT_BYTES;
 use mgx_protocol::{EventKind, JobId};
 use mgx_scheduler::{Event, Failure, Job, Outcome, State};
@@ -95,7 +95,7 @@ impl Checker {
     ///
     /// # Errors
     /// `invalid-export`.
-    pub(crate) fn finish(mut self) -> Result<Record, Problem> {
+    pub(crate) fn finish(mut self) -> Result<ArchivedSession, Problem> {
         let Expected::Nothing(at, session) = self.at.clone() else {
             return Err(self.wrong(&format!("the file ends here, and {} is expected", self.at.name())));
         };
@@ -116,7 +116,7 @@ impl Checker {
                 data: finish(job),
             });
         }
-        Ok(Record { session: *session, jobs: self.jobs, events: self.events })
+        Ok(ArchivedSession { session: *session, jobs: self.jobs, events: self.events })
     }
 
     /// What is wrong with the line that is looked at.

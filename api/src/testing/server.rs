@@ -11,7 +11,7 @@ use axum::body::Body;
 use axum::http::{Request, Response};
 use http_body_util::BodyExt;
 use jiff::Timestamp;
-use mgx_apps::{AppIdentity, Archive, IntentStore, Sessions, Workspaces};
+use mgx_apps::{AppIdentity, Archive, Idempotency, IntentStore, Sessions};
 use mgx_oauth2::{Chance, Cost, NewUser, Provider, Settings, SigningKeys, User};
 use mgx_policies::{Admission, Allowance, FakeRelativeClock, Policies, Rate, Times};
 use mgx_protocol::{Invocation, SlotId};
@@ -22,14 +22,13 @@ use mgx_scheduler::{Blueprint, Clock, Config, HistoryLimit, Job, Plan, Scheduler
 use mgx_scheduler::{Caps, Fairness};
 use mgx_store::Embedded;
 use mgx_testkit::FixedBlueprint;
+use mgx_workspaces::Workspaces;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use crate::{
-    AdminToken, App, EngineProbe, Gate, Imports, JobRules, Once, Pools, StreamBounds, Streams, router,
-};
+use crate::{AdminToken, App, EngineProbe, Gate, Imports, JobRules, Pools, StreamBounds, Streams, router};
 
 const TOKEN: &str = "the-token";
 
@@ -162,7 +161,7 @@ async fn open(
         admission: Admission::new(policies, scheduler.clone(), clock.clone()),
         scheduler: scheduler.clone(),
         imports: Imports::new(archive.clone()),
-        once: Once::new(intents(store)),
+        idempotency: Idempotency::new(intents(store)),
         sessions: sessions.clone(),
         identities: identities(),
         engine: EngineProbe::new(engine),

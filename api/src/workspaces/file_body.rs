@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
-use mgx_apps::{FileError, FileView, Upload, WorkspacePath};
+use mgx_workspaces::{FileError, FileView, Upload, WorkspacePath};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio::time::timeout;
 use tokio_util::io::ReaderStream;

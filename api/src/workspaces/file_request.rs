@@ -3,8 +3,8 @@
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, header};
-use mgx_apps::{Condition, ETag, WorkspacePath};
 use mgx_protocol::WorkspaceId;
+use mgx_workspaces::{Condition, ETag, WorkspacePath};
 
 use crate::http::problem::{FieldError, Problem};
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use mgx_apps::{Entry, FileError, InvalidPath, ListQuery, Workspace, WorkspacePath, Written};
 use mgx_protocol::WorkspaceId;
+use mgx_workspaces::{Entry, FileError, InvalidPath, ListQuery, Workspace, WorkspacePath, Written};
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncReadExt;
 use utoipa::{IntoParams, ToSchema};
@@ -57,7 +57,7 @@ pub(crate) struct EntryView {
     path: String,
     /// `file`, `directory`, `symlink` or `other`.
     #[schema(value_type = String)]
-    kind: mgx_apps::EntryKind,
+    kind: mgx_workspaces::EntryKind,
     /// Whether it is a directory.
     is_dir: bool,
     /// Its length in bytes; 0 for all but files.

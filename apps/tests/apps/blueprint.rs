@@ -8,13 +8,13 @@ use crate::store::MemoryStore;
 use jiff::Timestamp;
 use mgx_apps::{
     AppIdentity, AttemptTokens, Framework, Isolation, JobBlueprint, NewSession, Sessions, TeamConfig,
-    Workspaces,
 };
 use mgx_protocol::{Attempt, JobId};
 use mgx_runtimes::{Limits, OciRuntime};
 use mgx_scheduler::Terms;
 use mgx_scheduler::blueprint::Blueprint;
 use mgx_scheduler::job::{Job, JobSpec, Kind, State};
+use mgx_workspaces::Workspaces;
 use secrecy::ExposeSecret;
 use tempfile::TempDir;
 

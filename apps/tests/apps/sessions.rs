@@ -3,9 +3,9 @@
 use std::fs;
 use std::sync::Arc;
 
-use crate::house::{House, path};
 use crate::store::MemoryStore;
-use mgx_apps::{Framework, NewSession, Opened, SessionError, Sessions, Usage, Workspaces};
+use mgx_apps::{Framework, NewSession, Opened, SessionError, Sessions, Usage};
+use mgx_workspaces::Workspaces;
 use tempfile::TempDir;
 
 struct Platform {
@@ -182,17 +182,4 @@ async fn of_two_workspaces_for_one_session_at_once_only_one_stays() {
         assert!(platform.has(kept.as_str()));
         assert_eq!(["w1", "w2"].iter().filter(|workspace| platform.has(workspace)).count(), 1);
     }
-}
-
-#[tokio::test]
-async fn a_claim_is_kept_where_no_path_of_a_workspace_leads() {
-    let house = House::new().await;
-    let session = "s1".parse().unwrap();
-    assert!(house.workspaces.claim(&house.id, &session, "ann").await.unwrap());
-    assert!(house.workspaces.claim(&house.id, &session, "ann").await.unwrap());
-    assert!(!house.workspaces.claim(&house.id, &session, "bob").await.unwrap());
-    house.workspaces.release(&house.id, &session, "bob").await.unwrap();
-    assert!(!house.workspaces.claim(&house.id, &"s2".parse().unwrap(), "bob").await.unwrap());
-    assert!(house.workspace.read(&path(".claims")).await.is_err());
-    assert!(".claims".parse::<mgx_protocol::WorkspaceId>().is_err());
 }

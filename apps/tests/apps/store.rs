@@ -1,4 +1,4 @@
-//! Sessions in memory, with a power switch.
+//! A session store in memory whose writes can be made to fail.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;

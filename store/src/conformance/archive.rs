@@ -1,7 +1,7 @@
 //! What every archive promises.
 
 use jiff::Timestamp;
-use mgx_apps::{Archive, Record, Session, SessionStore, StoreError};
+use mgx_apps::{Archive, ArchivedSession, Session, SessionStore, StoreError};
 use mgx_protocol::SessionId;
 use mgx_scheduler::{Entry, Event, Head, Job, Journal, Outcome, State};
 
@@ -78,7 +78,7 @@ async fn a_trimmed_session_goes_on_counting(
     assert_eq!(journal.head(&session.id).await.unwrap(), Head { seq: 4, live_jobs: 1 });
 }
 
-fn record() -> Record {
+fn record() -> ArchivedSession {
     let session = sample_session();
     let job = Job {
         session: session.id.clone(),
@@ -91,7 +91,7 @@ fn record() -> Record {
         let (session, job, attempt) = (session.id.clone(), job.id, job.attempt);
         Event { seq, at: new.at, session, job, attempt, kind: new.kind, agent: new.agent, data: new.data }
     });
-    Record { events: events.collect(), jobs: vec![job], session }
+    ArchivedSession { events: events.collect(), jobs: vec![job], session }
 }
 
 async fn a_session_from_elsewhere_comes_whole(
@@ -102,7 +102,7 @@ async fn a_session_from_elsewhere_comes_whole(
     let record = record();
     let id = record.session.id.clone();
     assert!(!archive.has_job(record.jobs[0].id).await.unwrap());
-    archive.admit(record.clone()).await.unwrap();
+    archive.import(record.clone()).await.unwrap();
     assert!(archive.has_job(record.jobs[0].id).await.unwrap());
     assert_eq!(sessions.session(&id).await.unwrap().as_ref(), Some(&record.session));
     assert_eq!(journal.job(record.jobs[0].id).await.unwrap().as_ref(), Some(&record.jobs[0]));
@@ -116,13 +116,13 @@ async fn a_session_that_is_there_is_not_overwritten(
     sessions: &dyn SessionStore,
 ) {
     let first = record();
-    archive.admit(first.clone()).await.unwrap();
-    let same_session = Record { session: first.session.clone(), ..record() };
-    assert!(matches!(archive.admit(same_session).await, Err(StoreError::Conflict)));
+    archive.import(first.clone()).await.unwrap();
+    let same_session = ArchivedSession { session: first.session.clone(), ..record() };
+    assert!(matches!(archive.import(same_session).await, Err(StoreError::Conflict)));
     let mut same_job = record();
     same_job.jobs[0].id = first.jobs[0].id;
     let id = same_job.session.id.clone();
-    assert!(matches!(archive.admit(same_job).await, Err(StoreError::Conflict)));
+    assert!(matches!(archive.import(same_job).await, Err(StoreError::Conflict)));
     assert_eq!(sessions.session(&id).await.unwrap(), None, "nothing of it is there");
     assert_eq!(kept(journal, &id).await, [0; 0]);
 }

@@ -1,7 +1,7 @@
 //! What every store of intents promises.
 
 use jiff::{SignedDuration, Timestamp};
-use mgx_apps::{Claim, Intent, IntentBounds, IntentKey, IntentStore};
+use mgx_apps::{Intent, IntentBounds, IntentKey, IntentStore, Recorded};
 use mgx_protocol::JobId;
 
 const PLENTY: IntentBounds = IntentBounds { count: u64::MAX, bytes: u64::MAX };
@@ -17,21 +17,21 @@ pub async fn run(store: &dyn IntentStore) {
 async fn an_intent_is_written_down_once(store: &dyn IntentStore) {
     let first = sample();
     let again = Intent { key: first.key, ..sample() };
-    assert_eq!(store.claim(&first, first.at, PLENTY).await.unwrap(), Claim::New);
-    assert_eq!(store.claim(&again, first.at, PLENTY).await.unwrap(), Claim::Known(first.clone()));
+    assert_eq!(store.record(&first, first.at, PLENTY).await.unwrap(), Recorded::New);
+    assert_eq!(store.record(&again, first.at, PLENTY).await.unwrap(), Recorded::Existing(first.clone()));
     assert!(store.answer(&first, b"done".to_vec()).await.unwrap());
     let answered = Intent { answer: Some(b"done".to_vec()), ..first.clone() };
-    assert_eq!(store.claim(&again, first.at, PLENTY).await.unwrap(), Claim::Known(answered));
+    assert_eq!(store.record(&again, first.at, PLENTY).await.unwrap(), Recorded::Existing(answered));
 }
 
 async fn an_expired_name_is_free_again(store: &dyn IntentStore) {
     let old = sample();
-    assert_eq!(store.claim(&old, old.at, PLENTY).await.unwrap(), Claim::New);
+    assert_eq!(store.record(&old, old.at, PLENTY).await.unwrap(), Recorded::New);
     let later = old.at + SignedDuration::from_millis(1);
     let new = Intent { key: old.key, at: later, ..sample() };
-    assert_eq!(store.claim(&new, later, PLENTY).await.unwrap(), Claim::New);
+    assert_eq!(store.record(&new, later, PLENTY).await.unwrap(), Recorded::New);
     assert!(!store.answer(&old, b"too late".to_vec()).await.unwrap(), "it is another one's name now");
-    assert_eq!(store.claim(&old, later, PLENTY).await.unwrap(), Claim::Known(new));
+    assert_eq!(store.record(&old, later, PLENTY).await.unwrap(), Recorded::Existing(new));
 }
 
 async fn the_oldest_are_forgotten(store: &dyn IntentStore) {
@@ -40,12 +40,15 @@ async fn the_oldest_are_forgotten(store: &dyn IntentStore) {
     let mut all = Vec::new();
     for second in 0..4 {
         let intent = Intent { at: start + SignedDuration::from_secs(second), ..sample() };
-        store.claim(&intent, Timestamp::MIN, PLENTY).await.unwrap();
+        store.record(&intent, Timestamp::MIN, PLENTY).await.unwrap();
         all.push(intent);
     }
     assert_eq!(store.forget_intents(all[3].at, 2).await.unwrap(), 2);
     assert_eq!(store.forget_intents(all[3].at, 2).await.unwrap(), 1, "the fourth is not old enough");
-    assert_eq!(store.claim(&all[3], Timestamp::MIN, PLENTY).await.unwrap(), Claim::Known(all[3].clone()));
+    assert_eq!(
+        store.record(&all[3], Timestamp::MIN, PLENTY).await.unwrap(),
+        Recorded::Existing(all[3].clone())
+    );
 }
 
 async fn no_more_is_kept_than_allowed(store: &dyn IntentStore) {
@@ -53,15 +56,22 @@ async fn no_more_is_kept_than_allowed(store: &dyn IntentStore) {
     let bounds = IntentBounds { count: 2, bytes: 10 };
     let (first, second, third) = (sample(), sample(), sample());
     for intent in [&first, &second] {
-        assert_eq!(store.claim(intent, Timestamp::MIN, bounds).await.unwrap(), Claim::New);
+        assert_eq!(store.record(intent, Timestamp::MIN, bounds).await.unwrap(), Recorded::New);
     }
-    assert_eq!(store.claim(&third, Timestamp::MIN, bounds).await.unwrap(), Claim::Full);
-    assert_eq!(store.claim(&first, Timestamp::MIN, bounds).await.unwrap(), Claim::Known(first.clone()));
+    assert_eq!(store.record(&third, Timestamp::MIN, bounds).await.unwrap(), Recorded::Full);
+    assert_eq!(
+        store.record(&first, Timestamp::MIN, bounds).await.unwrap(),
+        Recorded::Existing(first.clone())
+    );
     store.answer(&first, vec![0; 10]).await.unwrap();
     let more = IntentBounds { count: 3, bytes: 10 };
-    assert_eq!(store.claim(&third, Timestamp::MIN, more).await.unwrap(), Claim::Full, "its bytes count too");
+    assert_eq!(
+        store.record(&third, Timestamp::MIN, more).await.unwrap(),
+        Recorded::Full,
+        "its bytes count too"
+    );
     while store.forget_intents(Timestamp::MAX, 100).await.unwrap() > 0 {}
-    assert_eq!(store.claim(&third, Timestamp::MIN, bounds).await.unwrap(), Claim::New);
+    assert_eq!(store.record(&third, Timestamp::MIN, bounds).await.unwrap(), Recorded::New);
 }
 
 /// An intent with a name of its own.

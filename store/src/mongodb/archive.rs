@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use mgx_apps::{Archive, Record, StoreError, Trimmed};
+use mgx_apps::{Archive, ArchivedSession, StoreError, Trimmed};
 use mgx_protocol::{JobId, SessionId};
 use mongodb::bson::doc;
 
@@ -22,8 +22,8 @@ impl Archive for MongoDb {
         Ok(Trimmed { events, next: Some(from) })
     }
 
-    async fn admit(&self, record: Record) -> Result<(), StoreError> {
-        match self.writer()?.keep_house(Housework::Admit(Box::new(record))).await? {
+    async fn import(&self, record: ArchivedSession) -> Result<(), StoreError> {
+        match self.writer()?.keep_house(Housework::Import(Box::new(record))).await? {
             0 => Err(StoreError::Conflict),
             _ => Ok(()),
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mgx_apps::Record;
+use mgx_apps::ArchivedSession;
 use mgx_protocol::SessionId;
 use mgx_scheduler::{Event, NewEvent};
 use mongodb::bson::{Binary, Document, RawDocumentBuf, doc};
@@ -25,7 +25,7 @@ pub(super) enum Housework {
     /// Removes the oldest events of a session that is over, at most so many, and never the newest: counts events.
     Trim(SessionId, usize),
     /// Takes in a session, unless there is one of its id or a job of one of its jobs': counts sessions.
-    Admit(Box<Record>),
+    Import(Box<ArchivedSession>),
 }
 
 impl Housework {
@@ -33,7 +33,7 @@ impl Housework {
     pub(super) fn patience(&self) -> Duration {
         match self {
             Self::Forget(_) | Self::Trim(..) => STAGE,
-            Self::Admit(_) => ADMIT,
+            Self::Import(_) => ADMIT,
         }
     }
 
@@ -42,7 +42,7 @@ impl Housework {
         match self {
             Self::Forget(session) => forget(db, open, session).await,
             Self::Trim(session, most) => trim(db, open, session, *most).await,
-            Self::Admit(record) => admit(db, open, record).await,
+            Self::Import(record) => import(db, open, record).await,
         }
     }
 }
@@ -88,8 +88,8 @@ async fn trim(
 }
 
 /// Everything that could refuse it is looked at before anything is written.
-async fn admit(db: &Database, open: &mut ClientSession, record: &Record) -> Result<usize, Stop> {
-    let Record { session, jobs, events } = record;
+async fn import(db: &Database, open: &mut ClientSession, record: &ArchivedSession) -> Result<usize, Stop> {
+    let ArchivedSession { session, jobs, events } = record;
     let ids: Vec<Binary> = jobs.iter().map(|job| uuid(job.id.0)).collect();
     let in_the_way = [
         ("sessions", doc! { "_id": session.id.as_str() }),

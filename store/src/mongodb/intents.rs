@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use async_trait::async_trait;
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
-use mgx_apps::{Claim, Intent, IntentBounds, IntentKey, IntentStore, StoreError};
+use mgx_apps::{Intent, IntentBounds, IntentKey, IntentStore, Recorded, StoreError};
 use mongodb::bson::{RawDocument, RawDocumentBuf, doc, rawdoc};
 use mongodb::options::ReturnDocument;
 use tokio::sync::OnceCell;
@@ -20,16 +20,16 @@ pub(super) struct Total(OnceCell<Mutex<IntentBounds>>);
 
 #[async_trait]
 impl IntentStore for MongoDb {
-    async fn claim(
+    async fn record(
         &self,
         intent: &Intent,
         since: Timestamp,
         bounds: IntentBounds,
-    ) -> Result<Claim, StoreError> {
+    ) -> Result<Recorded, StoreError> {
         if let Some(known) = self.known_intent(intent.key).await? {
             let intent = intent_of(&known)?;
             if intent.at >= since {
-                return Ok(Claim::Known(intent));
+                return Ok(Recorded::Existing(intent));
             }
             // whoever removes it gives back its place
             let old = doc! { "_id": bytes(&intent.key.0), "seed": bytes(&intent.seed) };
@@ -40,7 +40,7 @@ impl IntentStore for MongoDb {
         }
         let total = self.total().await?;
         if total.count >= bounds.count || total.bytes >= bounds.bytes {
-            return Ok(Claim::Full);
+            return Ok(Recorded::Full);
         }
         let inserted = in_time(async {
             match self.rows("intents").insert_one(row(intent)).await {
@@ -51,12 +51,12 @@ impl IntentStore for MongoDb {
         });
         if inserted.await? {
             self.change_total(1, length(intent)).await?;
-            return Ok(Claim::New);
+            return Ok(Recorded::New);
         }
         let known = self.known_intent(intent.key).await?;
         let known =
             known.ok_or_else(|| Fault::Unavailable("an intent came and went: ask again".to_owned()))?;
-        Ok(Claim::Known(intent_of(&known)?))
+        Ok(Recorded::Existing(intent_of(&known)?))
     }
 
     async fn answer(&self, intent: &Intent, answer: Vec<u8>) -> Result<bool, StoreError> {

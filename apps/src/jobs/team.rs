@@ -1,0 +1,267 @@
+//! The agent team: the built-in roles, changed by `[agents]` of the configuration.
+
+use std::collections::BTreeMap;
+
+use mgx_protocol::{Role, Team};
+use serde::Deserialize;
+
+/// `[agents]`: the roles that work on a prompt, and their models.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TeamConfig {
+    /// The model of every role that names none.
+    pub default_model: String,
+    /// How many model calls each role may make.
+    pub max_turns: u32,
+    /// Changes to single roles, by name.
+    pub roles: BTreeMap<String, RoleConfig>,
+}
+
+/// `[agents.roles.<name>]`: changes to one built-in role.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RoleConfig {
+    /// Its model.
+    pub model: Option<String>,
+    /// Its sampling temperature, 0 to 2.
+    pub temperature: Option<f32>,
+    /// Its system prompt.
+    pub prompt: Option<String>,
+    /// The tools it may use.
+    pub tools: Option<Vec<String>>,
+    /// Whether it takes part; absent: it does.
+    pub enabled: Option<bool>,
+}
+
+/// Why the configured team is not valid. The operator corrects `[agents]`.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum TeamError {
+    /// There is no such role.
+    #[error("agents.roles.{name}: there is no such role; there are {known}")]
+    UnknownRole {
+        /// The name.
+        name: String,
+        /// The names that there are.
+        known: String,
+    },
+    /// There is no such tool.
+    #[error("agents.roles.{role}.tools: there is no tool {tool:?}; there are {known}")]
+    UnknownTool {
+        /// The role.
+        role: String,
+        /// The tool.
+        tool: String,
+        /// The tools that there are.
+        known: String,
+    },
+    /// A value is out of range.
+    #[error("agents.{key}: {rule}")]
+    OutOfRange {
+        /// The key below `agents`.
+        key: String,
+        /// What it must be.
+        rule: &'static str,
+    },
+    /// No role is enabled to which the router could give work.
+    #[error("agents.roles: every role but the router is disabled")]
+    Empty,
+}
+
+impl Default for TeamConfig {
+    fn default() -> Self {
+        Self { default_model: "gpt-4.1".to_owned(), max_turns: 40, roles: BTreeMap::new() }
+    }
+}
+
+impl TeamConfig {
+    /// The checked team: the five roles in their order, with the operator's changes.
+    ///
+    /// # Errors
+    /// [`TeamError`] names the wrong key.
+    pub fn team(&self) -> Result<Team, TeamError> {
+        if let Some(name) = self.roles.keys().find(|name| !BUILT_IN.iter().any(|role| role.name == **name)) {
+            return Err(TeamError::UnknownRole {
+                name: name.clone(),
+                known: list(BUILT_IN.map(|role| role.name)),
+            });
+        }
+        if !(1..=MAX_TURNS).contains(&self.max_turns) {
+            return Err(TeamError::OutOfRange { key: "max_turns".to_owned(), rule: "1 to 500" });
+        }
+        let unchanged = RoleConfig::default();
+        let changed = BUILT_IN.iter().map(|role| (role, self.roles.get(role.name).unwrap_or(&unchanged)));
+        let taking_part = changed.filter(|(_, config)| config.enabled.unwrap_or(true));
+        let roles = taking_part
+            .map(|(role, config)| self.role(role, config))
+            .collect::<Result<Vec<_>, TeamError>>()?;
+        if roles.iter().all(|role| role.name == ROUTER) {
+            return Err(TeamError::Empty);
+        }
+        let team = Team { roles, max_turns: self.max_turns };
+        if serde_json::to_vec(&team).is_ok_and(|json| json.len() <= MAX_TEAM) {
+            Ok(team)
+        } else {
+            let rule = "the roles with their prompts have at most 100 kB together";
+            Err(TeamError::OutOfRange { key: "roles".to_owned(), rule })
+        }
+    }
+
+    fn role(&self, built_in: &BuiltIn, config: &RoleConfig) -> Result<Role, TeamError> {
+        let wrong =
+            |key: &str, rule| TeamError::OutOfRange { key: format!("roles.{}.{key}", built_in.name), rule };
+        let (model, model_key) = match &config.model {
+            Some(model) => (model, format!("roles.{}.model", built_in.name)),
+            None => (&self.default_model, "default_model".to_owned()),
+        };
+        if model.is_empty() || model.len() > 200 || model.contains(char::is_control) {
+            return Err(TeamError::OutOfRange { key: model_key, rule: "a model's name, 1 to 200 bytes" });
+        }
+        if config.temperature.is_some_and(|temperature| !(0.0..=2.0).contains(&temperature)) {
+            return Err(wrong("temperature", "0 to 2"));
+        }
+        let prompt = config.prompt.as_deref().unwrap_or(built_in.prompt).trim();
+        if prompt.is_empty() {
+            return Err(wrong("prompt", "it is empty; leave it out for the built-in one"));
+        }
+        let tools: Vec<String> = match &config.tools {
+            Some(tools) => tools.clone(),
+            None => built_in.tools.iter().map(|tool| (*tool).to_owned()).collect(),
+        };
+        if let Some(tool) = tools.iter().find(|tool| !TOOLS.contains(&tool.as_str())) {
+            let (role, tool) = (built_in.name.to_owned(), tool.clone());
+            return Err(TeamError::UnknownTool { role, tool, known: list(TOOLS) });
+        }
+        let (name, temperature) = (built_in.name.to_owned(), config.temperature.or(built_in.temperature));
+        Ok(Role { name, model: model.clone(), temperature, prompt: prompt.to_owned(), tools })
+    }
+}
+
+/// The most model calls that a role may be given.
+const MAX_TURNS: u32 = 500;
+
+/// Bytes of a team in JSON: the runner passes it on in one environment variable, which can hold 128 KiB (execve(2)).
+const MAX_TEAM: usize = 100_000;
+
+/// Every tool of the agent-runner.
+const TOOLS: [&str; 6] =
+    ["list_files", "read_file", "search_files", "write_file", "edit_file", "delete_file"];
+
+/// The role that only chooses which roles work. Without it, all roles work.
+const ROUTER: &str = "router";
+
+/// A role without the changes of the operator.
+struct BuiltIn {
+    name: &'static str,
+    prompt: &'static str,
+    tools: &'static [&'static str],
+    temperature: Option<f32>,
+}
+
+const PLANNING_TOOLS: &[&str] = &["list_files", "read_file", "search_files", "write_file", "edit_file"];
+const ALL_TOOLS: &[&str] = &TOOLS;
+
+/// The roles, in the order in which they work.
+const BUILT_IN: [BuiltIn; 5] = [
+    BuiltIn { name: ROUTER, prompt: include_str!("../../prompts/router.md"), tools: &[], temperature: None },
+    BuiltIn {
+        name: "product_manager",
+        prompt: include_str!("../../prompts/product_manager.md"),
+        tools: PLANNING_TOOLS,
+        temperature: None,
+    },
+    BuiltIn {
+        name: "architect",
+        prompt: include_str!("../../prompts/architect.md"),
+        tools: PLANNING_TOOLS,
+        temperature: None,
+    },
+    BuiltIn {
+        name: "engineer",
+        prompt: include_str!("../../prompts/engineer.md"),
+        tools: ALL_TOOLS,
+        temperature: None,
+    },
+    BuiltIn { name: "qa", prompt: include_str!("../../prompts/qa.md"), tools: ALL_TOOLS, temperature: None },
+];
+
+fn list<const N: usize>(names: [&str; N]) -> String {
+    names.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: serde_json::Value) -> TeamConfig {
+        serde_json::from_value(text).unwrap()
+    }
+
+    #[test]
+    fn the_built_in_team() {
+        let team = TeamConfig::default().team().unwrap();
+        assert!(
+            serde_json::to_vec(&team).unwrap().len() < MAX_TEAM / 4,
+            "there is room for the operator's prompts"
+        );
+        let roles: Vec<_> = team
+            .roles
+            .iter()
+            .map(|role| format!("{} ({}): {}", role.name, role.model, role.tools.join(" ")))
+            .collect();
+        insta::assert_snapshot!(roles.join("\n"));
+    }
+
+    #[test]
+    fn prompts_name_the_files_that_roles_pass_on() {
+        let team = TeamConfig::default().team().unwrap();
+        for (role, file) in [
+            ("product_manager", "docs/prd.md"),
+            ("architect", "docs/design.md"),
+            ("qa", "docs/test_report.md"),
+        ] {
+            let role = team.roles.iter().find(|other| other.name == role).unwrap();
+            assert!(role.prompt.contains(&format!("Write `{file}`")), "{}", role.name);
+            assert!(role.tools.iter().any(|tool| tool == "write_file"), "{}", role.name);
+        }
+    }
+
+    #[test]
+    fn an_operator_changes_one_role_and_disables_another() {
+        let team = config(serde_json::json!({
+            "default_model": "small",
+            "roles": {
+                "engineer": {"model": "large", "temperature": 0.2, "prompt": "Build.", "tools": ["write_file"]},
+                "architect": {"enabled": false},
+            },
+        }))
+        .team()
+        .unwrap();
+        let names: Vec<_> = team.roles.iter().map(|role| role.name.as_str()).collect();
+        assert_eq!(names, ["router", "product_manager", "engineer", "qa"]);
+        let engineer = &team.roles[2];
+        assert_eq!((engineer.model.as_str(), engineer.temperature), ("large", Some(0.2)));
+        assert_eq!((engineer.prompt.as_str(), engineer.tools.len()), ("Build.", 1));
+        assert_eq!(team.roles[0].model, "small");
+    }
+
+    #[test]
+    fn mistakes_are_reported_with_their_key() {
+        let off = serde_json::json!({"enabled": false});
+        let mistakes = [
+            serde_json::json!({"roles": {"enginer": {}}}),
+            serde_json::json!({"roles": {"qa": {"tools": ["rm"]}}}),
+            serde_json::json!({"roles": {"qa": {"temperature": 2.5}}}),
+            serde_json::json!({"roles": {"qa": {"prompt": " "}}}),
+            serde_json::json!({"roles": {"qa": {"prompt": "x".repeat(100_000)}}}),
+            serde_json::json!({"default_model": ""}),
+            serde_json::json!({"max_turns": 0}),
+            serde_json::json!({"roles":
+                {"product_manager": off, "architect": off, "engineer": off, "qa": off}}),
+        ];
+        let messages: Vec<_> =
+            mistakes.map(|mistake| config(mistake).team().unwrap_err().to_string()).to_vec();
+        insta::assert_snapshot!(messages.join("\n"));
+        assert!(serde_json::from_str::<TeamConfig>(r#"{"rolls": {}}"#).is_err());
+        assert!(serde_json::from_str::<TeamConfig>(r#"{"roles": {"qa": {"modell": "x"}}}"#).is_err());
+    }
+}
