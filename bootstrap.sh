@@ -42,7 +42,7 @@ main() {
         answers "$PODMAN_SOCKET" || fail "the tests need Podman's service at $PODMAN_SOCKET: run this as root"
         step 'MongoDB server' need_mongo
         step 'tests' just test
-        step 'tests on the other engines' just test-engines
+        step 'tests on the other engines' just judge engines
         ;;
     engines) need_engines ;;
     mongo) need_mongo ;;

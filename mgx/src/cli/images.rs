@@ -14,7 +14,7 @@ use crate::image::AgentImage;
 pub(crate) async fn run(config: &Config) -> Outcome {
     let image = AgentImage::of(config);
     if image.runner.is_none() {
-        let message = "there is no runner to build the image from; run `just runner`, or set agent.runner";
+        let message = "there is no runner to build the image from; run `just build`, or set agent.runner";
         return Err(Failure::new(message));
     }
     let began = Instant::now();

@@ -260,7 +260,7 @@ mod tests {
         tried.is_ok_and(|tried| tried.status.success())
     }
 
-    /// The runner (`just runner`) and a static busybox.
+    /// The runner (`just build`) and a static busybox.
     fn make_image(image: &Path) -> io::Result<()> {
         for name in ["bin", "dev", "proc", "run/mgx", "tmp", "workspace"] {
             std::fs::create_dir_all(image.join(name))?;

@@ -53,7 +53,7 @@ pub(super) async fn look(config: &Config) -> Vec<Finding> {
         Ok(Err(_)) | Err(_) => Finding::fail(
             "image",
             format!("{} is missing", image.tag),
-            "run `just runner`, then `mgx images`",
+            "run `just build`, then `mgx images`",
         ),
     });
     findings
@@ -147,7 +147,7 @@ pub(super) fn runner(image: &AgentImage) -> Finding {
         return Finding::fail(
             "runner",
             "no static runner beside this program",
-            "run `just runner`, or set agent.runner",
+            "run `just build`, or set agent.runner",
         );
     };
     match path.metadata() {
@@ -156,14 +156,14 @@ pub(super) fn runner(image: &AgentImage) -> Finding {
             Finding::warn(
                 "runner",
                 format!("{} has {size} KiB", path.display()),
-                "build it with `just runner`",
+                "build it with `just build`",
             )
         }
         Ok(found) => Finding::ok("runner", format!("{} ({} KiB)", path.display(), found.len() / 1024)),
         Err(error) => Finding::fail(
             "runner",
             format!("{}: {error}", path.display()),
-            "run `just runner`, or set agent.runner",
+            "run `just build`, or set agent.runner",
         ),
     }
 }

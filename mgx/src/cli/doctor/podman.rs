@@ -34,7 +34,7 @@ pub(super) async fn look(config: &Config) -> Vec<Finding> {
         Ok(None) | Err(_) => Finding::fail(
             "image",
             format!("{} is missing", image.tag),
-            "run `just runner`, then `mgx images`",
+            "run `just build`, then `mgx images`",
         ),
     });
     findings
