@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The same while jobs run in containers, and to a Docker engine of its own: [CYCLES=60 [JOBS=500 [SEED=1 [OPTIONS]]]].
+# Kills and disturbs the server and a Docker engine of its own while jobs run in containers: [CYCLES=60 [JOBS=500 [SEED=1 [OPTIONS]]]].
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
 just build
