@@ -50,11 +50,9 @@ pub(super) async fn look(config: &Config) -> Vec<Finding> {
         Ok(Err(_)) | Err(_) if image.runner.is_some() => {
             Finding::ok("image", format!("{} will be built at the first start", image.tag))
         }
-        Ok(Err(_)) | Err(_) => Finding::fail(
-            "image",
-            format!("{} is missing", image.tag),
-            "run `just build`, then `mgx images`",
-        ),
+        Ok(Err(_)) | Err(_) => {
+            Finding::fail("image", format!("{} is missing", image.tag), "run `just build`, then `mgx images`")
+        }
     });
     findings
 }

@@ -31,11 +31,9 @@ pub(super) async fn look(config: &Config) -> Vec<Finding> {
         Ok(None) | Err(_) if image.runner.is_some() => {
             Finding::ok("image", format!("{} will be built at the first start", image.tag))
         }
-        Ok(None) | Err(_) => Finding::fail(
-            "image",
-            format!("{} is missing", image.tag),
-            "run `just build`, then `mgx images`",
-        ),
+        Ok(None) | Err(_) => {
+            Finding::fail("image", format!("{} is missing", image.tag), "run `just build`, then `mgx images`")
+        }
     });
     findings
 }
