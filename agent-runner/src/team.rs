@@ -9,7 +9,6 @@ mod report;
 mod role;
 mod router;
 mod search;
-mod sse;
 mod tools;
 mod workspace;
 

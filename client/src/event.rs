@@ -2,9 +2,8 @@
 
 use jiff::Timestamp;
 use mgx_protocol::EventKind;
+use mgx_protocol::sse::Frame;
 use serde_json::{Map, Value};
-
-use crate::sse::Frame;
 
 /// Something that happened in a session.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,9 +24,9 @@ pub struct Event {
 
 impl Event {
     /// The event in a frame; `None` for a ping and for what is no event of ours.
-    pub fn parse(frame: &Frame) -> Option<Self> {
-        let id: u64 = frame.id.as_deref()?.parse().ok()?;
-        Self::of(serde_json::from_str(&frame.data).ok()?).filter(|event| event.seq == id)
+    pub fn parse(frame: Frame<'_>) -> Option<Self> {
+        let id: u64 = frame.id?.parse().ok()?;
+        Self::of(serde_json::from_str(frame.data).ok()?).filter(|event| event.seq == id)
     }
 
     /// The event that the server wrote as `json`.

@@ -4,13 +4,13 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use mgx_protocol::SessionId;
+use mgx_protocol::sse::{Parser, TooLong};
 use reqwest::{Response, StatusCode};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::client::Client;
 use crate::error::Error;
 use crate::event::Event;
-use crate::sse::{Frame, Parser};
 
 /// The server pings more often than this; a longer silence is a dead connection.
 const SILENCE: Duration = Duration::from_mins(1);
@@ -20,6 +20,9 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 
 /// How long a server that is gone may be gone.
 const GIVE_UP: Duration = Duration::from_mins(5);
+
+/// The longest event that is read, in bytes: several times what the server's events can have.
+const MAX_EVENT_BYTES: usize = 1024 * 1024;
 
 /// What comes out of a feed.
 #[derive(Debug)]
@@ -46,7 +49,7 @@ pub struct Feed<'a> {
     session: SessionId,
     after: u64,
     stream: Option<(Response, Parser)>,
-    ready: VecDeque<Frame>,
+    ready: VecDeque<Event>,
     lost: Option<Instant>,
     pause: Duration,
 }
@@ -68,10 +71,8 @@ impl<'a> Feed<'a> {
     /// The server refuses, or has been gone for too long.
     pub async fn next(&mut self) -> Result<Item, Error> {
         loop {
-            while let Some(frame) = self.ready.pop_front() {
-                if let Some(event) = Event::parse(&frame)
-                    && event.seq > self.after
-                {
+            while let Some(event) = self.ready.pop_front() {
+                if event.seq > self.after {
                     self.after = event.seq;
                     return Ok(Item::Event(event));
                 }
@@ -83,7 +84,7 @@ impl<'a> Feed<'a> {
                 continue;
             };
             match timeout(SILENCE, response.chunk()).await {
-                Ok(Ok(Some(bytes))) => self.ready.extend(parser.feed(&bytes)),
+                Ok(Ok(Some(bytes))) => read(parser, &bytes, &mut self.ready),
                 Ok(Ok(None) | Err(_)) | Err(_) => self.stream = None,
             }
         }
@@ -101,7 +102,7 @@ impl<'a> Feed<'a> {
             return Ok(Some(Item::Finished));
         }
         if status.is_success() {
-            self.stream = Some((answer, Parser::default()));
+            self.stream = Some((answer, Parser::new(MAX_EVENT_BYTES)));
             self.pause = PAUSE.0;
             return Ok(self.lost.take().map(|_| Item::Back));
         }
@@ -128,6 +129,18 @@ impl<'a> Feed<'a> {
         sleep(self.pause).await;
         self.pause = (self.pause * 2).min(PAUSE.1);
         Ok(first.then_some(Item::Lost))
+    }
+}
+
+/// Appends the events that `bytes` complete to `ready`.
+fn read(parser: &mut Parser, mut bytes: &[u8], ready: &mut VecDeque<Event>) {
+    loop {
+        match parser.next_frame(&mut bytes) {
+            Ok(Some(frame)) => ready.extend(Event::parse(frame)),
+            Ok(None) => return,
+            // the server sends no event of this length, so it is none of the session's
+            Err(TooLong { .. }) => {}
+        }
     }
 }
 

@@ -23,7 +23,6 @@ pub mod error;
 pub mod event;
 pub mod feed;
 pub mod login;
-pub mod sse;
 pub mod views;
 
 pub use accounts::Listed;

@@ -1,5 +1,5 @@
 //! What the platform, the runner in a container and the clients agree on: identifiers, the frames of the runner link
-//! and their codec, and the names of events and job states.
+//! and their codec, the names of events and job states, and the format of event streams.
 //!
 //! Read [`frames`] first. Depends on no other crate of the workspace.
 
@@ -8,6 +8,7 @@ pub mod event_kind;
 pub mod frames;
 pub mod ids;
 pub mod invocation;
+pub mod sse;
 pub mod state_name;
 
 pub use codec::{JsonFrames, MAX_FRAME_BYTES};

@@ -12,13 +12,13 @@ use hyper::client::conn::http1;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, RETRY_AFTER};
 use hyper::{Request, Response, Uri};
 use hyper_util::rt::TokioIo;
+use mgx_protocol::sse::Parser;
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::reply::{Assembly, BadChunk, Reply, message};
 use super::report::{Deltas, cut};
-use super::sse::Events;
 
 /// How long the service may say nothing, from the request on.
 const IDLE: Duration = Duration::from_mins(2);
@@ -28,6 +28,9 @@ const PAUSES: [Duration; 3] = [Duration::from_millis(500), Duration::from_secs(2
 
 /// The longest wait that a service may ask for.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+
+/// The longest event of a reply's stream, in bytes.
+const MAX_EVENT_BYTES: usize = 1024 * 1024;
 
 /// How much of an error's body is read.
 const ERROR_BODY: usize = 64 * 1024;
@@ -184,7 +187,7 @@ impl Client {
 }
 
 async fn read(mut body: Incoming, deltas: &mut Deltas<'_>) -> Result<Reply, LlmError> {
-    let (mut events, mut assembly) = (Events::default(), Assembly::default());
+    let (mut events, mut assembly) = (Parser::new(MAX_EVENT_BYTES), Assembly::default());
     let mut idle = Instant::now() + IDLE;
     loop {
         let due = deltas.due();
@@ -202,8 +205,9 @@ async fn read(mut body: Incoming, deltas: &mut Deltas<'_>) -> Result<Reply, LlmE
         // a broken transfer after the reply's end takes nothing away from it
         let Ok(frame) = frame else { return assembly.finish().ok_or(LlmError::Cut) };
         let Ok(bytes) = frame.into_data() else { continue };
-        for data in events.push(&bytes).map_err(|_| LlmError::TooLarge)? {
-            let text = assembly.push(&data).map_err(|bad| match bad {
+        let mut bytes = &bytes[..];
+        while let Some(event) = events.next_frame(&mut bytes).map_err(|_| LlmError::TooLarge)? {
+            let text = assembly.push(event.data).map_err(|bad| match bad {
                 BadChunk::Unreadable(why) => LlmError::Provider(format!("it cannot be read: {why}")),
                 BadChunk::Error(why) => LlmError::Provider(cut(&why, ERROR_TEXT)),
                 BadChunk::TooLarge => LlmError::TooLarge,
