@@ -243,10 +243,10 @@ mod tests {
 
     const MAX_BYTES: usize = 64;
 
-    /// An event that was read, or the error that stood in its place.
-    type Read = Result<(String, String, Option<String>), TooLong>;
+    /// The fields `event`, `data` and `id`.
+    type Event = (String, String, Option<String>);
 
-    fn feed(parser: &mut Parser, mut bytes: &[u8]) -> Vec<Read> {
+    fn feed(parser: &mut Parser, mut bytes: &[u8]) -> Vec<Result<Event, TooLong>> {
         let mut read = Vec::new();
         loop {
             read.push(match parser.next_frame(&mut bytes) {
@@ -259,12 +259,12 @@ mod tests {
         }
     }
 
-    fn read(bytes: &[u8]) -> Vec<Read> {
+    fn read(bytes: &[u8]) -> Vec<Result<Event, TooLong>> {
         feed(&mut Parser::new(MAX_BYTES), bytes)
     }
 
-    fn frame(event: &str, data: &str, id: Option<&str>) -> Read {
-        Ok((event.to_owned(), data.to_owned(), id.map(str::to_owned)))
+    fn frame(event: &str, data: &str, id: Option<&str>) -> Event {
+        (event.to_owned(), data.to_owned(), id.map(str::to_owned))
     }
 
     #[test]
@@ -282,8 +282,9 @@ mod tests {
                 frame("", "", None),
                 frame("", " two", None),
             ]
+            .map(Ok)
         );
-        assert_eq!(read(b"data: \xFFa\xC3\n\n"), [frame("", "\u{fffd}a\u{fffd}", None)]);
+        assert_eq!(read(b"data: \xFFa\xC3\n\n"), [Ok(frame("", "\u{fffd}a\u{fffd}", None))]);
     }
 
     #[test]
@@ -298,7 +299,7 @@ mod tests {
     fn what_is_too_long_is_an_error_and_the_event_after_it_is_read() {
         let long = "x".repeat(MAX_BYTES);
         let too_long = Err(TooLong { max_bytes: MAX_BYTES });
-        let after = frame("", "after", None);
+        let after = Ok(frame("", "after", None));
         for event in [
             format!("data: {long}\n\n"),
             format!("data: {long}\r\ndata: {long}\ndata: more\n\n"),
