@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use jiff::Timestamp;
 use mgx_api::{AUDIENCE, CALLBACK, PAGES};
-use mgx_oauth2::{Chance, ClientId, Clock, GrantType, NewClient, Provider, Settings, SigningKeys, Storage};
+use mgx_oauth2::{RandomSource, ClientId, Clock, GrantType, NewClient, Provider, Settings, SigningKeys, Storage};
 use secrecy::SecretString;
 use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -56,15 +56,15 @@ impl Identity {
         let clock = Clock::new(Timestamp::now);
         let keys = SigningKeys::load_or_create(&config.server.data_dir.join(KEY), clock.now())?;
         let settings = Settings { legacy_client: legacy, ..Settings::new(issuer) };
-        let provider = Provider::new(settings, storage, keys, clock, Chance::system()).await?;
-        let ours = provider.actor(None);
-        ours.keep_client(cli(), None).await?;
-        ours.keep_client(pages(config), None).await?;
+        let provider = Provider::new(settings, storage, keys, clock, RandomSource::system()).await?;
+        let ours = provider.administration(None);
+        ours.ensure_client(cli(), None).await?;
+        ours.ensure_client(pages(config), None).await?;
         if config.oauth2.password_login {
             warn!(
                 "oauth2.password_login: clients may ask for tokens with a user's password; RFC 9700 advises against it"
             );
-            ours.keep_client(legacy_client(), None).await?;
+            ours.ensure_client(legacy_client(), None).await?;
         } else {
             ours.remove_client(&id(LEGACY)).await.ok();
         }
@@ -81,7 +81,7 @@ pub(crate) async fn tend(provider: Arc<Provider>, is_shared: bool, closing: Canc
     let mut fails = false;
     loop {
         let done = tokio::select! {
-            _ = tending.tick() => provider.tend().await,
+            _ = tending.tick() => provider.maintain().await,
             _ = learning.tick(), if is_shared => provider.catch_up().await,
             () = closing.cancelled() => return,
         };

@@ -18,7 +18,8 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use http::header;
 use jiff::Timestamp;
 use mgx_oauth2::{
-    Chance, Clock, GrantType, Memory, NewClient, NewUser, Provider, Settings, SigningKeys, router,
+    Clock, GrantType, MemoryStorage, NewClient, NewUser, Provider, RandomSource, Settings, SigningKeys,
+    router,
 };
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
@@ -75,8 +76,8 @@ async fn main() {
     let clock = Clock::new(Timestamp::now);
     let keys = SigningKeys::load_or_create(&key, clock.now()).unwrap();
     let settings = Settings::new(format!("http://{address}/oauth2").parse().unwrap());
-    let storage = Arc::new(Memory::default());
-    let provider = Provider::new(settings, storage, keys, clock, Chance::system()).await.unwrap();
+    let storage = Arc::new(MemoryStorage::default());
+    let provider = Provider::new(settings, storage, keys, clock, RandomSource::system()).await.unwrap();
     let provider = Arc::new(provider);
     println!("{}", people(&provider).await);
     let mutated = from_fn_with_state((mutation, Arc::new(key)), mutate);
@@ -98,7 +99,7 @@ async fn people(provider: &Provider) -> Value {
         groups: ["builders".to_owned()].into(),
         password: Some(PASSWORD.into()),
     };
-    let (user, _) = provider.actor(None).add_user(new).await.unwrap();
+    let (user, _) = provider.administration(None).add_user(new).await.unwrap();
     let mut clients = Map::new();
     for (id, confidential, first_party) in [("web", true, true), ("third", true, false), ("cli", false, true)]
     {
@@ -114,7 +115,7 @@ async fn people(provider: &Provider) -> Value {
             audience: Some("mgx".to_owned()),
             first_party,
         };
-        let (_, secret) = provider.actor(None).add_client(new).await.unwrap();
+        let (_, secret) = provider.administration(None).add_client(new).await.unwrap();
         clients.insert(id.to_owned(), secret.map(|secret| secret.expose_secret().to_owned()).into());
     }
     json!({

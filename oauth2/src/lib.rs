@@ -1,88 +1,76 @@
-//! The OAuth 2.1 and OpenID provider: accounts, clients, tokens, keys, and the pages where people sign in.
+//! An OAuth 2.1 authorization server and OpenID provider: accounts, clients, tokens, signing keys, sign-in pages.
 //!
-//! Free-standing: it knows nothing of the platform around it. Whoever mounts it gives it a [`Storage`], a clock, a
-//! source of chance and a file for its key, puts [`router`] at the root of its HTTP server, and asks a [`Verifier`]
-//! whose access token it is. Read [`grant`], [`request`], [`authorize`], [`token`], in that order; `web` is HTTP only.
+//! The crate knows nothing of the platform around it. The server gives a [`Provider`] its [`Storage`], a [`Clock`], a
+//! [`RandomSource`] and a file for its signing key, mounts [`router`] at the root of its HTTP server, and checks access
+//! tokens with a [`Verifier`].
+//!
+//! Each folder uses only folders that stand above it in this list. Reading order: `grants`, `flows`, `web`.
 
-mod admin;
-mod api_token;
-mod audit;
-pub mod authorize;
-mod browser;
-mod client;
-mod client_auth;
-mod clock;
-#[cfg(feature = "testing")]
-pub mod conformance;
-pub mod device;
-mod device_flow;
-mod dpop;
-mod error;
-mod generations;
-pub mod grant;
-mod hasher;
-mod ids;
-mod issuer;
-mod jws;
-mod keys;
-mod logout;
-mod looking;
-#[cfg(feature = "testing")]
-mod memory;
-mod mint;
-mod pages;
-mod params;
-mod passwords;
+mod accounts;
+mod administration;
+mod base;
+mod clients;
+mod flows;
+mod grants;
 mod provider;
-mod redirect;
-pub mod request;
-mod revoked;
-mod scope;
-mod secret;
-mod settings;
-mod sign_in;
-mod signing;
+mod sessions;
 mod storage;
-mod throttle;
-pub mod token;
-mod tokens_of;
-mod user;
-mod verifier;
-mod weakness;
+mod tokens;
 mod web;
 
-pub use admin::{ADMIN, Actor, AdminError, NewClient, NewUser};
-pub use api_token::{API_TOKEN_PREFIX, ApiToken, ApiTokenError, MOST_API_TOKENS};
-pub use audit::{AuditEntry, AuditEvent};
-pub use browser::BrowserSession;
-pub use client::{BadClient, Client, ClientKind, GrantType};
-pub use client_auth::Credentials;
-pub use clock::Clock;
-pub use device_flow::DeviceResponse;
-pub use dpop::{BadProof, Proof, Thumbprint};
-pub use error::{ErrorCode, OAuthError};
-pub use ids::{BadName, ClientId, GrantId, SessionId, TokenId, UserId, Username};
-pub use issuer::{BadIssuer, Issuer};
-pub use keys::{BadKey, Jwk, Jwks, PublicKey, PublicKeys};
-pub use logout::LogoutNext;
+pub use accounts::api_token::{API_TOKEN_PREFIX, ApiToken};
+pub use accounts::audit::{AuditEntry, AuditEvent};
+pub use accounts::browser_session::{BrowserSession, SignedIn};
+pub use accounts::hasher::{Argon2Cost, BadCost};
+pub use accounts::password_rules::{PasswordRules, WeakPassword};
+pub use accounts::passwords::{Busy, PasswordCheck, Passwords};
+pub use accounts::throttle::{Attempt, Throttle, ThrottleLimits, Throttled};
+pub use accounts::user::{PasswordHash, User};
+pub use administration::api_tokens::{ApiTokenError, MAX_API_TOKENS_PER_USER};
+pub use administration::clients::NewClient;
+pub use administration::users::NewUser;
+pub use administration::{ADMIN, AdminError, Administration};
+pub use base::clock::Clock;
+pub use base::digest::Digest;
+pub use base::error::{ErrorCode, OAuthError};
+pub use base::ids::{BadName, ClientId, GrantId, SessionId, TokenId, UserId, Username};
+pub use base::issuer::{BadIssuer, Issuer};
+pub use base::params::{BadParams, Params};
+pub use base::random::RandomSource;
+pub use base::scope::{BadScope, Scope};
+pub use clients::client::{BadClient, Client, ClientKind};
+pub use clients::grant_type::GrantType;
+pub use clients::redirect_uri::{BadRedirect, RedirectUri};
+pub use flows::authorization::AuthorizationOutcome;
+pub use flows::authorization_request::{AuthorizeRequest, Prompt, RejectedRequest, ResponseTarget};
+pub use flows::client_authentication::Credentials;
+pub use flows::device_authorization::DeviceResponse;
+pub use flows::introspection::Introspection;
+pub use flows::issue::TokenResponse;
+pub use flows::pages_session::CodeExchange;
+pub use flows::token_request::TokenRequest;
+pub use flows::userinfo::UserInfo;
+pub use grants::authorization_code::{AuthorizationCode, CodeRedemption};
+pub use grants::device::{Device, DeviceDecision, DevicePoll};
+pub use grants::grant::{Grant, GrantFilter, RefreshOutcome};
+pub use grants::refresh_token::{REFRESH_PREFIX, StoredRefreshToken};
+pub use grants::user_code::{BadUserCode, UserCode};
+pub use provider::settings::{BadSettings, MAX_ACCESS_TOKEN_LIFETIME, MAX_CODE_LIFETIME, Settings};
+pub use provider::{MaintenanceError, Provider, StartError};
+pub use sessions::logout::LogoutOutcome;
+pub use sessions::sign_in::SignInError;
 #[cfg(feature = "testing")]
-pub use memory::Memory;
-pub use mint::TokenResponse;
-pub use pages::Returned;
-pub use params::{BadParams, Params};
-pub use passwords::{BadCost, Busy, Cost, Passwords, Verified};
-pub use provider::{Provider, StartError, TendError};
-pub use redirect::{BadRedirect, RedirectUri};
-pub use revoked::Revoked;
-pub use scope::{BadScope, Scope};
-pub use secret::{Chance, Digest};
-pub use settings::{BadSettings, LONGEST_ACCESS, LONGEST_CODE, Settings};
-pub use sign_in::SignInError;
-pub use signing::{KeyError, OVERLAP, ROTATE_AFTER, SigningKeys};
+pub use storage::conformance;
+#[cfg(feature = "testing")]
+pub use storage::memory::MemoryStorage;
 pub use storage::{Accounts, Grants, Sessions, Storage, StorageError};
-pub use throttle::{Attempt, Limits, Slowed, Throttle};
-pub use tokens_of::{Introspection, UserInfo};
-pub use user::{PasswordHash, User};
-pub use verifier::{Access, InvalidToken, Subject, Unproved, Verifier};
-pub use weakness::{Rules, Weakness};
-pub use web::{Peer, Shown, router};
+pub use tokens::access_token::{AccessToken, Subject};
+pub use tokens::dpop::{DpopProof, InvalidProof, Thumbprint};
+pub use tokens::key_file::KeyError;
+pub use tokens::public_keys::{BadKey, Jwk, Jwks, PublicKey, PublicKeys};
+pub use tokens::revoked_tokens::RevokedTokens;
+pub use tokens::signing_keys::{KEY_ROTATION_AGE, RETIRED_KEY_LIFETIME, SigningKeys};
+pub use tokens::verifier::{BoundTokenError, InvalidToken, Verifier};
+pub use web::caller::Peer;
+pub use web::presented_token::PresentedToken;
+pub use web::router;

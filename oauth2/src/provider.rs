@@ -1,24 +1,28 @@
 //! The provider: everything it holds, and what it does by itself from time to time.
 
+pub(crate) mod settings;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
-use crate::audit::{AuditEntry, AuditEvent};
-use crate::clock::Clock;
-use crate::dpop::Proofs;
-use crate::grant::Whose;
-use crate::ids::{ClientId, UserId};
-use crate::passwords::{BadCost, Passwords};
-use crate::revoked::Revoked;
-use crate::secret::Chance;
-use crate::settings::{BadSettings, Settings};
-use crate::signing::{KeyError, SigningKeys};
+use crate::accounts::audit::{AuditEntry, AuditEvent};
+use crate::accounts::hasher::BadCost;
+use crate::accounts::passwords::Passwords;
+use crate::accounts::throttle::{Throttle, ThrottleLimits};
+use crate::base::clock::Clock;
+use crate::base::ids::{ClientId, UserId};
+use crate::base::random::RandomSource;
+use crate::grants::grant::GrantFilter;
+use crate::provider::settings::{BadSettings, Settings};
 use crate::storage::{Storage, StorageError};
-use crate::throttle::{Limits, Throttle};
-use crate::verifier::Verifier;
+use crate::tokens::dpop::ProofChecker;
+use crate::tokens::key_file::KeyError;
+use crate::tokens::revoked_tokens::RevokedTokens;
+use crate::tokens::signing_keys::SigningKeys;
+use crate::tokens::verifier::Verifier;
 
 /// An OAuth 2.1 authorization server and OpenID provider. What it does is in the files of its flows: `authorize`,
 /// `token`, `device_flow`, `sign_in`, `tokens_of`, `admin`; [`crate::router`] puts HTTP around it.
@@ -28,15 +32,15 @@ pub struct Provider {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) keys: SigningKeys,
     pub(crate) clock: Clock,
-    pub(crate) chance: Chance,
+    pub(crate) random: RandomSource,
     pub(crate) passwords: Passwords,
     pub(crate) throttle: Throttle,
     /// Bounds what people whom nobody knows make us write down.
-    pub(crate) strangers: Throttle,
-    pub(crate) revoked: Revoked,
-    pub(crate) proofs: Proofs,
+    pub(crate) unauthenticated: Throttle,
+    pub(crate) revoked: RevokedTokens,
+    pub(crate) proofs: ProofChecker,
     /// Verifies our own access tokens, whoever they are for.
-    pub(crate) ours: Verifier,
+    pub(crate) own_tokens: Verifier,
 }
 
 /// Why the provider does not start. The operator acts.
@@ -55,7 +59,7 @@ pub enum StartError {
 
 /// Who does something, for the audit log.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct About<'a> {
+pub(crate) struct AuditContext<'a> {
     pub(crate) user: Option<UserId>,
     pub(crate) client: Option<&'a ClientId>,
     /// In whose name, if it is somebody else's.
@@ -64,13 +68,13 @@ pub(crate) struct About<'a> {
 }
 
 /// How much from one address in a minute is written down for people whom nobody knows.
-const STRANGERS: u32 = 60;
+const UNAUTHENTICATED_AUDITS_PER_MINUTE: u32 = 60;
 
 /// By how much a token that is being made may outlive the moment at which its grant was revoked.
-const SLACK: SignedDuration = SignedDuration::from_mins(1);
+const REVOCATION_MARGIN: SignedDuration = SignedDuration::from_mins(1);
 
 /// How many of each kind one sweep forgets.
-const SWEPT: usize = 1000;
+const MAX_DELETED_PER_SWEEP: usize = 1000;
 
 impl Provider {
     /// A provider. Reads from `storage` which access tokens do not count.
@@ -82,10 +86,10 @@ impl Provider {
         storage: Arc<dyn Storage>,
         keys: SigningKeys,
         clock: Clock,
-        chance: Chance,
+        random: RandomSource,
     ) -> Result<Self, StartError> {
         settings.check()?;
-        Self::unchecked(settings, storage, keys, clock, chance).await
+        Self::unchecked(settings, storage, keys, clock, random).await
     }
 
     /// The same without a look at the settings, for tests that cannot wait for real passwords.
@@ -98,9 +102,9 @@ impl Provider {
         storage: Arc<dyn Storage>,
         keys: SigningKeys,
         clock: Clock,
-        chance: Chance,
+        random: RandomSource,
     ) -> Result<Self, StartError> {
-        Self::unchecked(settings, storage, keys, clock, chance).await
+        Self::unchecked(settings, storage, keys, clock, random).await
     }
 
     async fn unchecked(
@@ -108,32 +112,37 @@ impl Provider {
         storage: Arc<dyn Storage>,
         keys: SigningKeys,
         clock: Clock,
-        chance: Chance,
+        random: RandomSource,
     ) -> Result<Self, StartError> {
-        let passwords = Passwords::new(settings.cost, settings.rules, settings.cores, chance.clone())?;
-        let throttle = Throttle::new(settings.limits);
-        let strangers = Throttle::new(Limits {
-            at_once: u32::MAX,
-            in_a_row: u32::MAX,
-            per_address: STRANGERS,
-            ..settings.limits
+        let passwords = Passwords::new(
+            settings.password_cost,
+            settings.password_rules,
+            settings.hash_concurrency,
+            random.clone(),
+        )?;
+        let throttle = Throttle::new(settings.throttle);
+        let unauthenticated = Throttle::new(ThrottleLimits {
+            failures_before_delay: u32::MAX,
+            failures_before_lock: u32::MAX,
+            failures_per_address_per_minute: UNAUTHENTICATED_AUDITS_PER_MINUTE,
+            ..settings.throttle
         });
-        let (revoked, now) = (Revoked::default(), clock.now());
+        let (revoked, now) = (RevokedTokens::default(), clock.now());
         revoked.add(storage.revoked_tokens(now).await?, now);
         let public = keys.public().clone();
-        let ours = Verifier::new(&settings.issuer, None, public, revoked.clone(), clock.clone());
+        let own_tokens = Verifier::new(&settings.issuer, None, public, revoked.clone(), clock.clone());
         Ok(Self {
             settings,
             storage,
             keys,
             clock,
-            chance,
+            random,
             passwords,
             throttle,
-            strangers,
+            unauthenticated,
             revoked,
-            proofs: Proofs::default(),
-            ours,
+            proofs: ProofChecker::default(),
+            own_tokens,
         })
     }
 
@@ -153,9 +162,9 @@ impl Provider {
     ///
     /// # Errors
     /// The store or the key file cannot be written; the next time will do.
-    pub async fn tend(&self) -> Result<(), TendError> {
+    pub async fn maintain(&self) -> Result<(), MaintenanceError> {
         let now = self.clock.now();
-        self.storage.sweep(now, SWEPT).await?;
+        self.storage.delete_expired(now, MAX_DELETED_PER_SWEEP).await?;
         if self.keys.is_old(now) {
             self.rotate_keys(true).await?;
         }
@@ -167,7 +176,7 @@ impl Provider {
     ///
     /// # Errors
     /// The store or the key file cannot be read; the next time will do.
-    pub async fn catch_up(&self) -> Result<(), TendError> {
+    pub async fn catch_up(&self) -> Result<(), MaintenanceError> {
         let now = self.clock.now();
         self.revoked.add(self.storage.revoked_tokens(now).await?, now);
         Ok(self.keys.catch_up()?)
@@ -180,34 +189,39 @@ impl Provider {
     /// The key file cannot be written: the old key goes on signing.
     pub async fn rotate_keys(&self, trust_the_old: bool) -> Result<String, KeyError> {
         let kid = self.keys.rotate(self.clock.now(), trust_the_old)?;
-        self.note(AuditEvent::KeyRotated { kid: kid.clone() }, About::default()).await;
+        self.record(AuditEvent::KeyRotated { kid: kid.clone() }, AuditContext::default()).await;
         Ok(kid)
     }
 
     /// Takes grants back, with every token of theirs. How many counted until now.
-    pub(crate) async fn revoke(&self, whose: &Whose, about: About<'_>) -> Result<usize, StorageError> {
-        let grants = self.storage.revoke(whose, self.clock.now()).await?;
+    pub(crate) async fn revoke(
+        &self,
+        whose: &GrantFilter,
+        context: AuditContext<'_>,
+    ) -> Result<usize, StorageError> {
+        let grants = self.storage.revoke_grants(whose, self.clock.now()).await?;
         let ids: Vec<Uuid> = grants.iter().map(|grant| grant.0).collect();
-        self.cut(&ids).await?;
+        self.revoke_token_ids(&ids).await?;
         if !ids.is_empty() {
-            self.note(AuditEvent::Revoked { grants: ids.len() }, about).await;
+            self.record(AuditEvent::Revoked { grants: ids.len() }, context).await;
         }
         Ok(ids.len())
     }
 
     /// Makes access tokens, or all of a grant, not count any more: at once here, and in the store for the next start.
-    pub(crate) async fn cut(&self, ids: &[Uuid]) -> Result<(), StorageError> {
+    pub(crate) async fn revoke_token_ids(&self, ids: &[Uuid]) -> Result<(), StorageError> {
         if ids.is_empty() {
             return Ok(());
         }
-        let (now, until) = (self.clock.now(), self.after(self.settings.access + SLACK));
+        let (now, until) =
+            (self.clock.now(), self.after(self.settings.access_token_lifetime + REVOCATION_MARGIN));
         self.revoked.add(ids.iter().map(|id| (*id, until)), now);
         self.storage.revoke_tokens(ids, until).await
     }
 
     /// Writes into the audit log. What cannot be written there is told to the operator's log instead: it happened.
-    pub(crate) async fn note(&self, event: AuditEvent, about: About<'_>) {
-        let About { user, client, by, peer } = about;
+    pub(crate) async fn record(&self, event: AuditEvent, context: AuditContext<'_>) {
+        let AuditContext { user, client, by, peer } = context;
         let entry = AuditEntry {
             at: self.clock.now(),
             event,
@@ -216,7 +230,7 @@ impl Provider {
             by: by.map(str::to_owned),
             peer,
         };
-        if let Err(error) = self.storage.audit(&entry).await {
+        if let Err(error) = self.storage.add_audit_entry(&entry).await {
             tracing::warn!(%error, ?entry, "not in the audit log");
         }
     }
@@ -229,7 +243,7 @@ impl Provider {
 
 /// What could not be tended, or learned. The next time will do.
 #[derive(Debug, thiserror::Error)]
-pub enum TendError {
+pub enum MaintenanceError {
     /// Nothing was forgotten, or learned.
     #[error(transparent)]
     Storage(#[from] StorageError),

@@ -6,16 +6,25 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::api_token::ApiToken;
-use crate::audit::AuditEntry;
-use crate::browser::BrowserSession;
-use crate::client::Client;
-use crate::device::{Device, Poll, UserCode};
-use crate::grant::{Code, CodeUse, Grant, Refresh, Turn, Whose};
-use crate::ids::{ClientId, GrantId, SessionId, TokenId, UserId, Username};
-use crate::scope::Scope;
-use crate::secret::Digest;
-use crate::user::{PasswordHash, User};
+use crate::accounts::api_token::ApiToken;
+use crate::accounts::audit::AuditEntry;
+use crate::accounts::browser_session::BrowserSession;
+use crate::accounts::user::{PasswordHash, User};
+use crate::base::digest::Digest;
+use crate::base::error::OAuthError;
+use crate::base::ids::{ClientId, GrantId, SessionId, TokenId, UserId, Username};
+use crate::base::scope::Scope;
+use crate::clients::client::Client;
+use crate::grants::authorization_code::{AuthorizationCode, CodeRedemption};
+use crate::grants::device::{Device, DevicePoll};
+use crate::grants::grant::{Grant, GrantFilter, RefreshOutcome};
+use crate::grants::refresh_token::StoredRefreshToken;
+use crate::grants::user_code::UserCode;
+
+#[cfg(feature = "testing")]
+pub mod conformance;
+#[cfg(feature = "testing")]
+pub(crate) mod memory;
 
 /// Why nothing was stored or read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,6 +35,13 @@ pub enum StorageError {
     /// It cannot be reached. Try again.
     #[error("the store does not answer: {0}")]
     Unavailable(String),
+}
+
+impl From<StorageError> for OAuthError {
+    fn from(error: StorageError) -> Self {
+        tracing::warn!(%error, "the provider's store does not answer");
+        Self::unavailable("nothing was stored or read")
+    }
 }
 
 /// Everything that is stored.
@@ -75,7 +91,7 @@ pub trait Accounts: Send + Sync + fmt::Debug {
     async fn remove_api_token(&self, user: UserId, id: TokenId) -> Result<bool, StorageError>;
 
     /// Writes an entry. Of more than 100,000 the oldest may be forgotten.
-    async fn audit(&self, entry: &AuditEntry) -> Result<(), StorageError>;
+    async fn add_audit_entry(&self, entry: &AuditEntry) -> Result<(), StorageError>;
     /// The newest entries first, at most `limit`, from before the one of number `before`.
     async fn audit_log(
         &self,
@@ -88,34 +104,35 @@ pub trait Accounts: Send + Sync + fmt::Debug {
 #[async_trait]
 pub trait Grants: Send + Sync + fmt::Debug {
     /// Writes a new grant, with its code if there is one.
-    async fn open(&self, grant: &Grant, code: Option<&Code>) -> Result<(), StorageError>;
+    async fn add_grant(&self, grant: &Grant, code: Option<&AuthorizationCode>) -> Result<(), StorageError>;
     /// A grant.
     async fn grant(&self, id: GrantId) -> Result<Option<Grant>, StorageError>;
     /// The grant of a family of refresh tokens.
-    async fn grant_of(&self, family: Digest) -> Result<Option<Grant>, StorageError>;
+    async fn grant_of_refresh_token(&self, family: Digest) -> Result<Option<Grant>, StorageError>;
     /// The grants of a user that count at `now`, newest first, at most `limit`.
     async fn grants_of(&self, user: UserId, now: Timestamp, limit: usize)
     -> Result<Vec<Grant>, StorageError>;
-    /// [`Code::show`], once for each code however many ask at the same time.
-    async fn show_code(&self, code: Digest, now: Timestamp) -> Result<CodeUse, StorageError>;
+    /// [`AuthorizationCode::redeem`], once for each code however many ask at the same time.
+    async fn redeem_code(&self, code: Digest, now: Timestamp) -> Result<CodeRedemption, StorageError>;
     /// Says how long a grant goes on, and with which refresh token; `false` if it has been revoked meanwhile.
-    async fn go_on(
+    async fn extend_grant(
         &self,
         id: GrantId,
         expires_at: Timestamp,
-        refresh: Option<Refresh>,
+        refresh: Option<StoredRefreshToken>,
     ) -> Result<bool, StorageError>;
-    /// [`Grant::turn`], one after the other however many ask at the same time.
-    async fn turn(
+    /// [`Grant::rotate`], one after the other however many ask at the same time.
+    async fn rotate_refresh_token(
         &self,
         family: Digest,
         turn: Digest,
         client: &ClientId,
-        next: Refresh,
+        next: StoredRefreshToken,
         now: Timestamp,
-    ) -> Result<Turn, StorageError>;
+    ) -> Result<RefreshOutcome, StorageError>;
     /// Revokes grants; the ids of those that counted until now.
-    async fn revoke(&self, whose: &Whose, now: Timestamp) -> Result<Vec<GrantId>, StorageError>;
+    async fn revoke_grants(&self, filter: &GrantFilter, now: Timestamp)
+    -> Result<Vec<GrantId>, StorageError>;
     /// Remembers until `until` that a token or the tokens of a grant do not count.
     async fn revoke_tokens(&self, ids: &[Uuid], until: Timestamp) -> Result<(), StorageError>;
     /// What was remembered so and still has to be at `now`.
@@ -123,23 +140,22 @@ pub trait Grants: Send + Sync + fmt::Debug {
     /// What this user has allowed this client before.
     async fn consent(&self, user: UserId, client: &ClientId) -> Result<Option<Scope>, StorageError>;
     /// Remembers it.
-    async fn remember_consent(
-        &self,
-        user: UserId,
-        client: &ClientId,
-        scope: &Scope,
-    ) -> Result<(), StorageError>;
+    async fn set_consent(&self, user: UserId, client: &ClientId, scope: &Scope) -> Result<(), StorageError>;
     /// Forgets grants, codes, devices, sessions and revoked tokens that ended before `now`, at most `limit` of each.
-    async fn sweep(&self, now: Timestamp, limit: usize) -> Result<usize, StorageError>;
+    async fn delete_expired(&self, now: Timestamp, limit: usize) -> Result<usize, StorageError>;
 }
 
 /// Browsers in which somebody is signed in, and devices that wait for somebody.
 #[async_trait]
 pub trait Sessions: Send + Sync + fmt::Debug {
     /// Writes a new session.
-    async fn sign_in(&self, session: &BrowserSession) -> Result<(), StorageError>;
+    async fn add_session(&self, session: &BrowserSession) -> Result<(), StorageError>;
     /// The session of a cookie, if it has not ended at `now`.
-    async fn session(&self, cookie: Digest, now: Timestamp) -> Result<Option<BrowserSession>, StorageError>;
+    async fn session_of_cookie(
+        &self,
+        cookie: Digest,
+        now: Timestamp,
+    ) -> Result<Option<BrowserSession>, StorageError>;
     /// The sessions of a user that have not ended at `now`, newest first, at most `limit`.
     async fn sessions_of(
         &self,
@@ -148,21 +164,26 @@ pub trait Sessions: Send + Sync + fmt::Debug {
         limit: usize,
     ) -> Result<Vec<BrowserSession>, StorageError>;
     /// Ends a session. Whether there was one.
-    async fn sign_out(&self, id: SessionId) -> Result<bool, StorageError>;
+    async fn remove_session(&self, id: SessionId) -> Result<bool, StorageError>;
     /// Ends every session of a user.
-    async fn sign_out_everywhere(&self, user: UserId) -> Result<(), StorageError>;
+    async fn remove_sessions_of(&self, user: UserId) -> Result<(), StorageError>;
 
     /// Writes a new device; `false` if another one that has not expired has the same user code.
     async fn add_device(&self, device: &Device, now: Timestamp) -> Result<bool, StorageError>;
     /// The device of a user code.
     async fn device(&self, code: &UserCode) -> Result<Option<Device>, StorageError>;
     /// Writes what somebody has said, with the grant if it was yes; `false` if it is not open any more.
-    async fn decide(
+    async fn decide_device(
         &self,
         code: &UserCode,
         allowed: Option<&Grant>,
         now: Timestamp,
     ) -> Result<bool, StorageError>;
     /// [`Device::poll`], one after the other however many ask at the same time.
-    async fn poll(&self, device: Digest, client: &ClientId, now: Timestamp) -> Result<Poll, StorageError>;
+    async fn poll_device(
+        &self,
+        device: Digest,
+        client: &ClientId,
+        now: Timestamp,
+    ) -> Result<DevicePoll<Box<Grant>>, StorageError>;
 }

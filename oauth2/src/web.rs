@@ -11,7 +11,7 @@ use crate::provider::Provider;
 
 mod answer;
 mod authorize;
-mod caller;
+pub(crate) mod caller;
 mod cookies;
 mod device;
 mod discovery;
@@ -19,15 +19,9 @@ mod form;
 mod login;
 mod logout;
 mod pages;
-mod shown;
+pub(crate) mod presented_token;
+mod texts;
 mod token;
-mod words;
-
-pub use caller::Peer;
-pub use shown::Shown;
-
-/// What every handler is given.
-type Shared = Arc<Provider>;
 
 /// Every endpoint, to be merged into a router at the root of the issuer's origin: all of them lie under `/oauth2`, but
 /// for the two spellings of discovery that stand at the root (RFC 8414 section 3.1).

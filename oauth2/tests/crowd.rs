@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use mgx_oauth2::{Busy, Chance, Cost, Passwords, Rules, Verified};
+use mgx_oauth2::{Argon2Cost, Busy, PasswordCheck, PasswordRules, Passwords, RandomSource};
 use tokio::task::JoinSet;
 
 const CORES: usize = 2;
@@ -14,7 +14,9 @@ const PEOPLE: usize = 200;
 fn two_hundred_people_take_no_more_memory_than_two_cores() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
-        let passwords = Passwords::new(Cost::OWASP, Rules::default(), CORES, Chance::system()).unwrap();
+        let passwords =
+            Passwords::new(Argon2Cost::OWASP, PasswordRules::default(), CORES, RandomSource::system())
+                .unwrap();
         let passwords = Arc::new(passwords);
         let hash = passwords.hash("seven grey herons wade").await.unwrap();
         let before = resident("VmRSS");
@@ -22,9 +24,9 @@ fn two_hundred_people_take_no_more_memory_than_two_cores() {
         for person in 0..PEOPLE {
             let (passwords, hash) = (Arc::clone(&passwords), hash.clone());
             let (password, answer) = if person % 2 == 0 {
-                ("seven grey herons wade", Verified::Right)
+                ("seven grey herons wade", PasswordCheck::Correct)
             } else {
-                ("wrong", Verified::Wrong)
+                ("wrong", PasswordCheck::Wrong)
             };
             people.spawn(async move {
                 let verified = passwords.verify(password, Some(&hash)).await;

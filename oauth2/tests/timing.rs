@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use mgx_oauth2::{Chance, Clock, Memory, NewUser, Provider, Settings, SigningKeys};
+use mgx_oauth2::{Clock, MemoryStorage, NewUser, Provider, RandomSource, Settings, SigningKeys};
 use rustix::time::{ClockId, clock_gettime};
 
 /// Each of the two is measured so often, in turn.
@@ -40,7 +40,8 @@ async fn check(clock: impl Fn() -> Duration) {
     let now = Clock::new(|| Timestamp::UNIX_EPOCH);
     let keys = SigningKeys::load_or_create(&dir.path().join("signing.key"), now.now()).unwrap();
     let settings = Settings::new("https://mgx.example/oauth2".parse().unwrap());
-    let provider = Provider::new(settings, Arc::new(Memory::default()), keys, now, Chance::system()).await;
+    let provider =
+        Provider::new(settings, Arc::new(MemoryStorage::default()), keys, now, RandomSource::system()).await;
     let provider = provider.unwrap();
     let ann = NewUser {
         name: "ann".parse().unwrap(),
@@ -49,7 +50,7 @@ async fn check(clock: impl Fn() -> Duration) {
         groups: BTreeSet::new(),
         password: None,
     };
-    provider.actor(None).add_user(ann).await.unwrap();
+    provider.administration(None).add_user(ann).await.unwrap();
     let mut gaps = Vec::new();
     for round in 0..ROUNDS {
         let gap = gap(&provider, round, &clock).await;

@@ -1,8 +1,8 @@
 //! One thing that the OAuth 2 provider keeps, whole: what is copied from one store to another.
 
 use jiff::Timestamp;
-use mgx_oauth2::device::Device;
-use mgx_oauth2::grant::{Code, Grant};
+use mgx_oauth2::Device;
+use mgx_oauth2::{AuthorizationCode, Grant};
 use mgx_oauth2::{ApiToken, AuditEntry, BrowserSession, Client, ClientId, Scope, User, UserId};
 use serde::Serialize;
 use uuid::Uuid;
@@ -19,7 +19,7 @@ pub enum Account {
     /// What a user need not be asked again.
     Consent(UserId, ClientId, Scope),
     /// A grant, with the code that it began with.
-    Grant(Box<Grant>, Option<Code>),
+    Grant(Box<Grant>, Option<AuthorizationCode>),
     /// A browser in which somebody is signed in.
     Browser(BrowserSession),
     /// A device that waits for somebody.

@@ -141,7 +141,7 @@ impl Accounts for Embedded {
         Ok(self.writer.write(delete).await?)
     }
 
-    async fn audit(&self, entry: &AuditEntry) -> Result<(), StorageError> {
+    async fn add_audit_entry(&self, entry: &AuditEntry) -> Result<(), StorageError> {
         let entry = entry.clone();
         let write = move |db: &Connection| {
             db.prepare_cached("INSERT INTO audit (body) VALUES (?1)")?.execute([to_json(&entry)?])?;

@@ -114,7 +114,7 @@ async fn make_token(
     if asked.expires_at.is_some_and(|end| end <= Timestamp::now()) {
         return Err(Problem::invalid("/expires_at", "a time that is still to come"));
     }
-    let made = app.gate.actor(&caller).add_api_token(user.id, &asked.name, scope, asked.expires_at).await;
+    let made = app.gate.administration(&caller).add_api_token(user.id, &asked.name, scope, asked.expires_at).await;
     let (token, text) = made.map_err(|error| match error {
         ApiTokenError::TooMany => Problem::new(Slug::Conflict, error.to_string()),
         ApiTokenError::Name => Problem::invalid("/name", error.to_string()),
@@ -153,7 +153,7 @@ async fn revoke_token(
     Query(whose): Query<Whose>,
 ) -> Result<StatusCode, Problem> {
     let user = owner(&app, &caller, &whose).await?;
-    if app.gate.actor(&caller).remove_api_token(user.id, TokenId(id)).await? {
+    if app.gate.administration(&caller).remove_api_token(user.id, TokenId(id)).await? {
         return Ok(StatusCode::NO_CONTENT);
     }
     Err(Problem::not_found("token"))

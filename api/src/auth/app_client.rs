@@ -37,7 +37,7 @@ impl AppClients<'_> {
             audience: None,
             first_party: false,
         };
-        let kept = self.provider.actor(None).keep_client(new, Some(&secret)).await;
+        let kept = self.provider.administration(None).ensure_client(new, Some(&secret)).await;
         kept.map_err(|error| match error {
             AdminError::Storage(error) => error.into(),
             other => {
@@ -69,7 +69,7 @@ impl AppClients<'_> {
     /// Removes the app of a deleted session, and every consent that users gave it.
     pub(crate) async fn remove(self, session: &Session) {
         let id = self.identities.client(session).id.parse().expect("our ids of apps are client ids");
-        match self.provider.actor(None).remove_client(&id).await {
+        match self.provider.administration(None).remove_client(&id).await {
             Ok(()) | Err(AdminError::Unknown(_)) => {}
             Err(error) => {
                 tracing::warn!(%error, session = %session.id, "the app of a deleted session is still registered");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use mgx_oauth2::{ADMIN, Access, Scope, Subject, User};
+use mgx_oauth2::{ADMIN, AccessToken, Scope, Subject, User};
 
 use super::challenge::unauthorized;
 use super::rights::{Right, Rights};
@@ -31,7 +31,7 @@ impl Caller {
 
     /// Whoever an access token speaks for. A client that speaks for itself has things of its own, whose owner no user
     /// can be called: names have no colon.
-    pub(crate) fn of_access(access: &Access) -> Option<Self> {
+    pub(crate) fn of_access(access: &AccessToken) -> Option<Self> {
         let user = match (&access.subject, &access.username) {
             (Subject::User(_), Some(name)) => name.as_str().into(),
             (Subject::User(_), None) => return None,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mgx_oauth2::Access;
+use mgx_oauth2::AccessToken;
 use secrecy::SecretString;
 
 /// The credential that a request was let in by.
@@ -13,7 +13,7 @@ pub(crate) enum Credential {
     /// A user's API token.
     ApiToken(SecretString),
     /// An access token.
-    Access(Arc<Access>),
+    Access(Arc<AccessToken>),
     /// The cookie of the platform's pages.
     Cookie(SecretString),
 }

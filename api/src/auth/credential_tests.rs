@@ -43,7 +43,7 @@ async fn who_may_see_less_than_before_is_not_shown_the_rest() {
     let answer = door.send(ask_as(&token, "GET", EVENTS), Body::empty()).await;
     assert_eq!(answer.status(), 200, "an administrator sees everybody's");
     let user = User { groups: std::collections::BTreeSet::new(), ..boss };
-    door.provider.actor(None).change_user(&user).await.unwrap();
+    door.provider.administration(None).change_user(&user).await.unwrap();
     tokio::time::pause();
     assert!(goes_on(&mut answer.into_body()).await <= RECHECK_INTERVAL + Duration::from_secs(1));
 }
@@ -60,14 +60,14 @@ async fn a_stream_ends_when_its_token_is_taken_back_and_no_other_does() {
         open.push(answer.into_body());
     }
     let gone = door.provider.api_token(&token).await.unwrap().unwrap().1;
-    door.provider.actor(None).remove_api_token(anna.id, gone.id).await.unwrap();
+    door.provider.administration(None).remove_api_token(anna.id, gone.id).await.unwrap();
     tokio::time::pause();
     assert!(goes_on(&mut open[0]).await <= RECHECK_INTERVAL + Duration::from_secs(1));
     assert!(goes_on(&mut open[1]).await >= Duration::from_secs(55), "another token of hers");
     // what is written takes its time
     tokio::time::resume();
     let disabled = User { disabled: true, ..anna };
-    door.provider.actor(None).change_user(&disabled).await.unwrap();
+    door.provider.administration(None).change_user(&disabled).await.unwrap();
     tokio::time::pause();
     assert!(goes_on(&mut open[1]).await <= RECHECK_INTERVAL + Duration::from_secs(1), "but she is disabled");
     assert!(goes_on(&mut open[2]).await >= Duration::from_secs(55), "the administrator's");

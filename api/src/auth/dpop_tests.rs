@@ -58,7 +58,7 @@ async fn bound(door: &Door, holder: &Holder) -> String {
         audience: Some("mgx".to_owned()),
         first_party: true,
     };
-    let (_, secret) = door.provider.actor(None).add_client(new).await.unwrap();
+    let (_, secret) = door.provider.administration(None).add_client(new).await.unwrap();
     let secret = secret.unwrap().expose_secret().to_owned();
     let form = format!("grant_type=client_credentials&client_id=service&client_secret={secret}&scope=read");
     let request = Request::post("/oauth2/token").header("content-type", "application/x-www-form-urlencoded");

@@ -8,7 +8,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, header};
 use axum::middleware::Next;
 use axum::response::Response;
-use mgx_oauth2::{API_TOKEN_PREFIX, Actor, Proof, Provider, Scope, Shown, StorageError, Unproved, Verifier};
+use mgx_oauth2::{API_TOKEN_PREFIX, Administration, DpopProof, Provider, Scope, PresentedToken, StorageError, BoundTokenError, Verifier};
 use mgx_scheduler::JournalError;
 use ring::digest::{SHA256, digest};
 use secrecy::{ExposeSecret, SecretString};
@@ -73,8 +73,8 @@ impl Gate {
     }
 
     /// Whoever is asking, to change accounts in their own name.
-    pub(crate) fn actor<'a>(&'a self, caller: &'a Caller) -> Actor<'a> {
-        self.provider.actor(Some(caller.user()))
+    pub(crate) fn administration<'a>(&'a self, caller: &'a Caller) -> Administration<'a> {
+        self.provider.administration(Some(caller.user()))
     }
 
     /// Who sends a request, and by what they are let in: whoever its token says, or its cookie if there is no token.
@@ -93,25 +93,25 @@ impl Gate {
         if !request.headers.contains_key(header::AUTHORIZATION) {
             return self.cookie(request);
         }
-        match Shown::of(request.headers).ok_or_else(unauthorized)? {
-            Shown::Bearer(token) if self.admin.matches(token) => Ok(Credential::Admin),
-            Shown::Bearer(token) if token.starts_with(API_TOKEN_PREFIX) => {
+        match PresentedToken::of(request.headers).ok_or_else(unauthorized)? {
+            PresentedToken::Bearer(token) if self.admin.matches(token) => Ok(Credential::Admin),
+            PresentedToken::Bearer(token) if token.starts_with(API_TOKEN_PREFIX) => {
                 Ok(Credential::ApiToken(token.into()))
             }
-            Shown::Bearer(token) => {
+            PresentedToken::Bearer(token) => {
                 Ok(Credential::Access(self.verifier.verify(token).map_err(|_| wrong_token())?))
             }
-            Shown::Dpop { token, proof } => self.bound(token, proof.ok_or_else(wrong_proof)?, request),
+            PresentedToken::Dpop { token, proof } => self.bound(token, proof.ok_or_else(wrong_proof)?, request),
         }
     }
 
     /// An access token that is bound to a key, with a proof for this request.
     fn bound(&self, token: &str, proof: &str, request: &Parts<'_>) -> Result<Credential, Problem> {
         let uri = format!("{}{}", self.provider.settings().issuer.origin(), request.path);
-        let proof = Proof { text: proof, method: request.method.as_str(), uri: &uri };
+        let proof = DpopProof { text: proof, method: request.method.as_str(), uri: &uri };
         let access = self.verifier.verify_bound(token, proof).map_err(|why| match why {
-            Unproved::Token(_) => wrong_bound_token(),
-            Unproved::Proof(_) => wrong_proof(),
+            BoundTokenError::Token(_) => wrong_bound_token(),
+            BoundTokenError::Proof(_) => wrong_proof(),
         })?;
         Ok(Credential::Access(access))
     }
@@ -140,7 +140,7 @@ impl Gate {
             Credential::Access(access) if self.verifier.counts(access) => Caller::of_access(access),
             Credential::Access(_) => None,
             Credential::Cookie(cookie) => {
-                let who = self.provider.in_pages(cookie.expose_secret()).await?;
+                let who = self.provider.pages_session(cookie.expose_secret()).await?;
                 who.map(|who| Caller::of_user(&who.user, &self.pages))
             }
         })

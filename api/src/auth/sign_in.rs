@@ -12,7 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use form_urlencoded::Serializer;
 use jiff::SignedDuration;
-use mgx_oauth2::{Chance, Returned};
+use mgx_oauth2::{RandomSource, CodeExchange};
 use ring::digest::{SHA256, digest};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
@@ -79,7 +79,7 @@ async fn login(
         let query = Serializer::new(String::new()).append_pair("return_to", &place).finish();
         return Ok(go(&format!("{}/auth/login?{query}", issuer.origin())));
     }
-    let chance = Chance::system();
+    let chance = RandomSource::system();
     let begun = Begun { state: chance.text(), verifier: chance.text(), return_to: place };
     let challenge = URL_SAFE_NO_PAD.encode(digest(&SHA256, begun.verifier.as_bytes()));
     let query = Serializer::new(String::new())
@@ -116,19 +116,19 @@ async fn callback(
     let Some(code) = answer.code.filter(|_| answer.error.is_none()) else {
         return Err(failed("the provider has said no"));
     };
-    let returned = Returned {
+    let returned = CodeExchange {
         client: PAGES.parse().expect("our own name is a client id"),
         code: code.into(),
         redirect_uri: format!("{}{CALLBACK}", issuer.origin()),
         verifier: begun.verifier.into(),
     };
     let agent = request.headers().get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or("");
-    let cookie = provider.open_pages(returned, agent, peer(&request)).await.map_err(|error| {
+    let cookie = provider.open_pages_session(returned, agent, peer(&request)).await.map_err(|error| {
         tracing::info!(%error, "a code was not good for signing in");
         failed("the code is not good any more")
     })?;
     let mut response = go(&begun.return_to);
-    let session = Cookie::Session.set(cookie.expose_secret(), provider.settings().session, secure);
+    let session = Cookie::Session.set(cookie.expose_secret(), provider.settings().session_lifetime, secure);
     response.headers_mut().append(header::SET_COOKIE, session);
     response.headers_mut().append(header::SET_COOKIE, Cookie::SigningIn.clear(secure));
     Ok(response)
@@ -142,7 +142,7 @@ async fn logout(State(gate): State<Gate>, request: Request) -> Result<Response, 
         return Err(Problem::cross_site());
     }
     if let Some(cookie) = Cookie::Session.get(request.headers(), issuer.is_secure()) {
-        provider.close_pages(cookie).await?;
+        provider.close_pages_session(cookie).await?;
     }
     let navigates = request.headers().get("sec-fetch-mode").is_some_and(|mode| mode == "navigate");
     let mut response = if navigates { go("/") } else { StatusCode::NO_CONTENT.into_response() };

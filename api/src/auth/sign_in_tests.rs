@@ -129,7 +129,7 @@ async fn world() -> Door {
         audience: Some("mgx".to_owned()),
         first_party: true,
     };
-    door.provider.actor(None).keep_client(pages, None).await.unwrap();
+    door.provider.administration(None).ensure_client(pages, None).await.unwrap();
     door
 }
 
@@ -205,7 +205,7 @@ async fn a_page_of_somebody_elses_can_do_nothing_with_the_cookie() {
     let wrong = browser.send("GET", "/api/me", &[("authorization", "Bearer x")], String::new()).await;
     assert_eq!(wrong.status, 401);
     // signed out everywhere, here too; and what a group gives ends at once
-    door.provider.actor(None).change_user(&mgx_oauth2::User { disabled: true, ..anna }).await.unwrap();
+    door.provider.administration(None).change_user(&mgx_oauth2::User { disabled: true, ..anna }).await.unwrap();
     assert_eq!(browser.get("/api/me").await.status, 401);
 }
 

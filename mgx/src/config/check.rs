@@ -3,7 +3,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use mgx_oauth2::{ADMIN, Issuer, Rules};
+use mgx_oauth2::{ADMIN, Issuer, PasswordRules};
 use mgx_runtimes::OciRuntime;
 use secrecy::ExposeSecret;
 
@@ -234,7 +234,7 @@ fn origin(text: &str) -> Result<(), What> {
 
 fn password(secret: &Secret) -> Result<(), What> {
     let Some(password) = secret.get() else { return Ok(()) };
-    Rules::default()
+    PasswordRules::default()
         .check(password.expose_secret(), ADMIN)
         .map_err(|weakness| What::WeakSecret(weakness.to_string()))
 }

@@ -4,7 +4,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Serialize;
 
-use crate::error::{ErrorCode, OAuthError};
+use crate::base::error::{ErrorCode, OAuthError};
 
 /// A JSON answer that nobody may keep (RFC 6749 section 5.1).
 pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response {

@@ -1,37 +1,44 @@
 //! `/oauth2/authorize`: where a client sends a browser, and where the user says yes or no.
 
+use std::sync::Arc;
+
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 
-use super::Shared;
 use super::caller::Caller;
-use super::cookies::{self, Kind};
+use super::cookies::{self, Cookie};
 use super::form::Form;
 use super::pages::{Page, redirect};
-use crate::authorize::{Next, SignedIn};
-use crate::error::OAuthError;
-use crate::params::Params;
-use crate::redirect::csp_source;
+use crate::accounts::browser_session::SignedIn;
+use crate::base::error::OAuthError;
+use crate::base::params::Params;
+use crate::clients::redirect_uri::csp_source;
+use crate::flows::authorization::AuthorizationOutcome;
+use crate::provider::Provider;
 
 /// A client sends a browser here.
 pub(super) async fn show(
-    State(provider): State<Shared>,
+    State(provider): State<Arc<Provider>>,
     caller: Caller,
     RawQuery(query): RawQuery,
 ) -> Response {
     let answered = async {
         let params = read(query.as_deref())?;
-        let who = caller.who(&provider).await?;
-        let next = provider.authorize(&params, who.as_ref()).await?;
-        Ok(answer(&provider, &caller, &params, who.as_ref(), next))
+        let signed_in = caller.signed_in(&provider).await?;
+        let next = provider.authorize(&params, signed_in.as_ref()).await?;
+        Ok(answer(&provider, &caller, &params, signed_in.as_ref(), next))
     };
     answered.await.unwrap_or_else(|error: OAuthError| Page::error(caller.lang, &error).into_response())
 }
 
 /// The user says yes or no; or a client sends its request as a form (OpenID Connect Core section 3.1.2.1), which then
 /// comes again as a query: a form from elsewhere brings no cookie along.
-pub(super) async fn decide(State(provider): State<Shared>, caller: Caller, Form(form): Form) -> Response {
+pub(super) async fn decide(
+    State(provider): State<Arc<Provider>>,
+    caller: Caller,
+    Form(form): Form,
+) -> Response {
     let answered = async {
         let form = form?;
         let Some(decision) = form.get("decision") else {
@@ -39,30 +46,30 @@ pub(super) async fn decide(State(provider): State<Shared>, caller: Caller, Form(
         };
         let params = read(form.get("request"))?;
         let again = || redirect(&format!("/oauth2/authorize?{}", params.query_without(&[])));
-        let Some(who) = caller.who(&provider).await? else { return Ok(again()) };
+        let Some(signed_in) = caller.signed_in(&provider).await? else { return Ok(again()) };
         let secure = provider.settings.issuer.is_secure();
-        let cookie = caller.jar.get(Kind::Session, secure);
+        let cookie = caller.jar.get(Cookie::Session, secure);
         if !caller.is_from_us(&provider) || !cookies::matches(cookie, form.get("csrf")) {
-            let error = OAuthError::invalid_request(caller.lang.words().stale);
+            let error = OAuthError::invalid_request(caller.lang.texts().stale);
             return Ok(Page::error(caller.lang, &error).status(StatusCode::FORBIDDEN).into_response());
         }
-        let next = provider.consent(&params, &who, decision == "allow").await?;
-        Ok(answer(&provider, &caller, &params, Some(&who), next))
+        let next = provider.consent(&params, &signed_in, decision == "allow").await?;
+        Ok(answer(&provider, &caller, &params, Some(&signed_in), next))
     };
     answered.await.unwrap_or_else(|error: OAuthError| Page::error(caller.lang, &error).into_response())
 }
 
 fn answer(
-    provider: &Shared,
+    provider: &Provider,
     caller: &Caller,
     params: &Params,
-    who: Option<&SignedIn>,
-    next: Next,
+    signed_in: Option<&SignedIn>,
+    next: AuthorizationOutcome,
 ) -> Response {
     match next {
-        Next::Redirect(uri) => redirect(&uri),
-        Next::Refuse(error) => Page::error(caller.lang, &error).into_response(),
-        Next::SignIn(..) => {
+        AuthorizationOutcome::Redirect(uri) => redirect(&uri),
+        AuthorizationOutcome::Refuse(error) => Page::error(caller.lang, &error).into_response(),
+        AuthorizationOutcome::SignIn(..) => {
             // asked for once, or it would be for ever
             let prompt = params.get("prompt").unwrap_or("").split(' ');
             let rest: Vec<&str> =
@@ -71,11 +78,11 @@ fn answer(
             let back = format!("/oauth2/authorize?{}", params.query_with("prompt", rest.as_deref()));
             redirect(&super::login::address(&back))
         }
-        Next::Consent(request, client) => {
+        AuthorizationOutcome::Consent(request, client) => {
             let query = params.query_without(&[]);
             let csrf = caller.csrf(provider).unwrap_or_default();
             let hidden = [("csrf", &*csrf), ("request", &*query)];
-            let user = who.map_or("", |who| who.user.name.as_str());
+            let user = signed_in.map_or("", |signed_in| signed_in.user.name.as_str());
             let place = csp_source(&request.target.redirect_uri);
             let shown = place.clone().unwrap_or_default();
             Page::consent(caller.lang, &client, &request.scope, user, &shown, &hidden)

@@ -7,11 +7,11 @@ use axum::extract::{ConnectInfo, FromRequestParts};
 use http::request::Parts;
 use http::{HeaderMap, header};
 
-use super::Shared;
-use super::cookies::{self, Jar};
-use super::words::Lang;
-use crate::authorize::SignedIn;
-use crate::error::OAuthError;
+use super::cookies::{self, CookieJar};
+use super::texts::Lang;
+use crate::accounts::browser_session::SignedIn;
+use crate::base::error::OAuthError;
+use crate::provider::Provider;
 
 /// Where a request comes from, if whoever mounts the router knows better than the connection does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub struct Peer(pub IpAddr);
 pub(super) struct Caller {
     pub(super) peer: IpAddr,
     pub(super) lang: Lang,
-    pub(super) jar: Jar,
+    pub(super) jar: CookieJar,
     pub(super) headers: HeaderMap,
 }
 
@@ -35,27 +35,27 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
         // nobody knows: then all of them share one limit
         let peer = said.or(seen).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         let headers = parts.headers.clone();
-        Ok(Self { peer, lang: Lang::of(&headers), jar: Jar::of(&headers), headers })
+        Ok(Self { peer, lang: Lang::of(&headers), jar: CookieJar::of(&headers), headers })
     }
 }
 
 impl Caller {
     /// Who is signed in in this browser.
-    pub(super) async fn who(&self, provider: &Shared) -> Result<Option<SignedIn>, OAuthError> {
-        match self.jar.get(cookies::Kind::Session, provider.settings.issuer.is_secure()) {
+    pub(super) async fn signed_in(&self, provider: &Provider) -> Result<Option<SignedIn>, OAuthError> {
+        match self.jar.get(cookies::Cookie::Session, provider.settings.issuer.is_secure()) {
             Some(cookie) => Ok(provider.signed_in(cookie).await?),
             None => Ok(None),
         }
     }
 
     /// What the forms in this browser have to bring along: made of the cookie, which nobody else knows.
-    pub(super) fn csrf(&self, provider: &Shared) -> Option<String> {
+    pub(super) fn csrf(&self, provider: &Provider) -> Option<String> {
         let secure = provider.settings.issuer.is_secure();
-        self.jar.get(cookies::Kind::Session, secure).map(cookies::csrf)
+        self.jar.get(cookies::Cookie::Session, secure).map(cookies::csrf)
     }
 
     /// Whether a form was sent by a page of ours, as far as the browser says.
-    pub(super) fn is_from_us(&self, provider: &Shared) -> bool {
+    pub(super) fn is_from_us(&self, provider: &Provider) -> bool {
         let text = |name| self.headers.get(name).map(|value| value.to_str().unwrap_or(""));
         let site = text(header::HeaderName::from_static("sec-fetch-site"));
         let origin = text(header::ORIGIN);

@@ -9,14 +9,14 @@ use subtle::ConstantTimeEq;
 
 /// Which cookie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum Cookie {
     /// Says who is signed in.
     Session,
     /// Ties a sign-in form to the browser that asked for it.
     Login,
 }
 
-impl Kind {
+impl Cookie {
     /// The name; with TLS, browsers let nothing without TLS set it.
     fn name(self, secure: bool) -> &'static str {
         match (self, secure) {
@@ -42,9 +42,9 @@ impl Kind {
 
 /// The cookies of a request.
 #[derive(Debug)]
-pub(super) struct Jar(Vec<(String, String)>);
+pub(super) struct CookieJar(Vec<(String, String)>);
 
-impl Jar {
+impl CookieJar {
     pub(super) fn of(headers: &HeaderMap) -> Self {
         let all = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
         let pairs = all.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
@@ -52,7 +52,7 @@ impl Jar {
     }
 
     /// The value, if there is one only: of two, somebody else has set one.
-    pub(super) fn get(&self, kind: Kind, secure: bool) -> Option<&str> {
+    pub(super) fn get(&self, kind: Cookie, secure: bool) -> Option<&str> {
         let mut values = self.0.iter().filter(|(name, _)| name == kind.name(secure)).map(|(_, value)| value);
         match (values.next(), values.next()) {
             (Some(value), None) if !value.is_empty() && value.len() <= 128 => Some(value),

@@ -1,30 +1,32 @@
 //! `/oauth2/device`: where a person says yes to a program that has no browser.
 
+use std::sync::Arc;
+
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 
-use super::Shared;
 use super::answer::retry_after;
 use super::caller::Caller;
-use super::cookies::{self, Kind};
+use super::cookies::{self, Cookie};
 use super::form::Form;
 use super::login;
 use super::pages::{Page, redirect};
-use crate::authorize::SignedIn;
-use crate::device::UserCode;
-use crate::error::OAuthError;
-use crate::params::Params;
+use crate::accounts::browser_session::SignedIn;
+use crate::base::error::OAuthError;
+use crate::base::params::Params;
+use crate::grants::user_code::UserCode;
+use crate::provider::Provider;
 
 /// Asks for the code.
 pub(super) async fn show(
-    State(provider): State<Shared>,
+    State(provider): State<Arc<Provider>>,
     caller: Caller,
     RawQuery(query): RawQuery,
 ) -> Response {
     let params = Params::parse(query.unwrap_or_default().as_bytes()).unwrap_or_default();
     let code = params.get("user_code").unwrap_or("");
-    match caller.who(&provider).await {
+    match caller.signed_in(&provider).await {
         Ok(Some(_)) => {
             let csrf = caller.csrf(&provider).unwrap_or_default();
             Page::device(caller.lang, code, &csrf, None).into_response()
@@ -35,33 +37,37 @@ pub(super) async fn show(
 }
 
 /// Takes the code, asks, and takes the answer.
-pub(super) async fn submit(State(provider): State<Shared>, caller: Caller, Form(form): Form) -> Response {
+pub(super) async fn submit(
+    State(provider): State<Arc<Provider>>,
+    caller: Caller,
+    Form(form): Form,
+) -> Response {
     let answered = async {
         let form = form?;
         let typed = form.get("user_code").unwrap_or("");
-        let Some(who) = caller.who(&provider).await? else {
+        let Some(signed_in) = caller.signed_in(&provider).await? else {
             return Ok(redirect(&login::address(&address(typed))));
         };
         let csrf = caller.csrf(&provider).unwrap_or_default();
-        let cookie = caller.jar.get(Kind::Session, provider.settings.issuer.is_secure());
+        let cookie = caller.jar.get(Cookie::Session, provider.settings.issuer.is_secure());
         let again = |status, alarm: &str| {
             Page::device(caller.lang, typed, &csrf, Some(alarm)).status(status).into_response()
         };
-        let words = caller.lang.words();
+        let texts = caller.lang.texts();
         if !caller.is_from_us(&provider) || !cookies::matches(cookie, form.get("csrf")) {
-            return Ok(again(StatusCode::FORBIDDEN, words.stale));
+            return Ok(again(StatusCode::FORBIDDEN, texts.stale));
         }
-        let Some(code) = guess(&provider, &caller, &who, typed).await? else {
-            return Ok(again(StatusCode::BAD_REQUEST, words.bad_code));
+        let Some(code) = guess(&provider, &caller, &signed_in, typed).await? else {
+            return Ok(again(StatusCode::BAD_REQUEST, texts.bad_code));
         };
         let allow = match form.get("decision") {
             Some(decision) => decision == "allow",
-            None => return consent(&provider, &caller, &who, &code, &csrf).await,
+            None => return consent(&provider, &caller, &signed_in, &code, &csrf).await,
         };
-        if provider.decide(&code, &who, allow).await? {
+        if provider.decide(&code, &signed_in, allow).await? {
             Ok(Page::device_done(caller.lang, allow).into_response())
         } else {
-            Ok(again(StatusCode::BAD_REQUEST, words.bad_code))
+            Ok(again(StatusCode::BAD_REQUEST, texts.bad_code))
         }
     };
     answered.await.unwrap_or_else(|error: OAuthError| {
@@ -71,19 +77,19 @@ pub(super) async fn submit(State(provider): State<Shared>, caller: Caller, Form(
     })
 }
 
-/// The code, if a device waits under it. Guessing at it is slowed down like guessing at a password.
+/// The code, if a device waits under it. Guessing at it is throttled down like guessing at a password.
 async fn guess(
-    provider: &Shared,
+    provider: &Provider,
     caller: &Caller,
-    who: &SignedIn,
+    signed_in: &SignedIn,
     typed: &str,
 ) -> Result<Option<UserCode>, OAuthError> {
     // no user can have this name
-    let account = format!("device code by {}", who.user.id);
+    let account = format!("device code by {}", signed_in.user.id);
     let begun = provider.throttle.begin(&account, caller.peer, provider.clock.now());
-    let longest = provider.settings.limits.longest_wait;
+    let longest = provider.settings.throttle.max_delay;
     let attempt =
-        begun.map_err(|slowed| OAuthError::too_many("too many wrong codes", slowed.wait(longest)))?;
+        begun.map_err(|throttled| OAuthError::too_many("too many wrong codes", throttled.wait(longest)))?;
     let Ok(code) = typed.parse::<UserCode>() else { return Ok(None) };
     let waiting = provider.waiting_device(&code).await?;
     Ok(waiting.map(|_| {
@@ -93,16 +99,16 @@ async fn guess(
 }
 
 async fn consent(
-    provider: &Shared,
+    provider: &Provider,
     caller: &Caller,
-    who: &SignedIn,
+    signed_in: &SignedIn,
     code: &UserCode,
     csrf: &str,
 ) -> Result<Response, OAuthError> {
     let Some((device, client)) = provider.waiting_device(code).await? else {
         return Err(OAuthError::invalid_request("the device does not wait any more"));
     };
-    let (user, code) = (who.user.name.as_str(), code.to_string());
+    let (user, code) = (signed_in.user.name.as_str(), code.to_string());
     Ok(Page::device_consent(caller.lang, &client, &device.scope, user, &code, csrf).into_response())
 }
 

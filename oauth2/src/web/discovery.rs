@@ -1,28 +1,30 @@
 //! What a client learns about the provider by itself (RFC 8414, OpenID Connect Discovery 1.0), exactly as it behaves.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
-use super::Shared;
 use super::answer;
-use crate::client::GrantType;
-use crate::scope::{EMAIL, GROUPS, OPENID, PROFILE};
+use crate::base::scope::{EMAIL, GROUPS, OPENID, PROFILE};
+use crate::clients::grant_type::GrantType;
+use crate::provider::Provider;
 
 /// Both discovery documents: they say the same.
-pub(super) async fn metadata(State(provider): State<Shared>) -> Response {
+pub(super) async fn metadata(State(provider): State<Arc<Provider>>) -> Response {
     public(&describe(&provider))
 }
 
 /// The public keys.
-pub(super) async fn jwks(State(provider): State<Shared>) -> Response {
+pub(super) async fn jwks(State(provider): State<Arc<Provider>>) -> Response {
     let jwks = provider.keys.public().jwks(provider.clock.now());
     public(&serde_json::to_value(jwks).unwrap_or_default())
 }
 
 /// Whether the provider and its store answer.
-pub(super) async fn health(State(provider): State<Shared>) -> Response {
+pub(super) async fn health(State(provider): State<Arc<Provider>>) -> Response {
     let (status, word) = match provider.storage.clients(None, 1).await {
         Ok(_) => (StatusCode::OK, "ok"),
         Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
@@ -30,7 +32,7 @@ pub(super) async fn health(State(provider): State<Shared>) -> Response {
     answer::json(status, &json!({ "status": word, "service": "mgx-oauth2" }))
 }
 
-fn describe(provider: &Shared) -> Value {
+fn describe(provider: &Provider) -> Value {
     let issuer = &provider.settings.issuer;
     let with_secret = ["client_secret_basic", "client_secret_post"];
     let with_or_without = ["client_secret_basic", "client_secret_post", "none"];

@@ -7,14 +7,14 @@ use axum::extract::{FromRequest, Request};
 use http::{HeaderMap, header};
 use http_body_util::BodyExt;
 
-use crate::error::{ErrorCode, OAuthError};
-use crate::params::{MOST, Params};
+use crate::base::error::{ErrorCode, OAuthError};
+use crate::base::params::{MOST, Params};
 
 /// How long a form may take to arrive.
-const PATIENCE: Duration = Duration::from_secs(30);
+const FORM_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How much of a form that is too large is still read, so that the client sees the refusal.
-const LINGER: usize = 4 * 1024 * 1024;
+const MAX_DISCARDED_BYTES: usize = 4 * 1024 * 1024;
 
 /// A form, or why there is none.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ impl<S: Send + Sync> FromRequest<S> for Form {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Self::Rejection> {
         let (parts, body) = request.into_parts();
-        let read = match tokio::time::timeout(PATIENCE, collect(body)).await {
+        let read = match tokio::time::timeout(FORM_TIMEOUT, collect(body)).await {
             Ok(read) => read,
             Err(_) => Err(OAuthError::invalid_request("the form did not arrive in time")),
         };
@@ -45,7 +45,7 @@ async fn collect(mut body: Body) -> Result<Vec<u8>, OAuthError> {
         let frame = frame.map_err(|_| OAuthError::invalid_request("the form ended early"))?;
         let data = frame.into_data().unwrap_or_else(|_| Bytes::new());
         length += data.len();
-        if length > LINGER {
+        if length > MAX_DISCARDED_BYTES {
             break;
         }
         if length <= MOST {

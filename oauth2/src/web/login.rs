@@ -1,25 +1,27 @@
 //! `/oauth2/login`: where people sign in.
 
+use std::sync::Arc;
+
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
 use jiff::SignedDuration;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::Shared;
 use super::answer::retry_after;
 use super::caller::Caller;
-use super::cookies::{self, Kind};
+use super::cookies::{self, Cookie};
 use super::form::Form;
 use super::pages::{Page, SignIn, redirect};
-use crate::error::OAuthError;
-use crate::params::Params;
-use crate::redirect::csp_source;
-use crate::request::Target;
-use crate::sign_in::SignInError;
+use crate::base::error::OAuthError;
+use crate::base::params::Params;
+use crate::clients::redirect_uri::csp_source;
+use crate::flows::authorization_request::ResponseTarget;
+use crate::provider::Provider;
+use crate::sessions::sign_in::SignInError;
 
 /// How long somebody may look at the form.
-const FORM: SignedDuration = SignedDuration::from_hours(1);
+const LOGIN_COOKIE_LIFETIME: SignedDuration = SignedDuration::from_hours(1);
 
 /// Where somebody signs in who then goes on to `back`.
 pub(super) fn address(back: &str) -> String {
@@ -29,43 +31,53 @@ pub(super) fn address(back: &str) -> String {
 
 /// Shows the form.
 pub(super) async fn show(
-    State(provider): State<Shared>,
+    State(provider): State<Arc<Provider>>,
     caller: Caller,
     RawQuery(query): RawQuery,
 ) -> Response {
     let params = Params::parse(query.unwrap_or_default().as_bytes()).unwrap_or_default();
     let go_on = params.get("continue").filter(|place| is_ours(place)).unwrap_or("").to_owned();
-    let asked = asked(&provider, &go_on).await;
-    let hint = asked.hint.clone();
-    Shown { go_on: &go_on, username: &hint, alarm: None, status: StatusCode::OK, asked }
+    let requesting = requesting(&provider, &go_on).await;
+    let hint = requesting.hint.clone();
+    SignInForm { go_on: &go_on, username: &hint, alarm: None, status: StatusCode::OK, requesting }
         .respond(&provider, &caller)
 }
 
 /// Takes the form.
-pub(super) async fn submit(State(provider): State<Shared>, caller: Caller, Form(form): Form) -> Response {
+pub(super) async fn submit(
+    State(provider): State<Arc<Provider>>,
+    caller: Caller,
+    Form(form): Form,
+) -> Response {
     let form = match form {
         Ok(form) => form,
         Err(error) => return Page::error(caller.lang, &error).into_response(),
     };
-    let words = caller.lang.words();
+    let texts = caller.lang.texts();
     let go_on = form.get("continue").filter(|place| is_ours(place)).unwrap_or("").to_owned();
     let username = form.get("username").unwrap_or("");
-    let asked = asked(&provider, &go_on).await;
-    let again = |status, alarm: String| Shown { go_on: &go_on, username, alarm: Some(alarm), status, asked };
+    let requesting = requesting(&provider, &go_on).await;
+    let again = |status, alarm: String| SignInForm {
+        go_on: &go_on,
+        username,
+        alarm: Some(alarm),
+        status,
+        requesting,
+    };
     let secure = provider.settings.issuer.is_secure();
-    let cookie = caller.jar.get(Kind::Login, secure);
+    let cookie = caller.jar.get(Cookie::Login, secure);
     if !caller.is_from_us(&provider) || !cookies::matches(cookie, form.get("csrf")) {
-        return again(StatusCode::FORBIDDEN, words.stale.to_owned()).respond(&provider, &caller);
+        return again(StatusCode::FORBIDDEN, texts.stale.to_owned()).respond(&provider, &caller);
     }
     let password = SecretString::from(form.get("password").unwrap_or(""));
     let user = match provider.check_password(username, &password, caller.peer).await {
         Ok(user) => user,
         Err(SignInError::Wrong) => {
-            return again(StatusCode::UNAUTHORIZED, words.wrong.to_owned()).respond(&provider, &caller);
+            return again(StatusCode::UNAUTHORIZED, texts.wrong.to_owned()).respond(&provider, &caller);
         }
-        Err(SignInError::Slowed(wait)) => {
+        Err(SignInError::Throttled(wait)) => {
             let error = OAuthError { retry_after: Some(wait), ..OAuthError::unavailable("") };
-            let alarm = format!("{} {}", words.slowed, wait.as_secs() + 1);
+            let alarm = format!("{} {}", texts.throttled, wait.as_secs() + 1);
             let mut response = again(StatusCode::TOO_MANY_REQUESTS, alarm).respond(&provider, &caller);
             retry_after(response.headers_mut(), &error);
             return response;
@@ -73,7 +85,7 @@ pub(super) async fn submit(State(provider): State<Shared>, caller: Caller, Form(
         Err(SignInError::Unavailable(error)) => return busy(&provider, &caller, &error, again),
     };
     let signed_in = async {
-        let before = caller.who(&provider).await?;
+        let before = caller.signed_in(&provider).await?;
         Ok(provider.sign_in(&user, before.as_ref(), caller.agent(), caller.peer).await?)
     };
     let cookie = match signed_in.await {
@@ -81,44 +93,46 @@ pub(super) async fn submit(State(provider): State<Shared>, caller: Caller, Form(
         Err(error) => return busy(&provider, &caller, &error, again),
     };
     let mut response = redirect(if go_on.is_empty() { "/" } else { &go_on });
-    let session = Kind::Session.set(cookie.expose_secret(), provider.settings.session, secure);
+    let session = Cookie::Session.set(cookie.expose_secret(), provider.settings.session_lifetime, secure);
     response.headers_mut().append(header::SET_COOKIE, session);
-    response.headers_mut().append(header::SET_COOKIE, Kind::Login.clear(secure));
+    response.headers_mut().append(header::SET_COOKIE, Cookie::Login.clear(secure));
     response
 }
 
 fn busy<'a>(
-    provider: &Shared,
+    provider: &Provider,
     caller: &Caller,
     error: &OAuthError,
-    again: impl FnOnce(StatusCode, String) -> Shown<'a>,
+    again: impl FnOnce(StatusCode, String) -> SignInForm<'a>,
 ) -> Response {
-    let shown = again(error.code.status(), caller.lang.words().unavailable.to_owned());
+    let shown = again(error.code.status(), caller.lang.texts().unavailable.to_owned());
     let mut response = shown.respond(provider, caller);
     retry_after(response.headers_mut(), error);
     response
 }
 
 /// The form as it is shown.
-struct Shown<'a> {
+struct SignInForm<'a> {
     go_on: &'a str,
     username: &'a str,
     alarm: Option<String>,
     status: StatusCode,
-    asked: Asked,
+    requesting: RequestingClient,
 }
 
-impl Shown<'_> {
-    fn respond(self, provider: &Shared, caller: &Caller) -> Response {
+impl SignInForm<'_> {
+    fn respond(self, provider: &Provider, caller: &Caller) -> Response {
         let secure = provider.settings.issuer.is_secure();
-        let known = caller.jar.get(Kind::Login, secure).map(str::to_owned);
-        let cookie = known.unwrap_or_else(|| provider.chance.text());
+        let known = caller.jar.get(Cookie::Login, secure).map(str::to_owned);
+        let cookie = known.unwrap_or_else(|| provider.random.text());
         let csrf = cookies::csrf(&cookie);
-        let Self { go_on, username, alarm, status, asked } = self;
-        let shown = SignIn { csrf: &csrf, go_on, username, client: asked.client.as_deref(), alarm };
-        let page = Page::sign_in(caller.lang, &shown).status(status).leads_to(asked.leads_to);
+        let Self { go_on, username, alarm, status, requesting } = self;
+        let shown = SignIn { csrf: &csrf, go_on, username, client: requesting.client.as_deref(), alarm };
+        let page = Page::sign_in(caller.lang, &shown).status(status).leads_to(requesting.leads_to);
         let mut response = page.into_response();
-        response.headers_mut().append(header::SET_COOKIE, Kind::Login.set(&cookie, FORM, secure));
+        response
+            .headers_mut()
+            .append(header::SET_COOKIE, Cookie::Login.set(&cookie, LOGIN_COOKIE_LIFETIME, secure));
         if status == StatusCode::UNAUTHORIZED {
             let form = http::HeaderValue::from_static(r#"Form realm="mgx""#);
             response.headers_mut().insert(header::WWW_AUTHENTICATE, form);
@@ -129,21 +143,24 @@ impl Shown<'_> {
 
 /// Who asks that somebody signs in.
 #[derive(Debug, Default)]
-struct Asked {
+struct RequestingClient {
     client: Option<String>,
     leads_to: Option<String>,
     hint: String,
 }
 
 /// The client behind the place where somebody goes on to.
-async fn asked(provider: &Shared, go_on: &str) -> Asked {
-    let Some(query) = go_on.strip_prefix("/oauth2/authorize?") else { return Asked::default() };
-    let Ok(params) = Params::parse(query.as_bytes()) else { return Asked::default() };
-    let Some(id) = params.get("client_id").and_then(|id| id.parse().ok()) else { return Asked::default() };
-    let Ok(Some(client)) = provider.storage.client(&id).await else { return Asked::default() };
-    let leads_to = Target::of(&params, &client).ok().and_then(|target| csp_source(&target.redirect_uri));
+async fn requesting(provider: &Provider, go_on: &str) -> RequestingClient {
+    let Some(query) = go_on.strip_prefix("/oauth2/authorize?") else { return RequestingClient::default() };
+    let Ok(params) = Params::parse(query.as_bytes()) else { return RequestingClient::default() };
+    let Some(id) = params.get("client_id").and_then(|id| id.parse().ok()) else {
+        return RequestingClient::default();
+    };
+    let Ok(Some(client)) = provider.storage.client(&id).await else { return RequestingClient::default() };
+    let leads_to =
+        ResponseTarget::of(&params, &client).ok().and_then(|target| csp_source(&target.redirect_uri));
     let hint = params.get("login_hint").unwrap_or("").chars().take(64).collect();
-    Asked { client: Some(client.name), leads_to, hint }
+    RequestingClient { client: Some(client.name), leads_to, hint }
 }
 
 /// Whether it is a place where somebody goes on to after signing in, and nothing else.

@@ -1,22 +1,24 @@
 //! `/oauth2/logout`: where people sign out.
 
+use std::sync::Arc;
+
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use http::header;
 
-use super::Shared;
 use super::caller::Caller;
-use super::cookies::{self, Kind};
+use super::cookies::{self, Cookie};
 use super::form::Form;
 use super::pages::{Page, redirect};
-use crate::error::OAuthError;
-use crate::logout::LogoutNext;
-use crate::params::Params;
-use crate::redirect::csp_source;
+use crate::base::error::OAuthError;
+use crate::base::params::Params;
+use crate::clients::redirect_uri::csp_source;
+use crate::provider::Provider;
+use crate::sessions::logout::LogoutOutcome;
 
 /// A client sends a browser here, or somebody comes by themselves.
 pub(super) async fn show(
-    State(provider): State<Shared>,
+    State(provider): State<Arc<Provider>>,
     caller: Caller,
     RawQuery(query): RawQuery,
 ) -> Response {
@@ -25,13 +27,17 @@ pub(super) async fn show(
 }
 
 /// Somebody says yes; or a client sends its request as a form, which then comes again as a query.
-pub(super) async fn submit(State(provider): State<Shared>, caller: Caller, Form(form): Form) -> Response {
+pub(super) async fn submit(
+    State(provider): State<Arc<Provider>>,
+    caller: Caller,
+    Form(form): Form,
+) -> Response {
     let answered = async {
         let form = form?;
         let Some(csrf) = form.get("csrf") else {
             return Ok(redirect(&format!("/oauth2/logout?{}", form.query_without(&[]))));
         };
-        let cookie = caller.jar.get(Kind::Session, provider.settings.issuer.is_secure());
+        let cookie = caller.jar.get(Cookie::Session, provider.settings.issuer.is_secure());
         let confirmed = caller.is_from_us(&provider) && cookies::matches(cookie, Some(csrf));
         answer(&provider, &caller, &read(form.get("request"))?, confirmed).await
     };
@@ -39,24 +45,24 @@ pub(super) async fn submit(State(provider): State<Shared>, caller: Caller, Form(
 }
 
 async fn answer(
-    provider: &Shared,
+    provider: &Provider,
     caller: &Caller,
     params: &Params,
     confirmed: bool,
 ) -> Result<Response, OAuthError> {
-    let who = caller.who(provider).await?;
-    let mut response = match provider.logout(params, who.as_ref(), confirmed).await? {
-        LogoutNext::Refuse(error) => return Ok(Page::error(caller.lang, &error).into_response()),
-        LogoutNext::Ask => {
+    let signed_in = caller.signed_in(provider).await?;
+    let mut response = match provider.logout(params, signed_in.as_ref(), confirmed).await? {
+        LogoutOutcome::Refuse(error) => return Ok(Page::error(caller.lang, &error).into_response()),
+        LogoutOutcome::Ask => {
             let (csrf, query) = (caller.csrf(provider).unwrap_or_default(), params.query_without(&[]));
             let place = params.get("post_logout_redirect_uri").and_then(csp_source);
             let page = Page::sign_out(caller.lang, &[("csrf", &csrf), ("request", &query)]);
             return Ok(page.leads_to(place).into_response());
         }
-        LogoutNext::Out(Some(uri)) => redirect(&uri),
-        LogoutNext::Out(None) => Page::signed_out(caller.lang).into_response(),
+        LogoutOutcome::Out(Some(uri)) => redirect(&uri),
+        LogoutOutcome::Out(None) => Page::signed_out(caller.lang).into_response(),
     };
-    let gone = Kind::Session.clear(provider.settings.issuer.is_secure());
+    let gone = Cookie::Session.clear(provider.settings.issuer.is_secure());
     response.headers_mut().append(header::SET_COOKIE, gone);
     Ok(response)
 }

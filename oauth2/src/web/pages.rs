@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
-use super::words::{Lang, Words};
-use crate::client::Client;
-use crate::error::OAuthError;
-use crate::scope::{EMAIL, GROUPS, OPENID, PROFILE, Scope};
+use super::texts::{Lang, Texts};
+use crate::base::error::OAuthError;
+use crate::base::scope::{EMAIL, GROUPS, OPENID, PROFILE, Scope};
+use crate::clients::client::Client;
 
 /// A page to be sent.
 #[derive(Debug)]
@@ -49,10 +49,10 @@ impl Page {
     }
 
     pub(super) fn sign_in(lang: Lang, shown: &SignIn<'_>) -> Self {
-        let words = lang.words();
+        let texts = lang.texts();
         let mut body = alarm(shown.alarm.as_deref());
         if let Some(client) = shown.client {
-            write!(body, "<p>{} <strong>{}</strong></p>", words.sign_in_for, escape(client)).ok();
+            write!(body, "<p>{} <strong>{}</strong></p>", texts.sign_in_for, escape(client)).ok();
         }
         let (described, invalid) = match &shown.alarm {
             Some(_) => (r#" aria-describedby="alarm""#, r#" aria-invalid="true""#),
@@ -63,11 +63,11 @@ impl Page {
         let name = escape(shown.username);
         let fields = format!(
             r#"<label for="username">{}</label><input id="username" name="username" value="{name}" autocomplete="username" autocapitalize="none" spellcheck="false" required maxlength="64"{described}{invalid}{first}><label for="password">{}</label><input id="password" name="password" type="password" autocomplete="current-password" required maxlength="256"{described}{invalid}{second}>"#,
-            words.username, words.password,
+            texts.username, texts.password,
         );
         let hidden = [("csrf", shown.csrf), ("continue", shown.go_on)];
-        body += &form("/oauth2/login", &hidden, &fields, &[("", "", words.sign_in)]);
-        Self::new(lang, words.sign_in, body)
+        body += &form("/oauth2/login", &hidden, &fields, &[("", "", texts.sign_in)]);
+        Self::new(lang, texts.sign_in, body)
     }
 
     pub(super) fn consent(
@@ -78,28 +78,28 @@ impl Page {
         target: &str,
         hidden: &[Hidden<'_>],
     ) -> Self {
-        let words = lang.words();
-        let title = format!("{} {}", client.name, words.wants);
-        let mut body = scopes(words, scope);
-        write!(body, r#"<p class="quiet">{}: {}</p>"#, words.signed_in_as, escape(user)).ok();
-        write!(body, r#"<p class="quiet">{}: {}</p>"#, words.sent_to, escape(target)).ok();
-        let buttons = [("decision", "deny", words.deny), ("decision", "allow", words.allow)];
+        let texts = lang.texts();
+        let title = format!("{} {}", client.name, texts.wants);
+        let mut body = scopes(texts, scope);
+        write!(body, r#"<p class="quiet">{}: {}</p>"#, texts.signed_in_as, escape(user)).ok();
+        write!(body, r#"<p class="quiet">{}: {}</p>"#, texts.sent_to, escape(target)).ok();
+        let buttons = [("decision", "deny", texts.deny), ("decision", "allow", texts.allow)];
         body += &form("/oauth2/authorize", hidden, "", &buttons);
         Self::new(lang, &title, body)
     }
 
     pub(super) fn device(lang: Lang, code: &str, csrf: &str, wrong: Option<&str>) -> Self {
-        let words = lang.words();
+        let texts = lang.texts();
         let invalid = if wrong.is_some() { r#" aria-invalid="true""# } else { "" };
         let mut body = alarm(wrong);
         let fields = format!(
             r#"<label for="user_code">{}</label><input id="user_code" class="code" name="user_code" value="{}" autocomplete="off" autocapitalize="characters" spellcheck="false" required maxlength="16" aria-describedby="hint"{invalid} autofocus><p id="hint" class="quiet">{}</p>"#,
-            words.code,
+            texts.code,
             escape(code),
-            words.code_hint,
+            texts.code_hint,
         );
-        body += &form("/oauth2/device", &[("csrf", csrf)], &fields, &[("", "", words.go_on)]);
-        Self::new(lang, words.device, body)
+        body += &form("/oauth2/device", &[("csrf", csrf)], &fields, &[("", "", texts.go_on)]);
+        Self::new(lang, texts.device, body)
     }
 
     pub(super) fn device_consent(
@@ -110,38 +110,38 @@ impl Page {
         code: &str,
         csrf: &str,
     ) -> Self {
-        let words = lang.words();
-        let mut body = format!("<p>{} <strong>{}</strong></p>", words.is_it_yours, escape(code));
-        body += &scopes(words, scope);
-        write!(body, r#"<p class="quiet">{}: {}</p>"#, words.signed_in_as, escape(user)).ok();
-        let buttons = [("decision", "deny", words.deny), ("decision", "allow", words.allow)];
+        let texts = lang.texts();
+        let mut body = format!("<p>{} <strong>{}</strong></p>", texts.is_it_yours, escape(code));
+        body += &scopes(texts, scope);
+        write!(body, r#"<p class="quiet">{}: {}</p>"#, texts.signed_in_as, escape(user)).ok();
+        let buttons = [("decision", "deny", texts.deny), ("decision", "allow", texts.allow)];
         body += &form("/oauth2/device", &[("csrf", csrf), ("user_code", code)], "", &buttons);
-        Self::new(lang, &format!("{} {}", client.name, words.wants), body)
+        Self::new(lang, &format!("{} {}", client.name, texts.wants), body)
     }
 
     pub(super) fn device_done(lang: Lang, allowed: bool) -> Self {
-        let words = lang.words();
-        let said = if allowed { words.device_allowed } else { words.device_denied };
-        Self::new(lang, words.device, format!(r#"<p role="status">{said}</p>"#))
+        let texts = lang.texts();
+        let said = if allowed { texts.device_allowed } else { texts.device_denied };
+        Self::new(lang, texts.device, format!(r#"<p role="status">{said}</p>"#))
     }
 
     pub(super) fn sign_out(lang: Lang, hidden: &[Hidden<'_>]) -> Self {
-        let words = lang.words();
-        let mut body = format!("<p>{}</p>", words.sign_out_question);
-        body += &form("/oauth2/logout", hidden, "", &[("", "", words.sign_out)]);
-        Self::new(lang, words.sign_out, body)
+        let texts = lang.texts();
+        let mut body = format!("<p>{}</p>", texts.sign_out_question);
+        body += &form("/oauth2/logout", hidden, "", &[("", "", texts.sign_out)]);
+        Self::new(lang, texts.sign_out, body)
     }
 
     pub(super) fn signed_out(lang: Lang) -> Self {
-        let words = lang.words();
-        Self::new(lang, words.sign_out, format!(r#"<p role="status">{}</p>"#, words.signed_out))
+        let texts = lang.texts();
+        Self::new(lang, texts.sign_out, format!(r#"<p role="status">{}</p>"#, texts.signed_out))
     }
 
     pub(super) fn error(lang: Lang, error: &OAuthError) -> Self {
-        let words = lang.words();
+        let texts = lang.texts();
         let (code, detail) = (error.code.name(), escape(&error.detail));
-        let body = format!("<p>{}</p><p><code>{code}: {detail}</code></p>", words.cannot_hint);
-        Self::new(lang, words.cannot, body).status(error.code.status())
+        let body = format!("<p>{}</p><p><code>{code}: {detail}</code></p>", texts.cannot_hint);
+        Self::new(lang, texts.cannot, body).status(error.code.status())
     }
 }
 
@@ -192,14 +192,14 @@ fn alarm(text: Option<&str>) -> String {
         .unwrap_or_default()
 }
 
-fn scopes(words: &Words, scope: &Scope) -> String {
-    let mut list = format!("<p>{}</p><ul>", words.will_learn);
+fn scopes(texts: &Texts, scope: &Scope) -> String {
+    let mut list = format!("<p>{}</p><ul>", texts.will_learn);
     for word in scope.words() {
         let text = match word {
-            OPENID => words.scope_openid.to_owned(),
-            PROFILE => words.scope_profile.to_owned(),
-            EMAIL => words.scope_email.to_owned(),
-            GROUPS => words.scope_groups.to_owned(),
+            OPENID => texts.scope_openid.to_owned(),
+            PROFILE => texts.scope_profile.to_owned(),
+            EMAIL => texts.scope_email.to_owned(),
+            GROUPS => texts.scope_groups.to_owned(),
             other => format!("<code>{}</code>", escape(other)),
         };
         write!(list, "<li>{text}</li>").ok();

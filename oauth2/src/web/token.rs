@@ -1,25 +1,32 @@
 //! The endpoints that only programs talk to.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde::Serialize;
 
-use super::Shared;
 use super::answer;
 use super::caller::Caller;
 use super::form::Form;
-use super::shown::{Shown, proof};
-use crate::client::{Client, GrantType};
-use crate::client_auth::Credentials;
-use crate::dpop::Proof;
-use crate::error::{ErrorCode, OAuthError};
-use crate::mint::TokenResponse;
-use crate::params::Params;
-use crate::token::TokenRequest;
+use super::presented_token::{PresentedToken, proof};
+use crate::base::error::{ErrorCode, OAuthError};
+use crate::base::params::Params;
+use crate::clients::client::Client;
+use crate::clients::grant_type::GrantType;
+use crate::flows::client_authentication::Credentials;
+use crate::flows::issue::TokenResponse;
+use crate::flows::token_request::TokenRequest;
+use crate::provider::Provider;
+use crate::tokens::dpop::DpopProof;
 
 /// `POST /oauth2/token`.
-pub(super) async fn token(State(provider): State<Shared>, caller: Caller, Form(form): Form) -> Response {
+pub(super) async fn token(
+    State(provider): State<Arc<Provider>>,
+    caller: Caller,
+    Form(form): Form,
+) -> Response {
     let answered = async {
         let params = form?;
         let request = TokenRequest::read(&params)?;
@@ -32,7 +39,7 @@ pub(super) async fn token(State(provider): State<Shared>, caller: Caller, Form(f
         };
         let uri = provider.settings.issuer.endpoint("token");
         let proof = proof(&caller.headers).map_err(|()| bad_proof(ErrorCode::InvalidDpopProof))?;
-        let proof = proof.map(|text| Proof { text, method: "POST", uri: &uri });
+        let proof = proof.map(|text| DpopProof { text, method: "POST", uri: &uri });
         let response = provider.token(&client, request, caller.peer, proof).await?;
         // as the seeds' platform spells it
         Ok(if legacy { TokenResponse { token_type: "bearer", ..response } } else { response })
@@ -41,7 +48,11 @@ pub(super) async fn token(State(provider): State<Shared>, caller: Caller, Form(f
 }
 
 /// `POST /oauth2/introspect` (RFC 7662).
-pub(super) async fn introspect(State(provider): State<Shared>, caller: Caller, Form(form): Form) -> Response {
+pub(super) async fn introspect(
+    State(provider): State<Arc<Provider>>,
+    caller: Caller,
+    Form(form): Form,
+) -> Response {
     let answered = async {
         let params = form?;
         let given = Credentials::read(&caller.headers, &params)?;
@@ -52,7 +63,11 @@ pub(super) async fn introspect(State(provider): State<Shared>, caller: Caller, F
 }
 
 /// `POST /oauth2/revoke` (RFC 7009).
-pub(super) async fn revoke(State(provider): State<Shared>, caller: Caller, Form(form): Form) -> Response {
+pub(super) async fn revoke(
+    State(provider): State<Arc<Provider>>,
+    caller: Caller,
+    Form(form): Form,
+) -> Response {
     let answered = async {
         let params = form?;
         let given = Credentials::read(&caller.headers, &params)?;
@@ -67,7 +82,7 @@ pub(super) async fn revoke(State(provider): State<Shared>, caller: Caller, Form(
 
 /// `POST /oauth2/device_authorization` (RFC 8628 section 3.1).
 pub(super) async fn device_authorization(
-    State(provider): State<Shared>,
+    State(provider): State<Arc<Provider>>,
     caller: Caller,
     Form(form): Form,
 ) -> Response {
@@ -81,8 +96,12 @@ pub(super) async fn device_authorization(
 }
 
 /// `GET` or `POST /oauth2/userinfo`.
-pub(super) async fn userinfo(State(provider): State<Shared>, method: Method, headers: HeaderMap) -> Response {
-    let Some(shown) = Shown::of(&headers) else {
+pub(super) async fn userinfo(
+    State(provider): State<Arc<Provider>>,
+    method: Method,
+    headers: HeaderMap,
+) -> Response {
+    let Some(shown) = PresentedToken::of(&headers) else {
         // no credentials, so no error code (RFC 6750 section 3.1)
         let mut response = answer::json(StatusCode::UNAUTHORIZED, &serde_json::json!({}));
         let challenge = HeaderValue::from_static(r#"Bearer realm="mgx", DPoP algs="ES256""#);
@@ -92,11 +111,13 @@ pub(super) async fn userinfo(State(provider): State<Shared>, method: Method, hea
     let uri = provider.settings.issuer.endpoint("userinfo");
     let answered = async {
         let (token, proof) = match shown {
-            Shown::Bearer(token) => (token, None),
-            Shown::Dpop { token, proof: Some(text) } => {
-                (token, Some(Proof { text, method: method.as_str(), uri: &uri }))
+            PresentedToken::Bearer(token) => (token, None),
+            PresentedToken::Dpop { token, proof: Some(text) } => {
+                (token, Some(DpopProof { text, method: method.as_str(), uri: &uri }))
             }
-            Shown::Dpop { proof: None, .. } => return Err(bad_proof(ErrorCode::InvalidDpopProofHere)),
+            PresentedToken::Dpop { proof: None, .. } => {
+                return Err(bad_proof(ErrorCode::InvalidDpopProofHere));
+            }
         };
         provider.userinfo(token, proof).await
     };
@@ -119,7 +140,7 @@ fn token_of(params: &Params) -> Result<&str, OAuthError> {
 }
 
 /// The client that the seeds' sign-in form is taken for, if the operator says so.
-async fn legacy_client(provider: &Shared) -> Result<Client, OAuthError> {
+async fn legacy_client(provider: &Provider) -> Result<Client, OAuthError> {
     let unknown = || OAuthError::new(ErrorCode::UnsupportedGrantType, "there is no such grant_type here");
     let id = provider.settings.legacy_client.as_ref().ok_or_else(unknown)?;
     provider.storage.client(id).await?.ok_or_else(unknown)

@@ -1,52 +1,71 @@
 //! API tokens: somebody's own, for as long as they like.
 
 use jiff::Timestamp;
-use mgx_oauth2::{ApiTokenError, MOST_API_TOKENS, User};
+use mgx_oauth2::{ApiTokenError, MAX_API_TOKENS_PER_USER, User};
 use secrecy::ExposeSecret as _;
 
-use crate::house::House;
+use crate::fixture::Fixture;
 
 #[tokio::test]
 async fn a_token_is_good_for_its_scope_until_it_ends_or_is_taken_back() {
-    let house = House::new().await;
-    let (ann, end) = (house.ann.id, Timestamp::from_second(house.now() + 100).unwrap());
+    let fixture = Fixture::new().await;
+    let (ann, end) = (fixture.ann.id, Timestamp::from_second(fixture.now() + 100).unwrap());
     let scope = || "api".parse().unwrap();
-    let (stored, text) =
-        house.provider.actor(None).add_api_token(ann, "my script", scope(), Some(end)).await.unwrap();
+    let (stored, text) = fixture
+        .provider
+        .administration(None)
+        .add_api_token(ann, "my script", scope(), Some(end))
+        .await
+        .unwrap();
     let text = text.expose_secret().to_owned();
     assert!(text.starts_with("mgx_pat_") && text.len() == 8 + 43);
-    let (user, token) = house.provider.api_token(&text).await.unwrap().unwrap();
+    let (user, token) = fixture.provider.api_token(&text).await.unwrap().unwrap();
     assert_eq!((user.id, &token, token.scope.to_string()), (ann, &stored, "api".to_owned()));
     for wrong in ["", "mgx_pat_", &text[1..], &format!("{text}x"), &text.to_uppercase()] {
-        assert_eq!(house.provider.api_token(wrong).await.unwrap(), None, "{wrong}");
+        assert_eq!(fixture.provider.api_token(wrong).await.unwrap(), None, "{wrong}");
     }
-    assert!(!house.storage_text().contains(&text[8..]), "only its hash is kept");
-    house.pass(100);
-    assert_eq!(house.provider.api_token(&text).await.unwrap(), None);
+    assert!(!fixture.storage_text().contains(&text[8..]), "only its hash is kept");
+    fixture.pass(100);
+    assert_eq!(fixture.provider.api_token(&text).await.unwrap(), None);
 
     let (stored, text) =
-        house.provider.actor(None).add_api_token(ann, "for ever", scope(), None).await.unwrap();
-    let counts = async || house.provider.api_token(text.expose_secret()).await.unwrap().is_some();
+        fixture.provider.administration(None).add_api_token(ann, "for ever", scope(), None).await.unwrap();
+    let counts = async || fixture.provider.api_token(text.expose_secret()).await.unwrap().is_some();
     assert!(counts().await);
-    house.provider.actor(None).change_user(&User { disabled: true, ..house.ann.clone() }).await.unwrap();
+    fixture
+        .provider
+        .administration(None)
+        .change_user(&User { disabled: true, ..fixture.ann.clone() })
+        .await
+        .unwrap();
     assert!(!counts().await, "a user who is disabled has none");
-    house.provider.actor(None).change_user(&house.ann).await.unwrap();
+    fixture.provider.administration(None).change_user(&fixture.ann).await.unwrap();
     assert!(counts().await);
-    assert!(house.provider.actor(None).remove_api_token(ann, stored.id).await.unwrap());
-    assert!(!counts().await && !house.provider.actor(None).remove_api_token(ann, stored.id).await.unwrap());
+    assert!(fixture.provider.administration(None).remove_api_token(ann, stored.id).await.unwrap());
+    assert!(
+        !counts().await
+            && !fixture.provider.administration(None).remove_api_token(ann, stored.id).await.unwrap()
+    );
 }
 
 #[tokio::test]
 async fn nobody_has_more_than_a_hundred() {
-    let house = House::new().await;
+    let fixture = Fixture::new().await;
     let add = async || {
-        house.provider.actor(None).add_api_token(house.ann.id, "x", "api".parse().unwrap(), None).await
+        fixture
+            .provider
+            .administration(None)
+            .add_api_token(fixture.ann.id, "x", "api".parse().unwrap(), None)
+            .await
     };
-    for _ in 0..MOST_API_TOKENS {
+    for _ in 0..MAX_API_TOKENS_PER_USER {
         add().await.unwrap();
     }
     assert!(matches!(add().await, Err(ApiTokenError::TooMany)));
-    let nameless =
-        house.provider.actor(None).add_api_token(house.ann.id, "", "api".parse().unwrap(), None).await;
+    let nameless = fixture
+        .provider
+        .administration(None)
+        .add_api_token(fixture.ann.id, "", "api".parse().unwrap(), None)
+        .await;
     assert!(matches!(nameless, Err(ApiTokenError::Name)));
 }

@@ -2,7 +2,7 @@
 
 use mgx_oauth2::ErrorCode;
 
-use crate::house::{ANN, CHALLENGE, House, LOOPBACK, REDIRECT, encode, parameter, query};
+use crate::fixture::{ANN, CHALLENGE, Fixture, LOOPBACK, REDIRECT, encode, parameter, query};
 
 const GOOD: [(&str, &str); 6] = [
     ("response_type", "code"),
@@ -15,8 +15,8 @@ const GOOD: [(&str, &str); 6] = [
 
 #[tokio::test]
 async fn nobody_is_redirected_to_where_the_client_is_not_registered() {
-    let house = House::new().await;
-    let mut browser = house.browser();
+    let fixture = Fixture::new().await;
+    let mut browser = fixture.browser();
     browser.sign_in("ann", ANN).await;
     for redirect in [
         "",
@@ -48,8 +48,8 @@ async fn nobody_is_redirected_to_where_the_client_is_not_registered() {
 
 #[tokio::test]
 async fn parameters_that_come_twice_or_in_lists_are_refused_here() {
-    let house = House::new().await;
-    let mut browser = house.browser();
+    let fixture = Fixture::new().await;
+    let mut browser = fixture.browser();
     browser.sign_in("ann", ANN).await;
     for (name, value) in GOOD {
         for again in [value, "other"] {
@@ -72,8 +72,8 @@ async fn parameters_that_come_twice_or_in_lists_are_refused_here() {
 
 #[tokio::test]
 async fn what_else_is_wrong_is_told_to_the_client_with_state_and_issuer() {
-    let house = House::new().await;
-    let mut browser = house.browser();
+    let fixture = Fixture::new().await;
+    let mut browser = fixture.browser();
     browser.sign_in("ann", ANN).await;
     let long = "x ".repeat(5 * 1024);
     for (changes, error) in [
@@ -114,8 +114,8 @@ async fn what_else_is_wrong_is_told_to_the_client_with_state_and_issuer() {
 
 #[tokio::test]
 async fn a_client_that_may_ask_nothing_is_told_so() {
-    let house = House::new().await;
-    let mut browser = house.browser();
+    let fixture = Fixture::new().await;
+    let mut browser = fixture.browser();
     for (who, error) in [("nobody", "login_required"), ("somebody", "consent_required")] {
         if who == "somebody" {
             browser.sign_in("ann", ANN).await;
@@ -134,8 +134,8 @@ async fn a_client_that_may_ask_nothing_is_told_so() {
 
 #[tokio::test]
 async fn somebody_signs_in_and_goes_on_to_where_they_were_going() {
-    let house = House::new().await;
-    let mut browser = house.browser();
+    let fixture = Fixture::new().await;
+    let mut browser = fixture.browser();
     let answer = browser.authorize("cli", "http://127.0.0.1:43210/cb", &[("login_hint", "ann")]).await;
     assert_eq!(answer.status, 303);
     let login = answer.location().to_owned();
@@ -158,7 +158,7 @@ async fn somebody_signs_in_and_goes_on_to_where_they_were_going() {
     assert!(answer.location().starts_with("/oauth2/login?"));
     let back = parameter(answer.location(), "continue").unwrap();
     assert_eq!(parameter(&back, "prompt"), None);
-    house.pass(100);
+    fixture.pass(100);
     let answer = browser.authorize("cli", LOOPBACK, &[("max_age", "99")]).await;
     assert!(answer.location().starts_with("/oauth2/login?"), "{}", answer.location());
     let answer = browser.authorize("cli", LOOPBACK, &[("max_age", "100")]).await;
@@ -167,7 +167,7 @@ async fn somebody_signs_in_and_goes_on_to_where_they_were_going() {
 
 #[tokio::test]
 async fn after_signing_in_nobody_goes_anywhere_else() {
-    let house = House::new().await;
+    let fixture = Fixture::new().await;
     for place in [
         "https://evil.example/",
         "//evil.example/",
@@ -179,7 +179,7 @@ async fn after_signing_in_nobody_goes_anywhere_else() {
         "/oauth2/authorizex?",
         "\t/oauth2/device",
     ] {
-        let mut browser = house.browser();
+        let mut browser = fixture.browser();
         let page = browser.get(&format!("/oauth2/login?{}", encode(&[("continue", place)]))).await;
         assert_eq!(page.hidden("continue"), "", "{place}");
         let csrf = page.hidden("csrf");
@@ -191,8 +191,8 @@ async fn after_signing_in_nobody_goes_anywhere_else() {
 
 #[tokio::test]
 async fn consent_is_asked_by_a_page_that_shows_what_for_and_that_nobody_else_can_answer() {
-    let house = House::new().await;
-    let mut browser = house.browser();
+    let fixture = Fixture::new().await;
+    let mut browser = fixture.browser();
     browser.sign_in("ann", ANN).await;
     let page = browser.authorize("web", REDIRECT, &[]).await;
     assert_eq!(page.status, 200);
@@ -214,7 +214,7 @@ async fn consent_is_asked_by_a_page_that_shows_what_for_and_that_nobody_else_can
         .await;
     assert_eq!((forged.status.as_u16(), forged.location()), (403, ""));
     let allow = [("csrf", &*csrf), ("request", &*request), ("decision", "allow")];
-    let mut elsewhere = crate::house::request(
+    let mut elsewhere = crate::fixture::request(
         "POST",
         "/oauth2/authorize",
         &[("content-type", "application/x-www-form-urlencoded"), ("origin", "https://evil.example")],
@@ -242,8 +242,8 @@ async fn consent_is_asked_by_a_page_that_shows_what_for_and_that_nobody_else_can
 
 #[tokio::test]
 async fn a_request_may_come_as_a_form() {
-    let house = House::new().await;
-    let mut browser = house.browser();
+    let fixture = Fixture::new().await;
+    let mut browser = fixture.browser();
     browser.sign_in("ann", ANN).await;
     let query = query("cli", LOOPBACK, &[]);
     let pairs: Vec<(String, String)> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();

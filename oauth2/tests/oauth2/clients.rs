@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use mgx_oauth2::Subject;
 use secrecy::ExposeSecret as _;
 
-use crate::house::{House, claims, encode, request};
+use crate::fixture::{Fixture, claims, encode, request};
 
 fn basic(id: &str, secret: &str) -> String {
     format!("Basic {}", STANDARD.encode(format!("{id}:{secret}")))
@@ -18,42 +18,42 @@ const ASK: [(&str, &str); 1] = [("grant_type", "client_credentials")];
 
 #[tokio::test]
 async fn a_service_gets_a_token_of_its_own() {
-    let house = House::new().await;
-    let answer = house.post_as("service", "/oauth2/token", &[ASK[0], ("scope", "api")]).await;
+    let fixture = Fixture::new().await;
+    let answer = fixture.post_as("service", "/oauth2/token", &[ASK[0], ("scope", "api")]).await;
     let tokens = answer.json();
     assert!(tokens["refresh_token"].is_null() && tokens["id_token"].is_null(), "{tokens}");
-    let access = house.provider.verifier("mgx").verify(tokens["access_token"].as_str().unwrap()).unwrap();
+    let access = fixture.provider.verifier("mgx").verify(tokens["access_token"].as_str().unwrap()).unwrap();
     assert_eq!((&access.subject, access.client.as_str()), (&Subject::Client, "service"));
     assert_eq!(claims(&tokens["access_token"])["sub"], "service");
-    let more = house.post_as("service", "/oauth2/token", &[ASK[0], ("scope", "root")]).await;
+    let more = fixture.post_as("service", "/oauth2/token", &[ASK[0], ("scope", "root")]).await;
     assert_eq!(more.error(), (400, "invalid_scope".into()));
     for client in ["web", "cli"] {
-        let answer = house.post_as(client, "/oauth2/token", &ASK).await;
+        let answer = fixture.post_as(client, "/oauth2/token", &ASK).await;
         assert_eq!(answer.error(), (400, "unauthorized_client".into()), "{client}");
     }
 }
 
 #[tokio::test]
 async fn a_secret_is_shown_in_one_way_and_is_the_right_one() {
-    let house = House::new().await;
-    let secret = &*house.secrets["service"];
+    let fixture = Fixture::new().await;
+    let secret = &*fixture.secrets["service"];
     let (good, bad) = (basic("service", secret), basic("service", "wrong"));
     let post = |headers, pairs: Vec<(&'static str, &'static str)>| {
-        let house = &house;
-        async move { house.post("/oauth2/token", headers, &pairs).await }
+        let fixture = &fixture;
+        async move { fixture.post("/oauth2/token", headers, &pairs).await }
     };
     assert_eq!(post(&[("authorization", &*good)][..], ASK.to_vec()).await.status, 200);
     let in_body = [ASK[0], ("client_id", "service"), ("client_secret", secret)];
-    assert_eq!(house.post("/oauth2/token", &[], &in_body).await.status, 200);
+    assert_eq!(fixture.post("/oauth2/token", &[], &in_body).await.status, 200);
     let named = [ASK[0], ("client_id", "service")];
-    assert_eq!(house.post("/oauth2/token", &[("authorization", &good)], &named).await.status, 200);
+    assert_eq!(fixture.post("/oauth2/token", &[("authorization", &good)], &named).await.status, 200);
 
-    let both = house.post("/oauth2/token", &[("authorization", &good)], &in_body).await;
+    let both = fixture.post("/oauth2/token", &[("authorization", &good)], &in_body).await;
     assert_eq!(both.error(), (400, "invalid_request".into()));
     let twice = [("authorization", &*good), ("authorization", &*good)];
-    assert_eq!(house.post("/oauth2/token", &twice, &ASK).await.error(), (400, "invalid_request".into()));
+    assert_eq!(fixture.post("/oauth2/token", &twice, &ASK).await.error(), (400, "invalid_request".into()));
     let others = [ASK[0], ("client_id", "web")];
-    let mixed = house.post("/oauth2/token", &[("authorization", &good)], &others).await;
+    let mixed = fixture.post("/oauth2/token", &[("authorization", &good)], &others).await;
     assert_eq!(mixed.error(), (400, "invalid_request".into()));
 
     let unknown = basic("nobody", secret);
@@ -61,7 +61,7 @@ async fn a_secret_is_shown_in_one_way_and_is_the_right_one() {
     for header in
         [&*bad, &unknown, &public, "Basic x", "Basic", "Bearer x", "Basic Og==", &basic("service", "")]
     {
-        let answer = house.post("/oauth2/token", &[("authorization", header)], &ASK).await;
+        let answer = fixture.post("/oauth2/token", &[("authorization", header)], &ASK).await;
         assert_eq!(answer.error(), (401, "invalid_client".into()), "{header}");
         assert_eq!(answer.header("www-authenticate"), r#"Basic realm="mgx""#);
     }
@@ -70,46 +70,59 @@ async fn a_secret_is_shown_in_one_way_and_is_the_right_one() {
         &[ASK[0], ("client_id", "service")],
         &[ASK[0], ("client_id", "service"), ("client_secret", "x")],
     ] {
-        let answer = house.post("/oauth2/token", &[], pairs).await;
+        let answer = fixture.post("/oauth2/token", &[], pairs).await;
         assert_eq!(answer.error(), (401, "invalid_client".into()), "{pairs:?}");
     }
     let assertion = [ASK[0], ("client_id", "service"), ("client_assertion", "x.y.z")];
-    assert_eq!(house.post("/oauth2/token", &[], &assertion).await.error(), (401, "invalid_client".into()));
+    assert_eq!(fixture.post("/oauth2/token", &[], &assertion).await.error(), (401, "invalid_client".into()));
 }
 
 #[tokio::test]
 async fn a_secret_is_256_bits_and_is_replaced_with_and_without_overlap() {
-    let house = House::new().await;
-    let old = house.secrets["service"].clone();
+    let fixture = Fixture::new().await;
+    let old = fixture.secrets["service"].clone();
     assert!(old.starts_with("mgx_cs_") && old.len() == 7 + 43);
     let id = "service".parse().unwrap();
     let works = |secret: String| {
-        let house = &house;
+        let fixture = &fixture;
         async move {
-            house.post("/oauth2/token", &[("authorization", &basic("service", &secret))], &ASK).await.status
+            fixture.post("/oauth2/token", &[("authorization", &basic("service", &secret))], &ASK).await.status
                 == 200
         }
     };
-    let new = house.provider.actor(None).renew_secret(&id, true).await.unwrap().expose_secret().to_owned();
+    let new = fixture
+        .provider
+        .administration(None)
+        .rotate_client_secret(&id, true)
+        .await
+        .unwrap()
+        .expose_secret()
+        .to_owned();
     assert!(works(old.clone()).await && works(new.clone()).await);
-    let newest =
-        house.provider.actor(None).renew_secret(&id, false).await.unwrap().expose_secret().to_owned();
+    let newest = fixture
+        .provider
+        .administration(None)
+        .rotate_client_secret(&id, false)
+        .await
+        .unwrap()
+        .expose_secret()
+        .to_owned();
     assert!(!works(old).await && !works(new).await && works(newest).await);
 }
 
 #[tokio::test]
 async fn the_token_endpoint_takes_one_form_by_post() {
-    let house = House::new().await;
+    let fixture = Fixture::new().await;
     for method in ["GET", "PUT", "DELETE"] {
-        let answer = house.send(request(method, "/oauth2/token", &[], String::new())).await;
+        let answer = fixture.send(request(method, "/oauth2/token", &[], String::new())).await;
         assert_eq!((answer.status.as_u16(), answer.header("allow")), (405, "POST"), "{method}");
     }
-    let auth = basic("service", &house.secrets["service"]);
+    let auth = basic("service", &fixture.secrets["service"]);
     let send = |kind: &'static str, body: String| {
-        let (house, auth) = (&house, &auth);
+        let (fixture, auth) = (&fixture, &auth);
         let headers = [("content-type", kind), ("authorization", &**auth)];
         let request = request("POST", "/oauth2/token", &headers, body);
-        async move { house.send(request).await }
+        async move { fixture.send(request).await }
     };
     let invalid = (400, "invalid_request".to_owned());
     let json = send("application/json", r#"{"grant_type":"client_credentials"}"#.to_owned()).await;
@@ -140,10 +153,10 @@ async fn the_token_endpoint_takes_one_form_by_post() {
 
 #[tokio::test]
 async fn a_client_that_is_removed_is_gone_with_its_tokens() {
-    let house = House::new().await;
-    let tokens = house.tokens().await;
-    house.provider.actor(None).remove_client(&"web".parse().unwrap()).await.unwrap();
-    assert!(house.provider.verifier("mgx").verify(tokens["access_token"].as_str().unwrap()).is_err());
-    let answer = house.refresh("web", tokens["refresh_token"].as_str().unwrap()).await;
+    let fixture = Fixture::new().await;
+    let tokens = fixture.tokens().await;
+    fixture.provider.administration(None).remove_client(&"web".parse().unwrap()).await.unwrap();
+    assert!(fixture.provider.verifier("mgx").verify(tokens["access_token"].as_str().unwrap()).is_err());
+    let answer = fixture.refresh("web", tokens["refresh_token"].as_str().unwrap()).await;
     assert_eq!(answer.error(), (401, "invalid_client".into()));
 }

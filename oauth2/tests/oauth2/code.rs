@@ -3,40 +3,40 @@
 use mgx_oauth2::{AuditEvent, Verifier};
 use serde_json::Value;
 
-use crate::house::{ANN, House, LOOPBACK, REDIRECT, VERIFIER, claims, parameter};
+use crate::fixture::{ANN, Fixture, LOOPBACK, REDIRECT, VERIFIER, claims, parameter};
 
-fn verifier(house: &House) -> Verifier {
-    house.provider.verifier("mgx")
+fn verifier(fixture: &Fixture) -> Verifier {
+    fixture.provider.verifier("mgx")
 }
 
-async fn code(house: &House, client: &str, redirect: &str) -> String {
-    let mut browser = house.browser();
+async fn code(fixture: &Fixture, client: &str, redirect: &str) -> String {
+    let mut browser = fixture.browser();
     browser.sign_in("ann", ANN).await;
     browser.code(client, redirect, &[]).await
 }
 
 #[tokio::test]
 async fn a_code_becomes_tokens_that_say_who_and_what_for() {
-    let house = House::new().await;
-    let mut browser = house.browser();
+    let fixture = Fixture::new().await;
+    let mut browser = fixture.browser();
     browser.sign_in("ann", ANN).await;
-    house.pass(10);
+    fixture.pass(10);
     let code = browser.code("web", REDIRECT, &[]).await;
     assert!(code.starts_with("mgx_ac_") && code.len() == 7 + 43, "256 bits: {code}");
-    let answer = house.redeem("web", REDIRECT, &code).await;
+    let answer = fixture.redeem("web", REDIRECT, &code).await;
     assert_eq!((answer.status.as_u16(), answer.header("cache-control")), (200, "no-store"));
     let tokens = answer.json();
     assert_eq!((&tokens["token_type"], &tokens["expires_in"]), (&"Bearer".into(), &600.into()));
     assert_eq!(tokens["scope"], "openid profile");
 
-    let access = verifier(&house).verify(tokens["access_token"].as_str().unwrap()).unwrap();
+    let access = verifier(&fixture).verify(tokens["access_token"].as_str().unwrap()).unwrap();
     assert_eq!(access.client.as_str(), "web");
     assert_eq!(access.username.as_ref().map(ToString::to_string).as_deref(), Some("ann"));
     assert_eq!(access.expires_at.as_second() - access.issued_at.as_second(), 600);
     assert!(access.groups.is_empty(), "nobody asked for them");
 
     let id = claims(&tokens["id_token"]);
-    let (sub, now) = (Value::from(house.ann.id.to_string()), house.now());
+    let (sub, now) = (Value::from(fixture.ann.id.to_string()), fixture.now());
     for (claim, value) in [
         ("iss", Value::from("https://mgx.example/oauth2")),
         ("aud", "web".into()),
@@ -48,101 +48,101 @@ async fn a_code_becomes_tokens_that_say_who_and_what_for() {
         assert_eq!(id[claim], value, "{claim}");
     }
     assert!(
-        verifier(&house).verify(tokens["id_token"].as_str().unwrap()).is_err(),
+        verifier(&fixture).verify(tokens["id_token"].as_str().unwrap()).is_err(),
         "an id token opens nothing"
     );
-    assert_eq!(house.storage_text().matches(&code[7..]).count(), 0);
+    assert_eq!(fixture.storage_text().matches(&code[7..]).count(), 0);
 }
 
 #[tokio::test]
 async fn a_code_that_is_shown_again_takes_back_what_it_gave() {
-    let house = House::new().await;
-    let code = code(&house, "web", REDIRECT).await;
-    let tokens = house.redeem("web", REDIRECT, &code).await.json();
+    let fixture = Fixture::new().await;
+    let code = code(&fixture, "web", REDIRECT).await;
+    let tokens = fixture.redeem("web", REDIRECT, &code).await.json();
     let (access, refresh) =
         (tokens["access_token"].as_str().unwrap(), tokens["refresh_token"].as_str().unwrap());
-    let verifier = verifier(&house);
+    let verifier = verifier(&fixture);
     assert!(verifier.verify(access).is_ok());
-    assert_eq!(house.redeem("web", REDIRECT, &code).await.error(), (400, "invalid_grant".into()));
+    assert_eq!(fixture.redeem("web", REDIRECT, &code).await.error(), (400, "invalid_grant".into()));
     assert!(verifier.verify(access).is_err(), "at once, although it was known by heart");
-    assert_eq!(house.refresh("web", refresh).await.error(), (400, "invalid_grant".into()));
+    assert_eq!(fixture.refresh("web", refresh).await.error(), (400, "invalid_grant".into()));
     let replayed = |event: &AuditEvent| matches!(event, AuditEvent::CodeReplayed { .. });
-    assert_eq!(house.audit().await.iter().filter(|event| replayed(event)).count(), 1);
-    assert!(house.restarted().await.verify(access).is_err(), "and after a restart");
+    assert_eq!(fixture.audit().await.iter().filter(|event| replayed(event)).count(), 1);
+    assert!(fixture.restarted().await.verify(access).is_err(), "and after a restart");
 }
 
 #[tokio::test]
 async fn of_many_who_show_a_code_at_once_one_is_first_and_nobody_keeps_anything() {
-    let house = House::new().await;
-    let code = code(&house, "web", REDIRECT).await;
-    let all = futures(&house, &code).await;
+    let fixture = Fixture::new().await;
+    let code = code(&fixture, "web", REDIRECT).await;
+    let all = futures(&fixture, &code).await;
     let won: Vec<&Value> = all.iter().filter(|body| body["error"].is_null()).collect();
     assert!(won.len() <= 1, "{won:?}");
     for body in won {
-        assert!(verifier(&house).verify(body["access_token"].as_str().unwrap()).is_err());
+        assert!(verifier(&fixture).verify(body["access_token"].as_str().unwrap()).is_err());
     }
 }
 
-async fn futures(house: &House, code: &str) -> Vec<Value> {
+async fn futures(fixture: &Fixture, code: &str) -> Vec<Value> {
     let (a, b, c) = tokio::join!(
-        house.redeem("web", REDIRECT, code),
-        house.redeem("web", REDIRECT, code),
-        house.redeem("web", REDIRECT, code)
+        fixture.redeem("web", REDIRECT, code),
+        fixture.redeem("web", REDIRECT, code),
+        fixture.redeem("web", REDIRECT, code)
     );
-    [a, b, c].iter().map(crate::house::Answer::json).collect()
+    [a, b, c].iter().map(crate::fixture::Answer::json).collect()
 }
 
 #[tokio::test]
 async fn a_code_counts_for_its_own_client_request_and_minute_only() {
-    let house = House::new().await;
+    let fixture = Fixture::new().await;
     let invalid = (400, "invalid_grant".to_owned());
 
-    let late = code(&house, "web", REDIRECT).await;
-    house.pass(60);
-    assert_eq!(house.redeem("web", REDIRECT, &late).await.error(), invalid, "a minute has passed");
-    let just = code(&house, "web", REDIRECT).await;
-    house.pass(59);
-    assert_eq!(house.redeem("web", REDIRECT, &just).await.status, 200);
+    let late = code(&fixture, "web", REDIRECT).await;
+    fixture.pass(60);
+    assert_eq!(fixture.redeem("web", REDIRECT, &late).await.error(), invalid, "a minute has passed");
+    let just = code(&fixture, "web", REDIRECT).await;
+    fixture.pass(59);
+    assert_eq!(fixture.redeem("web", REDIRECT, &just).await.status, 200);
 
-    let others = code(&house, "web", REDIRECT).await;
-    assert_eq!(house.redeem("other", REDIRECT, &others).await.error(), invalid, "another client");
-    assert_eq!(house.redeem("web", REDIRECT, &others).await.error(), invalid, "which has burnt it");
+    let others = code(&fixture, "web", REDIRECT).await;
+    assert_eq!(fixture.redeem("other", REDIRECT, &others).await.error(), invalid, "another client");
+    assert_eq!(fixture.redeem("web", REDIRECT, &others).await.error(), invalid, "which has burnt it");
 
-    let elsewhere = code(&house, "web", REDIRECT).await;
-    assert_eq!(house.redeem("web", "https://app.example/cb2", &elsewhere).await.error(), invalid);
+    let elsewhere = code(&fixture, "web", REDIRECT).await;
+    assert_eq!(fixture.redeem("web", "https://app.example/cb2", &elsewhere).await.error(), invalid);
 
-    let port = code(&house, "cli", "http://127.0.0.1:4000/cb").await;
+    let port = code(&fixture, "cli", "http://127.0.0.1:4000/cb").await;
     assert_eq!(
-        house.redeem("cli", "http://127.0.0.1:4001/cb", &port).await.error(),
+        fixture.redeem("cli", "http://127.0.0.1:4001/cb", &port).await.error(),
         invalid,
         "as it was given"
     );
 
     for nonsense in ["x", "mgx_ac_", &format!("mgx_ac_{}", "A".repeat(43)), "\0"] {
-        assert_eq!(house.redeem("web", REDIRECT, nonsense).await.error(), invalid, "{nonsense:?}");
+        assert_eq!(fixture.redeem("web", REDIRECT, nonsense).await.error(), invalid, "{nonsense:?}");
     }
 }
 
 #[tokio::test]
 async fn a_wrong_verifier_burns_the_code() {
-    let house = House::new().await;
+    let fixture = Fixture::new().await;
     let wrong = "x".repeat(43);
     for verifier in ["short", &wrong, "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"] {
-        let code = code(&house, "cli", LOOPBACK).await;
+        let code = code(&fixture, "cli", LOOPBACK).await;
         let pairs = [
             ("grant_type", "authorization_code"),
             ("code", &*code),
             ("redirect_uri", LOOPBACK),
             ("code_verifier", verifier),
         ];
-        let answer = house.post_as("cli", "/oauth2/token", &pairs).await;
+        let answer = fixture.post_as("cli", "/oauth2/token", &pairs).await;
         assert_eq!(answer.error(), (400, "invalid_grant".into()), "{verifier}");
-        assert_eq!(house.redeem("cli", LOOPBACK, &code).await.error(), (400, "invalid_grant".into()));
+        assert_eq!(fixture.redeem("cli", LOOPBACK, &code).await.error(), (400, "invalid_grant".into()));
     }
-    let code = code(&house, "cli", LOOPBACK).await;
+    let code = code(&fixture, "cli", LOOPBACK).await;
     let without = [("grant_type", "authorization_code"), ("code", &*code), ("redirect_uri", LOOPBACK)];
     assert_eq!(
-        house.post_as("cli", "/oauth2/token", &without).await.error(),
+        fixture.post_as("cli", "/oauth2/token", &without).await.error(),
         (400, "invalid_request".into())
     );
     assert_eq!(VERIFIER.len(), 43);
@@ -150,8 +150,8 @@ async fn a_wrong_verifier_burns_the_code() {
 
 #[tokio::test]
 async fn the_redirect_says_whose_it_is_and_gives_the_state_back() {
-    let house = House::new().await;
-    let mut browser = house.browser();
+    let fixture = Fixture::new().await;
+    let mut browser = fixture.browser();
     browser.sign_in("ann", ANN).await;
     let answer = browser.authorize("cli", LOOPBACK, &[]).await;
     assert_eq!((answer.status.as_u16(), answer.header("cache-control")), (303, "no-store"));
@@ -164,8 +164,8 @@ async fn the_redirect_says_whose_it_is_and_gives_the_state_back() {
 
 #[tokio::test]
 async fn a_client_without_refresh_tokens_is_given_none() {
-    let house = House::new().await;
-    let code = code(&house, "once", REDIRECT).await;
-    let tokens = house.redeem("once", REDIRECT, &code).await.json();
+    let fixture = Fixture::new().await;
+    let code = code(&fixture, "once", REDIRECT).await;
+    let tokens = fixture.redeem("once", REDIRECT, &code).await.json();
     assert!(tokens["access_token"].is_string() && tokens["refresh_token"].is_null(), "{tokens}");
 }

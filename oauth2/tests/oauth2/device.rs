@@ -3,12 +3,12 @@
 use mgx_oauth2::AuditEvent;
 use serde_json::Value;
 
-use crate::house::{ANN, Answer, Browser, House};
+use crate::fixture::{ANN, Answer, Browser, Fixture};
 
 const POLL: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
-async fn begin(house: &House) -> Value {
-    let answer = house.post_as("cli", "/oauth2/device_authorization", &[("scope", "openid api")]).await;
+async fn begin(fixture: &Fixture) -> Value {
+    let answer = fixture.post_as("cli", "/oauth2/device_authorization", &[("scope", "openid api")]).await;
     assert_eq!(
         (answer.status.as_u16(), answer.header("cache-control")),
         (200, "no-store"),
@@ -18,9 +18,9 @@ async fn begin(house: &House) -> Value {
     answer.json()
 }
 
-async fn poll(house: &House, client: &str, device: &Value) -> Answer {
+async fn poll(fixture: &Fixture, client: &str, device: &Value) -> Answer {
     let code = device["device_code"].as_str().unwrap();
-    house.post_as(client, "/oauth2/token", &[("grant_type", POLL), ("device_code", code)]).await
+    fixture.post_as(client, "/oauth2/token", &[("grant_type", POLL), ("device_code", code)]).await
 }
 
 /// Somebody types the code and says yes or no: the page at the end.
@@ -42,35 +42,35 @@ async fn say(browser: &mut Browser<'_>, code: &str, decision: &str) -> Answer {
 
 #[tokio::test]
 async fn a_program_waits_until_somebody_says_yes() {
-    let house = House::new().await;
-    let device = begin(&house).await;
+    let fixture = Fixture::new().await;
+    let device = begin(&fixture).await;
     let code = device["user_code"].as_str().unwrap();
     assert_eq!(device["verification_uri"], "https://mgx.example/oauth2/device");
     assert_eq!((&device["interval"], &device["expires_in"]), (&5.into(), &600.into()));
-    assert_eq!(poll(&house, "cli", &device).await.error(), (400, "authorization_pending".into()));
+    assert_eq!(poll(&fixture, "cli", &device).await.error(), (400, "authorization_pending".into()));
 
-    let mut browser = house.browser();
+    let mut browser = fixture.browser();
     let answer = browser.get(&format!("/oauth2/device?user_code={code}")).await;
     assert!(answer.location().starts_with("/oauth2/login?continue="), "{}", answer.location());
     browser.sign_in("ann", ANN).await;
     assert!(say(&mut browser, code, "allow").await.body.contains("The device is connected"));
 
-    house.pass(5);
-    let tokens = poll(&house, "cli", &device).await.json();
-    let access = house.provider.verifier("mgx").verify(tokens["access_token"].as_str().unwrap()).unwrap();
+    fixture.pass(5);
+    let tokens = poll(&fixture, "cli", &device).await.json();
+    let access = fixture.provider.verifier("mgx").verify(tokens["access_token"].as_str().unwrap()).unwrap();
     assert_eq!((access.client.as_str(), access.scope.to_string().as_str()), ("cli", "api openid"));
     assert!(tokens["refresh_token"].is_string() && tokens["id_token"].is_string());
-    assert_eq!(poll(&house, "cli", &device).await.error(), (400, "invalid_grant".into()), "once");
+    assert_eq!(poll(&fixture, "cli", &device).await.error(), (400, "invalid_grant".into()), "once");
 }
 
 #[tokio::test]
 async fn a_program_that_polls_too_often_is_slowed_down() {
-    let house = House::new().await;
-    let device = begin(&house).await;
+    let fixture = Fixture::new().await;
+    let device = begin(&fixture).await;
     let mut errors = Vec::new();
     for pause in [0, 5, 4, 9, 10, 14, 15] {
-        house.pass(pause);
-        errors.push(poll(&house, "cli", &device).await.error().1);
+        fixture.pass(pause);
+        errors.push(poll(&fixture, "cli", &device).await.error().1);
     }
     let (wait, slow) = ("authorization_pending", "slow_down");
     assert_eq!(
@@ -78,52 +78,52 @@ async fn a_program_that_polls_too_often_is_slowed_down() {
         [wait, wait, slow, slow, slow, slow, slow],
         "each time five seconds more: 5, 10, 15, 20, 25"
     );
-    house.pass(30);
-    assert_eq!(poll(&house, "cli", &device).await.error().1, wait);
+    fixture.pass(30);
+    assert_eq!(poll(&fixture, "cli", &device).await.error().1, wait);
 }
 
 #[tokio::test]
 async fn no_and_too_late_are_told() {
-    let house = House::new().await;
-    let mut browser = house.browser();
+    let fixture = Fixture::new().await;
+    let mut browser = fixture.browser();
     browser.sign_in("ann", ANN).await;
-    let device = begin(&house).await;
+    let device = begin(&fixture).await;
     let code = device["user_code"].as_str().unwrap();
     assert!(say(&mut browser, code, "deny").await.body.contains("was not connected"));
-    assert_eq!(poll(&house, "cli", &device).await.error(), (400, "access_denied".into()));
+    assert_eq!(poll(&fixture, "cli", &device).await.error(), (400, "access_denied".into()));
 
-    let device = begin(&house).await;
-    house.pass(600);
-    assert_eq!(poll(&house, "cli", &device).await.error(), (400, "expired_token".into()));
+    let device = begin(&fixture).await;
+    fixture.pass(600);
+    assert_eq!(poll(&fixture, "cli", &device).await.error(), (400, "expired_token".into()));
     let code = device["user_code"].as_str().unwrap();
     assert_eq!(say(&mut browser, code, "allow").await.status, 400, "nobody says yes to it any more");
 }
 
 #[tokio::test]
 async fn a_device_code_is_its_clients_alone() {
-    let house = House::new().await;
-    let device = begin(&house).await;
-    assert_eq!(poll(&house, "tool", &device).await.error(), (400, "invalid_grant".into()));
-    assert_eq!(poll(&house, "web", &device).await.error(), (400, "unauthorized_client".into()));
-    let answer = house.post_as("web", "/oauth2/device_authorization", &[]).await;
+    let fixture = Fixture::new().await;
+    let device = begin(&fixture).await;
+    assert_eq!(poll(&fixture, "tool", &device).await.error(), (400, "invalid_grant".into()));
+    assert_eq!(poll(&fixture, "web", &device).await.error(), (400, "unauthorized_client".into()));
+    let answer = fixture.post_as("web", "/oauth2/device_authorization", &[]).await;
     assert_eq!(answer.error(), (400, "unauthorized_client".into()));
-    let answer = house.post_as("cli", "/oauth2/device_authorization", &[("scope", "root")]).await;
+    let answer = fixture.post_as("cli", "/oauth2/device_authorization", &[("scope", "root")]).await;
     assert_eq!(answer.error(), (400, "invalid_scope".into()));
-    let nothing = house.post("/oauth2/device_authorization", &[], &[]).await;
+    let nothing = fixture.post("/oauth2/device_authorization", &[], &[]).await;
     assert_eq!(nothing.error(), (401, "invalid_client".into()));
-    let stored = house.storage_text();
+    let stored = fixture.storage_text();
     assert!(!stored.contains(&device["device_code"].as_str().unwrap()[7..]), "only its hash is kept");
 }
 
 #[tokio::test]
 async fn nobody_fills_the_store_with_devices_or_the_log_with_refusals() {
-    let house = House::new().await;
+    let fixture = Fixture::new().await;
     let mut begun = 0;
     for _ in 0..200 {
-        let answer = house.post_as("cli", "/oauth2/device_authorization", &[]).await;
+        let answer = fixture.post_as("cli", "/oauth2/device_authorization", &[]).await;
         begun += usize::from(answer.status == 200);
         assert!(answer.status == 200 || answer.error() == (429, "slow_down".into()), "{}", answer.body);
-        house
+        fixture
             .post(
                 "/oauth2/token",
                 &[],
@@ -131,16 +131,17 @@ async fn nobody_fills_the_store_with_devices_or_the_log_with_refusals() {
             )
             .await;
     }
-    let refused = house.audit().await.into_iter().filter(|event| *event == AuditEvent::ClientRefused).count();
+    let refused =
+        fixture.audit().await.into_iter().filter(|event| *event == AuditEvent::ClientRefused).count();
     assert!(begun < 60 && refused < 60, "{begun} {refused}");
     assert_eq!(begun + refused, 60, "a minute's worth for one address");
-    house.browser().sign_in("ann", ANN).await;
+    fixture.browser().sign_in("ann", ANN).await;
 }
 
 #[tokio::test]
 async fn user_codes_cannot_be_guessed_and_forms_not_forged() {
-    let house = House::new().await;
-    let mut browser = house.browser();
+    let fixture = Fixture::new().await;
+    let mut browser = fixture.browser();
     browser.sign_in("ann", ANN).await;
     let csrf = browser.get("/oauth2/device").await.hidden("csrf");
     let guess = [("csrf", &*csrf), ("user_code", "BCDF-GHJK")];

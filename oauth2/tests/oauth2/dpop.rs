@@ -2,12 +2,12 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use mgx_oauth2::{BadProof, Proof, Unproved};
+use mgx_oauth2::{BoundTokenError, DpopProof, InvalidProof};
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use serde_json::{Value, json};
 
-use crate::house::{ANN, Answer, House, LOOPBACK, VERIFIER, claims};
+use crate::fixture::{ANN, Answer, Fixture, LOOPBACK, VERIFIER, claims};
 
 const TOKEN: &str = "https://mgx.example/oauth2/token";
 const API: &str = "https://mgx.example/api/sessions";
@@ -35,15 +35,16 @@ impl Holder {
         format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
     }
 
-    fn prove(&self, house: &House, method: &str, uri: &str, token: Option<&str>) -> String {
-        self.sign(&self.header(), &proof(house, method, uri, token))
+    fn prove(&self, fixture: &Fixture, method: &str, uri: &str, token: Option<&str>) -> String {
+        self.sign(&self.header(), &proof(fixture, method, uri, token))
     }
 }
 
 /// The claims of a proof that counts.
-fn proof(house: &House, method: &str, uri: &str, token: Option<&str>) -> Value {
-    let jti = uuid::Uuid::from_u128(u128::from_be_bytes(mgx_oauth2::Chance::system().bytes())).to_string();
-    let mut claims = json!({ "jti": jti, "htm": method, "htu": uri, "iat": house.now() });
+fn proof(fixture: &Fixture, method: &str, uri: &str, token: Option<&str>) -> Value {
+    let jti =
+        uuid::Uuid::from_u128(u128::from_be_bytes(mgx_oauth2::RandomSource::system().bytes())).to_string();
+    let mut claims = json!({ "jti": jti, "htm": method, "htu": uri, "iat": fixture.now() });
     if let Some(token) = token {
         let hash = ring::digest::digest(&ring::digest::SHA256, token.as_bytes());
         claims["ath"] = URL_SAFE_NO_PAD.encode(hash).into();
@@ -52,8 +53,8 @@ fn proof(house: &House, method: &str, uri: &str, token: Option<&str>) -> Value {
 }
 
 /// The tokens of ann for client `cli`, bound to the key of `holder`.
-async fn bound(house: &House, holder: &Holder) -> Value {
-    let mut browser = house.browser();
+async fn bound(fixture: &Fixture, holder: &Holder) -> Value {
+    let mut browser = fixture.browser();
     browser.sign_in("ann", ANN).await;
     let code = browser.code("cli", LOOPBACK, &[]).await;
     let pairs = [
@@ -63,51 +64,56 @@ async fn bound(house: &House, holder: &Holder) -> Value {
         ("redirect_uri", LOOPBACK),
         ("code_verifier", VERIFIER),
     ];
-    let proof = holder.prove(house, "POST", TOKEN, None);
-    let answer = house.post("/oauth2/token", &[("dpop", &proof)], &pairs).await;
+    let proof = holder.prove(fixture, "POST", TOKEN, None);
+    let answer = fixture.post("/oauth2/token", &[("dpop", &proof)], &pairs).await;
     assert_eq!(answer.status, 200, "{}", answer.body);
     answer.json()
 }
 
-async fn refresh(house: &House, tokens: &Value, proof: Option<&str>) -> Answer {
+async fn refresh(fixture: &Fixture, tokens: &Value, proof: Option<&str>) -> Answer {
     let token = tokens["refresh_token"].as_str().unwrap();
     let pairs = [("grant_type", "refresh_token"), ("client_id", "cli"), ("refresh_token", token)];
     let headers: Vec<_> = proof.map(|proof| ("dpop", proof)).into_iter().collect();
-    house.post("/oauth2/token", &headers, &pairs).await
+    fixture.post("/oauth2/token", &headers, &pairs).await
 }
 
 #[tokio::test]
 async fn a_bound_token_counts_with_its_key_alone() {
-    let house = House::new().await;
+    let fixture = Fixture::new().await;
     let (holder, thief) = (Holder::new(), Holder::new());
-    let tokens = bound(&house, &holder).await;
+    let tokens = bound(&fixture, &holder).await;
     assert_eq!(tokens["token_type"], "DPoP");
     let access = tokens["access_token"].as_str().unwrap();
     assert_eq!(claims(&tokens["access_token"])["cnf"]["jkt"].as_str().unwrap().len(), 43);
-    let verifier = house.provider.verifier("mgx");
+    let verifier = fixture.provider.verifier("mgx");
     assert!(verifier.verify(access).is_err(), "it is no bearer token");
-    let show = |text: &str| verifier.verify_bound(access, Proof { text, method: "GET", uri: API }).map(drop);
-    let good = holder.prove(&house, "GET", API, Some(access));
+    let show =
+        |text: &str| verifier.verify_bound(access, DpopProof { text, method: "GET", uri: API }).map(drop);
+    let good = holder.prove(&fixture, "GET", API, Some(access));
     assert_eq!(show(&good), Ok(()));
-    assert_eq!(show(&good), Err(Unproved::Proof(BadProof)), "a proof counts once");
-    assert_eq!(show(&thief.prove(&house, "GET", API, Some(access))), Err(Unproved::Proof(BadProof)));
-    assert_eq!(show(&holder.prove(&house, "GET", &format!("{API}?page=2#x"), Some(access))), Ok(()));
+    assert_eq!(show(&good), Err(BoundTokenError::Proof(InvalidProof)), "a proof counts once");
+    assert_eq!(
+        show(&thief.prove(&fixture, "GET", API, Some(access))),
+        Err(BoundTokenError::Proof(InvalidProof))
+    );
+    assert_eq!(show(&holder.prove(&fixture, "GET", &format!("{API}?page=2#x"), Some(access))), Ok(()));
 
-    let bearer = house.tokens().await["access_token"].as_str().unwrap().to_owned();
-    let text = holder.prove(&house, "GET", API, Some(&bearer));
-    let shown = verifier.verify_bound(&bearer, Proof { text: &text, method: "GET", uri: API }).map(drop);
-    assert!(matches!(shown, Err(Unproved::Token(_))), "nor is a bearer token a bound one");
+    let bearer = fixture.tokens().await["access_token"].as_str().unwrap().to_owned();
+    let text = holder.prove(&fixture, "GET", API, Some(&bearer));
+    let shown = verifier.verify_bound(&bearer, DpopProof { text: &text, method: "GET", uri: API }).map(drop);
+    assert!(matches!(shown, Err(BoundTokenError::Token(_))), "nor is a bearer token a bound one");
 }
 
 #[tokio::test]
 async fn a_proof_is_of_this_moment_for_this_request_and_signed_by_the_key_in_it() {
-    let house = House::new().await;
+    let fixture = Fixture::new().await;
     let holder = Holder::new();
-    let tokens = bound(&house, &holder).await;
+    let tokens = bound(&fixture, &holder).await;
     let access = tokens["access_token"].as_str().unwrap();
-    let verifier = house.provider.verifier("mgx");
-    let (header, claims) = (holder.header(), || proof(&house, "GET", API, Some(access)));
-    let show = |text: &str| verifier.verify_bound(access, Proof { text, method: "GET", uri: API }).is_ok();
+    let verifier = fixture.provider.verifier("mgx");
+    let (header, claims) = (holder.header(), || proof(&fixture, "GET", API, Some(access)));
+    let show =
+        |text: &str| verifier.verify_bound(access, DpopProof { text, method: "GET", uri: API }).is_ok();
     let with = |value: &Value, name: &str, to: &Value| {
         let mut value = value.clone();
         value[name] = to.clone();
@@ -121,8 +127,8 @@ async fn a_proof_is_of_this_moment_for_this_request_and_signed_by_the_key_in_it(
         ("htu", json!("")),
         ("ath", json!("x")),
         ("ath", json!(null)),
-        ("iat", json!(house.now() - 61)),
-        ("iat", json!(house.now() + 61)),
+        ("iat", json!(fixture.now() - 61)),
+        ("iat", json!(fixture.now() + 61)),
         ("iat", json!(null)),
         ("jti", json!("")),
         ("jti", json!("x".repeat(300))),
@@ -148,44 +154,44 @@ async fn a_proof_is_of_this_moment_for_this_request_and_signed_by_the_key_in_it(
     for nonsense in ["", "a.b.c", &"x".repeat(10_000)] {
         assert!(!show(nonsense));
     }
-    assert!(show(&holder.sign(&header, &with(&claims(), "iat", &json!(house.now() - 60)))));
+    assert!(show(&holder.sign(&header, &with(&claims(), "iat", &json!(fixture.now() - 60)))));
 }
 
 #[tokio::test]
 async fn a_refresh_token_of_a_program_is_bound_as_well() {
-    let house = House::new().await;
+    let fixture = Fixture::new().await;
     let (holder, thief) = (Holder::new(), Holder::new());
-    let tokens = bound(&house, &holder).await;
-    assert_eq!(refresh(&house, &tokens, None).await.error(), (400, "invalid_grant".into()));
-    let stolen = thief.prove(&house, "POST", TOKEN, None);
-    assert_eq!(refresh(&house, &tokens, Some(&stolen)).await.error(), (400, "invalid_grant".into()));
-    let wrong = holder.prove(&house, "POST", API, None);
-    assert_eq!(refresh(&house, &tokens, Some(&wrong)).await.error(), (400, "invalid_dpop_proof".into()));
-    let good = holder.prove(&house, "POST", TOKEN, None);
-    let next = refresh(&house, &tokens, Some(&good)).await.json();
+    let tokens = bound(&fixture, &holder).await;
+    assert_eq!(refresh(&fixture, &tokens, None).await.error(), (400, "invalid_grant".into()));
+    let stolen = thief.prove(&fixture, "POST", TOKEN, None);
+    assert_eq!(refresh(&fixture, &tokens, Some(&stolen)).await.error(), (400, "invalid_grant".into()));
+    let wrong = holder.prove(&fixture, "POST", API, None);
+    assert_eq!(refresh(&fixture, &tokens, Some(&wrong)).await.error(), (400, "invalid_dpop_proof".into()));
+    let good = holder.prove(&fixture, "POST", TOKEN, None);
+    let next = refresh(&fixture, &tokens, Some(&good)).await.json();
     assert_eq!(next["token_type"], "DPoP", "and nothing of this has used it up");
 }
 
 #[tokio::test]
 async fn userinfo_and_introspection_know_bound_tokens() {
-    let house = House::new().await;
+    let fixture = Fixture::new().await;
     let holder = Holder::new();
-    let tokens = bound(&house, &holder).await;
+    let tokens = bound(&fixture, &holder).await;
     let access = tokens["access_token"].as_str().unwrap();
     let uri = "https://mgx.example/oauth2/userinfo";
     let authorization = format!("DPoP {access}");
-    let good = holder.prove(&house, "GET", uri, Some(access));
+    let good = holder.prove(&fixture, "GET", uri, Some(access));
     let asked = [("authorization", &*authorization), ("dpop", &*good)];
-    assert_eq!(house.get("/oauth2/userinfo", &asked).await.json()["preferred_username"], "ann");
-    let again = house.get("/oauth2/userinfo", &asked).await;
+    assert_eq!(fixture.get("/oauth2/userinfo", &asked).await.json()["preferred_username"], "ann");
+    let again = fixture.get("/oauth2/userinfo", &asked).await;
     assert_eq!(again.error(), (401, "invalid_dpop_proof".into()));
     assert!(again.header("www-authenticate").starts_with("DPoP error="));
-    let without = house.get("/oauth2/userinfo", &asked[..1]).await;
+    let without = fixture.get("/oauth2/userinfo", &asked[..1]).await;
     assert_eq!(without.error(), (401, "invalid_dpop_proof".into()));
     let bearer = format!("Bearer {access}");
-    let answer = house.get("/oauth2/userinfo", &[("authorization", &bearer)]).await;
+    let answer = fixture.get("/oauth2/userinfo", &[("authorization", &bearer)]).await;
     assert_eq!(answer.error(), (401, "invalid_token".into()));
-    let told = house.post_as("service", "/oauth2/introspect", &[("token", access)]).await.json();
+    let told = fixture.post_as("service", "/oauth2/introspect", &[("token", access)]).await.json();
     assert_eq!((&told["active"], &told["token_type"]), (&true.into(), &"DPoP".into()));
     assert_eq!(told["cnf"]["jkt"], claims(&tokens["access_token"])["cnf"]["jkt"]);
 }

@@ -3,13 +3,13 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
-use mgx_oauth2::{Clock, PublicKeys, Revoked, SigningKeys, Verifier};
+use mgx_oauth2::{Clock, PublicKeys, RevokedTokens, SigningKeys, Verifier};
 use ring::hmac;
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use serde_json::{Value, json};
 
-use crate::house::{House, claims};
+use crate::fixture::{Fixture, claims};
 
 /// A key of somebody's.
 struct Forger(EcdsaKeyPair);
@@ -22,8 +22,8 @@ impl Forger {
     }
 
     /// The provider's own key, from its file.
-    fn with_the_key_of(house: &House) -> Self {
-        let text = std::fs::read_to_string(house.dir.path().join("signing.key")).unwrap();
+    fn with_the_key_of(fixture: &Fixture) -> Self {
+        let text = std::fs::read_to_string(fixture.dir.path().join("signing.key")).unwrap();
         let file: Value = serde_json::from_str(&text).unwrap();
         let pkcs8 =
             base64::engine::general_purpose::STANDARD.decode(file["signing"].as_str().unwrap()).unwrap();
@@ -55,12 +55,12 @@ fn with(value: &Value, name: &str, to: Value) -> Value {
 }
 
 /// Whether the API takes it; and userinfo, over HTTP, says the same.
-async fn is_taken(house: &House, token: &str) -> bool {
-    let accepted = house.provider.verifier("mgx").verify(token).is_ok();
+async fn is_taken(fixture: &Fixture, token: &str) -> bool {
+    let accepted = fixture.provider.verifier("mgx").verify(token).is_ok();
     if let Ok(header) = http::HeaderValue::from_str(&format!("Bearer {token}")) {
-        let mut request = crate::house::request("GET", "/oauth2/userinfo", &[], String::new());
+        let mut request = crate::fixture::request("GET", "/oauth2/userinfo", &[], String::new());
         request.headers_mut().insert("authorization", header);
-        let answer = house.send(request).await;
+        let answer = fixture.send(request).await;
         if !accepted && answer.status != 200 && !token.is_empty() {
             assert_eq!(answer.error(), (401, "invalid_token".into()));
             assert!(answer.header("www-authenticate").contains("invalid_token"));
@@ -71,12 +71,15 @@ async fn is_taken(house: &House, token: &str) -> bool {
 
 #[tokio::test]
 async fn a_token_with_another_header_is_no_token() {
-    let house = House::new().await;
-    let tokens = house.tokens().await;
+    let fixture = Fixture::new().await;
+    let tokens = fixture.tokens().await;
     let (header, claims) = (header_of(&tokens["access_token"]), claims(&tokens["access_token"]));
     assert_eq!((&header["typ"], &header["alg"]), (&"at+jwt".into(), &"ES256".into()));
-    let (ours, theirs) = (Forger::with_the_key_of(&house), Forger::new());
-    assert!(is_taken(&house, &ours.sign(&header, &claims)).await, "the control: the forger has the real key");
+    let (ours, theirs) = (Forger::with_the_key_of(&fixture), Forger::new());
+    assert!(
+        is_taken(&fixture, &ours.sign(&header, &claims)).await,
+        "the control: the forger has the real key"
+    );
 
     for (name, value) in [
         ("alg", json!("none")),
@@ -103,34 +106,34 @@ async fn a_token_with_another_header_is_no_token() {
         ("zip", json!("DEF")),
     ] {
         let forged = ours.sign(&with(&header, name, value.clone()), &claims);
-        assert!(!is_taken(&house, &forged).await, "{name}: {value}");
+        assert!(!is_taken(&fixture, &forged).await, "{name}: {value}");
     }
-    assert!(!is_taken(&house, &theirs.sign(&header, &claims)).await, "another key under our name");
+    assert!(!is_taken(&fixture, &theirs.sign(&header, &claims)).await, "another key under our name");
     let (x, y) = theirs.0.public_key().as_ref()[1..].split_at(32);
     let jwk = json!({ "kty": "EC", "crv": "P-256", "x": URL_SAFE_NO_PAD.encode(x), "y": URL_SAFE_NO_PAD.encode(y) });
     assert!(
-        !is_taken(&house, &theirs.sign(&with(&header, "jwk", jwk), &claims)).await,
+        !is_taken(&fixture, &theirs.sign(&with(&header, "jwk", jwk), &claims)).await,
         "a key that it brings along"
     );
 }
 
 #[tokio::test]
 async fn a_token_without_a_signature_or_with_a_hash_is_no_token() {
-    let house = House::new().await;
-    let tokens = house.tokens().await;
+    let fixture = Fixture::new().await;
+    let tokens = fixture.tokens().await;
     let token = tokens["access_token"].as_str().unwrap();
     let (header, claims) = (header_of(&tokens["access_token"]), claims(&tokens["access_token"]));
     let none = message(&json!({ "alg": "none", "typ": "at+jwt" }), &claims);
     for end in ["", ".", ".e30"] {
-        assert!(!is_taken(&house, &format!("{none}{end}")).await);
+        assert!(!is_taken(&fixture, &format!("{none}{end}")).await);
     }
     // the public key as the secret of a hash
-    let jwks = house.get("/oauth2/jwks", &[]).await.body;
-    let point = Forger::with_the_key_of(&house).0.public_key().as_ref().to_vec();
+    let jwks = fixture.get("/oauth2/jwks", &[]).await.body;
+    let point = Forger::with_the_key_of(&fixture).0.public_key().as_ref().to_vec();
     for secret in [jwks.as_bytes(), &point] {
         let message = message(&with(&header, "alg", json!("HS256")), &claims);
         let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), message.as_bytes());
-        assert!(!is_taken(&house, &format!("{message}.{}", URL_SAFE_NO_PAD.encode(tag))).await);
+        assert!(!is_taken(&fixture, &format!("{message}.{}", URL_SAFE_NO_PAD.encode(tag))).await);
     }
     let (head, rest) = token.split_once('.').unwrap();
     let (body, signature) = rest.split_once('.').unwrap();
@@ -150,17 +153,17 @@ async fn a_token_without_a_signature_or_with_a_hash_is_no_token() {
         "x".repeat(1 << 20),
         format!("{}.{body}.{signature}", "A".repeat(1 << 20)),
     ] {
-        assert!(!is_taken(&house, &broken).await, "{}", &broken[..broken.len().min(80)]);
+        assert!(!is_taken(&fixture, &broken).await, "{}", &broken[..broken.len().min(80)]);
     }
-    assert!(is_taken(&house, token).await);
+    assert!(is_taken(&fixture, token).await);
 }
 
 #[tokio::test]
 async fn a_token_for_others_or_another_time_is_no_token() {
-    let house = House::new().await;
-    let tokens = house.tokens().await;
+    let fixture = Fixture::new().await;
+    let tokens = fixture.tokens().await;
     let (header, claims) = (header_of(&tokens["access_token"]), claims(&tokens["access_token"]));
-    let (ours, now) = (Forger::with_the_key_of(&house), house.now());
+    let (ours, now) = (Forger::with_the_key_of(&fixture), fixture.now());
     for (name, value) in [
         ("iss", json!("https://evil.example/oauth2")),
         ("iss", json!("https://mgx.example/oauth2/")),
@@ -182,66 +185,66 @@ async fn a_token_for_others_or_another_time_is_no_token() {
         ("scope", json!(["openid"])),
     ] {
         assert!(
-            !is_taken(&house, &ours.sign(&header, &with(&claims, name, value.clone()))).await,
+            !is_taken(&fixture, &ours.sign(&header, &with(&claims, name, value.clone()))).await,
             "{name}: {value}"
         );
     }
-    assert!(is_taken(&house, &ours.sign(&header, &with(&claims, "nbf", json!(now + 60)))).await);
+    assert!(is_taken(&fixture, &ours.sign(&header, &with(&claims, "nbf", json!(now + 60)))).await);
     let token = tokens["access_token"].as_str().unwrap();
-    let verifier = house.provider.verifier("mgx");
-    house.pass(599);
+    let verifier = fixture.provider.verifier("mgx");
+    fixture.pass(599);
     assert!(verifier.verify(token).is_ok());
-    house.pass(1);
+    fixture.pass(1);
     assert!(verifier.verify(token).is_err(), "ten minutes, although it is known by heart");
 }
 
 #[tokio::test]
 async fn a_key_that_was_replaced_verifies_what_it_signed_and_a_lost_one_nothing() {
-    let house = House::new().await;
-    let old = house.tokens().await["access_token"].as_str().unwrap().to_owned();
-    let verifier = house.provider.verifier("mgx");
+    let fixture = Fixture::new().await;
+    let old = fixture.tokens().await["access_token"].as_str().unwrap().to_owned();
+    let verifier = fixture.provider.verifier("mgx");
     verifier.verify(&old).unwrap();
-    let kid = house.provider.rotate_keys(true).await.unwrap();
-    let new = house.tokens().await;
+    let kid = fixture.provider.rotate_keys(true).await.unwrap();
+    let new = fixture.tokens().await;
     assert_eq!(header_of(&new["access_token"])["kid"], *kid);
     assert!(verifier.verify(&old).is_ok() && verifier.verify(new["access_token"].as_str().unwrap()).is_ok());
-    let jwks = house.get("/oauth2/jwks", &[]).await.json();
+    let jwks = fixture.get("/oauth2/jwks", &[]).await.json();
     assert_eq!(jwks["keys"].as_array().unwrap().len(), 2);
 
-    house.provider.rotate_keys(false).await.unwrap();
+    fixture.provider.rotate_keys(false).await.unwrap();
     assert!(verifier.verify(&old).is_err(), "although it is known by heart");
     assert!(verifier.verify(new["access_token"].as_str().unwrap()).is_err());
-    let jwks = house.get("/oauth2/jwks", &[]).await.json();
+    let jwks = fixture.get("/oauth2/jwks", &[]).await.json();
     assert_eq!(jwks["keys"].as_array().unwrap().len(), 1);
 }
 
 #[tokio::test]
 async fn keys_are_replaced_when_they_are_old() {
-    let house = House::new().await;
+    let fixture = Fixture::new().await;
     let kid = |jwks: Value| jwks["keys"][0]["kid"].clone();
-    let before = kid(house.get("/oauth2/jwks", &[]).await.json());
-    house.pass(90 * 86_400 - 1);
-    house.provider.tend().await.unwrap();
-    assert_eq!(kid(house.get("/oauth2/jwks", &[]).await.json()), before);
-    house.pass(1);
-    house.provider.tend().await.unwrap();
-    assert_ne!(kid(house.get("/oauth2/jwks", &[]).await.json()), before);
+    let before = kid(fixture.get("/oauth2/jwks", &[]).await.json());
+    fixture.pass(90 * 86_400 - 1);
+    fixture.provider.maintain().await.unwrap();
+    assert_eq!(kid(fixture.get("/oauth2/jwks", &[]).await.json()), before);
+    fixture.pass(1);
+    fixture.provider.maintain().await.unwrap();
+    assert_ne!(kid(fixture.get("/oauth2/jwks", &[]).await.json()), before);
 }
 
 #[tokio::test]
 async fn the_jwks_shows_public_keys_and_is_all_that_a_verifier_elsewhere_needs() {
-    let house = House::new().await;
-    let answer = house.get("/oauth2/jwks", &[]).await;
-    assert_eq!(answer.body, house.get("/oauth2/.well-known/jwks.json", &[]).await.body);
+    let fixture = Fixture::new().await;
+    let answer = fixture.get("/oauth2/jwks", &[]).await;
+    assert_eq!(answer.body, fixture.get("/oauth2/.well-known/jwks.json", &[]).await.body);
     let jwks = answer.json();
     let names: Vec<&str> = jwks["keys"][0].as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(names, ["alg", "crv", "kid", "kty", "use", "x", "y"], "and no d, and no k");
     let keys = PublicKeys::of(&serde_json::from_str(&answer.body).unwrap()).unwrap();
-    let now = Timestamp::from_second(house.now()).unwrap();
-    let issuer = crate::house::ISSUER.parse().unwrap();
+    let now = Timestamp::from_second(fixture.now()).unwrap();
+    let issuer = crate::fixture::ISSUER.parse().unwrap();
     let elsewhere =
-        Verifier::new(&issuer, Some("mgx".into()), keys, Revoked::default(), Clock::new(move || now));
-    let tokens = house.tokens().await;
+        Verifier::new(&issuer, Some("mgx".into()), keys, RevokedTokens::default(), Clock::new(move || now));
+    let tokens = fixture.tokens().await;
     elsewhere.verify(tokens["access_token"].as_str().unwrap()).unwrap();
     for (name, value) in
         [("alg", "HS256"), ("kty", "oct"), ("crv", "P-384"), ("kid", "x"), ("use", "enc"), ("x", "AA")]
@@ -257,17 +260,17 @@ async fn the_jwks_shows_public_keys_and_is_all_that_a_verifier_elsewhere_needs()
 #[ignore = "measures: for a quiet machine and a release build"]
 fn how_long_a_token_takes() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let (house, tokens) = runtime.block_on(async {
-        let house = House::new().await;
+    let (fixture, tokens) = runtime.block_on(async {
+        let fixture = Fixture::new().await;
         let mut tokens = Vec::new();
         for _ in 0..2000 {
             let pairs = [("grant_type", "client_credentials")];
-            let body = house.post_as("service", "/oauth2/token", &pairs).await.json();
+            let body = fixture.post_as("service", "/oauth2/token", &pairs).await.json();
             tokens.push(body["access_token"].as_str().unwrap().to_owned());
         }
-        (house, tokens)
+        (fixture, tokens)
     });
-    let verifier = house.provider.verifier("mgx");
+    let verifier = fixture.provider.verifier("mgx");
     let each = |name: &str| {
         let mut times: Vec<_> = tokens
             .iter()

@@ -1,48 +1,51 @@
 //! The seeds' sign-in form, which is off unless the operator says otherwise.
 
-use crate::house::{ANN, House};
+use crate::fixture::{ANN, Fixture};
 
 const FORM: [(&str, &str); 2] = [("username", "ann"), ("password", ANN)];
 
 #[tokio::test]
 async fn it_is_off() {
-    let house = House::new().await;
-    assert_eq!(house.post("/oauth2/token", &[], &FORM).await.error(), (400, "unsupported_grant_type".into()));
+    let fixture = Fixture::new().await;
+    assert_eq!(
+        fixture.post("/oauth2/token", &[], &FORM).await.error(),
+        (400, "unsupported_grant_type".into())
+    );
     let grant = [FORM[0], FORM[1], ("grant_type", "password")];
     for client in ["web", "cli", "service"] {
-        let answer = house.post_as(client, "/oauth2/token", &grant).await;
+        let answer = fixture.post_as(client, "/oauth2/token", &grant).await;
         assert_eq!(answer.error(), (400, "unsupported_grant_type".into()), "{client}");
     }
 }
 
 #[tokio::test]
 async fn where_it_is_on_it_answers_as_the_seeds_do() {
-    let house = House::with(|settings| settings.legacy_client = "legacy".parse().ok()).await;
-    let answer = house.post("/oauth2/token", &[], &FORM).await;
+    let fixture = Fixture::with(|settings| settings.legacy_client = "legacy".parse().ok()).await;
+    let answer = fixture.post("/oauth2/token", &[], &FORM).await;
     let tokens = answer.json();
     assert_eq!((&tokens["token_type"], &tokens["expires_in"]), (&"bearer".into(), &600.into()));
-    let access = house.provider.verifier("mgx").verify(tokens["access_token"].as_str().unwrap()).unwrap();
+    let access = fixture.provider.verifier("mgx").verify(tokens["access_token"].as_str().unwrap()).unwrap();
     assert_eq!(access.username.as_ref().map(ToString::to_string).as_deref(), Some("ann"));
     assert!(tokens["refresh_token"].is_null());
 
-    let wrong = house.post("/oauth2/token", &[], &[FORM[0], ("password", "wrong")]).await;
+    let wrong = fixture.post("/oauth2/token", &[], &[FORM[0], ("password", "wrong")]).await;
     assert_eq!(
         (wrong.error(), wrong.header("www-authenticate")),
         ((401, "invalid_grant".into()), r#"Bearer realm="mgx""#)
     );
-    let unknown = house.post("/oauth2/token", &[], &[("username", "nobody"), FORM[1]]).await;
+    let unknown = fixture.post("/oauth2/token", &[], &[("username", "nobody"), FORM[1]]).await;
     assert_eq!((unknown.status, &unknown.body), (wrong.status, &wrong.body));
     for _ in 0..4 {
-        house.post("/oauth2/token", &[], &[FORM[0], ("password", "wrong")]).await;
+        fixture.post("/oauth2/token", &[], &[FORM[0], ("password", "wrong")]).await;
     }
-    let slowed = house.post("/oauth2/token", &[], &FORM).await;
-    assert_eq!((slowed.status.as_u16(), slowed.header("retry-after")), (429, "60"));
+    let throttled = fixture.post("/oauth2/token", &[], &FORM).await;
+    assert_eq!((throttled.status.as_u16(), throttled.header("retry-after")), (429, "60"));
 }
 
 #[tokio::test]
 async fn a_client_of_somebody_else_is_never_given_passwords() {
     use mgx_oauth2::{GrantType, NewClient};
-    let house = House::new().await;
+    let fixture = Fixture::new().await;
     let new = NewClient {
         id: None,
         name: "Theirs".into(),
@@ -54,5 +57,5 @@ async fn a_client_of_somebody_else_is_never_given_passwords() {
         audience: None,
         first_party: false,
     };
-    assert!(house.provider.actor(None).add_client(new).await.is_err());
+    assert!(fixture.provider.administration(None).add_client(new).await.is_err());
 }

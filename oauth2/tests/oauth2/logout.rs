@@ -1,12 +1,12 @@
 //! Signing out, because somebody wants to or because their client says so.
 
-use crate::house::{ANN, BOB, Browser, House, REDIRECT, encode, parameter};
+use crate::fixture::{ANN, BOB, Browser, Fixture, REDIRECT, encode, parameter};
 
 /// Signs in and allows client `web` something: its tokens.
-async fn allowed(house: &House, browser: &mut Browser<'_>) -> serde_json::Value {
+async fn allowed(fixture: &Fixture, browser: &mut Browser<'_>) -> serde_json::Value {
     browser.sign_in("ann", ANN).await;
     let code = browser.code("web", REDIRECT, &[]).await;
-    house.redeem("web", REDIRECT, &code).await.json()
+    fixture.redeem("web", REDIRECT, &code).await.json()
 }
 
 async fn is_signed_in(browser: &mut Browser<'_>) -> bool {
@@ -15,11 +15,11 @@ async fn is_signed_in(browser: &mut Browser<'_>) -> bool {
 
 #[tokio::test]
 async fn a_client_signs_its_user_out_and_everything_that_was_allowed_there_ends() {
-    let house = House::new().await;
-    let (mut browser, mut elsewhere) = (house.browser(), house.browser());
-    let tokens = allowed(&house, &mut browser).await;
-    let others = allowed(&house, &mut elsewhere).await;
-    house.pass(3600);
+    let fixture = Fixture::new().await;
+    let (mut browser, mut elsewhere) = (fixture.browser(), fixture.browser());
+    let tokens = allowed(&fixture, &mut browser).await;
+    let others = allowed(&fixture, &mut elsewhere).await;
+    fixture.pass(3600);
     let hint = tokens["id_token"].as_str().unwrap();
     let query = encode(&[
         ("id_token_hint", hint),
@@ -34,16 +34,16 @@ async fn a_client_signs_its_user_out_and_everything_that_was_allowed_there_ends(
         !is_signed_in(&mut browser).await && browser.cookies.keys().all(|name| !name.contains("session"))
     );
     let refresh = |tokens: &serde_json::Value| tokens["refresh_token"].as_str().unwrap().to_owned();
-    assert_eq!(house.refresh("web", &refresh(&tokens)).await.status, 400);
-    assert_eq!(house.refresh("web", &refresh(&others)).await.status, 200, "elsewhere they stay");
+    assert_eq!(fixture.refresh("web", &refresh(&tokens)).await.status, 400);
+    assert_eq!(fixture.refresh("web", &refresh(&others)).await.status, 200, "elsewhere they stay");
     assert!(is_signed_in(&mut elsewhere).await);
 }
 
 #[tokio::test]
 async fn without_proof_the_user_is_asked() {
-    let house = House::new().await;
-    let mut browser = house.browser();
-    let tokens = allowed(&house, &mut browser).await;
+    let fixture = Fixture::new().await;
+    let mut browser = fixture.browser();
+    let tokens = allowed(&fixture, &mut browser).await;
     let page = browser.get("/oauth2/logout").await;
     assert!(page.body.contains("Do you want to sign out?"), "{}", page.body);
     let forged = browser.post("/oauth2/logout", &[("csrf", "x")]).await;
@@ -65,9 +65,9 @@ async fn without_proof_the_user_is_asked() {
 
 #[tokio::test]
 async fn nobody_is_sent_to_where_the_client_is_not_registered() {
-    let house = House::new().await;
-    let mut browser = house.browser();
-    let tokens = allowed(&house, &mut browser).await;
+    let fixture = Fixture::new().await;
+    let mut browser = fixture.browser();
+    let tokens = allowed(&fixture, &mut browser).await;
     let hint = tokens["id_token"].as_str().unwrap();
     let access = tokens["access_token"].as_str().unwrap();
     let good = "https://app.example/bye";

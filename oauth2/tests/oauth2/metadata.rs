@@ -1,15 +1,15 @@
 //! What the provider says about itself, and that it is true.
 
-use crate::house::{House, request};
+use crate::fixture::{Fixture, request};
 
 #[tokio::test]
 async fn every_spelling_of_discovery_says_the_same() {
-    let house = House::new().await;
-    let document = house.get("/oauth2/.well-known/openid-configuration", &[]).await;
+    let fixture = Fixture::new().await;
+    let document = fixture.get("/oauth2/.well-known/openid-configuration", &[]).await;
     insta::assert_snapshot!(serde_json::to_string_pretty(&document.json()).unwrap());
     for path in ["/.well-known/oauth-authorization-server/oauth2", "/.well-known/openid-configuration/oauth2"]
     {
-        let other = house.get(path, &[]).await;
+        let other = fixture.get(path, &[]).await;
         assert_eq!((other.status.as_u16(), &other.body), (200, &document.body), "{path}");
         assert_eq!(other.header("access-control-allow-origin"), "*");
     }
@@ -17,14 +17,14 @@ async fn every_spelling_of_discovery_says_the_same() {
 
 #[tokio::test]
 async fn every_endpoint_that_is_announced_is_there() {
-    let house = House::new().await;
-    let document = house.get("/oauth2/.well-known/openid-configuration", &[]).await.json();
+    let fixture = Fixture::new().await;
+    let document = fixture.get("/oauth2/.well-known/openid-configuration", &[]).await.json();
     let mut found = 0;
     for (name, value) in document.as_object().unwrap() {
         if name.ends_with("_endpoint") || name == "jwks_uri" {
             let path = value.as_str().unwrap().strip_prefix("https://mgx.example").unwrap();
-            let got = house.get(path, &[]).await.status.as_u16();
-            let posted = house.send(request("POST", path, &[], String::new())).await.status.as_u16();
+            let got = fixture.get(path, &[]).await.status.as_u16();
+            let posted = fixture.send(request("POST", path, &[], String::new())).await.status.as_u16();
             assert!(got != 404 && posted != 404, "{name}: {got} {posted}");
             found += 1;
         }
@@ -36,10 +36,10 @@ async fn every_endpoint_that_is_announced_is_there() {
 
 #[tokio::test]
 async fn health_and_unknown_paths() {
-    let house = House::new().await;
-    let answer = house.get("/oauth2/health", &[]).await;
+    let fixture = Fixture::new().await;
+    let answer = fixture.get("/oauth2/health", &[]).await;
     assert_eq!((answer.status.as_u16(), answer.json()["service"].as_str().unwrap()), (200, "mgx-oauth2"));
     for path in ["/oauth2", "/oauth2/", "/oauth2/nothing", "/oauth2/token/", "/oauth2/../oauth2/token"] {
-        assert_eq!(house.get(path, &[]).await.status, 404, "{path}");
+        assert_eq!(fixture.get(path, &[]).await.status, 404, "{path}");
     }
 }

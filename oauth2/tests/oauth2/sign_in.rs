@@ -2,14 +2,14 @@
 
 use std::net::IpAddr;
 
-use crate::house::{ANN, BOB, House, REDIRECT, encode, request};
+use crate::fixture::{ANN, BOB, Fixture, REDIRECT, encode, request};
 
 #[tokio::test]
 async fn the_page_is_for_everybody() {
-    let house = House::new().await;
-    let page = house.get("/oauth2/login", &[("accept-language", "en")]).await;
+    let fixture = Fixture::new().await;
+    let page = fixture.get("/oauth2/login", &[("accept-language", "en")]).await;
     insta::assert_snapshot!(page.body.replace(&page.hidden("csrf"), "[csrf]").replace("><", ">\n<"));
-    let page = house.get("/oauth2/login", &[("accept-language", "zh-CN,zh;q=0.9,en;q=0.8")]).await;
+    let page = fixture.get("/oauth2/login", &[("accept-language", "zh-CN,zh;q=0.9,en;q=0.8")]).await;
     assert!(
         page.body.contains(r#"<html lang="zh-Hans">"#) && page.body.contains("<h1>登录</h1>"),
         "{}",
@@ -28,15 +28,15 @@ async fn the_page_is_for_everybody() {
     ] {
         assert_eq!(page.header(name), value, "{name}");
     }
-    let style = house.get("/oauth2/style.css", &[]).await;
+    let style = fixture.get("/oauth2/style.css", &[]).await;
     assert_eq!((style.status.as_u16(), style.header("content-type")), (200, "text/css; charset=utf-8"));
 }
 
 /// No script, no style of its own, every field with a label, every page with a heading and a language.
 #[tokio::test]
 async fn every_page_is_accessible_and_runs_nothing() {
-    let house = House::new().await;
-    let mut browser = house.browser();
+    let fixture = Fixture::new().await;
+    let mut browser = fixture.browser();
     let mut pages = vec![
         browser.get("/oauth2/login").await,
         browser.get("/oauth2/authorize").await,
@@ -65,9 +65,9 @@ async fn every_page_is_accessible_and_runs_nothing() {
 
 #[tokio::test]
 async fn what_is_shown_is_text_and_never_more() {
-    let house = House::new().await;
+    let fixture = Fixture::new().await;
     let attack = r#""><script>alert(1)</script>"#;
-    let mut browser = house.browser();
+    let mut browser = fixture.browser();
     let answer = browser.try_sign_in(attack, "x").await;
     let device = browser
         .get(&format!("/oauth2/login?{}", encode(&[("continue", "/oauth2/device?user_code=\"><script>")])))
@@ -82,8 +82,8 @@ async fn what_is_shown_is_text_and_never_more() {
 
 #[tokio::test]
 async fn cookies_are_kept_from_scripts_apps_and_plain_connections() {
-    let house = House::new().await;
-    let mut browser = house.browser();
+    let fixture = Fixture::new().await;
+    let mut browser = fixture.browser();
     let answer = browser.try_sign_in("ann", ANN).await;
     let cookies: Vec<&str> =
         answer.headers.get_all("set-cookie").iter().map(|cookie| cookie.to_str().unwrap()).collect();
@@ -95,7 +95,7 @@ async fn cookies_are_kept_from_scripts_apps_and_plain_connections() {
         assert!(!cookie.contains("Domain"));
     }
     let plain =
-        House::with(|settings| settings.issuer = "http://10.0.0.7:8765/oauth2".parse().unwrap()).await;
+        Fixture::with(|settings| settings.issuer = "http://10.0.0.7:8765/oauth2".parse().unwrap()).await;
     let page = plain.get("/oauth2/login", &[]).await;
     let cookie = page.header("set-cookie");
     assert!(
@@ -106,37 +106,37 @@ async fn cookies_are_kept_from_scripts_apps_and_plain_connections() {
 
 #[tokio::test]
 async fn the_cookie_is_another_one_after_signing_in() {
-    let house = House::new().await;
-    let mut browser = house.browser();
+    let fixture = Fixture::new().await;
+    let mut browser = fixture.browser();
     browser.sign_in("ann", ANN).await;
     let first = browser.cookies.clone();
     browser.sign_in("ann", ANN).await;
     assert_ne!(browser.cookies, first);
-    let mut thief = house.browser();
+    let mut thief = fixture.browser();
     thief.cookies = first;
-    let answer = thief.authorize("cli", crate::house::LOOPBACK, &[]).await;
+    let answer = thief.authorize("cli", crate::fixture::LOOPBACK, &[]).await;
     assert!(answer.location().starts_with("/oauth2/login?"), "the old cookie is nobody's");
     // a cookie that somebody has set counts for nothing, nor does a second one beside the real one
-    let mut fixed = house.browser();
+    let mut fixed = fixture.browser();
     fixed.cookies.insert("__Secure-mgx_session".into(), "mgx_bs_chosen".into());
     fixed.sign_in("ann", ANN).await;
     assert_ne!(fixed.cookies["__Secure-mgx_session"], "mgx_bs_chosen");
     let real = &browser.cookies["__Secure-mgx_session"];
     let both = format!("__Secure-mgx_session=x; __Secure-mgx_session={real}");
-    let answer = house.get("/oauth2/device", &[("cookie", &both)]).await;
+    let answer = fixture.get("/oauth2/device", &[("cookie", &both)]).await;
     assert!(answer.location().starts_with("/oauth2/login?"));
 }
 
 #[tokio::test]
 async fn nobody_is_signed_in_by_a_form_of_somebody_else() {
-    let house = House::new().await;
-    let mut attacker = house.browser();
+    let fixture = Fixture::new().await;
+    let mut attacker = fixture.browser();
     let csrf = attacker.get("/oauth2/login").await.hidden("csrf");
     let pairs = [("csrf", &*csrf), ("username", "ann"), ("password", ANN)];
-    let mut victim = house.browser();
+    let mut victim = fixture.browser();
     victim.get("/oauth2/login").await;
     assert_eq!(victim.post("/oauth2/login", &pairs).await.status, 403, "the token of another browser");
-    assert_eq!(house.browser().post("/oauth2/login", &pairs).await.status, 403, "no cookie at all");
+    assert_eq!(fixture.browser().post("/oauth2/login", &pairs).await.status, 403, "no cookie at all");
     assert_eq!(attacker.post("/oauth2/login", &pairs[1..]).await.status, 403, "no token");
     for (name, value) in [
         ("origin", "https://evil.example"),
@@ -153,12 +153,12 @@ async fn nobody_is_signed_in_by_a_form_of_somebody_else() {
 
 #[tokio::test]
 async fn wrong_is_wrong_whatever_it_is() {
-    let house = House::with(|settings| {
-        settings.limits.at_once = 1000;
-        settings.limits.per_address = 1000;
+    let fixture = Fixture::with(|settings| {
+        settings.throttle.failures_before_delay = 1000;
+        settings.throttle.failures_per_address_per_minute = 1000;
     })
     .await;
-    let mut browser = house.browser();
+    let mut browser = fixture.browser();
     let csrf = browser.get("/oauth2/login").await.hidden("csrf");
     let mut bodies = std::collections::BTreeSet::new();
     let long = "x".repeat(2000);
@@ -195,8 +195,8 @@ async fn wrong_is_wrong_whatever_it_is() {
 
 #[tokio::test]
 async fn ten_thousand_guesses_lead_nowhere_and_keep_nobody_out() {
-    let house = House::new().await;
-    let mut attacker = house.browser();
+    let fixture = Fixture::new().await;
+    let mut attacker = fixture.browser();
     attacker.peer = "203.0.113.9".parse().unwrap();
     let csrf = attacker.get("/oauth2/login").await.hidden("csrf");
     let mut statuses = std::collections::BTreeMap::new();
@@ -211,9 +211,9 @@ async fn ten_thousand_guesses_lead_nowhere_and_keep_nobody_out() {
     assert_eq!(statuses, [(401, 5), (429, 9_995)].into());
     let right = attacker.try_sign_in("ann", ANN).await;
     assert_eq!(right.status, 429, "not even the right one from there");
-    let mut ann = house.browser();
+    let mut ann = fixture.browser();
     ann.sign_in("ann", ANN).await;
-    let failed = house
+    let failed = fixture
         .audit()
         .await
         .into_iter()
@@ -223,8 +223,8 @@ async fn ten_thousand_guesses_lead_nowhere_and_keep_nobody_out() {
 
 #[tokio::test]
 async fn an_address_that_guesses_at_many_is_slowed_down_and_a_house_full_of_people_is_not() {
-    let house = House::new().await;
-    let mut attacker = house.browser();
+    let fixture = Fixture::new().await;
+    let mut attacker = fixture.browser();
     attacker.peer = IpAddr::from([203, 0, 113, 10]);
     let csrf = attacker.get("/oauth2/login").await.hidden("csrf");
     let mut let_through = 0;
@@ -235,25 +235,30 @@ async fn an_address_that_guesses_at_many_is_slowed_down_and_a_house_full_of_peop
     }
     assert_eq!(let_through, 20);
     for _ in 0..50 {
-        house.browser().sign_in("bob", BOB).await;
-        house.browser().sign_in("ann", ANN).await;
+        fixture.browser().sign_in("bob", BOB).await;
+        fixture.browser().sign_in("ann", ANN).await;
     }
 }
 
 #[tokio::test]
 async fn a_new_password_signs_out_everywhere() {
-    let house = House::new().await;
-    let mut browser = house.browser();
+    let fixture = Fixture::new().await;
+    let mut browser = fixture.browser();
     browser.sign_in("ann", ANN).await;
-    let tokens = house.tokens().await;
-    house.provider.actor(None).set_password(house.ann.id, Some(BOB.into())).await.unwrap();
+    let tokens = fixture.tokens().await;
+    fixture.provider.administration(None).set_password(fixture.ann.id, Some(BOB.into())).await.unwrap();
     assert!(browser.get("/oauth2/device").await.location().starts_with("/oauth2/login"));
-    assert_eq!(house.refresh("web", tokens["refresh_token"].as_str().unwrap()).await.status, 400);
+    assert_eq!(fixture.refresh("web", tokens["refresh_token"].as_str().unwrap()).await.status, 400);
     assert_eq!(browser.try_sign_in("ann", ANN).await.status, 401);
     browser.sign_in("ann", BOB).await;
     for weak in ["short", "passwordpassword", "ann-ann-ann-ann-ann", "aaaaaaaaaaaaaaaaaaaa"] {
         assert!(
-            house.provider.actor(None).set_password(house.ann.id, Some(weak.into())).await.is_err(),
+            fixture
+                .provider
+                .administration(None)
+                .set_password(fixture.ann.id, Some(weak.into()))
+                .await
+                .is_err(),
             "{weak}"
         );
     }
@@ -262,47 +267,47 @@ async fn a_new_password_signs_out_everywhere() {
 #[tokio::test]
 async fn a_browser_can_be_signed_out_from_elsewhere() {
     use mgx_oauth2::Sessions as _;
-    let house = House::new().await;
-    let (mut lost, mut kept) = (house.browser(), house.browser());
+    let fixture = Fixture::new().await;
+    let (mut lost, mut kept) = (fixture.browser(), fixture.browser());
     lost.sign_in("ann", ANN).await;
-    house.pass(1);
+    fixture.pass(1);
     kept.sign_in("ann", ANN).await;
-    let now = jiff::Timestamp::from_second(house.now()).unwrap();
-    let sessions = house.storage.sessions_of(house.ann.id, now, 10).await.unwrap();
+    let now = jiff::Timestamp::from_second(fixture.now()).unwrap();
+    let sessions = fixture.storage.sessions_of(fixture.ann.id, now, 10).await.unwrap();
     assert!(
-        !house
+        !fixture
             .provider
-            .actor(None)
+            .administration(None)
             .end_session(mgx_oauth2::UserId(uuid::Uuid::nil()), sessions[1].id)
             .await
             .unwrap()
     );
-    assert!(house.provider.actor(None).end_session(house.ann.id, sessions[1].id).await.unwrap());
+    assert!(fixture.provider.administration(None).end_session(fixture.ann.id, sessions[1].id).await.unwrap());
     assert_eq!(lost.get("/oauth2/device").await.status, 303);
     assert_eq!(kept.get("/oauth2/device").await.status, 200);
 }
 
 #[tokio::test]
 async fn somebody_is_signed_out_after_twelve_hours() {
-    let house = House::new().await;
-    let mut browser = house.browser();
+    let fixture = Fixture::new().await;
+    let mut browser = fixture.browser();
     browser.sign_in("ann", ANN).await;
-    house.pass(12 * 3600 - 1);
+    fixture.pass(12 * 3600 - 1);
     assert_eq!(browser.get("/oauth2/device").await.status, 200);
-    house.pass(1);
+    fixture.pass(1);
     assert_eq!(browser.get("/oauth2/device").await.status, 303);
 }
 
 #[tokio::test]
 async fn another_person_in_the_same_browser_takes_nothing_over() {
-    let house = House::new().await;
-    let mut browser = house.browser();
+    let fixture = Fixture::new().await;
+    let mut browser = fixture.browser();
     browser.sign_in("ann", ANN).await;
     let code = browser.code("web", REDIRECT, &[]).await;
-    let tokens = house.redeem("web", REDIRECT, &code).await.json();
+    let tokens = fixture.redeem("web", REDIRECT, &code).await.json();
     browser.sign_in("bob", BOB).await;
     assert_eq!(
-        house.refresh("web", tokens["refresh_token"].as_str().unwrap()).await.status,
+        fixture.refresh("web", tokens["refresh_token"].as_str().unwrap()).await.status,
         400,
         "ann is signed out"
     );
@@ -310,17 +315,18 @@ async fn another_person_in_the_same_browser_takes_nothing_over() {
 
 #[tokio::test]
 async fn the_first_administrator_has_no_password_that_anybody_knows() {
-    use mgx_oauth2::{Chance, Clock, Memory, Provider, Settings, SigningKeys};
+    use mgx_oauth2::{Clock, MemoryStorage, Provider, RandomSource, Settings, SigningKeys};
     use secrecy::ExposeSecret as _;
     let dir = tempfile::tempdir().unwrap();
     let clock = Clock::new(|| jiff::Timestamp::UNIX_EPOCH);
     let keys = SigningKeys::load_or_create(&dir.path().join("k"), clock.now()).unwrap();
-    let settings = Settings::new(crate::house::ISSUER.parse().unwrap());
-    let storage = std::sync::Arc::new(Memory::default());
-    let provider = Provider::new(settings, storage, keys, clock, Chance::system()).await.unwrap();
-    let password = provider.actor(None).first_admin(None).await.unwrap().expect("there is nobody yet");
+    let settings = Settings::new(crate::fixture::ISSUER.parse().unwrap());
+    let storage = std::sync::Arc::new(MemoryStorage::default());
+    let provider = Provider::new(settings, storage, keys, clock, RandomSource::system()).await.unwrap();
+    let password =
+        provider.administration(None).first_admin(None).await.unwrap().expect("there is nobody yet");
     assert_eq!(password.expose_secret().len(), 22, "128 bits");
-    assert!(provider.actor(None).first_admin(None).await.unwrap().is_none(), "shown once");
+    assert!(provider.administration(None).first_admin(None).await.unwrap().is_none(), "shown once");
     let user = provider.check_password("admin", &password, [127, 0, 0, 1].into()).await.unwrap();
     assert!(user.groups.contains("admin"));
     for known in ["admin", "admin123", "password", ""] {

@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use mgx_oauth2::device::{Decision, Device, Poll, Polled, UserCode};
-use mgx_oauth2::grant::Grant;
+use mgx_oauth2::{DeviceDecision, Device, DevicePoll, UserCode};
+use mgx_oauth2::Grant;
 use mgx_oauth2::{BrowserSession, ClientId, Digest, SessionId, Sessions, StorageError, UserId};
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -13,12 +13,12 @@ use crate::row::{from_json, to_json};
 
 #[async_trait]
 impl Sessions for Embedded {
-    async fn sign_in(&self, session: &BrowserSession) -> Result<(), StorageError> {
+    async fn add_session(&self, session: &BrowserSession) -> Result<(), StorageError> {
         let session = session.clone();
         Ok(self.writer.write(move |db| put_browser(db, &session)).await?)
     }
 
-    async fn session(&self, cookie: Digest, now: Timestamp) -> Result<Option<BrowserSession>, StorageError> {
+    async fn session_of_cookie(&self, cookie: Digest, now: Timestamp) -> Result<Option<BrowserSession>, StorageError> {
         let read = move |db: &Connection| {
             db.prepare_cached(BROWSER)?.query_one([cookie.0], |row| from_json(row, 0)).optional()
         };
@@ -43,13 +43,13 @@ impl Sessions for Embedded {
         Ok(sessions)
     }
 
-    async fn sign_out(&self, id: SessionId) -> Result<bool, StorageError> {
+    async fn remove_session(&self, id: SessionId) -> Result<bool, StorageError> {
         let sql = "DELETE FROM browsers WHERE id = ?1";
         let delete = move |db: &Connection| Ok(db.prepare_cached(sql)?.execute([id.0])? == 1);
         Ok(self.writer.write(delete).await?)
     }
 
-    async fn sign_out_everywhere(&self, user: UserId) -> Result<(), StorageError> {
+    async fn remove_sessions_of(&self, user: UserId) -> Result<(), StorageError> {
         let sql = "DELETE FROM browsers WHERE user = ?1";
         let delete = move |db: &Connection| db.prepare_cached(sql)?.execute([user.0]).map(drop);
         Ok(self.writer.write(delete).await?)
@@ -72,7 +72,7 @@ impl Sessions for Embedded {
         Ok(self.readers.read(move |db| get(db, &code)).await?)
     }
 
-    async fn decide(
+    async fn decide_device(
         &self,
         code: &UserCode,
         allowed: Option<&Grant>,
@@ -84,16 +84,16 @@ impl Sessions for Embedded {
             let decision = match &allowed {
                 Some(grant) => {
                     grants::put(db, grant)?;
-                    Decision::Allowed(grant.id)
+                    DeviceDecision::Allowed(grant.id)
                 }
-                None => Decision::Denied,
+                None => DeviceDecision::Denied,
             };
             put(db, &Device { decision, ..device }).map(|()| true)
         };
         Ok(self.writer.write(decide).await?)
     }
 
-    async fn poll(&self, device: Digest, client: &ClientId, now: Timestamp) -> Result<Poll, StorageError> {
+    async fn poll_device(&self, device: Digest, client: &ClientId, now: Timestamp) -> Result<DevicePoll<Box<Grant>>, StorageError> {
         let client = client.clone();
         Ok(self.writer.write(move |db| poll(db, &device, &client, now)).await?)
     }
@@ -119,24 +119,24 @@ pub(super) fn put_browser(db: &Connection, session: &BrowserSession) -> rusqlite
     db.prepare_cached(sql)?.execute(values).map(drop)
 }
 
-fn poll(db: &Connection, digest: &Digest, client: &ClientId, now: Timestamp) -> rusqlite::Result<Poll> {
+fn poll(db: &Connection, digest: &Digest, client: &ClientId, now: Timestamp) -> rusqlite::Result<DevicePoll<Box<Grant>>> {
     let device =
         db.prepare_cached(POLLED)?.query_one([digest.0], |row| from_json::<Device>(row, 0)).optional()?;
-    let Some(mut device) = device else { return Ok(Poll::Unknown) };
+    let Some(mut device) = device else { return Ok(DevicePoll::Unknown) };
     let polled = device.poll(client, now);
     let told = match polled {
-        Polled::Pending => Poll::Pending,
-        Polled::SlowDown => Poll::SlowDown,
-        Polled::Expired => return Ok(Poll::Expired),
-        Polled::Unknown => return Ok(Poll::Unknown),
-        Polled::Denied => {
+        DevicePoll::Pending => DevicePoll::Pending,
+        DevicePoll::SlowDown => DevicePoll::SlowDown,
+        DevicePoll::Expired => return Ok(DevicePoll::Expired),
+        DevicePoll::Unknown => return Ok(DevicePoll::Unknown),
+        DevicePoll::Denied => {
             forget(db, &device)?;
-            return Ok(Poll::Denied);
+            return Ok(DevicePoll::Denied);
         }
-        Polled::Allowed(grant) => {
+        DevicePoll::Allowed(grant) => {
             forget(db, &device)?;
             let grant = grants::get(db, grant)?;
-            return Ok(grant.map_or(Poll::Unknown, |grant| Poll::Allowed(Box::new(grant))));
+            return Ok(grant.map_or(DevicePoll::Unknown, |grant| DevicePoll::Allowed(Box::new(grant))));
         }
     };
     put(db, &device).map(|()| told)

@@ -3,7 +3,7 @@
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use mgx_oauth2::grant::{Code, CodeUse, Grant, Refresh, Turn, Whose};
+use mgx_oauth2::{AuthorizationCode, CodeRedemption, Grant, StoredRefreshToken, RefreshOutcome, GrantFilter};
 use mgx_oauth2::{ClientId, Digest, GrantId, Grants, Scope, StorageError, UserId};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
@@ -15,7 +15,7 @@ use crate::row::{at_most, from_json, parse, to_json};
 
 #[async_trait]
 impl Grants for Embedded {
-    async fn open(&self, grant: &Grant, code: Option<&Code>) -> Result<(), StorageError> {
+    async fn add_grant(&self, grant: &Grant, code: Option<&AuthorizationCode>) -> Result<(), StorageError> {
         let (grant, code) = (grant.clone(), code.cloned());
         let open = move |db: &Connection| {
             put(db, &grant)?;
@@ -28,7 +28,7 @@ impl Grants for Embedded {
         Ok(self.readers.read(move |db| get(db, id)).await?)
     }
 
-    async fn grant_of(&self, family: Digest) -> Result<Option<Grant>, StorageError> {
+    async fn grant_of_refresh_token(&self, family: Digest) -> Result<Option<Grant>, StorageError> {
         Ok(self.readers.read(move |db| of_family(db, &family)).await?)
     }
 
@@ -48,15 +48,15 @@ impl Grants for Embedded {
         Ok(self.readers.read(read).await?)
     }
 
-    async fn show_code(&self, code: Digest, now: Timestamp) -> Result<CodeUse, StorageError> {
+    async fn redeem_code(&self, code: Digest, now: Timestamp) -> Result<CodeRedemption, StorageError> {
         Ok(self.writer.write(move |db| show_code(db, &code, now)).await?)
     }
 
-    async fn go_on(
+    async fn extend_grant(
         &self,
         id: GrantId,
         expires_at: Timestamp,
-        refresh: Option<Refresh>,
+        refresh: Option<StoredRefreshToken>,
     ) -> Result<bool, StorageError> {
         let go_on = move |db: &Connection| match get(db, id)?.filter(|grant| grant.revoked_at.is_none()) {
             Some(grant) => put(db, &Grant { expires_at, refresh, ..grant }).map(|()| true),
@@ -65,32 +65,32 @@ impl Grants for Embedded {
         Ok(self.writer.write(go_on).await?)
     }
 
-    async fn turn(
+    async fn rotate_refresh_token(
         &self,
         family: Digest,
         turn: Digest,
         client: &ClientId,
-        next: Refresh,
+        next: StoredRefreshToken,
         now: Timestamp,
-    ) -> Result<Turn, StorageError> {
+    ) -> Result<RefreshOutcome, StorageError> {
         let client = client.clone();
         let show = move |db: &Connection| {
-            let Some(mut grant) = of_family(db, &family)? else { return Ok(Turn::Unknown) };
-            let shown = grant.turn(&turn, &client, next, now);
+            let Some(mut grant) = of_family(db, &family)? else { return Ok(RefreshOutcome::Unknown) };
+            let shown = grant.rotate(&turn, &client, next, now);
             match &shown {
-                Turn::Turned(grant) | Turn::Reused(grant) => put(db, grant)?,
-                Turn::Unknown => {}
+                RefreshOutcome::Rotated(grant) | RefreshOutcome::Reused(grant) => put(db, grant)?,
+                RefreshOutcome::Unknown => {}
             }
             Ok(shown)
         };
         Ok(self.writer.write(show).await?)
     }
 
-    async fn revoke(&self, whose: &Whose, now: Timestamp) -> Result<Vec<GrantId>, StorageError> {
-        let whose = whose.clone();
+    async fn revoke_grants(&self, filter: &GrantFilter, now: Timestamp) -> Result<Vec<GrantId>, StorageError> {
+        let filter = filter.clone();
         let revoke = move |db: &Connection| {
             let mut revoked = Vec::new();
-            for mut grant in meant(db, &whose)?.into_iter().filter(|grant| grant.is_live(now)) {
+            for mut grant in meant(db, &filter)?.into_iter().filter(|grant| grant.is_live(now)) {
                 grant.revoke(now);
                 put(db, &grant)?;
                 revoked.push(grant.id);
@@ -127,7 +127,7 @@ impl Grants for Embedded {
         Ok(self.readers.read(read).await?)
     }
 
-    async fn remember_consent(
+    async fn set_consent(
         &self,
         user: UserId,
         client: &ClientId,
@@ -137,7 +137,7 @@ impl Grants for Embedded {
         Ok(self.writer.write(move |db| put_consent(db, user, &client, &scope)).await?)
     }
 
-    async fn sweep(&self, now: Timestamp, limit: usize) -> Result<usize, StorageError> {
+    async fn delete_expired(&self, now: Timestamp, limit: usize) -> Result<usize, StorageError> {
         let bounds = [millis(now), at_most(limit)];
         let sweep = move |db: &Connection| {
             SWEEP.iter().try_fold(0, |swept, sql| Ok(swept + db.prepare_cached(sql)?.execute(bounds)?))
@@ -170,7 +170,7 @@ const SWEEP: [&str; 4] = [
     "DELETE FROM revoked_tokens WHERE id IN (SELECT id FROM revoked_tokens WHERE until < ?1 LIMIT ?2)",
 ];
 
-/// The queries whose time must not grow with the store.
+/// The queries filter time must not grow with the store.
 #[cfg(test)]
 pub(super) const HOT: [&str; 10] =
     [ONE, OF_FAMILY, OF_USER, OF_CLIENT, OF_BROWSER, CODE, SWEEP[0], SWEEP[1], SWEEP[2], SWEEP[3]];
@@ -189,7 +189,7 @@ pub(super) fn put(db: &Connection, grant: &Grant) -> rusqlite::Result<()> {
     db.prepare_cached(PUT)?.execute(values).map(drop)
 }
 
-pub(super) fn put_code(db: &Connection, code: &Code) -> rusqlite::Result<()> {
+pub(super) fn put_code(db: &Connection, code: &AuthorizationCode) -> rusqlite::Result<()> {
     let sql = "INSERT INTO codes (digest, grant_id, body) VALUES (?1, ?2, ?3)
         ON CONFLICT (digest) DO UPDATE SET body = ?3";
     db.prepare_cached(sql)?.execute(params![code.digest.0, code.grant.0, to_json(code)?]).map(drop)
@@ -212,15 +212,15 @@ pub(super) fn put_consent(
     db.prepare_cached(sql)?.execute(params![user.0, client.as_str(), scope.to_string()]).map(drop)
 }
 
-fn show_code(db: &Connection, digest: &Digest, now: Timestamp) -> rusqlite::Result<CodeUse> {
-    let code = db.prepare_cached(CODE)?.query_one([digest.0], |row| from_json::<Code>(row, 0)).optional()?;
-    let Some(mut code) = code else { return Ok(CodeUse::Unknown) };
-    let Some(mut grant) = get(db, code.grant)? else { return Ok(CodeUse::Unknown) };
-    let shown = code.show(&mut grant, now);
+fn show_code(db: &Connection, digest: &Digest, now: Timestamp) -> rusqlite::Result<CodeRedemption> {
+    let code = db.prepare_cached(CODE)?.query_one([digest.0], |row| from_json::<AuthorizationCode>(row, 0)).optional()?;
+    let Some(mut code) = code else { return Ok(CodeRedemption::Unknown) };
+    let Some(mut grant) = get(db, code.grant)? else { return Ok(CodeRedemption::Unknown) };
+    let shown = code.redeem(&mut grant, now);
     match &shown {
-        CodeUse::First(code, _) => put_code(db, code)?,
-        CodeUse::Replayed(grant) => put(db, grant)?,
-        CodeUse::Unknown => {}
+        CodeRedemption::First(code, _) => put_code(db, code)?,
+        CodeRedemption::Replayed(grant) => put(db, grant)?,
+        CodeRedemption::Unknown => {}
     }
     Ok(shown)
 }
@@ -233,15 +233,15 @@ fn of_family(db: &Connection, family: &Digest) -> rusqlite::Result<Option<Grant>
     db.prepare_cached(OF_FAMILY)?.query_one([family.0], |row| from_json(row, 0)).optional()
 }
 
-fn meant(db: &Connection, whose: &Whose) -> rusqlite::Result<Vec<Grant>> {
-    match whose {
-        Whose::Grant(id) => Ok(get(db, *id)?.into_iter().collect()),
-        Whose::Session(browser) => matching(db, OF_BROWSER, &[&browser.0]),
-        Whose::User(user) => matching(db, OF_USER, &[&user.0]),
-        Whose::Client(client) => matching(db, OF_CLIENT, &[&client.as_str()]),
-        Whose::UserAt(user, _) => {
+fn meant(db: &Connection, filter: &GrantFilter) -> rusqlite::Result<Vec<Grant>> {
+    match filter {
+        GrantFilter::Grant(id) => Ok(get(db, *id)?.into_iter().collect()),
+        GrantFilter::Session(browser) => matching(db, OF_BROWSER, &[&browser.0]),
+        GrantFilter::User(user) => matching(db, OF_USER, &[&user.0]),
+        GrantFilter::Client(client) => matching(db, OF_CLIENT, &[&client.as_str()]),
+        GrantFilter::UserAndClient(user, _) => {
             let grants = matching(db, OF_USER, &[&user.0])?;
-            Ok(grants.into_iter().filter(|grant| grant.is_of(whose)).collect())
+            Ok(grants.into_iter().filter(|grant| grant.matches(filter)).collect())
         }
     }
 }

@@ -131,7 +131,7 @@ impl Accounts for MongoDb {
         Ok(self.remove("api_tokens", doc! { "_id": uuid(id.0), "user": uuid(user.0) }).await? == 1)
     }
 
-    async fn audit(&self, entry: &AuditEntry) -> Result<(), StorageError> {
+    async fn add_audit_entry(&self, entry: &AuditEntry) -> Result<(), StorageError> {
         let number = self.next_number().await?;
         let row = audit_row(number, entry)?;
         in_time(async { self.rows("audit").insert_one(row).await }).await?;

@@ -74,7 +74,7 @@ async fn end_browser(
     Path((name, id)): Path<(Username, Uuid)>,
 ) -> Result<StatusCode, Problem> {
     let user = user(&app, &name).await?;
-    if app.gate.actor(&caller).end_session(user.id, SessionId(id)).await? {
+    if app.gate.administration(&caller).end_session(user.id, SessionId(id)).await? {
         return Ok(StatusCode::NO_CONTENT);
     }
     Err(Problem::not_found("browser"))
@@ -82,7 +82,7 @@ async fn end_browser(
 
 impl BrowserView {
     fn of(session: BrowserSession) -> Self {
-        let BrowserSession { id, cookie: _, of, user: _, auth_time, expires_at, agent } = session;
-        Self { id: id.0, pages: of.is_some(), agent, signed_in_at: auth_time, expires_at }
+        let BrowserSession { id, cookie: _, parent, user: _, auth_time, expires_at, agent } = session;
+        Self { id: id.0, pages: parent.is_some(), agent, signed_in_at: auth_time, expires_at }
     }
 }

@@ -104,7 +104,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(add_client, list_clients))
         .routes(routes!(look_at_client, remove_client))
-        .routes(routes!(renew_secret))
+        .routes(routes!(rotate_client_secret))
 }
 
 /// Register a client: a program that people sign in to, or one that speaks for itself.
@@ -119,7 +119,7 @@ async fn add_client(
     caller: Caller,
     Json(asked): Json<ClientRequest>,
 ) -> Result<Response, Problem> {
-    let (client, secret) = app.gate.actor(&caller).add_client(asked.checked()?).await?;
+    let (client, secret) = app.gate.administration(&caller).add_client(asked.checked()?).await?;
     let location = format!("/api/admin/clients/{}", client.id);
     let shown = secret.map(|secret| secret.expose_secret().to_owned());
     let view = ClientView { client_secret: shown, ..ClientView::of(client) };
@@ -166,7 +166,7 @@ async fn remove_client(
     caller: Caller,
     Path(id): Path<ClientId>,
 ) -> Result<StatusCode, Problem> {
-    app.gate.actor(&caller).remove_client(&id).await?;
+    app.gate.administration(&caller).remove_client(&id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -176,12 +176,12 @@ async fn remove_client(
     params(("id" = String, Path, description = "the client")),
     responses((status = 200, description = "the client with its new secret", body = ClientView))
 )]
-async fn renew_secret(
+async fn rotate_client_secret(
     State(app): State<Arc<App>>,
     caller: Caller,
     Path(id): Path<ClientId>,
 ) -> Result<axum::Json<ClientView>, Problem> {
-    let secret = app.gate.actor(&caller).renew_secret(&id, true).await?;
+    let secret = app.gate.administration(&caller).rotate_client_secret(&id, true).await?;
     let client = app.gate.provider().client(&id).await?.ok_or_else(|| Problem::not_found("client"))?;
     let shown = Some(secret.expose_secret().to_owned());
     Ok(axum::Json(ClientView { client_secret: shown, ..ClientView::of(client) }))

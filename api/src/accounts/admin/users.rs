@@ -140,7 +140,7 @@ async fn add_user(
     check(&display_name, asked.email.as_deref(), &asked.groups)?;
     let email = asked.email.filter(|email| !email.is_empty());
     let new = NewUser { name, display_name, email, groups: asked.groups, password: asked.password };
-    let (user, password) = app.gate.actor(&caller).add_user(new).await?;
+    let (user, password) = app.gate.administration(&caller).add_user(new).await?;
     let location = format!("/api/admin/users/{}", user.name);
     let view = axum::Json(UserView::of(user).with(password));
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], view).into_response())
@@ -195,7 +195,7 @@ async fn change_user(
         ..before
     };
     check(&after.display_name, after.email.as_deref(), &after.groups)?;
-    app.gate.actor(&caller).change_user(&after).await?;
+    app.gate.administration(&caller).change_user(&after).await?;
     Ok(axum::Json(UserView::of(user(&app, &name).await?)))
 }
 
@@ -212,7 +212,7 @@ async fn set_password(
     Json(asked): Json<PasswordRequest>,
 ) -> Result<axum::Json<UserView>, Problem> {
     let user = user(&app, &name).await?;
-    let password = app.gate.actor(&caller).set_password(user.id, asked.password).await?;
+    let password = app.gate.administration(&caller).set_password(user.id, asked.password).await?;
     Ok(axum::Json(UserView::of(user).with(password)))
 }
 

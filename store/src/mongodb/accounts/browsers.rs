@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use mgx_oauth2::device::{Decision, Device, Poll, Polled, UserCode};
-use mgx_oauth2::grant::Grant;
+use mgx_oauth2::{DeviceDecision, Device, DevicePoll, UserCode};
+use mgx_oauth2::Grant;
 use mgx_oauth2::{BrowserSession, ClientId, Digest, Grants, SessionId, Sessions, StorageError, UserId};
 use mongodb::bson::{RawDocument, RawDocumentBuf, doc, rawdoc};
 
@@ -14,11 +14,11 @@ use super::{TRIES, body, crowded, unchanged, value};
 
 #[async_trait]
 impl Sessions for MongoDb {
-    async fn sign_in(&self, session: &BrowserSession) -> Result<(), StorageError> {
+    async fn add_session(&self, session: &BrowserSession) -> Result<(), StorageError> {
         Ok(self.put("browsers", doc! { "_id": uuid(session.id.0) }, browser_row(session)?).await?)
     }
 
-    async fn session(&self, cookie: Digest, now: Timestamp) -> Result<Option<BrowserSession>, StorageError> {
+    async fn session_of_cookie(&self, cookie: Digest, now: Timestamp) -> Result<Option<BrowserSession>, StorageError> {
         let found = self.one("browsers", doc! { "cookie": bytes(&cookie.0) }).await?;
         let found: Option<BrowserSession> = found.map(|row| value(&row)).transpose()?;
         Ok(found.filter(|session| now < session.expires_at))
@@ -38,11 +38,11 @@ impl Sessions for MongoDb {
         Ok(sessions)
     }
 
-    async fn sign_out(&self, id: SessionId) -> Result<bool, StorageError> {
+    async fn remove_session(&self, id: SessionId) -> Result<bool, StorageError> {
         Ok(self.remove("browsers", doc! { "_id": uuid(id.0) }).await? == 1)
     }
 
-    async fn sign_out_everywhere(&self, user: UserId) -> Result<(), StorageError> {
+    async fn remove_sessions_of(&self, user: UserId) -> Result<(), StorageError> {
         Ok(self.remove("browsers", doc! { "user": uuid(user.0) }).await.map(drop)?)
     }
 
@@ -64,7 +64,7 @@ impl Sessions for MongoDb {
         Ok(found.map(|row| value(&row)).transpose()?)
     }
 
-    async fn decide(
+    async fn decide_device(
         &self,
         code: &UserCode,
         allowed: Option<&Grant>,
@@ -80,9 +80,9 @@ impl Sessions for MongoDb {
             }
             if let Some(grant) = allowed {
                 // before the device says so; without it, nothing ever comes of this grant
-                self.open(grant, None).await?;
+                self.add_grant(grant, None).await?;
             }
-            let decision = allowed.map_or(Decision::Denied, |grant| Decision::Allowed(grant.id));
+            let decision = allowed.map_or(DeviceDecision::Denied, |grant| DeviceDecision::Allowed(grant.id));
             if self.swap("devices", &before, device_row(&Device { decision, ..device })?).await? {
                 return Ok(true);
             }
@@ -93,25 +93,25 @@ impl Sessions for MongoDb {
         Err(crowded().into())
     }
 
-    async fn poll(&self, device: Digest, client: &ClientId, now: Timestamp) -> Result<Poll, StorageError> {
+    async fn poll_device(&self, device: Digest, client: &ClientId, now: Timestamp) -> Result<DevicePoll<Box<Grant>>, StorageError> {
         for _ in 0..TRIES {
             let Some(before) = self.one("devices", doc! { "digest": bytes(&device.0) }).await? else {
-                return Ok(Poll::Unknown);
+                return Ok(DevicePoll::Unknown);
             };
             let mut device: Device = value(&before)?;
             let (told, done) = match device.poll(client, now) {
-                Polled::Unknown => return Ok(Poll::Unknown),
-                Polled::Expired => return Ok(Poll::Expired),
-                Polled::Pending => {
-                    (Poll::Pending, self.swap("devices", &before, device_row(&device)?).await?)
+                DevicePoll::Unknown => return Ok(DevicePoll::Unknown),
+                DevicePoll::Expired => return Ok(DevicePoll::Expired),
+                DevicePoll::Pending => {
+                    (DevicePoll::Pending, self.swap("devices", &before, device_row(&device)?).await?)
                 }
-                Polled::SlowDown => {
-                    (Poll::SlowDown, self.swap("devices", &before, device_row(&device)?).await?)
+                DevicePoll::SlowDown => {
+                    (DevicePoll::SlowDown, self.swap("devices", &before, device_row(&device)?).await?)
                 }
-                Polled::Denied => (Poll::Denied, self.forget_device(&before).await?),
-                Polled::Allowed(id) => {
+                DevicePoll::Denied => (DevicePoll::Denied, self.forget_device(&before).await?),
+                DevicePoll::Allowed(id) => {
                     let grant = self.grant(id).await?;
-                    let told = grant.map_or(Poll::Unknown, |grant| Poll::Allowed(Box::new(grant)));
+                    let told = grant.map_or(DevicePoll::Unknown, |grant| DevicePoll::Allowed(Box::new(grant)));
                     (told, self.forget_device(&before).await?)
                 }
             };

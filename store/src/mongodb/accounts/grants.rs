@@ -4,7 +4,7 @@
 use async_trait::async_trait;
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
-use mgx_oauth2::grant::{Code, CodeUse, Grant, Refresh, Turn, Whose};
+use mgx_oauth2::{AuthorizationCode, CodeRedemption, Grant, StoredRefreshToken, RefreshOutcome, GrantFilter};
 use mgx_oauth2::{ClientId, Digest, GrantId, Grants, Scope, StorageError, UserId};
 use mongodb::bson::raw::cstr;
 use mongodb::bson::{Document, RawDocument, RawDocumentBuf, doc, rawdoc};
@@ -20,12 +20,12 @@ use super::{TRIES, body, crowded, id_of, value};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Kept {
     pub(super) grant: Grant,
-    pub(super) code: Option<Code>,
+    pub(super) code: Option<AuthorizationCode>,
 }
 
 #[async_trait]
 impl Grants for MongoDb {
-    async fn open(&self, grant: &Grant, code: Option<&Code>) -> Result<(), StorageError> {
+    async fn add_grant(&self, grant: &Grant, code: Option<&AuthorizationCode>) -> Result<(), StorageError> {
         let row = Kept { grant: grant.clone(), code: code.cloned() }.row()?;
         Ok(self.put("grants", doc! { "_id": uuid(grant.id.0) }, row).await?)
     }
@@ -34,7 +34,7 @@ impl Grants for MongoDb {
         Ok(self.kept(doc! { "_id": uuid(id.0) }).await?)
     }
 
-    async fn grant_of(&self, family: Digest) -> Result<Option<Grant>, StorageError> {
+    async fn grant_of_refresh_token(&self, family: Digest) -> Result<Option<Grant>, StorageError> {
         Ok(self.kept(doc! { "family": bytes(&family.0) }).await?)
     }
 
@@ -51,23 +51,23 @@ impl Grants for MongoDb {
         Ok(grants)
     }
 
-    async fn show_code(&self, code: Digest, now: Timestamp) -> Result<CodeUse, StorageError> {
+    async fn redeem_code(&self, code: Digest, now: Timestamp) -> Result<CodeRedemption, StorageError> {
         let shown = self.change_grant(doc! { "code": bytes(&code.0) }, |Kept { grant, code }| {
-            let shown = code.as_mut().map_or(CodeUse::Unknown, |code| code.show(grant, now));
+            let shown = code.as_mut().map_or(CodeRedemption::Unknown, |code| code.redeem(grant, now));
             let changed = match shown {
-                CodeUse::First(..) | CodeUse::Replayed(_) => true,
-                CodeUse::Unknown => false,
+                CodeRedemption::First(..) | CodeRedemption::Replayed(_) => true,
+                CodeRedemption::Unknown => false,
             };
             (shown, changed)
         });
-        Ok(shown.await?.unwrap_or(CodeUse::Unknown))
+        Ok(shown.await?.unwrap_or(CodeRedemption::Unknown))
     }
 
-    async fn go_on(
+    async fn extend_grant(
         &self,
         id: GrantId,
         expires_at: Timestamp,
-        refresh: Option<Refresh>,
+        refresh: Option<StoredRefreshToken>,
     ) -> Result<bool, StorageError> {
         let goes_on = self.change_grant(doc! { "_id": uuid(id.0) }, |Kept { grant, .. }| {
             let counts = grant.revoked_at.is_none();
@@ -77,34 +77,34 @@ impl Grants for MongoDb {
         Ok(goes_on.await?.unwrap_or(false))
     }
 
-    async fn turn(
+    async fn rotate_refresh_token(
         &self,
         family: Digest,
         turn: Digest,
         client: &ClientId,
-        next: Refresh,
+        next: StoredRefreshToken,
         now: Timestamp,
-    ) -> Result<Turn, StorageError> {
+    ) -> Result<RefreshOutcome, StorageError> {
         let shown = self.change_grant(doc! { "family": bytes(&family.0) }, |Kept { grant, .. }| {
-            let shown = grant.turn(&turn, client, next, now);
+            let shown = grant.rotate(&turn, client, next, now);
             let changed = match shown {
-                Turn::Turned(_) | Turn::Reused(_) => true,
-                Turn::Unknown => false,
+                RefreshOutcome::Rotated(_) | RefreshOutcome::Reused(_) => true,
+                RefreshOutcome::Unknown => false,
             };
             (shown, changed)
         });
-        Ok(shown.await?.unwrap_or(Turn::Unknown))
+        Ok(shown.await?.unwrap_or(RefreshOutcome::Unknown))
     }
 
-    async fn revoke(&self, whose: &Whose, now: Timestamp) -> Result<Vec<GrantId>, StorageError> {
-        let wanted = match whose {
-            Whose::Grant(id) => doc! { "_id": uuid(id.0) },
-            Whose::Session(browser) => doc! { "browser": uuid(browser.0), "revoked": false },
-            Whose::User(user) | Whose::UserAt(user, _) => doc! { "user": uuid(user.0), "revoked": false },
-            Whose::Client(client) => doc! { "client": client.as_str(), "revoked": false },
+    async fn revoke_grants(&self, filter: &GrantFilter, now: Timestamp) -> Result<Vec<GrantId>, StorageError> {
+        let wanted = match filter {
+            GrantFilter::Grant(id) => doc! { "_id": uuid(id.0) },
+            GrantFilter::Session(browser) => doc! { "browser": uuid(browser.0), "revoked": false },
+            GrantFilter::User(user) | GrantFilter::UserAndClient(user, _) => doc! { "user": uuid(user.0), "revoked": false },
+            GrantFilter::Client(client) => doc! { "client": client.as_str(), "revoked": false },
         };
         let mut revoked = Vec::new();
-        for grant in self.meant(wanted).await?.iter().filter(|grant| grant.is_of(whose)) {
+        for grant in self.meant(wanted).await?.iter().filter(|grant| grant.matches(filter)) {
             let ended = self.change_grant(doc! { "_id": uuid(grant.id.0) }, |Kept { grant, .. }| {
                 let ends = grant.is_live(now) && grant.revoke(now);
                 (ends, ends)
@@ -137,7 +137,7 @@ impl Grants for MongoDb {
         Ok(found.map(|row| parse(&row, "scope")).transpose()?)
     }
 
-    async fn remember_consent(
+    async fn set_consent(
         &self,
         user: UserId,
         client: &ClientId,
@@ -148,7 +148,7 @@ impl Grants for MongoDb {
     }
 
     /// The server does so by itself, but by its own clock, and only once a minute.
-    async fn sweep(&self, now: Timestamp, limit: usize) -> Result<usize, StorageError> {
+    async fn delete_expired(&self, now: Timestamp, limit: usize) -> Result<usize, StorageError> {
         let mut swept = 0;
         for (name, end) in super::super::schema::ENDING {
             let old = doc! { end: { "$lt": date(now).0 } };

@@ -1,0 +1,200 @@
+//! Redirect URIs: where a browser may be sent with an answer. The most attacked line of OAuth, so the rules are short.
+
+use serde::{Deserialize, Serialize};
+use url::{Host, Url};
+
+use crate::base::issuer::Issuer;
+
+/// A registered redirect URI. What a request names must be this very text (RFC 9700 section 4.1.3); only the port of a
+/// loopback address may be another (RFC 8252 section 7.3).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RedirectUri(String);
+
+/// Why a text may not be registered. Whoever registers the client chooses another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadRedirect {
+    /// Not an absolute URI of at most 512 characters.
+    #[error("a redirect URI is an absolute URI of at most 512 printable characters")]
+    Malformed,
+    /// It has a fragment.
+    #[error("a redirect URI has no fragment")]
+    Fragment,
+    /// It has a star.
+    #[error("a redirect URI has no wildcard")]
+    Wildcard,
+    /// It has a user name or a password.
+    #[error("a redirect URI has no user name and no password")]
+    UserInfo,
+    /// Neither https, nor a loopback address, nor an app's own scheme.
+    #[error(
+        "a redirect URI is https, or http to 127.0.0.1, [::1] or localhost, or to the platform's own host where that \
+         has no TLS, or an app's own scheme with a dot in it"
+    )]
+    Scheme,
+}
+
+/// The longest one, in bytes.
+const LONGEST: usize = 512;
+
+/// Loopback addresses whose port a request may choose. Not `localhost`: it may be resolved to anything.
+const LOOPBACK: [&str; 2] = ["http://127.0.0.1", "http://[::1]"];
+
+impl RedirectUri {
+    /// A URI that may be registered at this issuer.
+    ///
+    /// # Errors
+    /// [`BadRedirect`] says which rule it breaks.
+    pub fn register(text: &str, issuer: &Issuer) -> Result<Self, BadRedirect> {
+        if text.len() > LONGEST || !text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\') {
+            return Err(BadRedirect::Malformed);
+        }
+        if text.contains('#') {
+            return Err(BadRedirect::Fragment);
+        }
+        if text.contains('*') {
+            return Err(BadRedirect::Wildcard);
+        }
+        let url = Url::parse(text).map_err(|_| BadRedirect::Malformed)?;
+        if !url.username().is_empty() || url.password().is_some() || authority(text).contains('@') {
+            return Err(BadRedirect::UserInfo);
+        }
+        let fits = match url.scheme() {
+            "https" => url.has_host() && text.starts_with("https://"),
+            "http" => text.starts_with("http://") && may_be_plain(&url, issuer),
+            own => own.contains('.') && !text.contains("://"),
+        };
+        if fits { Ok(Self(text.to_owned())) } else { Err(BadRedirect::Scheme) }
+    }
+
+    /// The text as it was registered.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether a request may name `given`.
+    pub fn admits(&self, given: &str) -> bool {
+        given == self.0 || LOOPBACK.iter().any(|host| differs_in_port(host, &self.0, given))
+    }
+}
+
+/// What a Content-Security-Policy calls the place to which `uri` leads: an origin, or a scheme.
+pub(crate) fn csp_source(uri: &str) -> Option<String> {
+    let url = Url::parse(uri).ok()?;
+    let origin = url.origin();
+    Some(if origin.is_tuple() { origin.ascii_serialization() } else { format!("{}:", url.scheme()) })
+}
+
+fn authority(text: &str) -> &str {
+    let after = text.split_once("://").map_or("", |(_, after)| after);
+    after.split(['/', '?']).next().unwrap_or("")
+}
+
+fn may_be_plain(url: &Url, issuer: &Issuer) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(address)) if address.is_loopback() => true,
+        Some(Host::Ipv6(address)) if address.is_loopback() => true,
+        Some(Host::Domain("localhost")) => true,
+        Some(host) => !issuer.is_secure() && &host.to_owned() == issuer.host(),
+        None => false,
+    }
+}
+
+fn differs_in_port(host: &str, registered: &str, given: &str) -> bool {
+    let rest = |text: &'_ str| text.strip_prefix(host).and_then(after_port).map(str::to_owned);
+    matches!((rest(registered), rest(given)), (Some(one), Some(other)) if one == other)
+}
+
+/// What follows an optional port; `None` if what follows the host is no port.
+fn after_port(text: &str) -> Option<&str> {
+    let is_end = |rest: &str| rest.is_empty() || rest.starts_with(['/', '?']);
+    let Some(text) = text.strip_prefix(':') else { return is_end(text).then_some(text) };
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (port, rest) = text.split_at(digits);
+    (port.parse::<u16>().is_ok_and(|port| port > 0) && is_end(rest)).then_some(rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn register(text: &str) -> Result<RedirectUri, BadRedirect> {
+        RedirectUri::register(text, &"https://mgx.example/oauth2".parse().unwrap())
+    }
+
+    #[test]
+    fn what_may_be_registered() {
+        for good in [
+            "https://app.example/cb",
+            "https://app.example/cb?x=1",
+            "http://127.0.0.1/cb",
+            "http://[::1]:8080/cb",
+            "http://localhost:3000/cb",
+            "org.example.app:/cb",
+        ] {
+            assert!(register(good).is_ok(), "{good}");
+        }
+        for (bad, why) in [
+            ("/cb", BadRedirect::Malformed),
+            ("https://app.example/c b", BadRedirect::Malformed),
+            ("https://app.example\\@evil.example/", BadRedirect::Malformed),
+            ("https://app.example/cb#x", BadRedirect::Fragment),
+            ("https://*.example/cb", BadRedirect::Wildcard),
+            ("https://app.example@evil.example/cb", BadRedirect::UserInfo),
+            ("https://:@evil.example/cb", BadRedirect::UserInfo),
+            ("http://app.example/cb", BadRedirect::Scheme),
+            ("http:127.0.0.1/cb", BadRedirect::Scheme),
+            ("javascript:alert(1)", BadRedirect::Scheme),
+            ("data:text/html,x", BadRedirect::Scheme),
+            ("myapp:/cb", BadRedirect::Scheme),
+        ] {
+            assert_eq!(register(bad), Err(why), "{bad}");
+        }
+        let plain = "http://10.0.0.7:8765/oauth2".parse().unwrap();
+        assert!(RedirectUri::register("http://10.0.0.7:3000/cb", &plain).is_ok(), "the platform's own host");
+        assert_eq!(RedirectUri::register("http://10.0.0.8/cb", &plain), Err(BadRedirect::Scheme));
+    }
+
+    #[test]
+    fn what_a_request_may_name() {
+        let app = register("https://app.example/cb").unwrap();
+        assert!(app.admits("https://app.example/cb"));
+        for bad in [
+            "https://app.example/cb/",
+            "https://app.example/cb2",
+            "https://app.example/CB",
+            "https://App.example/cb",
+            "https://app.example:443/cb",
+            "https://app.example:8443/cb",
+            "https://app.example/cb?x",
+            "https://app.example/cb#",
+            "https://app.example@evil.example/cb",
+            "https://evil.example/cb",
+            "http://app.example/cb",
+            "",
+            "https://app.example/x/../cb",
+        ] {
+            assert!(!app.admits(bad), "{bad}");
+        }
+        let tool = register("http://127.0.0.1/cb").unwrap();
+        for good in ["http://127.0.0.1/cb", "http://127.0.0.1:1/cb", "http://127.0.0.1:65535/cb"] {
+            assert!(tool.admits(good), "{good}");
+        }
+        for bad in [
+            "http://127.0.0.1:0/cb",
+            "http://127.0.0.1:65536/cb",
+            "http://127.0.0.1:/cb",
+            "http://127.0.0.1:8a/cb",
+            "http://127.0.0.1:80@evil.example/cb",
+            "http://127.0.0.1.evil.example/cb",
+            "http://127.0.0.1:80/CB",
+            "http://localhost:80/cb",
+            "http://[::1]/cb",
+            "https://127.0.0.1/cb",
+        ] {
+            assert!(!tool.admits(bad), "{bad}");
+        }
+        let named = register("http://localhost:3000/cb").unwrap();
+        assert!(named.admits("http://localhost:3000/cb") && !named.admits("http://localhost:3001/cb"));
+    }
+}

@@ -1,0 +1,105 @@
+//! Who a client says it is, and how it shows that (RFC 6749 section 2.3).
+
+use std::net::IpAddr;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::{HeaderMap, header};
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::accounts::audit::AuditEvent;
+use crate::base::error::OAuthError;
+use crate::base::ids::ClientId;
+use crate::base::params::Params;
+use crate::clients::client::Client;
+use crate::provider::{AuditContext, Provider};
+
+/// What a client has sent about itself.
+#[derive(Debug)]
+pub struct Credentials {
+    /// Who it says it is.
+    pub id: ClientId,
+    /// Its secret: `client_secret_basic` or `client_secret_post`. A public client has none.
+    pub secret: Option<SecretString>,
+}
+
+impl Credentials {
+    /// What headers and body say. Both together are too much.
+    ///
+    /// # Errors
+    /// `invalid_request` or `invalid_client`.
+    pub fn read(headers: &HeaderMap, params: &Params) -> Result<Self, OAuthError> {
+        let parse = |id: &str| id.parse().map_err(|_| OAuthError::invalid_client());
+        let in_body = params.get("client_id");
+        let mut basic = headers.get_all(header::AUTHORIZATION).iter();
+        let (first, second) = (basic.next(), basic.next());
+        if second.is_some() || (first.is_some() && params.get("client_secret").is_some()) {
+            return Err(OAuthError::invalid_request("a client shows signed_in it is in one way"));
+        }
+        if params.get("client_assertion").is_some() {
+            return Err(OAuthError::invalid_client());
+        }
+        let Some(value) = first else {
+            let id = in_body.ok_or_else(OAuthError::invalid_client)?;
+            let secret = params.get("client_secret").map(SecretString::from);
+            return Ok(Self { id: parse(id)?, secret });
+        };
+        let (id, secret) = value.to_str().ok().and_then(decode).ok_or_else(OAuthError::invalid_client)?;
+        if in_body.is_some_and(|other| other != id) {
+            return Err(OAuthError::invalid_request("client_id is another client's than the authorization"));
+        }
+        Ok(Self { id: parse(&id)?, secret: Some(secret) })
+    }
+}
+
+/// Both halves of HTTP Basic, each form-encoded first (RFC 6749 section 2.3.1).
+fn decode(header: &str) -> Option<(String, SecretString)> {
+    let (scheme, rest) = header.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let both = String::from_utf8(STANDARD.decode(rest.trim()).ok()?).ok()?;
+    let (id, secret) = both.split_once(':')?;
+    let form = |text: &str| {
+        let mut pairs = form_urlencoded::parse(text.as_bytes());
+        let (name, value) = pairs.next()?;
+        (value.is_empty() && pairs.next().is_none()).then(|| name.into_owned())
+    };
+    Some((form(id)?, form(secret)?.into()))
+}
+
+impl Provider {
+    /// The client, if it has shown that it is.
+    ///
+    /// # Errors
+    /// `invalid_client`.
+    pub async fn authenticate(&self, given: &Credentials, peer: IpAddr) -> Result<Client, OAuthError> {
+        let client = self.storage.client(&given.id).await?.ok_or_else(OAuthError::invalid_client)?;
+        let proved = match &given.secret {
+            Some(secret) => client.proves(secret.expose_secret()),
+            None => client.is_public(),
+        };
+        if proved {
+            return Ok(client);
+        }
+        // or the log would be somebody else's to fill
+        if self.unauthenticated.begin("client", peer, self.clock.now()).is_ok() {
+            let context = AuditContext { user: None, client: Some(&client.id), by: None, peer: Some(peer) };
+            self.record(AuditEvent::ClientRefused, context).await;
+        }
+        Err(OAuthError::invalid_client())
+    }
+
+    /// The same, of a client that has a secret to show.
+    ///
+    /// # Errors
+    /// `invalid_client`.
+    pub async fn authenticate_confidential(
+        &self,
+        given: &Credentials,
+        peer: IpAddr,
+    ) -> Result<Client, OAuthError> {
+        let client = self.authenticate(given, peer).await?;
+        if client.is_public() { Err(OAuthError::invalid_client()) } else { Ok(client) }
+    }
+}

@@ -1,0 +1,96 @@
+//! A request to the token endpoint (RFC 6749 section 3.2), read from its parameters.
+
+use secrecy::SecretString;
+
+use crate::base::error::{ErrorCode, OAuthError};
+use crate::base::params::Params;
+use crate::clients::grant_type::GrantType;
+
+/// What a client asks for.
+#[derive(Debug)]
+pub enum TokenRequest {
+    /// With a code (RFC 6749 section 4.1.3).
+    Code {
+        /// The code.
+        code: SecretString,
+        /// As in the authorization request.
+        redirect_uri: String,
+        /// PKCE (RFC 7636 section 4.5).
+        verifier: SecretString,
+    },
+    /// With a refresh token (RFC 6749 section 6).
+    Refresh {
+        /// The refresh token.
+        token: SecretString,
+        /// Less than before, if the client wants less.
+        scope: Option<String>,
+    },
+    /// For itself (RFC 6749 section 4.4).
+    Client {
+        /// What for.
+        scope: Option<String>,
+    },
+    /// With a device code (RFC 8628 section 3.4).
+    Device {
+        /// The device code.
+        code: SecretString,
+    },
+    /// With a password.
+    Password {
+        /// The user's name.
+        username: String,
+        /// The user's password.
+        password: SecretString,
+        /// What for.
+        scope: Option<String>,
+    },
+}
+
+impl TokenRequest {
+    /// The request that these parameters make.
+    ///
+    /// # Errors
+    /// `unsupported_grant_type`, or `invalid_request` if something is missing.
+    pub fn read(params: &Params) -> Result<Self, OAuthError> {
+        let need = |name: &'static str| {
+            params.get(name).ok_or_else(|| OAuthError::invalid_request(format!("{name} is missing")))
+        };
+        let secret = |name| need(name).map(SecretString::from);
+        let scope = params.get("scope").map(str::to_owned);
+        let grant = match params.get("grant_type") {
+            Some(name) => GrantType::named(name).ok_or_else(|| {
+                OAuthError::new(ErrorCode::UnsupportedGrantType, "there is no such grant_type here")
+            })?,
+            // the seeds' sign-in form says nothing
+            None if params.get("username").is_some() && params.get("client_id").is_none() => {
+                GrantType::Password
+            }
+            None => return Err(OAuthError::invalid_request("grant_type is missing")),
+        };
+        Ok(match grant {
+            GrantType::AuthorizationCode => Self::Code {
+                code: secret("code")?,
+                redirect_uri: need("redirect_uri")?.to_owned(),
+                verifier: secret("code_verifier")?,
+            },
+            GrantType::RefreshToken => Self::Refresh { token: secret("refresh_token")?, scope },
+            GrantType::ClientCredentials => Self::Client { scope },
+            GrantType::DeviceCode => Self::Device { code: secret("device_code")? },
+            GrantType::Password => {
+                let username = need("username")?.to_owned();
+                Self::Password { username, password: secret("password")?, scope }
+            }
+        })
+    }
+
+    /// Which way of asking it is.
+    pub fn grant(&self) -> GrantType {
+        match self {
+            Self::Code { .. } => GrantType::AuthorizationCode,
+            Self::Refresh { .. } => GrantType::RefreshToken,
+            Self::Client { .. } => GrantType::ClientCredentials,
+            Self::Device { .. } => GrantType::DeviceCode,
+            Self::Password { .. } => GrantType::Password,
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Signing in and out in a browser.
+
+pub(crate) mod logout;
+pub(crate) mod sign_in;

@@ -1,0 +1,29 @@
+//! Access tokens that do not count any more although they have not expired: kept in memory until they would have.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::base::ids::{GrantId, TokenId};
+
+/// Tokens and grants that do not count, each until its last token would have expired. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct RevokedTokens(Arc<RwLock<HashMap<Uuid, Timestamp>>>);
+
+impl RevokedTokens {
+    /// Whether the token, or the grant it came of, is among them.
+    pub(crate) fn has(&self, token: TokenId, grant: Option<GrantId>) -> bool {
+        let map = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        !map.is_empty()
+            && (map.contains_key(&token.0) || grant.is_some_and(|grant| map.contains_key(&grant.0)))
+    }
+
+    /// Adds some, and forgets those that have expired.
+    pub(crate) fn add(&self, ids: impl IntoIterator<Item = (Uuid, Timestamp)>, now: Timestamp) {
+        let mut map = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        map.retain(|_, until| now < *until);
+        map.extend(ids);
+    }
+}
