@@ -7,7 +7,9 @@ use std::time::Duration;
 use anyhow::Context;
 use jiff::Timestamp;
 use mgx_api::{AUDIENCE, CALLBACK, PAGES};
-use mgx_oauth2::{RandomSource, ClientId, Clock, GrantType, NewClient, Provider, Settings, SigningKeys, Storage};
+use mgx_oauth2::{
+    ClientId, Clock, GrantType, NewClient, Provider, RandomSource, Settings, SigningKeys, Storage,
+};
 use secrecy::SecretString;
 use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;

@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 use mgx_oauth2::Device;
-use mgx_oauth2::{AuthorizationCode, Grant};
 use mgx_oauth2::{ApiToken, AuditEntry, BrowserSession, Client, ClientId, Scope, User, UserId};
+use mgx_oauth2::{AuthorizationCode, Grant};
 use serde::Serialize;
 use uuid::Uuid;
 

@@ -114,7 +114,8 @@ async fn make_token(
     if asked.expires_at.is_some_and(|end| end <= Timestamp::now()) {
         return Err(Problem::invalid("/expires_at", "a time that is still to come"));
     }
-    let made = app.gate.administration(&caller).add_api_token(user.id, &asked.name, scope, asked.expires_at).await;
+    let made =
+        app.gate.administration(&caller).add_api_token(user.id, &asked.name, scope, asked.expires_at).await;
     let (token, text) = made.map_err(|error| match error {
         ApiTokenError::TooMany => Problem::new(Slug::Conflict, error.to_string()),
         ApiTokenError::Name => Problem::invalid("/name", error.to_string()),

@@ -75,20 +75,26 @@ async fn an_api_token_opens_until_it_ends_or_is_taken_back_or_its_user_is_disabl
     let anna = door.user("anna", &[]).await;
     let soon = Timestamp::now() - SignedDuration::from_secs(1);
     let scope = "read".parse().unwrap();
-    let (_, old) = door.provider.administration(None).add_api_token(anna.id, "old", scope, Some(soon)).await.unwrap();
+    let (_, old) =
+        door.provider.administration(None).add_api_token(anna.id, "old", scope, Some(soon)).await.unwrap();
     let (code, slug, challenge) = status(&door, old.expose_secret(), "GET", "/api/sessions").await;
     assert_eq!((code, &*slug), (401, "unauthorized"));
     assert_eq!(challenge, r#"Bearer realm="mgx", error="invalid_token", DPoP algs="ES256""#);
 
     let scope = "read".parse().unwrap();
-    let (token, text) = door.provider.administration(None).add_api_token(anna.id, "one", scope, None).await.unwrap();
+    let (token, text) =
+        door.provider.administration(None).add_api_token(anna.id, "one", scope, None).await.unwrap();
     assert_eq!(status(&door, text.expose_secret(), "GET", "/api/sessions").await.0, 200);
     door.provider.administration(None).remove_api_token(anna.id, token.id).await.unwrap();
     assert_eq!(status(&door, text.expose_secret(), "GET", "/api/sessions").await.0, 401);
 
     let another = door.api_token(&anna, "read").await;
     assert_eq!(status(&door, &another, "GET", "/api/sessions").await.0, 200);
-    door.provider.administration(None).change_user(&mgx_oauth2::User { disabled: true, ..anna }).await.unwrap();
+    door.provider
+        .administration(None)
+        .change_user(&mgx_oauth2::User { disabled: true, ..anna })
+        .await
+        .unwrap();
     assert_eq!(status(&door, &another, "GET", "/api/sessions").await.0, 401);
 }
 

@@ -8,7 +8,10 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, header};
 use axum::middleware::Next;
 use axum::response::Response;
-use mgx_oauth2::{API_TOKEN_PREFIX, Administration, DpopProof, Provider, Scope, PresentedToken, StorageError, BoundTokenError, Verifier};
+use mgx_oauth2::{
+    API_TOKEN_PREFIX, Administration, BoundTokenError, DpopProof, PresentedToken, Provider, Scope,
+    StorageError, Verifier,
+};
 use mgx_scheduler::JournalError;
 use ring::digest::{SHA256, digest};
 use secrecy::{ExposeSecret, SecretString};
@@ -101,7 +104,9 @@ impl Gate {
             PresentedToken::Bearer(token) => {
                 Ok(Credential::Access(self.verifier.verify(token).map_err(|_| wrong_token())?))
             }
-            PresentedToken::Dpop { token, proof } => self.bound(token, proof.ok_or_else(wrong_proof)?, request),
+            PresentedToken::Dpop { token, proof } => {
+                self.bound(token, proof.ok_or_else(wrong_proof)?, request)
+            }
         }
     }
 

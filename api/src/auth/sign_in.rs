@@ -12,7 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use form_urlencoded::Serializer;
 use jiff::SignedDuration;
-use mgx_oauth2::{RandomSource, CodeExchange};
+use mgx_oauth2::{CodeExchange, RandomSource};
 use ring::digest::{SHA256, digest};
 use secrecy::ExposeSecret;
 use serde::Deserialize;

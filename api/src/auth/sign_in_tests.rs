@@ -205,7 +205,11 @@ async fn a_page_of_somebody_elses_can_do_nothing_with_the_cookie() {
     let wrong = browser.send("GET", "/api/me", &[("authorization", "Bearer x")], String::new()).await;
     assert_eq!(wrong.status, 401);
     // signed out everywhere, here too; and what a group gives ends at once
-    door.provider.administration(None).change_user(&mgx_oauth2::User { disabled: true, ..anna }).await.unwrap();
+    door.provider
+        .administration(None)
+        .change_user(&mgx_oauth2::User { disabled: true, ..anna })
+        .await
+        .unwrap();
     assert_eq!(browser.get("/api/me").await.status, 401);
 }
 

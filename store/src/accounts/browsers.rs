@@ -2,9 +2,9 @@
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use mgx_oauth2::{DeviceDecision, Device, DevicePoll, UserCode};
 use mgx_oauth2::Grant;
 use mgx_oauth2::{BrowserSession, ClientId, Digest, SessionId, Sessions, StorageError, UserId};
+use mgx_oauth2::{Device, DeviceDecision, DevicePoll, UserCode};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{grants, millis};
@@ -18,7 +18,11 @@ impl Sessions for Embedded {
         Ok(self.writer.write(move |db| put_browser(db, &session)).await?)
     }
 
-    async fn session_of_cookie(&self, cookie: Digest, now: Timestamp) -> Result<Option<BrowserSession>, StorageError> {
+    async fn session_of_cookie(
+        &self,
+        cookie: Digest,
+        now: Timestamp,
+    ) -> Result<Option<BrowserSession>, StorageError> {
         let read = move |db: &Connection| {
             db.prepare_cached(BROWSER)?.query_one([cookie.0], |row| from_json(row, 0)).optional()
         };
@@ -93,7 +97,12 @@ impl Sessions for Embedded {
         Ok(self.writer.write(decide).await?)
     }
 
-    async fn poll_device(&self, device: Digest, client: &ClientId, now: Timestamp) -> Result<DevicePoll<Box<Grant>>, StorageError> {
+    async fn poll_device(
+        &self,
+        device: Digest,
+        client: &ClientId,
+        now: Timestamp,
+    ) -> Result<DevicePoll<Box<Grant>>, StorageError> {
         let client = client.clone();
         Ok(self.writer.write(move |db| poll(db, &device, &client, now)).await?)
     }
@@ -119,7 +128,12 @@ pub(super) fn put_browser(db: &Connection, session: &BrowserSession) -> rusqlite
     db.prepare_cached(sql)?.execute(values).map(drop)
 }
 
-fn poll(db: &Connection, digest: &Digest, client: &ClientId, now: Timestamp) -> rusqlite::Result<DevicePoll<Box<Grant>>> {
+fn poll(
+    db: &Connection,
+    digest: &Digest,
+    client: &ClientId,
+    now: Timestamp,
+) -> rusqlite::Result<DevicePoll<Box<Grant>>> {
     let device =
         db.prepare_cached(POLLED)?.query_one([digest.0], |row| from_json::<Device>(row, 0)).optional()?;
     let Some(mut device) = device else { return Ok(DevicePoll::Unknown) };

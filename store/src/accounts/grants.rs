@@ -3,7 +3,7 @@
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use mgx_oauth2::{AuthorizationCode, CodeRedemption, Grant, StoredRefreshToken, RefreshOutcome, GrantFilter};
+use mgx_oauth2::{AuthorizationCode, CodeRedemption, Grant, GrantFilter, RefreshOutcome, StoredRefreshToken};
 use mgx_oauth2::{ClientId, Digest, GrantId, Grants, Scope, StorageError, UserId};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
@@ -86,7 +86,11 @@ impl Grants for Embedded {
         Ok(self.writer.write(show).await?)
     }
 
-    async fn revoke_grants(&self, filter: &GrantFilter, now: Timestamp) -> Result<Vec<GrantId>, StorageError> {
+    async fn revoke_grants(
+        &self,
+        filter: &GrantFilter,
+        now: Timestamp,
+    ) -> Result<Vec<GrantId>, StorageError> {
         let filter = filter.clone();
         let revoke = move |db: &Connection| {
             let mut revoked = Vec::new();
@@ -127,12 +131,7 @@ impl Grants for Embedded {
         Ok(self.readers.read(read).await?)
     }
 
-    async fn set_consent(
-        &self,
-        user: UserId,
-        client: &ClientId,
-        scope: &Scope,
-    ) -> Result<(), StorageError> {
+    async fn set_consent(&self, user: UserId, client: &ClientId, scope: &Scope) -> Result<(), StorageError> {
         let (client, scope) = (client.clone(), scope.clone());
         Ok(self.writer.write(move |db| put_consent(db, user, &client, &scope)).await?)
     }
@@ -213,7 +212,10 @@ pub(super) fn put_consent(
 }
 
 fn show_code(db: &Connection, digest: &Digest, now: Timestamp) -> rusqlite::Result<CodeRedemption> {
-    let code = db.prepare_cached(CODE)?.query_one([digest.0], |row| from_json::<AuthorizationCode>(row, 0)).optional()?;
+    let code = db
+        .prepare_cached(CODE)?
+        .query_one([digest.0], |row| from_json::<AuthorizationCode>(row, 0))
+        .optional()?;
     let Some(mut code) = code else { return Ok(CodeRedemption::Unknown) };
     let Some(mut grant) = get(db, code.grant)? else { return Ok(CodeRedemption::Unknown) };
     let shown = code.redeem(&mut grant, now);

@@ -2,9 +2,9 @@
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use mgx_oauth2::{DeviceDecision, Device, DevicePoll, UserCode};
 use mgx_oauth2::Grant;
 use mgx_oauth2::{BrowserSession, ClientId, Digest, Grants, SessionId, Sessions, StorageError, UserId};
+use mgx_oauth2::{Device, DeviceDecision, DevicePoll, UserCode};
 use mongodb::bson::{RawDocument, RawDocumentBuf, doc, rawdoc};
 
 use super::super::document::{bytes, date, uuid};
@@ -18,7 +18,11 @@ impl Sessions for MongoDb {
         Ok(self.put("browsers", doc! { "_id": uuid(session.id.0) }, browser_row(session)?).await?)
     }
 
-    async fn session_of_cookie(&self, cookie: Digest, now: Timestamp) -> Result<Option<BrowserSession>, StorageError> {
+    async fn session_of_cookie(
+        &self,
+        cookie: Digest,
+        now: Timestamp,
+    ) -> Result<Option<BrowserSession>, StorageError> {
         let found = self.one("browsers", doc! { "cookie": bytes(&cookie.0) }).await?;
         let found: Option<BrowserSession> = found.map(|row| value(&row)).transpose()?;
         Ok(found.filter(|session| now < session.expires_at))
@@ -93,7 +97,12 @@ impl Sessions for MongoDb {
         Err(crowded().into())
     }
 
-    async fn poll_device(&self, device: Digest, client: &ClientId, now: Timestamp) -> Result<DevicePoll<Box<Grant>>, StorageError> {
+    async fn poll_device(
+        &self,
+        device: Digest,
+        client: &ClientId,
+        now: Timestamp,
+    ) -> Result<DevicePoll<Box<Grant>>, StorageError> {
         for _ in 0..TRIES {
             let Some(before) = self.one("devices", doc! { "digest": bytes(&device.0) }).await? else {
                 return Ok(DevicePoll::Unknown);
@@ -111,7 +120,8 @@ impl Sessions for MongoDb {
                 DevicePoll::Denied => (DevicePoll::Denied, self.forget_device(&before).await?),
                 DevicePoll::Allowed(id) => {
                     let grant = self.grant(id).await?;
-                    let told = grant.map_or(DevicePoll::Unknown, |grant| DevicePoll::Allowed(Box::new(grant)));
+                    let told =
+                        grant.map_or(DevicePoll::Unknown, |grant| DevicePoll::Allowed(Box::new(grant)));
                     (told, self.forget_device(&before).await?)
                 }
             };

@@ -4,7 +4,7 @@
 use async_trait::async_trait;
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
-use mgx_oauth2::{AuthorizationCode, CodeRedemption, Grant, StoredRefreshToken, RefreshOutcome, GrantFilter};
+use mgx_oauth2::{AuthorizationCode, CodeRedemption, Grant, GrantFilter, RefreshOutcome, StoredRefreshToken};
 use mgx_oauth2::{ClientId, Digest, GrantId, Grants, Scope, StorageError, UserId};
 use mongodb::bson::raw::cstr;
 use mongodb::bson::{Document, RawDocument, RawDocumentBuf, doc, rawdoc};
@@ -96,11 +96,17 @@ impl Grants for MongoDb {
         Ok(shown.await?.unwrap_or(RefreshOutcome::Unknown))
     }
 
-    async fn revoke_grants(&self, filter: &GrantFilter, now: Timestamp) -> Result<Vec<GrantId>, StorageError> {
+    async fn revoke_grants(
+        &self,
+        filter: &GrantFilter,
+        now: Timestamp,
+    ) -> Result<Vec<GrantId>, StorageError> {
         let wanted = match filter {
             GrantFilter::Grant(id) => doc! { "_id": uuid(id.0) },
             GrantFilter::Session(browser) => doc! { "browser": uuid(browser.0), "revoked": false },
-            GrantFilter::User(user) | GrantFilter::UserAndClient(user, _) => doc! { "user": uuid(user.0), "revoked": false },
+            GrantFilter::User(user) | GrantFilter::UserAndClient(user, _) => {
+                doc! { "user": uuid(user.0), "revoked": false }
+            }
             GrantFilter::Client(client) => doc! { "client": client.as_str(), "revoked": false },
         };
         let mut revoked = Vec::new();
@@ -137,12 +143,7 @@ impl Grants for MongoDb {
         Ok(found.map(|row| parse(&row, "scope")).transpose()?)
     }
 
-    async fn set_consent(
-        &self,
-        user: UserId,
-        client: &ClientId,
-        scope: &Scope,
-    ) -> Result<(), StorageError> {
+    async fn set_consent(&self, user: UserId, client: &ClientId, scope: &Scope) -> Result<(), StorageError> {
         let place = doc! { "_id": consent_id(user, client) };
         Ok(self.put("consents", place, consent_row(user, client, scope)).await?)
     }
