@@ -12,7 +12,7 @@ use axum::http::{Request, Response};
 use http_body_util::BodyExt;
 use jiff::Timestamp;
 use mgx_apps::{AppIdentity, Archive, Idempotency, IntentStore, Sessions};
-use mgx_oauth2::{Chance, Cost, NewUser, Provider, Settings, SigningKeys, User};
+use mgx_oauth2::{Argon2Cost, NewUser, Provider, RandomSource, Settings, SigningKeys, User};
 use mgx_policies::{Admission, Allowance, FakeRelativeClock, Policies, Rate, Times};
 use mgx_protocol::{Invocation, SlotId};
 use mgx_runtimes::{
@@ -183,10 +183,10 @@ pub(crate) fn identities() -> AppIdentity {
 /// A provider whose passwords cost nothing.
 async fn provider(store: Arc<Embedded>, dir: &Path) -> Arc<Provider> {
     let mut settings = Settings::new("http://127.0.0.1:8765/oauth2".parse().unwrap());
-    settings.cost = Cost { memory_kib: 8, passes: 1, lanes: 1 };
+    settings.password_cost = Argon2Cost { memory_kib: 8, passes: 1, lanes: 1 };
     let clock = mgx_oauth2::Clock::new(Timestamp::now);
     let keys = SigningKeys::load_or_create(&dir.join("oauth2.key"), clock.now()).unwrap();
-    Arc::new(Provider::for_tests(settings, store, keys, clock, Chance::system()).await.unwrap())
+    Arc::new(Provider::for_tests(settings, store, keys, clock, RandomSource::system()).await.unwrap())
 }
 
 /// A request with the token.
@@ -209,13 +209,14 @@ impl Door {
             groups: groups.iter().map(|group| (*group).to_owned()).collect(),
             password: Some(PASSWORD.into()),
         };
-        self.provider.actor(None).add_user(new).await.unwrap().0
+        self.provider.administration(None).add_user(new).await.unwrap().0
     }
 
     /// An API token of `user`, good for `scope`.
     pub(crate) async fn api_token(&self, user: &User, scope: &str) -> String {
         let scope = scope.parse().unwrap();
-        let (_, token) = self.provider.actor(None).add_api_token(user.id, "test", scope, None).await.unwrap();
+        let (_, token) =
+            self.provider.administration(None).add_api_token(user.id, "test", scope, None).await.unwrap();
         token.expose_secret().to_owned()
     }
 
