@@ -1,124 +1,143 @@
-//! `mgx bench`: how long a start takes, beside the engine's own floor, and on which runtime how long; how fast the queue
-//! is by itself, and how fair; what a server holds in memory. Each can be measured in turns with something else.
+//! `mgx bench`: what the benchmarks need of this program.
 
-mod beside;
-mod dispatch;
-mod duel;
-mod fairness;
-mod ingest;
-mod memory;
-mod resident;
-mod server;
-mod slots;
-mod sse;
-mod start;
-mod trial;
-mod wire;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use std::path::PathBuf;
-use std::time::Duration;
+use anyhow::Context;
+use async_trait::async_trait;
+use jiff::Timestamp;
+use mgx_bench::{Host, Overrides, Platform, RuntimeDecorator, Settings};
+use mgx_runtimes::{ContainerSpec, Containers, Network, Parking};
+use mgx_scheduler::{Clock, Redactor};
+use secrecy::SecretString;
+use serde::Deserialize;
+use serde::de::IntoDeserializer;
+use serde::de::value::{Error as UnknownRuntime, StrDeserializer};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
-use mgx_protocol::JobId;
-
-use super::out::{self, Failure, Outcome};
+use super::out::{Failure, Outcome};
 use super::up;
-use crate::config::{Config, Secret, Time};
+use crate::assemble::{rules, scheduler_config, uptime};
+use crate::config::{Config, RuntimeName, Secret, Time, Whole};
+use crate::data_dir;
+use crate::engine;
+use crate::image::AgentImage;
+use crate::serve::Serving;
 
-/// What to measure.
-#[derive(Debug, clap::Subcommand)]
-pub(crate) enum Command {
-    /// From POST to the first event of an agent on the stream; and from the agent's end to the end on the stream.
-    Start(start::Args),
-    /// The same jobs at the same times on several runtimes, beside each other.
-    Duel(duel::Args),
-    /// How many jobs a second come in and end, and how long each waits, when running them costs nothing.
-    Dispatch(dispatch::Args),
-    /// How long nine users wait while a tenth floods the queue, beside how long they wait without it.
-    Fairness(fairness::Args),
-    /// What a server holds in memory while many jobs run and many more wait.
-    Memory(memory::Args),
-    /// How long an event takes from a container to a thousand readers, and how fast a log is read again.
-    Sse(sse::Args),
-    /// How many events a second are stored, from runners that say more than that.
-    Ingest(ingest::Args),
-}
+pub(crate) use mgx_bench::Command;
 
 /// Measures.
 pub(crate) fn run(config: Config, command: &Command) -> Outcome {
-    let runtime = up::serving_runtime()?;
-    let measured = match command {
-        Command::Start(args) => runtime.block_on(Box::pin(start::run(config, args))),
-        Command::Duel(args) => runtime.block_on(Box::pin(duel::run(config, args))),
-        Command::Dispatch(args) => runtime.block_on(Box::pin(dispatch::run(config, args))),
-        Command::Fairness(args) => runtime.block_on(Box::pin(fairness::run(config, args))),
-        Command::Memory(args) => runtime.block_on(Box::pin(memory::run(config, args))),
-        Command::Sse(args) => runtime.block_on(Box::pin(sse::run(&config, args))),
-        Command::Ingest(args) => runtime.block_on(Box::pin(ingest::run(&config, args))),
-    };
+    let host = ConfiguredHost(config);
+    let measured = up::serving_runtime()?.block_on(command.run(&host));
     measured.map_err(|error| Failure::new(format!("{error:#}")))
 }
 
-/// Prints figures: for people, or on one line for programs.
-fn print(report: &serde_json::Value, json: bool) {
-    out::line(if json { report.to_string() } else { format!("{report:#}") });
+/// This program with the operator's configuration.
+#[derive(Debug)]
+struct ConfiguredHost(Config);
+
+impl ConfiguredHost {
+    fn with(&self, overrides: &Overrides) -> anyhow::Result<Config> {
+        let mut config = self.0.clone();
+        config.server.listen = ([127, 0, 0, 1], 0).into();
+        config.server.data_dir.clone_from(&overrides.data_dir);
+        config.store.database.clone_from(&overrides.database);
+        config.store.path = overrides.data_dir.join("mgx.db");
+        config.workspaces.root = overrides.data_dir.join("workspaces");
+        config.workspaces.host_root.clone_from(&config.workspaces.root);
+        // the model is not measured, and must not cost anything
+        (config.llm.base_url, config.llm.api_key) = (String::new(), Secret::new(""));
+        config.llm.demo_pace = Time::shortest();
+        if let Some(name) = overrides.runtime {
+            config.runtime = runtime(name)?;
+        }
+        if let Some(containers) = overrides.pool {
+            config.pool.min = Whole::nearest(containers);
+            config.pool.max = Whole::nearest(containers);
+        }
+        if let Some(jobs) = overrides.max_running {
+            config.scheduler.max_running = Whole::nearest(jobs);
+        }
+        if let Some(jobs) = overrides.max_queued {
+            config.queue.max_queued = Whole::nearest(jobs);
+        }
+        if overrides.is_rate_unlimited {
+            config.rate.per_minute = Whole::nearest(u64::MAX);
+            config.rate.burst = Whole::nearest(u64::MAX);
+        }
+        Ok(config)
+    }
 }
 
-/// The nearest-rank percentile, to a tenth.
-fn percentile(samples: &[f64], percent: usize) -> f64 {
-    let mut sorted = samples.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let rank = (sorted.len() * percent).div_ceil(100).max(1);
-    sorted.get(rank - 1).copied().map_or(0.0, tenths)
-}
-
-fn tenths(number: f64) -> f64 {
-    (number * 10.0).round() / 10.0
-}
-
-fn ms(time: Duration) -> f64 {
-    time.as_secs_f64() * 1000.0
-}
-
-/// A directory for one run, gone when it is over.
-struct Scratch(PathBuf);
-
-fn scratch() -> anyhow::Result<Scratch> {
-    let dir = std::env::temp_dir().join(format!("mgx-bench-{}", std::process::id()));
-    std::os::unix::fs::DirBuilderExt::mode(&mut std::fs::DirBuilder::new(), 0o700).create(&dir)?;
-    Ok(Scratch(dir))
-}
-
-/// The configuration, with a port and files of its own.
-fn scratch_config(config: Config, scratch: &Scratch) -> Config {
-    apart(config, scratch.0.join("data"))
-}
-
-/// The configuration, with a port of its own and its files in `data`.
-fn apart(mut config: Config, data: PathBuf) -> Config {
-    config.server.listen = ([127, 0, 0, 1], 0).into();
-    config.server.data_dir = data;
-    // on a MongoDB server, a database of its own
-    config.store.database = database();
-    config.store.path = config.server.data_dir.join("mgx.db");
-    config.workspaces.root = config.server.data_dir.join("workspaces");
-    config.workspaces.host_root.clone_from(&config.workspaces.root);
-    // The model is not what is measured, and must not cost anything.
-    (config.llm.base_url, config.llm.api_key) = (String::new(), Secret::new(""));
-    config.llm.demo_pace = Time::shortest();
-    config
-}
-
-/// The name of a database for one run.
-fn database() -> String {
-    format!("mgx_bench_{}", JobId::new())
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.0) {
-            out::note(format_args!("cannot remove {}: {error}", self.0.display()));
+#[async_trait]
+impl Host for ConfiguredHost {
+    fn settings(&self) -> Settings {
+        let config = &self.0;
+        Settings {
+            runtime: config.runtime.name(),
+            container: ContainerSpec {
+                image: config.agent.image.clone(),
+                limits: rules(config).default_limits,
+                network: Network::None,
+                oci_runtime: config.isolation.agent,
+            },
+            runner: AgentImage::of(config).runner.unwrap_or_default(),
+            store_url: config.store.url.get().cloned(),
         }
     }
+
+    fn scheduler_config(&self) -> mgx_scheduler::config::Config {
+        scheduler_config(&self.0, Redactor::default())
+    }
+
+    fn clock(&self) -> Clock {
+        Clock::starting_at(Timestamp::now(), uptime())
+    }
+
+    fn make_data_dir(&self, data_dir: &Path) -> anyhow::Result<SecretString> {
+        data_dir::make(data_dir)?;
+        Ok(data_dir::admin_token(data_dir)?)
+    }
+
+    fn containers(&self, overrides: &Overrides, instance: &str) -> anyhow::Result<Arc<dyn Containers>> {
+        engine::containers(&self.with(overrides)?, instance)
+    }
+
+    fn parking(&self, overrides: &Overrides, instance: &str) -> anyhow::Result<Option<Arc<dyn Parking>>> {
+        let config = self.with(overrides)?;
+        match config.runtime {
+            RuntimeName::Docker | RuntimeName::PoolDocker | RuntimeName::Podman | RuntimeName::PoolPodman => {
+                data_dir::make(&config.server.data_dir)?;
+                // waiting containers open no tunnels
+                let (tunnels, _) = mpsc::channel(1);
+                Ok(Some(Arc::new(engine::parking(&config, instance, tunnels)?)))
+            }
+            RuntimeName::Process | RuntimeName::Null => Ok(None),
+        }
+    }
+
+    async fn start(
+        &self,
+        overrides: &Overrides,
+        decorator: Option<RuntimeDecorator>,
+    ) -> anyhow::Result<Platform> {
+        let config = self.with(overrides)?;
+        let data_dir: PathBuf = config.server.data_dir.clone();
+        let serving = Box::pin(Serving::start_through(config, decorator)).await?;
+        serving.leading().await;
+        let (address, instance, pool) = (serving.address(), serving.instance().to_owned(), serving.pool());
+        let token = data_dir::admin_token(&data_dir)?;
+        let shutdown = CancellationToken::new();
+        let serving = tokio::spawn(serving.until(shutdown.clone()));
+        Ok(Platform { address, token, instance, pool, shutdown, serving })
+    }
+}
+
+fn runtime(name: &str) -> anyhow::Result<RuntimeName> {
+    let deserializer: StrDeserializer<'_, UnknownRuntime> = name.into_deserializer();
+    RuntimeName::deserialize(deserializer).with_context(|| format!("the runtime {name:?}"))
 }
 
 #[cfg(test)]
@@ -126,12 +145,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn percentiles_are_samples() {
-        let samples: Vec<f64> = (1..=100).map(f64::from).collect();
-        let shown = |samples: &[f64]| format!("{} {}", percentile(samples, 50), percentile(samples, 99));
-        assert_eq!(shown(&samples), "50 99");
-        assert_eq!(shown(&[3.04]), "3 3");
-        assert_eq!(shown(&[1.0, 30.0, 2.0]), "2 30");
-        assert_eq!(shown(&[]), "0 0");
+    fn the_benchmarks_know_every_runtime() {
+        for name in mgx_bench::RUNTIMES {
+            assert_eq!(runtime(name).unwrap().name(), name);
+        }
+        let refusal = runtime("no-such-runtime").unwrap_err().root_cause().to_string();
+        assert_eq!(refusal.matches('`').count(), 2 * (1 + mgx_bench::RUNTIMES.len()), "{refusal}");
     }
 }
