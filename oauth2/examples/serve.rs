@@ -1,8 +1,8 @@
-//! A provider in memory with one user and some clients, for client libraries to judge:
+//! A provider in memory with one user and some clients, against which client libraries are run:
 //! `cargo run -p mgx-oauth2 --features testing --example serve -- [MUTATION]`.
 //!
-//! It says where it is and who may come as one line of JSON, and serves until its standard input ends. With a mutation
-//! it makes one mistake, which a library worth its name finds: then the judge is known to work.
+//! Prints address, user and clients as one line of JSON, and serves until its standard input ends. With a mutation it
+//! makes one mistake, which a correct client library has to detect: this shows that the tests can fail.
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a program for tests")]
 
 use std::net::SocketAddr;
@@ -26,12 +26,12 @@ use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value, json};
 
-/// The one mistake that the server makes.
+/// A mistake that the server makes.
 #[derive(Clone, Copy, Debug)]
 enum Mutation {
-    /// The redirect does not say whose it is (RFC 9207).
+    /// The redirect does not name the issuer (RFC 9207).
     NoIss,
-    /// The redirect says that it is somebody else's.
+    /// The redirect names another issuer.
     OtherIss,
     /// The id token is for another client.
     OtherAud,
@@ -63,7 +63,7 @@ impl Mutation {
     }
 }
 
-/// What the one user signs in with.
+/// The password of the user.
 const PASSWORD: &str = "seven grey herons wade";
 
 #[tokio::main]
@@ -85,12 +85,12 @@ async fn main() {
     axum::serve(listener, app).with_graceful_shutdown(end_of_input()).await.unwrap();
 }
 
-/// Resolves when whoever started this is gone.
+/// Resolves when the parent process has closed standard input.
 async fn end_of_input() {
     tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink())).await.ok();
 }
 
-/// Adds who may come, and says so.
+/// Adds the user and the clients, and describes them.
 async fn people(provider: &Provider) -> Value {
     let new = NewUser {
         name: "ann".parse().unwrap(),

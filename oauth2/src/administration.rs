@@ -1,4 +1,4 @@
-//! What is done to users and clients, and in whose name: they are added, changed and removed.
+//! Administration: changes to users, clients and API tokens, recorded in the audit log.
 
 pub(crate) mod api_tokens;
 pub(crate) mod clients;
@@ -12,56 +12,56 @@ use crate::clients::redirect_uri::BadRedirect;
 use crate::provider::{AuditContext, Provider};
 use crate::storage::StorageError;
 
-/// The group of the platform's administrators.
+/// The group of the administrators.
 pub const ADMIN: &str = "admin";
 
-/// Somebody who changes accounts. What they do is in the audit log under their name.
+/// Changes to users, clients and API tokens, recorded in the audit log under the name of the caller.
 #[derive(Clone, Copy, Debug)]
 pub struct Administration<'a> {
     pub(crate) provider: &'a Provider,
     name: Option<&'a str>,
 }
 
-/// Why nothing was changed. The administrator does something else, or tries again.
+/// Why nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
-    /// The name or id is somebody else's.
+    /// The name or id is taken, or the user was changed meanwhile.
     #[error("the name is taken")]
     Taken,
     /// There is no such user or client.
     #[error("there is no such {0}")]
     Unknown(&'static str),
-    /// Nobody may have this password.
+    /// The password breaks a rule.
     #[error(transparent)]
     Weak(#[from] WeakPassword),
-    /// The client cannot be registered so.
+    /// The registration of the client breaks a rule.
     #[error(transparent)]
     Client(#[from] BadClient),
-    /// The redirect URI cannot be registered.
+    /// A redirect URI breaks a rule.
     #[error("{uri}: {source}")]
     Redirect {
-        /// Which.
+        /// The redirect URI.
         uri: String,
-        /// Why.
+        /// The rule.
         source: BadRedirect,
     },
-    /// Too many sign in at once.
+    /// Too many passwords are being hashed at a time.
     #[error(transparent)]
     Busy(#[from] Busy),
-    /// The store does not answer.
+    /// The storage does not respond.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
 
 impl Provider {
-    /// Whoever is called so, to change something; `None`: the platform itself.
+    /// Access to changes in the name of a caller of the API, or of the platform if it is `None`.
     pub fn administration<'a>(&'a self, name: Option<&'a str>) -> Administration<'a> {
         Administration { provider: self, name }
     }
 }
 
 impl<'a> Administration<'a> {
-    /// Who, for the audit log.
+    /// The caller, for the audit log.
     pub(crate) fn context(&self) -> AuditContext<'a> {
         AuditContext { by: self.name, ..AuditContext::default() }
     }

@@ -1,4 +1,4 @@
-//! The provider: everything it holds, and what it does by itself from time to time.
+//! The provider: its parts, its maintenance, revocation and the audit log.
 
 pub(crate) mod settings;
 
@@ -24,8 +24,8 @@ use crate::tokens::revoked_tokens::RevokedTokens;
 use crate::tokens::signing_keys::SigningKeys;
 use crate::tokens::verifier::Verifier;
 
-/// An OAuth 2.1 authorization server and OpenID provider. What it does is in the files of its flows: `authorize`,
-/// `token`, `device_flow`, `sign_in`, `tokens_of`, `admin`; [`crate::router`] puts HTTP around it.
+/// An OAuth 2.1 authorization server and OpenID provider. Its methods are in the folders `administration`, `sessions`
+/// and `flows`; [`crate::router`] serves them over HTTP.
 #[derive(Debug)]
 pub struct Provider {
     pub(crate) settings: Settings,
@@ -35,49 +35,50 @@ pub struct Provider {
     pub(crate) random: RandomSource,
     pub(crate) passwords: Passwords,
     pub(crate) throttle: Throttle,
-    /// Bounds what people whom nobody knows make us write down.
+    /// Limits how many records requests without authentication cause.
     pub(crate) unauthenticated: Throttle,
     pub(crate) revoked: RevokedTokens,
     pub(crate) proofs: ProofChecker,
-    /// Verifies our own access tokens, whoever they are for.
+    /// Verifies the provider's own access tokens, for any audience.
     pub(crate) own_tokens: Verifier,
 }
 
-/// Why the provider does not start. The operator acts.
+/// Why the provider does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// What was chosen may not be.
+    /// A setting is not permitted.
     #[error(transparent)]
     Settings(#[from] BadSettings),
-    /// What was chosen may not be.
+    /// A setting is not permitted.
     #[error(transparent)]
     Cost(#[from] BadCost),
-    /// The store does not answer.
+    /// The storage does not respond.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
 
-/// Who does something, for the audit log.
+/// The circumstances of an event, for the audit log.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct AuditContext<'a> {
     pub(crate) user: Option<UserId>,
     pub(crate) client: Option<&'a ClientId>,
-    /// In whose name, if it is somebody else's.
+    /// The name of the caller who acts through the API, if the event was not caused by user or client.
     pub(crate) by: Option<&'a str>,
     pub(crate) peer: Option<IpAddr>,
 }
 
-/// How much from one address in a minute is written down for people whom nobody knows.
+/// The most records per address and minute that requests without authentication cause.
 const UNAUTHENTICATED_AUDITS_PER_MINUTE: u32 = 60;
 
-/// By how much a token that is being made may outlive the moment at which its grant was revoked.
+/// The time by which a revocation is kept longer than an access token lives, for tokens that are being issued
+/// meanwhile.
 const REVOCATION_MARGIN: SignedDuration = SignedDuration::from_mins(1);
 
-/// How many of each kind one sweep forgets.
+/// The most expired records of each kind that one maintenance deletes.
 const MAX_DELETED_PER_SWEEP: usize = 1000;
 
 impl Provider {
-    /// A provider. Reads from `storage` which access tokens do not count.
+    /// A provider. Loads the revoked access tokens from `storage`.
     ///
     /// # Errors
     /// [`StartError`].
@@ -92,7 +93,7 @@ impl Provider {
         Self::unchecked(settings, storage, keys, clock, random).await
     }
 
-    /// The same without a look at the settings, for tests that cannot wait for real passwords.
+    /// [`Self::new`] without a check of the settings, for tests with a cheap password hash.
     ///
     /// # Errors
     /// [`StartError`].
@@ -146,22 +147,22 @@ impl Provider {
         })
     }
 
-    /// A verifier of access tokens for `audience`, in this process: it sees rotations and revocations at once.
+    /// A verifier of access tokens for `audience` in this process, which sees rotations and revocations at once.
     pub fn verifier(&self, audience: &str) -> Verifier {
         let public = self.keys.public().clone();
         let audience = Some(audience.to_owned());
         Verifier::new(&self.settings.issuer, audience, public, self.revoked.clone(), self.clock.clone())
     }
 
-    /// What was chosen.
+    /// The settings.
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// Forgets what has ended, and replaces a signing key that has grown old. To be called every minute or so.
+    /// Deletes expired records, and rotates the signing key if it is old. The caller runs it about every minute.
     ///
     /// # Errors
-    /// The store or the key file cannot be written; the next time will do.
+    /// The storage or the key file cannot be written. The next run makes up for it.
     pub async fn maintain(&self) -> Result<(), MaintenanceError> {
         let now = self.clock.now();
         self.storage.delete_expired(now, MAX_DELETED_PER_SWEEP).await?;
@@ -171,29 +172,28 @@ impl Provider {
         Ok(())
     }
 
-    /// Learns what other processes with the same storage and the same key file have done since: tokens that do not count
-    /// any more, and a new key. To be called every second or so where there are any.
+    /// Loads what other processes with the same storage and key file have changed: revoked tokens, and a new signing
+    /// key. The caller runs it about every second where there are other processes.
     ///
     /// # Errors
-    /// The store or the key file cannot be read; the next time will do.
+    /// The storage or the key file cannot be read. The next run makes up for it.
     pub async fn catch_up(&self) -> Result<(), MaintenanceError> {
         let now = self.clock.now();
         self.revoked.add(self.storage.revoked_tokens(now).await?, now);
         Ok(self.keys.catch_up()?)
     }
 
-    /// Signs with a new key from now on; the old one goes on verifying for an hour, or not at all if somebody may
-    /// have it.
+    /// Rotates the signing key ([`SigningKeys::rotate`]) and returns the new `kid`.
     ///
     /// # Errors
-    /// The key file cannot be written: the old key goes on signing.
-    pub async fn rotate_keys(&self, trust_the_old: bool) -> Result<String, KeyError> {
-        let kid = self.keys.rotate(self.clock.now(), trust_the_old)?;
+    /// The key file cannot be written; the old key stays in use.
+    pub async fn rotate_keys(&self, keep_previous: bool) -> Result<String, KeyError> {
+        let kid = self.keys.rotate(self.clock.now(), keep_previous)?;
         self.record(AuditEvent::KeyRotated { kid: kid.clone() }, AuditContext::default()).await;
         Ok(kid)
     }
 
-    /// Takes grants back, with every token of theirs. How many counted until now.
+    /// Revokes grants with all their tokens. How many were valid.
     pub(crate) async fn revoke(
         &self,
         whose: &GrantFilter,
@@ -208,18 +208,18 @@ impl Provider {
         Ok(ids.len())
     }
 
-    /// Makes access tokens, or all of a grant, not count any more: at once here, and in the store for the next start.
+    /// Revokes access tokens by `jti` or by grant: at once in this process, and in the storage for the others.
     pub(crate) async fn revoke_token_ids(&self, ids: &[Uuid]) -> Result<(), StorageError> {
         if ids.is_empty() {
             return Ok(());
         }
         let (now, until) =
-            (self.clock.now(), self.after(self.settings.access_token_lifetime + REVOCATION_MARGIN));
+            (self.clock.now(), self.time_after(self.settings.access_token_lifetime + REVOCATION_MARGIN));
         self.revoked.add(ids.iter().map(|id| (*id, until)), now);
         self.storage.revoke_tokens(ids, until).await
     }
 
-    /// Writes into the audit log. What cannot be written there is told to the operator's log instead: it happened.
+    /// Adds an entry to the audit log. If the storage fails, the entry goes to the operator's log.
     pub(crate) async fn record(&self, event: AuditEvent, context: AuditContext<'_>) {
         let AuditContext { user, client, by, peer } = context;
         let entry = AuditEntry {
@@ -231,23 +231,23 @@ impl Provider {
             peer,
         };
         if let Err(error) = self.storage.add_audit_entry(&entry).await {
-            tracing::warn!(%error, ?entry, "not in the audit log");
+            tracing::warn!(%error, ?entry, "cannot write to the audit log");
         }
     }
 
-    /// The moment so long after now.
-    pub(crate) fn after(&self, time: SignedDuration) -> Timestamp {
+    /// The time `time` after now.
+    pub(crate) fn time_after(&self, time: SignedDuration) -> Timestamp {
         self.clock.now().saturating_add(time).unwrap_or(Timestamp::MAX)
     }
 }
 
-/// What could not be tended, or learned. The next time will do.
+/// Why maintenance or catching up failed. The next run makes up for it.
 #[derive(Debug, thiserror::Error)]
 pub enum MaintenanceError {
-    /// Nothing was forgotten, or learned.
+    /// The storage does not respond.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// The old key goes on signing.
+    /// The key file cannot be read or written; the old key stays in use.
     #[error(transparent)]
     Key(#[from] KeyError),
 }

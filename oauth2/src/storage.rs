@@ -1,4 +1,4 @@
-//! What the provider must not forget. Whoever keeps it implements these traits; `conformance` says whether it does.
+//! The storage of the provider: three traits, which the suite in [`conformance`] checks.
 
 use std::fmt;
 
@@ -26,73 +26,73 @@ pub mod conformance;
 #[cfg(feature = "testing")]
 pub(crate) mod memory;
 
-/// Why nothing was stored or read.
+/// Why the storage did not read or write.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StorageError {
-    /// There is no space. The operator makes some.
+    /// There is no space left, which the operator has to provide.
     #[error("there is no space left to store anything")]
     Full,
-    /// It cannot be reached. Try again.
+    /// The storage does not respond. The caller may try again.
     #[error("the store does not answer: {0}")]
     Unavailable(String),
 }
 
 impl From<StorageError> for OAuthError {
     fn from(error: StorageError) -> Self {
-        tracing::warn!(%error, "the provider's store does not answer");
-        Self::unavailable("nothing was stored or read")
+        tracing::warn!(%error, "the storage of the provider does not respond");
+        Self::unavailable("the storage does not respond")
     }
 }
 
-/// Everything that is stored.
+/// A storage of everything that the provider persists.
 pub trait Storage: Accounts + Grants + Sessions {}
 
 impl<T: Accounts + Grants + Sessions> Storage for T {}
 
-/// Users with their API tokens, clients, and the audit log. A write that has returned is durable; that holds for all of these traits.
+/// Users with their API tokens, clients, and the audit log. In all three traits a write is durable when it returns.
 #[async_trait]
 pub trait Accounts: Send + Sync + fmt::Debug {
-    /// Adds a user; `false` if there is one of this id or name.
+    /// Adds a user; `false` if there is a user with this id or name.
     async fn add_user(&self, user: &User) -> Result<bool, StorageError>;
-    /// A user.
+    /// The user with this id.
     async fn user(&self, id: UserId) -> Result<Option<User>, StorageError>;
-    /// A user by name.
+    /// The user with this name.
     async fn user_named(&self, name: &Username) -> Result<Option<User>, StorageError>;
-    /// Users in the order of their names, at most `limit`, from after `after`.
+    /// The users in the order of their names: at most `limit`, after the name `after`.
     async fn users(&self, after: Option<&Username>, limit: usize) -> Result<Vec<User>, StorageError>;
-    /// Writes everything but the password; `false` if there is no such user, or the name is another's.
+    /// Replaces everything but the password; `false` if there is no such user, or another user has the name.
     async fn change_user(&self, user: &User) -> Result<bool, StorageError>;
-    /// Sets the password if it still is `from`. Whether it was.
+    /// Sets the password if it is still `from`. Whether it was.
     async fn set_password(
         &self,
         id: UserId,
         from: Option<&PasswordHash>,
         to: &PasswordHash,
     ) -> Result<bool, StorageError>;
-    /// Removes a user, with sessions, grants, consents and API tokens. Whether there was one.
+    /// Removes a user with their sessions, grants, consents and API tokens. Whether there was one.
     async fn remove_user(&self, id: UserId) -> Result<bool, StorageError>;
 
-    /// Adds a client, or changes it.
+    /// Adds or replaces a client.
     async fn put_client(&self, client: &Client) -> Result<(), StorageError>;
-    /// A client.
+    /// The client with this id.
     async fn client(&self, id: &ClientId) -> Result<Option<Client>, StorageError>;
-    /// Clients in the order of their ids, at most `limit`, from after `after`.
+    /// The clients in the order of their ids: at most `limit`, after the id `after`.
     async fn clients(&self, after: Option<&ClientId>, limit: usize) -> Result<Vec<Client>, StorageError>;
-    /// Removes a client, with grants, devices and consents. Whether there was one.
+    /// Removes a client with its grants, devices and consents. Whether there was one.
     async fn remove_client(&self, id: &ClientId) -> Result<bool, StorageError>;
 
-    /// Writes a new API token.
+    /// Adds an API token.
     async fn add_api_token(&self, token: &ApiToken) -> Result<(), StorageError>;
-    /// The API token of this hash.
+    /// The API token with this hash.
     async fn api_token(&self, digest: Digest) -> Result<Option<ApiToken>, StorageError>;
     /// The API tokens of a user, newest first.
     async fn api_tokens_of(&self, user: UserId) -> Result<Vec<ApiToken>, StorageError>;
     /// Removes an API token of this user. Whether there was one.
     async fn remove_api_token(&self, user: UserId, id: TokenId) -> Result<bool, StorageError>;
 
-    /// Writes an entry. Of more than 100,000 the oldest may be forgotten.
+    /// Adds an entry. Beyond 100,000 entries the oldest may be deleted.
     async fn add_audit_entry(&self, entry: &AuditEntry) -> Result<(), StorageError>;
-    /// The newest entries first, at most `limit`, from before the one of number `before`.
+    /// The entries, newest first, with their numbers: at most `limit`, before the number `before`.
     async fn audit_log(
         &self,
         before: Option<u64>,
@@ -100,28 +100,28 @@ pub trait Accounts: Send + Sync + fmt::Debug {
     ) -> Result<Vec<(u64, AuditEntry)>, StorageError>;
 }
 
-/// Grants with their codes and refresh tokens, what was taken back, and what need not be asked again.
+/// Grants with their codes and refresh tokens, revoked access tokens, and consents.
 #[async_trait]
 pub trait Grants: Send + Sync + fmt::Debug {
-    /// Writes a new grant, with its code if there is one.
+    /// Adds a grant, with its code if there is one.
     async fn add_grant(&self, grant: &Grant, code: Option<&AuthorizationCode>) -> Result<(), StorageError>;
-    /// A grant.
+    /// The grant with this id.
     async fn grant(&self, id: GrantId) -> Result<Option<Grant>, StorageError>;
-    /// The grant of a family of refresh tokens.
+    /// The grant with this family of refresh tokens.
     async fn grant_of_refresh_token(&self, family: Digest) -> Result<Option<Grant>, StorageError>;
-    /// The grants of a user that count at `now`, newest first, at most `limit`.
+    /// The grants of a user that are valid at `now`, newest first, at most `limit`.
     async fn grants_of(&self, user: UserId, now: Timestamp, limit: usize)
     -> Result<Vec<Grant>, StorageError>;
-    /// [`AuthorizationCode::redeem`], once for each code however many ask at the same time.
+    /// Runs [`AuthorizationCode::redeem`] in a transaction: of concurrent calls one is the first.
     async fn redeem_code(&self, code: Digest, now: Timestamp) -> Result<CodeRedemption, StorageError>;
-    /// Says how long a grant goes on, and with which refresh token; `false` if it has been revoked meanwhile.
+    /// Sets expiry and refresh token of a grant; `false` if it has been revoked or does not exist.
     async fn extend_grant(
         &self,
         id: GrantId,
         expires_at: Timestamp,
         refresh: Option<StoredRefreshToken>,
     ) -> Result<bool, StorageError>;
-    /// [`Grant::rotate`], one after the other however many ask at the same time.
+    /// Runs [`Grant::rotate`] on the grant of this family in a transaction: concurrent calls run one after the other.
     async fn rotate_refresh_token(
         &self,
         family: Digest,
@@ -130,56 +130,57 @@ pub trait Grants: Send + Sync + fmt::Debug {
         next: StoredRefreshToken,
         now: Timestamp,
     ) -> Result<RefreshOutcome, StorageError>;
-    /// Revokes grants; the ids of those that counted until now.
+    /// Revokes grants; the ids of those that were valid at `now`.
     async fn revoke_grants(&self, filter: &GrantFilter, now: Timestamp)
     -> Result<Vec<GrantId>, StorageError>;
-    /// Remembers until `until` that a token or the tokens of a grant do not count.
+    /// Stores until `until` that access tokens, or all access tokens of grants, are revoked.
     async fn revoke_tokens(&self, ids: &[Uuid], until: Timestamp) -> Result<(), StorageError>;
-    /// What was remembered so and still has to be at `now`.
+    /// The revoked tokens and grants whose `until` is after `now`.
     async fn revoked_tokens(&self, now: Timestamp) -> Result<Vec<(Uuid, Timestamp)>, StorageError>;
-    /// What this user has allowed this client before.
+    /// The scope that the user has granted the client before.
     async fn consent(&self, user: UserId, client: &ClientId) -> Result<Option<Scope>, StorageError>;
-    /// Remembers it.
+    /// Replaces the scope that the user has granted the client.
     async fn set_consent(&self, user: UserId, client: &ClientId, scope: &Scope) -> Result<(), StorageError>;
-    /// Forgets grants, codes, devices, sessions and revoked tokens that ended before `now`, at most `limit` of each.
+    /// Deletes grants with their codes, devices, sessions and revoked tokens that expired before `now`: at most
+    /// `limit` of each. How many.
     async fn delete_expired(&self, now: Timestamp, limit: usize) -> Result<usize, StorageError>;
 }
 
-/// Browsers in which somebody is signed in, and devices that wait for somebody.
+/// Browser sessions, and devices that wait for a decision.
 #[async_trait]
 pub trait Sessions: Send + Sync + fmt::Debug {
-    /// Writes a new session.
+    /// Adds a session.
     async fn add_session(&self, session: &BrowserSession) -> Result<(), StorageError>;
-    /// The session of a cookie, if it has not ended at `now`.
+    /// The session with this cookie, if it has not expired at `now`.
     async fn session_of_cookie(
         &self,
         cookie: Digest,
         now: Timestamp,
     ) -> Result<Option<BrowserSession>, StorageError>;
-    /// The sessions of a user that have not ended at `now`, newest first, at most `limit`.
+    /// The sessions of a user that have not expired at `now`, newest first, at most `limit`.
     async fn sessions_of(
         &self,
         user: UserId,
         now: Timestamp,
         limit: usize,
     ) -> Result<Vec<BrowserSession>, StorageError>;
-    /// Ends a session. Whether there was one.
+    /// Removes a session. Whether there was one.
     async fn remove_session(&self, id: SessionId) -> Result<bool, StorageError>;
-    /// Ends every session of a user.
+    /// Removes all sessions of a user.
     async fn remove_sessions_of(&self, user: UserId) -> Result<(), StorageError>;
 
-    /// Writes a new device; `false` if another one that has not expired has the same user code.
+    /// Adds a device; `false` if another device that has not expired has the same user code.
     async fn add_device(&self, device: &Device, now: Timestamp) -> Result<bool, StorageError>;
-    /// The device of a user code.
+    /// The device with this user code.
     async fn device(&self, code: &UserCode) -> Result<Option<Device>, StorageError>;
-    /// Writes what somebody has said, with the grant if it was yes; `false` if it is not open any more.
+    /// Stores the user's decision, with the grant if it was allowed; `false` if the device is not open any more.
     async fn decide_device(
         &self,
         code: &UserCode,
         allowed: Option<&Grant>,
         now: Timestamp,
     ) -> Result<bool, StorageError>;
-    /// [`Device::poll`], one after the other however many ask at the same time.
+    /// Runs [`Device::poll`] in a transaction: concurrent calls run one after the other.
     async fn poll_device(
         &self,
         device: Digest,

@@ -1,4 +1,4 @@
-//! HTTP around the provider: every endpoint, and nothing that decides.
+//! The HTTP endpoints and pages of the provider.
 
 use std::sync::Arc;
 
@@ -23,10 +23,10 @@ pub(crate) mod presented_token;
 mod texts;
 mod token;
 
-/// Every endpoint, to be merged into a router at the root of the issuer's origin: all of them lie under `/oauth2`, but
-/// for the two spellings of discovery that stand at the root (RFC 8414 section 3.1).
+/// All endpoints, to be merged into a router at the root of the issuer's origin. They are under `/oauth2`, except for
+/// two addresses of the metadata (RFC 8414 section 3.1).
 ///
-/// Whoever mounts it says where requests come from, as [`Peer`] or as axum's `ConnectInfo<SocketAddr>`.
+/// The server sets the address of the sender as the extension [`Peer`] or as axum's `ConnectInfo<SocketAddr>`.
 pub fn router(provider: Arc<Provider>) -> Router {
     Router::new()
         .route("/oauth2/authorize", get(authorize::show).post(authorize::decide))
@@ -48,7 +48,7 @@ pub fn router(provider: Arc<Provider>) -> Router {
         .with_state(provider)
 }
 
-/// The pages' style: the only thing that they load.
+/// The style sheet, which is all that the pages load.
 async fn style() -> Response {
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/css; charset=utf-8")),

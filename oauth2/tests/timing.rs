@@ -1,7 +1,7 @@
-//! How long a wrong password takes: as long for a user who does not exist.
+//! A wrong password takes as long for an unknown user as for a known one.
 //!
-//! Counted in the time of the processor, which what else the machine does leaves alone, by the only test in its process;
-//! and on a quiet machine, if asked, in the time that somebody waits.
+//! Measured in processor time, which other load on the machine does not change, by the only test of its process; and
+//! in wall time by an ignored test for a quiet machine.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests that report figures")]
 
 use std::collections::BTreeSet;
@@ -12,15 +12,14 @@ use jiff::Timestamp;
 use mgx_oauth2::{Clock, MemoryStorage, NewUser, Provider, RandomSource, Settings, SigningKeys};
 use rustix::time::{ClockId, clock_gettime};
 
-/// Each of the two is measured so often, in turn.
+/// The measurements per user and round, taken in turn.
 const TIMES: usize = 60;
 
-/// How often the whole is measured: what disturbs one of them does not disturb all, but a provider that tells users
-/// apart does.
+/// The most rounds. One undisturbed round suffices: a provider that distinguishes users fails in all of them.
 const ROUNDS: u8 = 4;
 
 #[tokio::test]
-async fn a_user_who_does_not_exist_takes_as_long() {
+async fn an_unknown_user_takes_as_long() {
     check(|| {
         let time = clock_gettime(ClockId::ProcessCPUTime);
         Duration::new(time.tv_sec.try_into().unwrap(), time.tv_nsec.try_into().unwrap())
@@ -30,7 +29,7 @@ async fn a_user_who_does_not_exist_takes_as_long() {
 
 #[tokio::test]
 #[ignore = "measures: for a quiet machine"]
-async fn a_user_who_does_not_exist_takes_as_long_on_the_clock() {
+async fn an_unknown_user_takes_as_long_in_wall_time() {
     let begin = Instant::now();
     check(move || begin.elapsed()).await;
 }
@@ -62,8 +61,7 @@ async fn check(clock: impl Fn() -> Duration) {
     panic!("the medians differ by {gaps:?}");
 }
 
-/// By what part of it the medians differ. Which one comes first changes each time, so that neither is always the one
-/// after the other.
+/// The relative difference of the medians. The order of the two users alternates, so that neither is always second.
 async fn gap(provider: &Provider, round: u8, clock: impl Fn() -> Duration) -> f64 {
     let names = ["ann", "nobody"];
     let mut times = [Vec::new(), Vec::new()];

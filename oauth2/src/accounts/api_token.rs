@@ -1,4 +1,4 @@
-//! API tokens as they are stored.
+//! API tokens: long-lived tokens that a user makes for programs of their own.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -7,24 +7,24 @@ use crate::base::digest::Digest;
 use crate::base::ids::{TokenId, UserId};
 use crate::base::scope::Scope;
 
-/// What every API token begins with: an API tells them from access tokens by it.
+/// The prefix of every API token, by which an API distinguishes them from access tokens.
 pub const API_TOKEN_PREFIX: &str = "mgx_pat_";
 
 /// An API token as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApiToken {
-    /// Its id. No secret.
+    /// Its id, which is not a secret.
     pub id: TokenId,
     /// Hash of the token.
     pub digest: Digest,
-    /// Whose it is.
+    /// The user on whose behalf it is used.
     pub user: UserId,
-    /// What they call it.
+    /// The name that the user gave it.
     pub name: String,
-    /// What it is good for.
+    /// What it permits.
     pub scope: Scope,
     /// When it was made.
     pub created_at: Timestamp,
-    /// When it ends, if it does by itself.
+    /// When it expires, if ever.
     pub expires_at: Option<Timestamp>,
 }

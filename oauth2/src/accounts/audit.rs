@@ -1,4 +1,4 @@
-//! The audit log: what happened to accounts and tokens, for whoever has to find out later.
+//! Entries of the audit log: what happened to accounts, clients, tokens and keys.
 
 use std::net::IpAddr;
 
@@ -8,24 +8,23 @@ use serde::{Deserialize, Serialize};
 use crate::base::ids::{ClientId, GrantId, TokenId, UserId};
 use crate::clients::grant_type::GrantType;
 
-/// One entry. Nothing in it is a secret.
+/// An entry. It holds no secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditEntry {
-    /// When.
+    /// When it happened.
     pub at: Timestamp,
-    /// What.
+    /// What happened.
     pub event: AuditEvent,
-    /// About which user.
+    /// The user concerned.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub user: Option<UserId>,
-    /// About which client.
+    /// The client concerned.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub client: Option<ClientId>,
-    /// Who changed it, by name, if it was done through the API; otherwise the user or the client themselves did, or the
-    /// platform.
+    /// The name of the caller who made the change through the API; none if the user, the client or the platform did.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub by: Option<String>,
-    /// From where.
+    /// The address that the request came from.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub peer: Option<IpAddr>,
 }
@@ -34,42 +33,42 @@ pub struct AuditEntry {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AuditEvent {
-    /// Somebody signed in.
+    /// A user signed in.
     SignedIn,
-    /// A password was wrong, or the user does not exist or is disabled: the log does not say which.
+    /// A sign-in failed: wrong password, unknown user or disabled user; the log does not say which.
     SignInFailed {
-        /// How often in a row, from there.
+        /// The number of failures in a row for this account from this address.
         in_a_row: u32,
     },
-    /// Somebody signed out.
+    /// A user signed out.
     SignedOut,
-    /// A user allowed a client something.
+    /// A user authorized a client.
     Allowed {
         /// The grant.
         grant: GrantId,
-        /// In which way.
+        /// The grant type.
         how: GrantType,
     },
-    /// A code was shown for the second time: somebody has a copy. The grant was revoked.
+    /// An authorization code was used a second time, so it has leaked. The grant was revoked (RFC 6749 section 4.1.2).
     CodeReplayed {
         /// The grant.
         grant: GrantId,
     },
-    /// A refresh token was shown for the second time: somebody has a copy. The grant was revoked.
+    /// A refresh token was used a second time, so it has leaked. The grant was revoked (RFC 9700 section 4.14.2).
     RefreshReused {
         /// The grant.
         grant: GrantId,
     },
-    /// A client, the user or an administrator took something back.
+    /// A client, the user or an administrator revoked grants.
     Revoked {
-        /// How many grants.
+        /// The number of grants.
         grants: usize,
     },
-    /// A client did not show its secret.
+    /// Client authentication failed.
     ClientRefused,
-    /// Tokens are signed with a new key.
+    /// The signing key was replaced.
     KeyRotated {
-        /// The new key.
+        /// The `kid` of the new key.
         kid: String,
     },
     /// A user was added.
@@ -82,16 +81,16 @@ pub enum AuditEvent {
     PasswordSet,
     /// A client was registered.
     ClientAdded,
-    /// A client was changed, or has a new secret.
+    /// A client was changed, or was given a new secret.
     ClientChanged,
     /// A client was removed.
     ClientRemoved,
-    /// A user has an API token more.
+    /// An API token was made.
     ApiTokenAdded {
         /// The token's id.
         token: TokenId,
     },
-    /// A user has one less.
+    /// An API token was removed.
     ApiTokenRemoved {
         /// The token's id.
         token: TokenId,

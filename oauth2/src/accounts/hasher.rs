@@ -1,6 +1,7 @@
-//! argon2id, in memory that is used again while people wait, and given back when nobody does.
+//! argon2id hashing that reuses its memory between hashes and frees it when none is in progress.
 //!
-//! A hash takes 19 MiB for a moment. Left to the allocator, every thread that ever hashed keeps as much for itself.
+//! A hash takes 19 MiB for a moment. With memory from the allocator, every thread that ever hashed would retain as
+//! much.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -12,28 +13,28 @@ use subtle::ConstantTimeEq;
 
 use crate::accounts::user::PasswordHash;
 
-/// What a hash costs. The default is OWASP's floor for argon2id.
+/// The cost of a hash: the parameters of argon2id (RFC 9106 section 3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Argon2Cost {
-    /// KiB of memory.
+    /// Memory, in KiB.
     pub memory_kib: u32,
-    /// Passes over it.
+    /// Passes over the memory.
     pub passes: u32,
-    /// Lanes.
+    /// Degree of parallelism.
     pub lanes: u32,
 }
 
 impl Argon2Cost {
-    /// 19 MiB, twice, in one lane.
+    /// The minimum that OWASP recommends: 19 MiB, two passes, one lane.
     pub const OWASP: Self = Self { memory_kib: 19_456, passes: 2, lanes: 1 };
 }
 
-/// A cost that argon2 does not have. Whoever sets it chooses another.
+/// argon2id does not support this cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("argon2 has no such cost: at least 8 KiB for each lane, one pass and one lane")]
 pub struct BadCost;
 
-/// Hashes passwords. Blocks while it does.
+/// Hashes and verifies passwords. Every call blocks its thread.
 #[derive(Debug)]
 pub(crate) struct Hasher {
     argon: Argon2<'static>,
@@ -49,7 +50,7 @@ impl Hasher {
         Ok(Self { argon: argon(params), memory: Mutex::default() })
     }
 
-    /// The hash of a password, as a PHC string.
+    /// The hash of a password; `None` if argon2 refuses the input.
     pub(crate) fn hash(&self, password: &str, salt: [u8; 16]) -> Option<PasswordHash> {
         let mut out = [0; LENGTH];
         self.fill(&self.argon, password, &salt, &mut out)?;
@@ -59,7 +60,7 @@ impl Hasher {
         Some(PasswordHash::stored(format!("$argon2id$v=19$m={m},t={t},p={p}${salt}${out}")))
     }
 
-    /// Whether it is the password, at whatever cost the hash was made.
+    /// Whether `hash` is the hash of this password, whatever its cost.
     pub(crate) fn verify(&self, password: &str, hash: &PasswordHash) -> bool {
         let compare = || {
             let hash = Phc::new(hash.as_str()).ok()?;
@@ -71,14 +72,14 @@ impl Hasher {
         compare().unwrap_or(false)
     }
 
-    /// Whether the hash has the cost of today.
+    /// Whether the hash was made at the configured cost.
     pub(crate) fn is_current(&self, hash: &PasswordHash) -> bool {
         let of = |params: &Params| (params.m_cost(), params.t_cost(), params.p_cost());
         let params = Phc::new(hash.as_str()).ok().and_then(|hash| params(&hash));
         params.is_some_and(|params| of(&params) == of(self.argon.params()))
     }
 
-    /// Nobody waits: gives the memory back.
+    /// Frees the memory that is kept for the next hash.
     pub(crate) fn free_memory(&self) {
         self.lock().clear();
     }
@@ -100,7 +101,7 @@ fn argon(params: Params) -> Argon2<'static> {
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
 }
 
-/// The cost of a hash, if it is one of argon2id in its one version.
+/// The cost of a hash, if it was made with argon2id, version 0x13.
 fn params(hash: &Phc) -> Option<Params> {
     let ours = hash.algorithm.as_str() == "argon2id" && hash.version == Some(Version::V0x13.into());
     Params::try_from(hash).ok().filter(|_| ours)

@@ -1,12 +1,11 @@
-//! Which passwords nobody may have (NIST SP 800-63B-4 section 3.1.1): short ones, and those that are guessed first.
-//! Nothing is asked of how they are made up.
+//! The rules for new passwords (NIST SP 800-63B-4 section 3.1.1): length, and a blocklist. No rules of composition.
 
-/// What a password has to be.
+/// The permitted length of a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PasswordRules {
-    /// Characters it has at least. 15 where the password is all that is asked for.
+    /// The fewest characters. NIST asks for 15 where the password is the only factor.
     pub min_chars: usize,
-    /// Characters it has at most.
+    /// The most characters.
     pub max_chars: usize,
 }
 
@@ -16,7 +15,7 @@ impl Default for PasswordRules {
     }
 }
 
-/// Why nobody may have a password. Whoever chooses it chooses another.
+/// The rule that a password breaks. The user chooses another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WeakPassword {
     /// Too short.
@@ -25,21 +24,21 @@ pub enum WeakPassword {
     /// Too long.
     #[error("a password has at most {0} characters")]
     Long(usize),
-    /// Many people have it.
-    #[error("this password is among the first that are guessed")]
+    /// It is one of the passwords that are guessed first.
+    #[error("this password is among those that are guessed first")]
     Common,
-    /// It is a piece again and again, or a row of keys.
-    #[error("this password is a pattern")]
+    /// It repeats a short piece, or follows a row of keys or of the alphabet.
+    #[error("this password is a repetition or a row of keys")]
     Pattern,
-    /// It is the name of its user, with little else.
+    /// It is the user's name with fewer than 8 more characters.
     #[error("this password is made of the user's name")]
     Name,
 }
 
-/// One a line, in small letters.
+/// Common passwords, one a line, in lower case.
 const COMMON: &str = include_str!("common_passwords.txt");
 
-/// Rows that people run their fingers along.
+/// Rows of keyboards and of the alphabet.
 const ROWS: [&str; 6] = [
     "0123456789012345678901234567890",
     "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz",
@@ -50,10 +49,10 @@ const ROWS: [&str; 6] = [
 ];
 
 impl PasswordRules {
-    /// Whether somebody called `name` may have `password`.
+    /// Checks a new password of the user `name`.
     ///
     /// # Errors
-    /// [`WeakPassword`].
+    /// [`WeakPassword`] names the first rule that it breaks.
     pub fn check(&self, password: &str, name: &str) -> Result<(), WeakPassword> {
         let length = password.chars().count();
         if length < self.min_chars {
@@ -78,7 +77,7 @@ impl PasswordRules {
     }
 }
 
-/// Whether a piece of at most a third of it, said again and again, begins with it.
+/// Whether the text is a repetition of its first characters, at most a third of it.
 fn is_repeated(text: &str) -> bool {
     let letters: Vec<char> = text.chars().collect();
     (1..=letters.len() / 3)
@@ -95,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_guessed_first_is_no_password() {
+    fn weak_passwords_are_refused() {
         let check = |password: &str| PasswordRules::default().check(password, "annabel");
         for good in [
             "seven grey herons wade",

@@ -1,4 +1,4 @@
-//! Passwords: hashed with argon2id, so many at a time as there are cores, and as slowly for users who do not exist.
+//! Passwords: hashed with argon2id, a bounded number at a time, and equally slowly for unknown users.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,10 +12,10 @@ use crate::accounts::user::PasswordHash;
 use crate::base::error::OAuthError;
 use crate::base::random::RandomSource;
 
-/// How many may wait for their turn. Each waits for a fraction of a second.
+/// The most passwords that may be hashed or wait for it at a time.
 const MAX_QUEUED: usize = 256;
 
-/// How long somebody waits for their turn.
+/// The longest wait for a free core.
 const MAX_QUEUE_WAIT: Duration = Duration::from_secs(10);
 
 /// Hashes and verifies passwords.
@@ -26,34 +26,34 @@ pub struct Passwords {
     random: RandomSource,
     cores: Arc<Semaphore>,
     queue: Arc<Semaphore>,
-    /// Stands in for the hash of a user who does not exist.
+    /// Verified instead of the hash of an unknown user, so that both take as long.
     dummy_hash: PasswordHash,
 }
 
-/// What came of comparing.
+/// The result of verifying a password.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PasswordCheck {
-    /// It is the password.
+    /// The password is correct.
     Correct,
-    /// It is the password, and its hash is of another cost: this is the new one.
+    /// The password is correct, and its hash was made at another cost. The new hash is to be stored.
     Rehashed(PasswordHash),
-    /// It is not.
+    /// The password is wrong, or there is none.
     Wrong,
 }
 
-/// Too many sign in at once. Try again.
+/// Too many passwords are being hashed at a time. The caller may try again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("too many people sign in at once")]
+#[error("too many passwords are being verified at once")]
 pub struct Busy;
 
 impl From<Busy> for OAuthError {
     fn from(_: Busy) -> Self {
-        Self::unavailable("too many people sign in at once")
+        Self::unavailable("too many passwords are being verified at once")
     }
 }
 
 impl Passwords {
-    /// Hashes at `cost`, `cores` at a time.
+    /// Hashes at `cost`, at most `cores` passwords at a time.
     ///
     /// # Errors
     /// [`BadCost`].
@@ -70,10 +70,10 @@ impl Passwords {
         Ok(Self { hasher: Arc::new(hasher), rules, random, cores, queue, dummy_hash })
     }
 
-    /// Whether somebody may have this password.
+    /// Checks a new password of the user `name` against the rules.
     ///
     /// # Errors
-    /// [`WeakPassword`] says what is wrong with it.
+    /// [`WeakPassword`] names the rule that it breaks.
     pub fn check(&self, password: &str, name: &str) -> Result<(), WeakPassword> {
         self.rules.check(&normal(password), name)
     }
@@ -87,7 +87,7 @@ impl Passwords {
         self.work(move |hasher| hasher.hash(&password, salt)).await?.ok_or(Busy)
     }
 
-    /// Compares, in the same time whoever it is: `None` is a user who does not exist or has no password.
+    /// Compares a password with `hash`, in the same time for `None`: a user who does not exist or has no password.
     ///
     /// # Errors
     /// [`Busy`].
@@ -106,7 +106,7 @@ impl Passwords {
         }
     }
 
-    /// Does something that takes a core and 19 MiB, when there is a turn.
+    /// Runs `work`, which takes a core and the memory of one hash, on a blocking thread as soon as a core is free.
     async fn work<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Hasher) -> T + Send + 'static,
@@ -117,7 +117,7 @@ impl Passwords {
         let hasher = Arc::clone(&self.hasher);
         let worked = tokio::task::spawn_blocking(move || {
             let done = work(&hasher);
-            // given back by the work, not by whoever waits for it and may be gone
+            // returned by the work itself: the task that waits for it may have been cancelled
             drop(turn);
             done
         });
@@ -130,7 +130,7 @@ impl Passwords {
     }
 }
 
-/// As RFC 8265 section 4.2 compares passwords: the same letters are the same, however they were typed.
+/// Normalises a password for comparison (RFC 8265 section 4.2): composed and decomposed letters are equal.
 fn normal(password: &str) -> String {
     password.nfc().collect()
 }
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_the_password_is_right_and_an_old_hash_is_renewed() {
+    async fn only_the_right_password_is_accepted_and_an_old_hash_is_renewed() {
         let ours = passwords(CHEAP);
         let hash = ours.hash("correct horse battery").await.unwrap();
         assert!(hash.as_str().starts_with("$argon2id$v=19$m=8,t=1,p=1$"), "{}", hash.as_str());
@@ -167,14 +167,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_same_letters_are_the_same_however_they_were_typed() {
+    async fn composed_and_decomposed_letters_are_equal() {
         let ours = passwords(CHEAP);
         let hash = ours.hash("caf\u{e9} au lait, please").await.unwrap();
         assert_eq!(ours.verify("cafe\u{301} au lait, please", Some(&hash)).await, Ok(PasswordCheck::Correct));
     }
 
     #[test]
-    fn the_default_is_the_floor_of_owasp() {
+    fn the_default_cost_is_the_minimum_of_owasp() {
         assert_eq!(Argon2Cost::OWASP, Argon2Cost { memory_kib: 19_456, passes: 2, lanes: 1 });
         assert!(
             Passwords::new(

@@ -1,8 +1,7 @@
-//! Guessing is slowed down, for whoever guesses and for nobody else.
+//! The limit on guessing passwords and codes.
 //!
-//! What is counted is one account *from one address*, and one address. Whoever guesses at somebody's password is made to
-//! wait; the person it belongs to signs in from elsewhere meanwhile. Nothing is counted for an account alone, because
-//! that would let anybody lock anybody out.
+//! Failures are counted per pair of account and address, and per address. They are not counted per account: that would
+//! let an attacker lock a user out, who can so still sign in from another address.
 
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,18 +10,19 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::base::bounded_map::BoundedMap;
 
-/// How much may be guessed.
+/// The bounds of the throttle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ThrottleLimits {
-    /// Wrong passwords for one account from one address, before each further one has to wait a minute or more.
+    /// Failures for one account from one address before each further attempt is delayed: by 1, 2, 4 … minutes.
     pub failures_before_delay: u32,
-    /// Wrong passwords in a row for one account from one address, before nothing but a new password helps.
+    /// Failures in a row for one account from one address before it is locked until the account has a new password.
     pub failures_before_lock: u32,
-    /// Wrong passwords from one address in a minute, whatever the account.
+    /// Failures from one address per minute, for any accounts.
     pub failures_per_address_per_minute: u32,
-    /// The longest wait.
+    /// The longest delay.
     pub max_delay: SignedDuration,
-    /// How many accounts and addresses are kept count of, at most. Those that were quiet longest are forgotten first.
+    /// The most entries that are kept, of pairs and of addresses each; those that were written longest ago are
+    /// dropped.
     pub max_entries: usize,
 }
 
@@ -38,7 +38,7 @@ impl Default for ThrottleLimits {
     }
 }
 
-/// Slows guessing down.
+/// Limits how fast passwords and codes can be guessed.
 #[derive(Debug)]
 pub struct Throttle {
     limits: ThrottleLimits,
@@ -48,38 +48,38 @@ pub struct Throttle {
 #[derive(Debug, Default)]
 struct Counts {
     pairs: BoundedMap<(String, IpAddr), FailureStreak>,
-    /// When each address, going on at the full rate, would have guessed as often as it has (GCRA).
+    /// The theoretical arrival time of each address's next attempt (GCRA, ITU-T I.371).
     addresses: BoundedMap<IpAddr, Timestamp>,
 }
 
-/// Wrong passwords in a row.
+/// Failures in a row.
 #[derive(Clone, Copy, Debug)]
 struct FailureStreak {
     length: u32,
     last: Timestamp,
 }
 
-/// One attempt, which counts as wrong until it is known to be right.
+/// An attempt, which counts as a failure until [`Throttle::succeeded`] or [`Throttle::cancelled`] is called.
 #[derive(Debug)]
 #[must_use]
 pub struct Attempt {
     account: String,
     address: IpAddr,
-    /// How many in a row this one makes.
+    /// The number of failures in a row, this attempt included.
     pub in_a_row: u32,
 }
 
-/// Why nothing is tried.
+/// Why an attempt is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Throttled {
-    /// Come back after so long.
+    /// The attempt may be repeated after this time.
     Wait(SignedDuration),
-    /// This account cannot be guessed at from there any more, until it has a new password.
+    /// The account is locked for this address until it has a new password.
     Locked,
 }
 
 impl Throttled {
-    /// What somebody is told to wait, who may be locked out: `longest`, and no promise that it helps.
+    /// The time to wait that the user is told; for a lock `longest`, so that it is not distinguishable.
     pub(crate) fn wait(self, longest: SignedDuration) -> SignedDuration {
         match self {
             Self::Wait(wait) => wait,
@@ -89,16 +89,16 @@ impl Throttled {
 }
 
 impl Throttle {
-    /// Nobody has guessed yet.
+    /// A throttle without any failures.
     pub fn new(limits: ThrottleLimits) -> Self {
         Self { limits, counts: Mutex::default() }
     }
 
-    /// Whether `account` may be tried from `address` now. It counts at once: a thousand that come together are a
-    /// thousand, not one.
+    /// Begins an attempt for `account` from `address`. It is counted at once, so that concurrent attempts are counted
+    /// too.
     ///
     /// # Errors
-    /// [`Throttled`].
+    /// [`Throttled`] if the attempt is refused; it is then not counted.
     pub fn begin(&self, account: &str, address: IpAddr, now: Timestamp) -> Result<Attempt, Throttled> {
         let (account, address) = (account.chars().take(64).collect::<String>(), network(address));
         let key = (account, address);
@@ -129,15 +129,15 @@ impl Throttle {
         Ok(Attempt { account, address, in_a_row })
     }
 
-    /// The password was right: nothing is held against anybody.
-    pub fn right(&self, attempt: Attempt) {
+    /// The attempt succeeded: clears the failures of its account and address.
+    pub fn succeeded(&self, attempt: Attempt) {
         let mut counts = self.lock();
         counts.pairs.remove(&(attempt.account, attempt.address));
         self.refund(&mut counts, attempt.address);
     }
 
-    /// It could not be tried.
-    pub fn undone(&self, attempt: Attempt) {
+    /// The attempt could not be carried out: it is not counted.
+    pub fn cancelled(&self, attempt: Attempt) {
         let mut counts = self.lock();
         let key = (attempt.account, attempt.address);
         if let Some(streak) = counts.pairs.get(&key).copied() {
@@ -150,8 +150,8 @@ impl Throttle {
         self.refund(&mut counts, attempt.address);
     }
 
-    /// The account has a new password.
-    pub fn forgive(&self, account: &str) {
+    /// Clears the failures of an account, from all addresses.
+    pub fn clear_account(&self, account: &str) {
         self.lock().pairs.retain(|(name, _)| name != account);
     }
 
@@ -162,7 +162,7 @@ impl Throttle {
         }
     }
 
-    /// How long after the last of so many wrong passwords the next may be tried: 1, 2, 4, … minutes.
+    /// The delay after `length` failures in a row: 1, 2, 4 … minutes.
     fn pause(&self, length: u32) -> SignedDuration {
         match length.checked_sub(self.limits.failures_before_delay) {
             None => SignedDuration::ZERO,
@@ -180,7 +180,7 @@ impl Throttle {
     }
 }
 
-/// What one person can have addresses of: an IPv4 address, or the first half of an IPv6 address.
+/// The network that one subscriber controls: an IPv4 address, or the /64 prefix of an IPv6 address.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
@@ -204,18 +204,18 @@ mod tests {
         Throttled::Wait(SignedDuration::from_secs(seconds))
     }
 
-    /// How many of `count` attempts are let through.
+    /// The number of `count` attempts that are permitted.
     fn tried(throttle: &Throttle, account: &str, from: &str, now: i64, count: usize) -> usize {
         (0..count).filter(|_| throttle.begin(account, ip(from), at(now)).is_ok()).count()
     }
 
     #[test]
-    fn ten_thousand_guesses_are_five_and_their_victim_signs_in_meanwhile() {
+    fn of_ten_thousand_guesses_five_are_permitted_and_the_user_can_still_sign_in() {
         let throttle = Throttle::new(ThrottleLimits::default());
         assert_eq!(tried(&throttle, "ann", "10.0.0.1", 0, 10_000), 5);
         assert_eq!(throttle.begin("ann", ip("10.0.0.1"), at(59)).unwrap_err(), wait(1));
         let hers = throttle.begin("ann", ip("10.0.0.2"), at(0)).unwrap();
-        throttle.right(hers);
+        throttle.succeeded(hers);
         assert_eq!(
             throttle.begin("ann", ip("10.0.0.1"), at(30)).unwrap_err(),
             wait(30),
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn the_wait_grows_and_ends_in_a_lock_that_a_new_password_opens() {
+    fn the_delay_grows_up_to_a_lock_that_a_new_password_removes() {
         let throttle = Throttle::new(ThrottleLimits::default());
         assert_eq!(tried(&throttle, "ann", "10.0.0.1", 0, 5), 5);
         let mut now = 0;
@@ -239,12 +239,12 @@ mod tests {
         assert_eq!(waits.len(), 95, "a hundred in all");
         assert_eq!(throttle.begin("ann", ip("10.0.0.1"), at(now * 2)).unwrap_err(), Throttled::Locked);
         assert!(throttle.begin("ann", ip("10.0.0.2"), at(now)).is_ok(), "from elsewhere it is open");
-        throttle.forgive("ann");
+        throttle.clear_account("ann");
         assert!(throttle.begin("ann", ip("10.0.0.1"), at(now * 2)).is_ok());
     }
 
     #[test]
-    fn an_address_has_a_rate_whatever_it_guesses_at() {
+    fn an_address_is_limited_for_all_accounts_together() {
         let throttle = Throttle::new(ThrottleLimits::default());
         let spray = |now, from: &str| {
             (0..100)
@@ -262,20 +262,20 @@ mod tests {
     }
 
     #[test]
-    fn people_who_sign_in_rightly_are_not_counted() {
+    fn successful_attempts_are_not_counted() {
         let throttle = Throttle::new(ThrottleLimits::default());
         for _ in 0..1000 {
             let attempt = throttle.begin("ann", ip("10.0.0.1"), at(0)).unwrap();
-            throttle.right(attempt);
+            throttle.succeeded(attempt);
         }
         for _ in 0..1000 {
             let attempt = throttle.begin("ann", ip("10.0.0.1"), at(0)).unwrap();
-            throttle.undone(attempt);
+            throttle.cancelled(attempt);
         }
     }
 
     #[test]
-    fn who_was_quiet_longest_is_forgotten_first() {
+    fn the_entries_written_longest_ago_are_dropped_first() {
         let throttle = Throttle::new(ThrottleLimits {
             max_entries: 4,
             failures_per_address_per_minute: 1000,

@@ -1,4 +1,4 @@
-//! Users: the people who sign in.
+//! Users and the hashes of their passwords.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -11,23 +11,23 @@ use crate::base::ids::{UserId, Username};
 /// A user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {
-    /// For ever.
+    /// Its id, which never changes.
     pub id: UserId,
-    /// What they sign in with.
+    /// The name entered at sign-in.
     pub name: Username,
-    /// What others are shown.
+    /// The name shown to other users and to clients.
     pub display_name: String,
-    /// The e-mail address. Nobody has verified it.
+    /// The e-mail address, unverified.
     pub email: Option<String>,
-    /// Which groups they belong to; `admin` is the platform's own.
+    /// The groups of the user; the platform's administrators are in [`crate::ADMIN`].
     pub groups: BTreeSet<String>,
-    /// Without one, nobody signs in with a password.
+    /// The hash of the password; without one, a sign-in with a password fails.
     pub password: Option<PasswordHash>,
-    /// Nobody signs in, and no token is given out or renewed.
+    /// Whether the user can neither sign in nor be issued tokens.
     pub disabled: bool,
-    /// When they were added.
+    /// When the user was added.
     pub created_at: Timestamp,
-    /// When anything of this last changed.
+    /// When the user was last changed.
     pub updated_at: Timestamp,
 }
 
@@ -42,7 +42,7 @@ impl PasswordHash {
         &self.0
     }
 
-    /// A hash that was stored.
+    /// A hash from a storage; not validated.
     pub fn stored(text: String) -> Self {
         Self(text)
     }

@@ -1,4 +1,4 @@
-//! API tokens: what somebody gives to a program of their own instead of a password, for as long as they like.
+//! Making, checking and removing API tokens.
 
 use jiff::Timestamp;
 use secrecy::SecretString;
@@ -13,28 +13,28 @@ use crate::base::scope::Scope;
 use crate::provider::{AuditContext, Provider};
 use crate::storage::StorageError;
 
-/// How many a user may have.
+/// The most API tokens of a user.
 pub const MAX_API_TOKENS_PER_USER: usize = 100;
 
-/// Why there is no API token. Whoever wants one does something else, or tries again.
+/// Why no API token was made.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiTokenError {
-    /// The user has too many.
+    /// The user has [`MAX_API_TOKENS_PER_USER`].
     #[error("a user has at most {MAX_API_TOKENS_PER_USER} API tokens")]
     TooMany,
     /// The name is empty or too long.
-    #[error("an API token's name has 1 to 100 characters")]
+    #[error("the name of an API token has 1 to 100 characters")]
     Name,
-    /// The store does not answer.
+    /// The storage does not respond.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
 
 impl Provider {
-    /// Whose API token this is, and what it is good for, if it counts.
+    /// The API token with this text and its user, if the token is valid and the user not disabled.
     ///
     /// # Errors
-    /// The store does not answer.
+    /// The storage does not respond.
     pub async fn api_token(&self, text: &str) -> Result<Option<(User, ApiToken)>, StorageError> {
         if !text.starts_with(API_TOKEN_PREFIX) {
             return Ok(None);
@@ -50,7 +50,7 @@ impl Provider {
 }
 
 impl Administration<'_> {
-    /// Makes an API token; with its text, which is stored nowhere.
+    /// Makes an API token. Its text is returned once; only its hash is stored.
     ///
     /// # Errors
     /// [`ApiTokenError`].
@@ -80,10 +80,10 @@ impl Administration<'_> {
         Ok((token, text))
     }
 
-    /// Takes an API token of this user back. Whether there was one.
+    /// Removes an API token of this user. Whether there was one.
     ///
     /// # Errors
-    /// The store does not answer.
+    /// The storage does not respond.
     pub async fn remove_api_token(&self, user: UserId, id: TokenId) -> Result<bool, StorageError> {
         let removed = self.provider.storage.remove_api_token(user, id).await?;
         if removed {

@@ -18,9 +18,9 @@ use crate::provider::AuditContext;
 /// A client to be registered.
 #[derive(Clone, Debug)]
 pub struct NewClient {
-    /// Its id; a random one, if there is none.
+    /// Its id; if none, a random one.
     pub id: Option<ClientId>,
-    /// What people are shown.
+    /// The name shown to users.
     pub name: String,
     /// Whether it is given a secret.
     pub confidential: bool,
@@ -28,23 +28,23 @@ pub struct NewClient {
     pub redirect_uris: Vec<String>,
     /// Where browsers may be sent after signing out.
     pub post_logout_redirect_uris: Vec<String>,
-    /// How it may ask for tokens.
+    /// The grant types that it may use.
     pub grants: BTreeSet<GrantType>,
-    /// What it may ask for.
+    /// The scope that it may request.
     pub scope: Scope,
-    /// Who is to accept its access tokens; itself, if there is nobody.
+    /// The audience of its access tokens; if none, the client's id.
     pub audience: Option<String>,
-    /// One of the platform's own.
+    /// Whether it is one of the platform's own clients.
     pub first_party: bool,
 }
 
 impl Administration<'_> {
-    /// Registers a client; with its secret, which is stored nowhere.
+    /// Registers a client. The secret is returned once; only its hash is stored.
     ///
     /// # Errors
     /// [`AdminError`].
     pub async fn add_client(&self, new: NewClient) -> Result<(Client, Option<SecretString>), AdminError> {
-        let (client, secret) = self.client_of(new)?;
+        let (client, secret) = self.new_client(new)?;
         if self.provider.storage.client(&client.id).await?.is_some() {
             return Err(AdminError::Taken);
         }
@@ -55,8 +55,8 @@ impl Administration<'_> {
         Ok((client, secret))
     }
 
-    /// Sees to it that a client is registered as `new` says, with this secret or with none. One that is registered with
-    /// another secret is another client: what that was allowed goes with it.
+    /// Registers or updates a client so that it is as `new` describes, with this secret or without one. A client that
+    /// is registered with another secret counts as another client: it is removed first, with its grants.
     ///
     /// # Errors
     /// [`AdminError`].
@@ -68,7 +68,7 @@ impl Administration<'_> {
         let kind = secret.map_or(ClientKind::Public, |secret| ClientKind::Confidential {
             secrets: vec![Digest::of(secret.expose_secret())],
         });
-        let (client, _) = self.client_of(NewClient { confidential: secret.is_some(), ..new })?;
+        let (client, _) = self.new_client(NewClient { confidential: secret.is_some(), ..new })?;
         let client = Client { kind, ..client };
         let context = AuditContext { client: Some(&client.id), ..self.context() };
         match self.provider.storage.client(&client.id).await? {
@@ -92,8 +92,8 @@ impl Administration<'_> {
         }
     }
 
-    /// A client that may be registered, with its secret if it has one.
-    fn client_of(&self, new: NewClient) -> Result<(Client, Option<SecretString>), AdminError> {
+    /// A checked registration, with the secret of a confidential client.
+    fn new_client(&self, new: NewClient) -> Result<(Client, Option<SecretString>), AdminError> {
         let random = || format!("client-{}", &self.provider.random.text()[..20]);
         let id = new.id.unwrap_or_else(|| random().parse().expect("base64url is a client id"));
         let (kind, secret) = if new.confidential {
@@ -107,8 +107,8 @@ impl Administration<'_> {
             id,
             name: new.name,
             kind,
-            redirect_uris: self.redirects(new.redirect_uris)?,
-            post_logout_redirect_uris: self.redirects(new.post_logout_redirect_uris)?,
+            redirect_uris: self.register_redirect_uris(new.redirect_uris)?,
+            post_logout_redirect_uris: self.register_redirect_uris(new.post_logout_redirect_uris)?,
             grants: new.grants,
             scope: new.scope,
             first_party: new.first_party,
@@ -118,7 +118,7 @@ impl Administration<'_> {
         Ok((client, secret))
     }
 
-    /// Changes where browsers may be sent for a client, and how it may ask.
+    /// Replaces the registration of a client.
     ///
     /// # Errors
     /// [`AdminError`].
@@ -134,21 +134,22 @@ impl Administration<'_> {
         Ok(())
     }
 
-    /// Gives a client a new secret. The one before it goes on counting if `overlap`, until the next time.
+    /// Gives a client a new secret. With `keep_previous` the newest of its former secrets stays valid until the next
+    /// rotation.
     ///
     /// # Errors
     /// [`AdminError`]; a public client has no secret.
     pub async fn rotate_client_secret(
         &self,
         id: &ClientId,
-        overlap: bool,
+        keep_previous: bool,
     ) -> Result<SecretString, AdminError> {
         let mut client = self.provider.storage.client(id).await?.ok_or(AdminError::Unknown("client"))?;
         let ClientKind::Confidential { secrets } = &mut client.kind else {
             return Err(AdminError::Client(BadClient::NoSecret));
         };
         let (secret, digest): (SecretString, Digest) = self.provider.random.secret("mgx_cs_");
-        secrets.truncate(usize::from(overlap));
+        secrets.truncate(usize::from(keep_previous));
         secrets.insert(0, digest);
         self.provider.storage.put_client(&client).await?;
         self.provider
@@ -157,7 +158,7 @@ impl Administration<'_> {
         Ok(secret)
     }
 
-    /// Removes a client, with everything that it was allowed.
+    /// Removes a client and revokes its grants.
     ///
     /// # Errors
     /// [`AdminError`].
@@ -171,7 +172,7 @@ impl Administration<'_> {
         Ok(())
     }
 
-    fn redirects(&self, uris: Vec<String>) -> Result<Vec<RedirectUri>, AdminError> {
+    fn register_redirect_uris(&self, uris: Vec<String>) -> Result<Vec<RedirectUri>, AdminError> {
         let register = |uri: String| {
             RedirectUri::register(&uri, &self.provider.settings.issuer)
                 .map_err(|source| AdminError::Redirect { uri, source })

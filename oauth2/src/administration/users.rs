@@ -15,21 +15,28 @@ use crate::storage::StorageError;
 /// A user to be added.
 #[derive(Clone, Debug)]
 pub struct NewUser {
-    /// What they sign in with.
+    /// The name entered at sign-in.
     pub name: Username,
-    /// What others are shown.
+    /// The name shown to other users and to clients.
     pub display_name: String,
     /// The e-mail address.
     pub email: Option<String>,
-    /// Which groups they belong to.
+    /// The groups of the user.
     pub groups: BTreeSet<String>,
-    /// Their first password; a random one, if there is none.
+    /// The first password; if none, a random one.
     pub password: Option<SecretString>,
 }
 
+/// A password that is about to be stored.
+struct NewPassword {
+    hash: PasswordHash,
+    /// The password itself if it was made here, to be shown once. A chosen one is never returned.
+    random: Option<SecretString>,
+}
+
 impl Administration<'_> {
-    /// Adds the first administrator, called `admin`, if there is no user at all; with the random password, to be shown
-    /// once, unless the operator has set one.
+    /// Adds the administrator `admin` if there are no users. Without `password` a random one is made and returned, to
+    /// be shown once.
     ///
     /// # Errors
     /// [`AdminError`].
@@ -49,19 +56,19 @@ impl Administration<'_> {
         };
         match self.add_user(new).await {
             Ok((_, password)) => Ok(password),
-            // another process was faster
+            // another process has added the user meanwhile
             Err(AdminError::Taken) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    /// Adds a user; with their random password, to be shown once, if none was chosen.
+    /// Adds a user. Without a password in `new` a random one is made and returned, to be shown once.
     ///
     /// # Errors
     /// [`AdminError`].
     pub async fn add_user(&self, new: NewUser) -> Result<(User, Option<SecretString>), AdminError> {
         let NewUser { name, display_name, email, groups, password } = new;
-        let (password, random) = self.hashed(password, &name).await?;
+        let NewPassword { hash, random } = self.new_password(password, &name).await?;
         let now = self.provider.clock.now();
         let user = User {
             id: UserId(self.provider.random.id()),
@@ -69,7 +76,7 @@ impl Administration<'_> {
             display_name,
             email,
             groups,
-            password: Some(password),
+            password: Some(hash),
             disabled: false,
             created_at: now,
             updated_at: now,
@@ -83,8 +90,8 @@ impl Administration<'_> {
         Ok((user, random))
     }
 
-    /// Gives a user a new password; a random one, to be shown once, if none was chosen. They are signed out everywhere,
-    /// and nothing is held against whoever guesses at them.
+    /// Sets the password of a user, ends their sessions, revokes their grants, and clears their failed sign-ins.
+    /// Without `password` a random one is made and returned, to be shown once.
     ///
     /// # Errors
     /// [`AdminError`].
@@ -94,20 +101,20 @@ impl Administration<'_> {
         password: Option<SecretString>,
     ) -> Result<Option<SecretString>, AdminError> {
         let user = self.provider.storage.user(id).await?.ok_or(AdminError::Unknown("user"))?;
-        let (hash, random) = self.hashed(password, &user.name).await?;
+        let NewPassword { hash, random } = self.new_password(password, &user.name).await?;
         if !self.provider.storage.set_password(id, user.password.as_ref(), &hash).await? {
             return Err(AdminError::Taken);
         }
         let context = AuditContext { user: Some(id), ..self.context() };
         self.provider.storage.remove_sessions_of(id).await?;
         self.provider.revoke(&GrantFilter::User(id), context).await?;
-        self.provider.throttle.forgive(user.name.as_str());
+        self.provider.throttle.clear_account(user.name.as_str());
         self.provider.record(AuditEvent::PasswordSet, context).await;
         Ok(random)
     }
 
-    /// Changes a user, all but the password. One who is disabled, or leaves a group, is signed out everywhere: what
-    /// they hold says otherwise.
+    /// Replaces a user, except for the password. If the user is disabled or leaves a group, their sessions end and
+    /// their grants are revoked, because tokens name the groups.
     ///
     /// # Errors
     /// [`AdminError`].
@@ -127,10 +134,10 @@ impl Administration<'_> {
         Ok(())
     }
 
-    /// Signs a user out in one of their browsers, with everything that was allowed in it. Whether there was one.
+    /// Ends a browser session of a user and revokes the grants made in it. Whether there was one.
     ///
     /// # Errors
-    /// The store does not answer.
+    /// The storage does not respond.
     pub async fn end_session(&self, user: UserId, id: SessionId) -> Result<bool, StorageError> {
         let theirs = self.provider.storage.sessions_of(user, self.provider.clock.now(), usize::MAX).await?;
         if !theirs.iter().any(|session| session.id == id) {
@@ -140,7 +147,7 @@ impl Administration<'_> {
         Ok(true)
     }
 
-    /// Removes a user.
+    /// Removes a user with everything that belongs to them.
     ///
     /// # Errors
     /// [`AdminError`].
@@ -154,18 +161,18 @@ impl Administration<'_> {
         Ok(())
     }
 
-    /// The hash of the password that somebody chose, or of a random one of 128 bits; and that one.
-    async fn hashed(
+    /// The password that was chosen, or a random one of 128 bits if none was.
+    async fn new_password(
         &self,
         chosen: Option<SecretString>,
         name: &Username,
-    ) -> Result<(PasswordHash, Option<SecretString>), AdminError> {
+    ) -> Result<NewPassword, AdminError> {
         let passwords = &self.provider.passwords;
         if let Some(chosen) = chosen {
             passwords.check(chosen.expose_secret(), name.as_str())?;
-            return Ok((passwords.hash(chosen.expose_secret()).await?, None));
+            return Ok(NewPassword { hash: passwords.hash(chosen.expose_secret()).await?, random: None });
         }
         let random = SecretString::from(&self.provider.random.text()[..22]);
-        Ok((passwords.hash(random.expose_secret()).await?, Some(random)))
+        Ok(NewPassword { hash: passwords.hash(random.expose_secret()).await?, random: Some(random) })
     }
 }

@@ -1,9 +1,9 @@
-//! A map of bounded size that forgets what was not touched for long.
+//! A map of bounded size that drops the entries that were written longest ago.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 
-/// When the young half is full, it becomes the old half.
+/// Two generations: when the young one is full, it replaces the old one.
 #[derive(Debug)]
 pub(crate) struct BoundedMap<K, V> {
     young: HashMap<K, V>,
@@ -21,7 +21,7 @@ impl<K: Hash + Eq, V> BoundedMap<K, V> {
         self.young.get(key).or_else(|| self.old.get(key))
     }
 
-    /// Keeps a value, and at most `kept` in all.
+    /// Inserts a value; the map then holds at most `kept` entries.
     pub(crate) fn put(&mut self, key: K, value: V, kept: usize) {
         if self.young.len() >= (kept / 2).max(1) && !self.young.contains_key(&key) {
             self.old = std::mem::take(&mut self.young);

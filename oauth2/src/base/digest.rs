@@ -1,4 +1,4 @@
-//! SHA-256 hashes: what the provider stores of the secrets that it hands out.
+//! SHA-256 hashes: what the provider stores of the secrets that it issues.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use subtle::ConstantTimeEq;
 
-/// SHA-256 of a secret: what is stored of it. Enough for secrets of 256 bits, never for passwords.
+/// The SHA-256 of a secret of 256 random bits. Passwords need a slow hash instead: [`crate::Passwords`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Digest(pub [u8; 32]);
 
@@ -18,7 +18,7 @@ impl Digest {
         Self(digest(&SHA256, secret.as_bytes()).as_ref().try_into().expect("SHA-256 has 32 bytes"))
     }
 
-    /// Whether `other` is the same; takes as long whatever it is.
+    /// Compares in constant time.
     pub fn is(&self, other: &Self) -> bool {
         self.0.ct_eq(&other.0).into()
     }

@@ -1,35 +1,36 @@
-//! What a client is told when it does not get what it asked for (RFC 6749 sections 4.1.2.1 and 5.2, and their kin).
+//! Protocol errors: the value of `error`, its description and its HTTP status (RFC 6749 sections 4.1.2.1 and 5.2).
 
 use std::borrow::Cow;
 
 use http::StatusCode;
 use jiff::SignedDuration;
 
-/// An answer that is not what was asked for.
+/// An error response to a client.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {detail}", code.name())]
 pub struct OAuthError {
-    /// The word to branch on.
+    /// The error code, which a client branches on.
     pub code: ErrorCode,
-    /// What was wrong, for the people who write the client. No secret, and nothing about other users.
+    /// The value of `error_description`, for the developers of the client. Holds no secret, and nothing about other
+    /// users.
     pub detail: Cow<'static, str>,
-    /// When to try again.
+    /// When the client may try again: the value of `Retry-After`.
     pub retry_after: Option<SignedDuration>,
 }
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $variant:ident = $name:literal, $status:ident;)*) => {
-        /// The value of `error`.
+        /// The error code of a response. Two codes may have the same text and differ in their status.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum ErrorCode { $($(#[$doc])* $variant,)* }
 
         impl ErrorCode {
-            /// The word.
+            /// The value of `error`.
             pub fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
             }
 
-            /// The status of an answer that is not a redirect.
+            /// The HTTP status of a response that is not a redirect.
             pub fn status(self) -> StatusCode {
                 match self { $(Self::$variant => StatusCode::$status,)* }
             }
@@ -40,54 +41,54 @@ macro_rules! codes {
 codes! {
     /// A parameter is missing, repeated or malformed.
     InvalidRequest = "invalid_request", BAD_REQUEST;
-    /// The client has not shown who it is.
+    /// Client authentication failed (RFC 6749 section 5.2).
     InvalidClient = "invalid_client", UNAUTHORIZED;
-    /// The code, refresh token, device code or password does not count.
+    /// The code, refresh token, device code or password is not valid.
     InvalidGrant = "invalid_grant", BAD_REQUEST;
-    /// As above, where the seeds' platform answers so: a password that is wrong.
+    /// `invalid_grant` with status 401: a wrong password in the password grant, as earlier platforms answer it.
     WrongPassword = "invalid_grant", UNAUTHORIZED;
-    /// The client may not ask in this way.
+    /// The client is not registered for this grant type.
     UnauthorizedClient = "unauthorized_client", BAD_REQUEST;
-    /// There is no such way.
+    /// The grant type is not supported.
     UnsupportedGrantType = "unsupported_grant_type", BAD_REQUEST;
-    /// There is no such answer.
+    /// The response type is not supported.
     UnsupportedResponseType = "unsupported_response_type", BAD_REQUEST;
-    /// More than the client may have.
+    /// The scope is malformed, or exceeds what the client is registered for.
     InvalidScope = "invalid_scope", BAD_REQUEST;
-    /// The user said no.
+    /// The user denied the request.
     AccessDenied = "access_denied", BAD_REQUEST;
-    /// Nobody is signed in, and nobody may be asked to.
+    /// The user is not signed in, and `prompt=none` forbids a sign-in page.
     LoginRequired = "login_required", BAD_REQUEST;
-    /// The user has not been asked, and may not be.
+    /// The user has not consented, and `prompt=none` forbids a consent page.
     ConsentRequired = "consent_required", BAD_REQUEST;
-    /// Request objects are not known here (OpenID Connect Core section 6).
+    /// Request objects are not supported (OpenID Connect Core section 6.1).
     RequestNotSupported = "request_not_supported", BAD_REQUEST;
-    /// Nor by reference.
+    /// Request objects by reference are not supported (OpenID Connect Core section 6.2).
     RequestUriNotSupported = "request_uri_not_supported", BAD_REQUEST;
-    /// Nobody has said yes yet (RFC 8628 section 3.5).
+    /// The user has not decided yet (RFC 8628 section 3.5).
     AuthorizationPending = "authorization_pending", BAD_REQUEST;
-    /// The device polls too often.
+    /// The device polls too often (RFC 8628 section 3.5).
     SlowDown = "slow_down", BAD_REQUEST;
-    /// The device code is too old.
+    /// The device code has expired (RFC 8628 section 3.5).
     ExpiredToken = "expired_token", BAD_REQUEST;
-    /// The access token does not count (RFC 6750 section 3.1).
+    /// The access token is not valid (RFC 6750 section 3.1).
     InvalidToken = "invalid_token", UNAUTHORIZED;
-    /// The DPoP proof does not count (RFC 9449 section 5).
+    /// The DPoP proof of a token request is not valid (RFC 9449 section 5).
     InvalidDpopProof = "invalid_dpop_proof", BAD_REQUEST;
-    /// As above, at a resource (RFC 9449 section 7.1).
+    /// The DPoP proof of a request to a resource is not valid (RFC 9449 section 7.1).
     InvalidDpopProofHere = "invalid_dpop_proof", UNAUTHORIZED;
-    /// The access token is good for other things.
+    /// The access token lacks a scope (RFC 6750 section 3.1).
     InsufficientScope = "insufficient_scope", FORBIDDEN;
-    /// Too much from one address.
+    /// Too many requests from one address.
     TooManyRequests = "slow_down", TOO_MANY_REQUESTS;
-    /// Try again.
+    /// The provider is overloaded, or its storage does not respond.
     TemporarilyUnavailable = "temporarily_unavailable", SERVICE_UNAVAILABLE;
-    /// The body is too large.
+    /// The request body is too large.
     TooLarge = "invalid_request", PAYLOAD_TOO_LARGE;
 }
 
 impl OAuthError {
-    /// An error; `detail` is a lower-case fragment of printable ASCII without `"` and `\`.
+    /// An error. `detail` is a lower-case fragment of printable ASCII without `"` and `\` (RFC 6749 section 5.2).
     pub fn new(code: ErrorCode, detail: impl Into<Cow<'static, str>>) -> Self {
         Self { code, detail: detail.into(), retry_after: None }
     }
@@ -97,15 +98,18 @@ impl OAuthError {
     }
 
     pub(crate) fn invalid_client() -> Self {
-        Self::new(ErrorCode::InvalidClient, "the client is unknown or has not shown its secret")
+        Self::new(ErrorCode::InvalidClient, "the client is unknown, or its secret is missing or wrong")
     }
 
     pub(crate) fn invalid_grant() -> Self {
-        Self::new(ErrorCode::InvalidGrant, "it is unknown, used up, expired, revoked, or another client's")
+        Self::new(
+            ErrorCode::InvalidGrant,
+            "the code or token is unknown, used up, expired, revoked, or another client's",
+        )
     }
 
     pub(crate) fn invalid_scope() -> Self {
-        Self::new(ErrorCode::InvalidScope, "the client may not have all of this scope")
+        Self::new(ErrorCode::InvalidScope, "the scope exceeds what the client is registered for")
     }
 
     pub(crate) fn unauthorized_client() -> Self {

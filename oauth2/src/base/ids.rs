@@ -1,4 +1,4 @@
-//! Names of things: users, clients, grants, browser sessions, tokens.
+//! Identifiers of users, clients, grants, browser sessions and tokens.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,37 +6,37 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// A user, for ever: the `sub` of a token. Names change, this does not.
+/// A user: the `sub` of a token. It never changes, unlike the user name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct UserId(pub Uuid);
 
-/// What a user has allowed a client at one time: one code, and every token that came of it (the `gid` of a token).
+/// A grant: one authorization by a user, with all tokens issued for it. The private claim `gid` of an access token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct GrantId(pub Uuid);
 
-/// A browser in which somebody is signed in (the `sid` of an id token). No secret: the cookie is.
+/// A browser session (the `sid` of an id token). Not a secret, unlike the cookie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SessionId(pub Uuid);
 
-/// One access token (its `jti`), or one API token.
+/// An access token (its `jti`), or an API token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TokenId(pub Uuid);
 
-/// A client: 1 to 64 of `A-Z a-z 0-9 _ -`, and never something that could be a [`UserId`] (RFC 9068 section 5).
+/// A client: 1 to 64 of `A-Z a-z 0-9 _ -`, and not a UUID, so that it never equals a [`UserId`] (RFC 9068 section 5).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ClientId(String);
 
-/// What a user signs in with: 1 to 64 of `a-z 0-9 . _ @ -`, beginning with a letter or a digit.
+/// A user name, entered at sign-in: 1 to 64 of `a-z 0-9 . _ @ -`, beginning with a letter or a digit.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Username(String);
 
-/// A text that is no name. Whoever chose it chooses another.
+/// The text breaks the rule for such names.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a {what} is {rule}")]
 pub struct BadName {
@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_short_and_plain() {
+    fn names_are_short_and_have_plain_characters() {
         for good in ["ann", "a.b@example.org", "7_up", &"x".repeat(64)] {
             assert_eq!(good.parse::<Username>().unwrap().as_str(), good);
         }

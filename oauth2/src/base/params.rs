@@ -1,26 +1,28 @@
-//! Parameters of a query or a form: each at most once, an empty one as if it were not there (RFC 6749 section 3.1).
+//! Parameters of a query or a form: each at most once, an empty one treated as absent (RFC 6749 section 3.1).
 
 use std::collections::BTreeMap;
 
-/// Parameters, each of which came once.
+use crate::base::error::OAuthError;
+
+/// The parameters of a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Params(BTreeMap<String, String>);
 
-/// The parameters are not to be understood in one way only.
+/// The parameters cannot be read unambiguously.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadParams {
-    /// One came twice.
+    /// A parameter occurs twice.
     #[error("a parameter is repeated")]
     Repeated,
-    /// There is too much of them.
+    /// The text is longer than the limit.
     #[error("the parameters are too long")]
     TooLong,
-    /// Not UTF-8, or with a control character.
-    #[error("a parameter holds an impossible character")]
+    /// The text is not UTF-8.
+    #[error("a parameter has an invalid character")]
     Character,
 }
 
-/// The most that is read, in bytes.
+/// The longest accepted text, in bytes.
 pub(crate) const MOST: usize = 16 * 1024;
 
 impl Params {
@@ -34,7 +36,7 @@ impl Params {
         }
         let mut params = BTreeMap::new();
         for (name, value) in form_urlencoded::parse(text) {
-            // a replacement character is what the parser makes of bytes that are no UTF-8
+            // the parser turns invalid UTF-8 into replacement characters
             if name.chars().chain(value.chars()).any(|c| c == '\u{fffd}') {
                 return Err(BadParams::Character);
             }
@@ -46,18 +48,27 @@ impl Params {
         Ok(Self(params))
     }
 
+    /// Reads the query of a URI, which may be absent.
+    ///
+    /// # Errors
+    /// `invalid_request`.
+    pub(crate) fn of_query(query: Option<&str>) -> Result<Self, OAuthError> {
+        Self::parse(query.unwrap_or("").as_bytes())
+            .map_err(|error| OAuthError::invalid_request(error.to_string()))
+    }
+
     /// The value of a parameter.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
     }
 
-    /// As a query again, without `leave_out`.
+    /// The parameters as a query, without those named in `leave_out`.
     pub(crate) fn query_without(&self, leave_out: &[&str]) -> String {
         let kept = self.0.iter().filter(|(name, _)| !leave_out.contains(&name.as_str()));
         form_urlencoded::Serializer::new(String::new()).extend_pairs(kept).finish()
     }
 
-    /// As a query again, with one value changed.
+    /// The parameters as a query, with one value replaced or removed.
     pub(crate) fn query_with(&self, name: &str, value: Option<&str>) -> String {
         let mut changed = self.clone();
         match value {
@@ -73,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_comes_once_and_an_empty_one_not_at_all() {
+    fn a_parameter_occurs_once_and_an_empty_one_is_absent() {
         let params = Params::parse(b"a=1&b=&c=x+y%2B&d").unwrap();
         assert_eq!(
             (params.get("a"), params.get("b"), params.get("c"), params.get("d")),

@@ -1,4 +1,4 @@
-//! Secrets that we hand out and do not keep: 256 random bits each, stored as their hash.
+//! The source of randomness, and the secrets made from it: 256 random bits each, of which only the hash is stored.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,42 +11,42 @@ use uuid::{Builder, Uuid};
 
 use crate::base::digest::Digest;
 
-/// Where random bytes come from: the kernel, or in a test a known sequence. Cheap to clone.
+/// A source of random bytes: the kernel, or a known sequence in a test. Cheap to clone.
 #[derive(Clone)]
 pub struct RandomSource(Arc<Fill>);
 
 type Fill = dyn Fn(&mut [u8]) + Send + Sync;
 
 impl RandomSource {
-    /// The kernel's randomness.
+    /// The random number generator of the kernel.
     pub fn system() -> Self {
         let random = SystemRandom::new();
         Self::new(move |bytes| random.fill(bytes).expect("a kernel that has started gives randomness"))
     }
 
-    /// Bytes from `fill`.
+    /// A source that `fill` implements.
     pub fn new(fill: impl Fn(&mut [u8]) + Send + Sync + 'static) -> Self {
         Self(Arc::new(fill))
     }
 
-    /// So many random bytes.
+    /// `N` random bytes.
     pub fn bytes<const N: usize>(&self) -> [u8; N] {
         let mut bytes = [0; N];
         (self.0)(&mut bytes);
         bytes
     }
 
-    /// A random id (RFC 9562, version 4).
+    /// A random UUID (RFC 9562, version 4).
     pub fn id(&self) -> Uuid {
         Builder::from_random_bytes(self.bytes()).into_uuid()
     }
 
-    /// 256 random bits as 43 characters.
+    /// 256 random bits as 43 characters of base64url.
     pub fn text(&self) -> String {
         URL_SAFE_NO_PAD.encode(self.bytes::<32>())
     }
 
-    /// A new secret that begins with `prefix`, so that one that leaks is recognised, and what is stored of it.
+    /// A new secret and its hash. `prefix` lets secret scanners recognise a leaked one.
     pub fn secret(&self, prefix: &str) -> (SecretString, Digest) {
         let text = format!("{prefix}{}", self.text());
         let digest = Digest::of(&text);

@@ -1,4 +1,4 @@
-//! Scopes: what a token is good for (RFC 6749 section 3.3).
+//! Scopes: what an access token permits (RFC 6749 section 3.3).
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -6,45 +6,45 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A set of scopes, in alphabetical order.
+/// A set of scope values, in alphabetical order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Scope(BTreeSet<String>);
 
-/// A text that is no scope. The client asks for what it is registered for.
+/// The text is not a scope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a scope is at most 32 words of printable ASCII, 1024 bytes in all")]
 pub struct BadScope;
 
-/// The client wants to know who the user is (OpenID Connect Core section 3.1.2.1): an id token, and userinfo.
+/// Requests an id token and access to userinfo (OpenID Connect Core section 3.1.2.1).
 pub(crate) const OPENID: &str = "openid";
-/// Name and user name.
+/// Permits the user's name and user name.
 pub(crate) const PROFILE: &str = "profile";
-/// The e-mail address.
+/// Permits the user's e-mail address.
 pub(crate) const EMAIL: &str = "email";
-/// The user's groups.
+/// Permits the user's groups.
 pub(crate) const GROUPS: &str = "groups";
 
 const MOST_BYTES: usize = 1024;
 const MOST_WORDS: usize = 32;
 
 impl Scope {
-    /// Whether `word` is among them.
+    /// Whether the scope contains `word`.
     pub fn has(&self, word: &str) -> bool {
         self.0.contains(word)
     }
 
-    /// Whether all of them are among `other`.
+    /// Whether the scope is a subset of `other`.
     pub fn is_within(&self, other: &Self) -> bool {
         self.0.is_subset(&other.0)
     }
 
-    /// Each of them.
+    /// The scope values.
     pub fn words(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(String::as_str)
     }
 
-    /// Both together.
+    /// The union of both scopes.
     #[must_use]
     pub fn and(&self, other: &Self) -> Self {
         Self(self.0.union(&other.0).cloned().collect())
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_scope_is_a_set_of_words() {
+    fn a_scope_is_a_set_of_values() {
         let scope: Scope = "profile openid  openid".parse().unwrap();
         assert_eq!(scope.to_string(), "openid profile");
         assert!(scope.has(OPENID) && !scope.has("open"));

@@ -1,4 +1,4 @@
-//! Clients: the programs that may ask for tokens.
+//! Clients (RFC 6749 section 2): the programs that may request tokens.
 
 use std::collections::BTreeSet;
 
@@ -11,59 +11,59 @@ use crate::base::scope::Scope;
 use crate::clients::grant_type::GrantType;
 use crate::clients::redirect_uri::RedirectUri;
 
-/// A client as it is registered.
+/// A registered client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Client {
     /// Its id.
     pub id: ClientId,
-    /// What people are shown.
+    /// The name shown to users.
     pub name: String,
-    /// Whether it can keep a secret.
+    /// Whether it has a secret.
     pub kind: ClientKind,
     /// Where browsers may be sent with a code.
     pub redirect_uris: Vec<RedirectUri>,
     /// Where browsers may be sent after signing out.
     pub post_logout_redirect_uris: Vec<RedirectUri>,
-    /// How it may ask for tokens.
+    /// The grant types that it may use.
     pub grants: BTreeSet<GrantType>,
-    /// What it may ask for; all of it, if it asks for nothing in particular.
+    /// The scope that it may request, and that it is granted if a request names none.
     pub scope: Scope,
-    /// Who is to accept its access tokens (their `aud`). A generated app has an audience of its own, so that its
-    /// tokens open nothing of the platform's.
+    /// The audience of its access tokens (`aud`). A generated app has an audience of its own, so that the platform
+    /// does not accept the app's tokens.
     pub audience: String,
-    /// One of the platform's own: nobody is asked for consent.
+    /// Whether it is one of the platform's own clients, for which users are not asked for consent.
     pub first_party: bool,
     /// When it was registered.
     pub created_at: Timestamp,
 }
 
-/// Whether a client can keep a secret (RFC 6749 section 2.1).
+/// The type of a client (RFC 6749 section 2.1).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ClientKind {
-    /// A program on somebody's machine, or in a browser: it proves nothing.
+    /// A program on the user's machine or in a browser, which cannot keep a secret.
     Public,
-    /// A program on a server, with a secret; with two of them while one replaces the other.
+    /// A program on a server, with a secret; with two secrets while one replaces the other.
     Confidential {
-        /// The hashes.
+        /// The hashes of the secrets, newest first.
         secrets: Vec<Digest>,
     },
 }
 
-/// What is wrong with a registration. Whoever registers the client changes it.
+/// The rule that a registration breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadClient {
-    /// It may ask in no way.
+    /// It has no grant type.
     #[error("a client has at least one grant type")]
     NoGrants,
-    /// It has no redirect URI, and needs one.
-    #[error("a client with authorization_code has at least one redirect URI")]
+    /// It has no redirect URI, which `authorization_code` requires.
+    #[error("a client with the grant type authorization_code has at least one redirect URI")]
     NoRedirect,
-    /// It has no secret, and needs one.
-    #[error("a client with client_credentials has a secret")]
+    /// It has no secret, which `client_credentials` requires.
+    #[error("a client with the grant type client_credentials has a secret")]
     NoSecret,
-    /// It would be given passwords, and is somebody else's.
-    #[error("a client with password is one of the platform's own")]
+    /// It has the grant type `password`, and is not one of the platform's own.
+    #[error("only a client of the platform itself may have the grant type password")]
     NotOurs,
     /// Its name is empty or too long.
     #[error("a client's name has 1 to 100 characters")]
@@ -74,10 +74,10 @@ pub enum BadClient {
 }
 
 impl Client {
-    /// Whether it may be registered so.
+    /// Checks the registration.
     ///
     /// # Errors
-    /// [`BadClient`] names what is missing.
+    /// [`BadClient`] names the first rule that it breaks.
     pub fn check(&self) -> Result<(), BadClient> {
         let has = |grant| self.grants.contains(&grant);
         let length = |text: &str| text.chars().count();
@@ -106,7 +106,7 @@ impl Client {
         }
     }
 
-    /// Whether `secret` is one of its secrets; takes as long whatever it is.
+    /// Whether `secret` is one of its secrets. Compares in constant time.
     pub fn proves(&self, secret: &str) -> bool {
         let given = Digest::of(secret);
         match &self.kind {
@@ -117,7 +117,7 @@ impl Client {
         }
     }
 
-    /// What it gets when it asks for `wanted`; `None` if that is more than it may have.
+    /// The scope that it is granted when it requests `wanted`; `None` if that exceeds its registration.
     pub fn grant_scope(&self, wanted: Option<&str>) -> Option<Scope> {
         match wanted {
             None => Some(self.scope.clone()),

@@ -2,25 +2,25 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How a client may ask for tokens.
+/// A grant type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GrantType {
-    /// For a user in a browser, with PKCE (RFC 6749 section 4.1, RFC 7636).
+    /// A user in a browser, with PKCE (RFC 6749 section 4.1, RFC 7636).
     AuthorizationCode,
-    /// Again, without the user (RFC 6749 section 6).
+    /// A refresh token (RFC 6749 section 6).
     RefreshToken,
-    /// For itself (RFC 6749 section 4.4).
+    /// The client itself (RFC 6749 section 4.4).
     ClientCredentials,
-    /// For a user in another browser (RFC 8628).
+    /// A user in a browser on another device (RFC 8628).
     DeviceCode,
-    /// With the user's name and password. RFC 9700 section 2.4 forbids it: only for a platform that moves from a
-    /// program which knows nothing else, and off unless the operator says so.
+    /// The user's name and password (RFC 6749 section 4.3). RFC 9700 section 2.4 forbids it: only for a platform that
+    /// migrates from a program which supports nothing else, and off unless the operator enables it.
     Password,
 }
 
 impl GrantType {
-    /// Every one.
+    /// All grant types.
     pub const ALL: [Self; 5] = [
         Self::AuthorizationCode,
         Self::RefreshToken,

@@ -1,17 +1,17 @@
-//! Redirect URIs: where a browser may be sent with an answer. The most attacked line of OAuth, so the rules are short.
+//! Redirect URIs: where browsers may be sent with a response (RFC 6749 section 3.1.2, RFC 9700 section 4.1).
 
 use serde::{Deserialize, Serialize};
 use url::{Host, Url};
 
 use crate::base::issuer::Issuer;
 
-/// A registered redirect URI. What a request names must be this very text (RFC 9700 section 4.1.3); only the port of a
-/// loopback address may be another (RFC 8252 section 7.3).
+/// A registered redirect URI. A request must name exactly this text (RFC 9700 section 4.1.3); only the port of a
+/// loopback address may differ (RFC 8252 section 7.3).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct RedirectUri(String);
 
-/// Why a text may not be registered. Whoever registers the client chooses another.
+/// The rule that a redirect URI breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadRedirect {
     /// Not an absolute URI of at most 512 characters.
@@ -20,13 +20,13 @@ pub enum BadRedirect {
     /// It has a fragment.
     #[error("a redirect URI has no fragment")]
     Fragment,
-    /// It has a star.
+    /// It has a wildcard.
     #[error("a redirect URI has no wildcard")]
     Wildcard,
     /// It has a user name or a password.
     #[error("a redirect URI has no user name and no password")]
     UserInfo,
-    /// Neither https, nor a loopback address, nor an app's own scheme.
+    /// It has a scheme that is not permitted.
     #[error(
         "a redirect URI is https, or http to 127.0.0.1, [::1] or localhost, or to the platform's own host where that \
          has no TLS, or an app's own scheme with a dot in it"
@@ -34,14 +34,14 @@ pub enum BadRedirect {
     Scheme,
 }
 
-/// The longest one, in bytes.
+/// The longest redirect URI, in bytes.
 const LONGEST: usize = 512;
 
-/// Loopback addresses whose port a request may choose. Not `localhost`: it may be resolved to anything.
+/// Loopback addresses whose port a request may choose. Not `localhost`, which may resolve to any address.
 const LOOPBACK: [&str; 2] = ["http://127.0.0.1", "http://[::1]"];
 
 impl RedirectUri {
-    /// A URI that may be registered at this issuer.
+    /// Checks a URI that is to be registered at this issuer.
     ///
     /// # Errors
     /// [`BadRedirect`] says which rule it breaks.
@@ -72,13 +72,19 @@ impl RedirectUri {
         &self.0
     }
 
-    /// Whether a request may name `given`.
+    /// Whether `given` in a request matches this URI.
     pub fn admits(&self, given: &str) -> bool {
         given == self.0 || LOOPBACK.iter().any(|host| differs_in_port(host, &self.0, given))
     }
 }
 
-/// What a Content-Security-Policy calls the place to which `uri` leads: an origin, or a scheme.
+/// `uri` with further query parameters (RFC 6749 section 3.1.2).
+pub(crate) fn with_query(uri: &str, query: &str) -> String {
+    let joint = if uri.contains('?') { '&' } else { '?' };
+    format!("{uri}{joint}{query}")
+}
+
+/// The source expression of a Content-Security-Policy for `uri`: its origin, or its scheme.
 pub(crate) fn csp_source(uri: &str) -> Option<String> {
     let url = Url::parse(uri).ok()?;
     let origin = url.origin();
@@ -105,7 +111,7 @@ fn differs_in_port(host: &str, registered: &str, given: &str) -> bool {
     matches!((rest(registered), rest(given)), (Some(one), Some(other)) if one == other)
 }
 
-/// What follows an optional port; `None` if what follows the host is no port.
+/// The text after an optional port; `None` if the text after the host is no port.
 fn after_port(text: &str) -> Option<&str> {
     let is_end = |rest: &str| rest.is_empty() || rest.starts_with(['/', '?']);
     let Some(text) = text.strip_prefix(':') else { return is_end(text).then_some(text) };
@@ -123,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_registered() {
+    fn which_redirect_uris_may_be_registered() {
         for good in [
             "https://app.example/cb",
             "https://app.example/cb?x=1",
@@ -156,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_request_may_name() {
+    fn which_redirect_uris_a_request_may_name() {
         let app = register("https://app.example/cb").unwrap();
         assert!(app.admits("https://app.example/cb"));
         for bad in [

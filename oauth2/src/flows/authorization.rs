@@ -1,4 +1,5 @@
-//! The authorization code flow up to the code (RFC 6749 section 4.1, RFC 7636, RFC 9207).
+//! The authorization endpoint (RFC 6749 section 3.1): sign-in, consent, and the code in the redirect (RFC 7636, RFC
+//! 9207).
 
 use jiff::Timestamp;
 use secrecy::ExposeSecret;
@@ -11,29 +12,30 @@ use crate::base::ids::GrantId;
 use crate::base::params::Params;
 use crate::clients::client::Client;
 use crate::clients::grant_type::GrantType;
+use crate::clients::redirect_uri::with_query;
 use crate::flows::authorization_request::{AuthorizeRequest, Prompt, RejectedRequest, ResponseTarget};
 use crate::grants::authorization_code::AuthorizationCode;
 use crate::grants::grant::Grant;
 use crate::provider::{AuditContext, Provider};
 
-/// What happens next with a request.
+/// The result of an authorization request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AuthorizationOutcome {
-    /// Nobody is signed in, or not recently enough.
+    /// The user has to sign in.
     SignIn(AuthorizeRequest, Client),
-    /// The user is asked whether they allow it.
+    /// The user has to be asked for consent.
     Consent(AuthorizeRequest, Client),
-    /// The browser is sent there: with a code, or with an error that the client can act on.
+    /// The browser is redirected to the client, with a code or an error.
     Redirect(String),
-    /// The browser stays here.
+    /// The error is shown on a page of the provider.
     Refuse(OAuthError),
 }
 
 impl Provider {
-    /// Answers a request from a browser in which `who` is signed in.
+    /// Handles an authorization request from a browser.
     ///
     /// # Errors
-    /// The store does not answer.
+    /// The storage does not respond.
     pub async fn authorize(
         &self,
         params: &Params,
@@ -47,7 +49,7 @@ impl Provider {
         else {
             return Ok(match request.prompt {
                 Prompt::Never => {
-                    let error = OAuthError::new(ErrorCode::LoginRequired, "nobody is signed in");
+                    let error = OAuthError::new(ErrorCode::LoginRequired, "the user is not signed in");
                     AuthorizationOutcome::Redirect(self.with_error(&request.target, &error))
                 }
                 Prompt::IfNeeded { .. } => AuthorizationOutcome::SignIn(request, client),
@@ -56,7 +58,7 @@ impl Provider {
         let needed = self.needs_consent(&request, &client, signed_in).await?;
         match request.prompt {
             Prompt::Never if needed => {
-                let error = OAuthError::new(ErrorCode::ConsentRequired, "the user has not allowed this");
+                let error = OAuthError::new(ErrorCode::ConsentRequired, "the user has not consented to this");
                 Ok(AuthorizationOutcome::Redirect(self.with_error(&request.target, &error)))
             }
             Prompt::IfNeeded { consent, .. } if needed || consent => {
@@ -68,11 +70,11 @@ impl Provider {
         }
     }
 
-    /// Answers a request after the user has said yes or no to it. It is read again: what comes back from a browser may
-    /// be another one.
+    /// Handles the user's decision on an authorization request. The request is read again, because the browser may
+    /// have changed it.
     ///
     /// # Errors
-    /// The store does not answer.
+    /// The storage does not respond.
     pub async fn consent(
         &self,
         params: &Params,
@@ -84,7 +86,7 @@ impl Provider {
             Err(refused) => return Ok(self.refuse(refused)),
         };
         if !allowed {
-            let error = OAuthError::new(ErrorCode::AccessDenied, "the user said no");
+            let error = OAuthError::new(ErrorCode::AccessDenied, "the user denied the request");
             return Ok(AuthorizationOutcome::Redirect(self.with_error(&request.target, &error)));
         }
         let before = self.storage.consent(signed_in.user.id, &client.id).await?;
@@ -98,7 +100,7 @@ impl Provider {
         params: &Params,
     ) -> Result<Result<(AuthorizeRequest, Client), RejectedRequest>, OAuthError> {
         let unknown =
-            || Err(RejectedRequest::ShowError(OAuthError::invalid_request("there is no such client")));
+            || Err(RejectedRequest::ShowError(OAuthError::invalid_request("the client is unknown")));
         let Some(id) = params.get("client_id").and_then(|id| id.parse().ok()) else { return Ok(unknown()) };
         let Some(client) = self.storage.client(&id).await? else { return Ok(unknown()) };
         Ok(AuthorizeRequest::read(params, &client).map(|request| (request, client)))
@@ -113,8 +115,8 @@ impl Provider {
         }
     }
 
-    /// A public client proves nothing, so somebody else may speak in its name: the user is asked each time (RFC 8252
-    /// section 8.6), unless it is one of the platform's own.
+    /// Whether the user has to be asked. A public client cannot authenticate, so another program may impersonate it:
+    /// its users are asked each time (RFC 8252 section 8.6), unless it is one of the platform's own.
     async fn needs_consent(
         &self,
         request: &AuthorizeRequest,
@@ -138,7 +140,7 @@ impl Provider {
         signed_in: &SignedIn,
     ) -> Result<String, OAuthError> {
         let (code, digest) = self.random.secret("mgx_ac_");
-        let expires_at = self.after(self.settings.code_lifetime);
+        let expires_at = self.time_after(self.settings.code_lifetime);
         let grant = Grant {
             id: GrantId(self.random.id()),
             user: signed_in.user.id,
@@ -172,7 +174,7 @@ impl Provider {
         self.answer(target, &[("error", error.code.name()), ("error_description", &error.detail)])
     }
 
-    /// The redirect URI with an answer, which says whose it is (RFC 9207).
+    /// The redirect URI with a response, which names the issuer (RFC 9207).
     fn answer(&self, target: &ResponseTarget, parameters: &[(&str, &str)]) -> String {
         let mut pairs = form_urlencoded::Serializer::new(String::new());
         pairs.extend_pairs(parameters);
@@ -180,14 +182,13 @@ impl Provider {
             pairs.append_pair("state", state);
         }
         pairs.append_pair("iss", self.settings.issuer.as_str());
-        let joint = if target.redirect_uri.contains('?') { '&' } else { '?' };
-        let uri = format!("{}{joint}{}", target.redirect_uri, pairs.finish());
+        let uri = with_query(&target.redirect_uri, &pairs.finish());
         debug_assert!(Url::parse(&uri).is_ok(), "{uri}");
         uri
     }
 }
 
-/// Whether the user has shown who they are as recently as the client wants.
+/// Whether the user has signed in recently enough for the request.
 fn is_recent(request: &AuthorizeRequest, signed_in: &SignedIn, now: Timestamp) -> bool {
     let again = match request.prompt {
         Prompt::Never => false,

@@ -1,6 +1,6 @@
-//! An authorization request, from its parameters: what is wrong with it, and where one may say so (pure).
+//! An authorization request (RFC 6749 section 4.1.1, OpenID Connect Core section 3.1.2.1), read from its parameters.
 //!
-//! Until client and redirect URI are known to belong together, nobody is redirected anywhere.
+//! An error is redirected to the client only if the redirect URI is registered for it (RFC 9700 section 4.11).
 
 use std::collections::BTreeSet;
 
@@ -15,62 +15,62 @@ use crate::base::scope::Scope;
 use crate::clients::client::Client;
 use crate::clients::grant_type::GrantType;
 
-/// A request that may be answered.
+/// A valid authorization request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthorizeRequest {
-    /// Where the answer goes.
+    /// Where the response goes.
     pub target: ResponseTarget,
-    /// What is asked for.
+    /// The requested scope.
     pub scope: Scope,
-    /// PKCE: base64url of SHA-256 of the verifier.
+    /// The PKCE code challenge: base64url of the SHA-256 of the verifier (RFC 7636 section 4.2).
     pub challenge: String,
-    /// For the id token.
+    /// The `nonce` for the id token.
     pub nonce: Option<String>,
-    /// What the client wants the user to be asked.
+    /// The pages that the client wants the user to see.
     pub prompt: Prompt,
-    /// How long ago the user may have shown who they are.
+    /// The longest time since the user entered the password.
     pub max_age: Option<SignedDuration>,
-    /// Who the client believes the user to be.
+    /// The user name that the client expects.
     pub login_hint: Option<String>,
 }
 
-/// Where answers go: a redirect URI that the client is registered with.
+/// Where a response goes: a registered redirect URI of the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResponseTarget {
-    /// As the request named it.
+    /// The redirect URI, as the request named it.
     pub redirect_uri: String,
-    /// To be given back as it came.
+    /// The `state` to be returned unchanged.
     pub state: Option<String>,
 }
 
-/// What the client wants the user to be asked (OpenID Connect Core section 3.1.2.1).
+/// The parameter `prompt` (OpenID Connect Core section 3.1.2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Prompt {
-    /// Nothing: answer at once.
+    /// `none`: no page may be shown.
     Never,
-    /// What is necessary.
+    /// The necessary pages are shown.
     IfNeeded {
-        /// And in any case who they are.
+        /// `login` or `select_account`: the user signs in again in any case.
         login: bool,
-        /// And in any case whether they allow it.
+        /// `consent`: the user is asked for consent in any case.
         consent: bool,
     },
 }
 
-/// Why a request is not answered.
+/// Why a request is refused, and where the error is reported.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RejectedRequest {
-    /// Said on a page of ours: nobody knows where the request came from.
+    /// On a page of the provider, because the redirect URI is not trusted.
     ShowError(OAuthError),
-    /// Said to the client.
+    /// To the client, by a redirect.
     RedirectError(ResponseTarget, OAuthError),
 }
 
 impl ResponseTarget {
-    /// Where the answers to these parameters go, if the client is registered with that.
+    /// The target of a request with these parameters, if its redirect URI is registered for the client.
     ///
     /// # Errors
-    /// There is no such redirect URI.
+    /// The redirect URI is missing or not registered.
     pub fn of(params: &Params, client: &Client) -> Result<Self, OAuthError> {
         let given = params.get("redirect_uri");
         let given = given.ok_or_else(|| OAuthError::invalid_request("redirect_uri is missing"))?;
@@ -83,7 +83,7 @@ impl ResponseTarget {
 }
 
 impl AuthorizeRequest {
-    /// The request that these parameters make of this client.
+    /// Reads the request of this client from its parameters.
     ///
     /// # Errors
     /// [`RejectedRequest`].
@@ -98,34 +98,32 @@ impl AuthorizeRequest {
     fn read_for(params: &Params, client: &Client, target: ResponseTarget) -> Result<Self, OAuthError> {
         let invalid = OAuthError::invalid_request;
         if params.get("request").is_some() {
-            return Err(OAuthError::new(
-                ErrorCode::RequestNotSupported,
-                "request objects are not known here",
-            ));
+            return Err(OAuthError::new(ErrorCode::RequestNotSupported, "request objects are not supported"));
         }
         if params.get("request_uri").is_some() {
-            let detail = "request objects are not known here";
+            let detail = "request objects are not supported";
             return Err(OAuthError::new(ErrorCode::RequestUriNotSupported, detail));
         }
         match params.get("response_type") {
             Some("code") => {}
             Some(_) => {
-                let detail = "response_type is code";
+                let detail = "response_type has to be code";
                 return Err(OAuthError::new(ErrorCode::UnsupportedResponseType, detail));
             }
             None => return Err(invalid("response_type is missing")),
         }
         if params.get("response_mode").is_some_and(|mode| mode != "query") {
-            return Err(invalid("response_mode is query"));
+            return Err(invalid("response_mode has to be query"));
         }
         if !client.grants.contains(&GrantType::AuthorizationCode) {
             return Err(OAuthError::unauthorized_client());
         }
         if params.get("code_challenge_method") != Some("S256") {
-            return Err(invalid("code_challenge_method is S256"));
+            return Err(invalid("code_challenge_method has to be S256"));
         }
         let challenge = params.get("code_challenge").filter(|text| is_challenge(text));
-        let challenge = challenge.ok_or_else(|| invalid("code_challenge is base64url of a SHA-256"))?;
+        let challenge =
+            challenge.ok_or_else(|| invalid("code_challenge has to be base64url of a SHA-256"))?;
         let scope = client.grant_scope(params.get("scope")).ok_or_else(OAuthError::invalid_scope)?;
         let nonce = params.get("nonce").map(str::to_owned);
         if nonce.as_ref().is_some_and(|nonce| nonce.len() > 512) {
@@ -151,15 +149,17 @@ impl Prompt {
         if let Some(word) =
             words.iter().find(|word| !matches!(**word, "none" | "login" | "consent" | "select_account"))
         {
-            tracing::debug!(word, "a prompt that is not known here");
-            return Err(OAuthError::invalid_request("prompt is none, login, consent or select_account"));
+            tracing::debug!(word, "unknown prompt");
+            return Err(OAuthError::invalid_request(
+                "prompt has to be none, login, consent or select_account",
+            ));
         }
         if !words.contains("none") {
             let login = words.contains("login") || words.contains("select_account");
             return Ok(Self::IfNeeded { login, consent: words.contains("consent") });
         }
         if words.len() > 1 {
-            return Err(OAuthError::invalid_request("prompt none is said alone"));
+            return Err(OAuthError::invalid_request("prompt=none cannot be combined with another value"));
         }
         Ok(Self::Never)
     }
@@ -169,7 +169,7 @@ fn is_challenge(text: &str) -> bool {
     text.len() == 43 && URL_SAFE_NO_PAD.decode(text).is_ok_and(|bytes| bytes.len() == 32)
 }
 
-/// Whether `verifier` is what `challenge` was made of (RFC 7636 section 4.6).
+/// Whether `challenge` was made from `verifier` (RFC 7636 section 4.6).
 pub(crate) fn is_verifier(verifier: &str, challenge: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
     (43..=128).contains(&verifier.len())

@@ -1,4 +1,4 @@
-//! Who a client says it is, and how it shows that (RFC 6749 section 2.3).
+//! Client authentication (RFC 6749 section 2.3).
 
 use std::net::IpAddr;
 
@@ -14,17 +14,17 @@ use crate::base::params::Params;
 use crate::clients::client::Client;
 use crate::provider::{AuditContext, Provider};
 
-/// What a client has sent about itself.
+/// The credentials in a client's request.
 #[derive(Debug)]
 pub struct Credentials {
-    /// Who it says it is.
+    /// The client id.
     pub id: ClientId,
-    /// Its secret: `client_secret_basic` or `client_secret_post`. A public client has none.
+    /// The secret, by `client_secret_basic` or `client_secret_post`; none for a public client.
     pub secret: Option<SecretString>,
 }
 
 impl Credentials {
-    /// What headers and body say. Both together are too much.
+    /// Reads the credentials from header or body. A request that uses both is refused (RFC 6749 section 2.3).
     ///
     /// # Errors
     /// `invalid_request` or `invalid_client`.
@@ -46,13 +46,15 @@ impl Credentials {
         };
         let (id, secret) = value.to_str().ok().and_then(decode).ok_or_else(OAuthError::invalid_client)?;
         if in_body.is_some_and(|other| other != id) {
-            return Err(OAuthError::invalid_request("client_id is another client's than the authorization"));
+            return Err(OAuthError::invalid_request(
+                "client_id and the authorization header name different clients",
+            ));
         }
         Ok(Self { id: parse(&id)?, secret: Some(secret) })
     }
 }
 
-/// Both halves of HTTP Basic, each form-encoded first (RFC 6749 section 2.3.1).
+/// The two parts of HTTP Basic, each of which is form-encoded (RFC 6749 section 2.3.1).
 fn decode(header: &str) -> Option<(String, SecretString)> {
     let (scheme, rest) = header.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("basic") {
@@ -69,7 +71,7 @@ fn decode(header: &str) -> Option<(String, SecretString)> {
 }
 
 impl Provider {
-    /// The client, if it has shown that it is.
+    /// The client with these credentials.
     ///
     /// # Errors
     /// `invalid_client`.
@@ -82,7 +84,7 @@ impl Provider {
         if proved {
             return Ok(client);
         }
-        // or the log would be somebody else's to fill
+        // bounded, because requests without authentication must not fill the audit log
         if self.unauthenticated.begin("client", peer, self.clock.now()).is_ok() {
             let context = AuditContext { user: None, client: Some(&client.id), by: None, peer: Some(peer) };
             self.record(AuditEvent::ClientRefused, context).await;
@@ -90,7 +92,7 @@ impl Provider {
         Err(OAuthError::invalid_client())
     }
 
-    /// The same, of a client that has a secret to show.
+    /// The confidential client with these credentials.
     ///
     /// # Errors
     /// `invalid_client`.

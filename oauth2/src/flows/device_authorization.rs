@@ -1,4 +1,4 @@
-//! The device flow up to the poll (RFC 8628): what the program is given, and what the person in a browser says.
+//! The device flow (RFC 8628) up to the user's decision.
 
 use std::net::IpAddr;
 
@@ -16,34 +16,34 @@ use crate::grants::grant::Grant;
 use crate::grants::user_code::UserCode;
 use crate::provider::{AuditContext, Provider};
 
-/// What the program is given (RFC 8628 section 3.2).
+/// A device authorization response (RFC 8628 section 3.2).
 #[derive(Debug, Serialize)]
 pub struct DeviceResponse {
-    /// For its polls.
+    /// The code with which the device polls.
     pub device_code: String,
-    /// For the person.
+    /// The code that the user types.
     pub user_code: String,
-    /// Where the person types it.
+    /// The page where the user types it.
     pub verification_uri: String,
-    /// Where it is typed already.
+    /// The same page with the code filled in.
     pub verification_uri_complete: String,
-    /// How many seconds there are.
+    /// The lifetime of both codes, in seconds.
     pub expires_in: i64,
-    /// How many seconds to leave between two polls.
+    /// The shortest time between two polls, in seconds.
     pub interval: u32,
 }
 
-/// How many seconds a program leaves between two polls.
+/// The shortest time between two polls, in seconds, before any `slow_down`.
 const INTERVAL_S: u32 = 5;
 
-/// How often another user code is drawn when one is taken. There are 25 billion.
+/// The most attempts to find a user code that is free. There are 25 billion.
 const DRAWS: usize = 4;
 
 impl Provider {
-    /// Begins the flow for a program.
+    /// Begins the flow for a client.
     ///
     /// # Errors
-    /// [`OAuthError`], for the program.
+    /// [`OAuthError`], for the client.
     pub async fn authorize_device(
         &self,
         client: &Client,
@@ -55,11 +55,12 @@ impl Provider {
         }
         let scope = client.grant_scope(scope).ok_or_else(OAuthError::invalid_scope)?;
         if client.is_public() {
-            // anybody can be it
+            // any program can pretend to be a public client
             let begun = self.unauthenticated.begin("device", peer, self.clock.now());
             let longest = self.settings.throttle.max_delay;
-            let _counted = begun
-                .map_err(|throttled| OAuthError::too_many("too many devices", throttled.wait(longest)))?;
+            let _counted = begun.map_err(|throttled| {
+                OAuthError::too_many("too many device requests", throttled.wait(longest))
+            })?;
         }
         let (code, digest) = self.random.secret("mgx_dc_");
         let mut device = Device {
@@ -67,7 +68,7 @@ impl Provider {
             user_code: UserCode::new(&self.random),
             client: client.id.clone(),
             scope,
-            expires_at: self.after(self.settings.device_code_lifetime),
+            expires_at: self.time_after(self.settings.device_code_lifetime),
             interval_s: INTERVAL_S,
             polled_at: None,
             decision: DeviceDecision::Pending,
@@ -86,13 +87,13 @@ impl Provider {
             }
             device.user_code = UserCode::new(&self.random);
         }
-        Err(OAuthError::unavailable("too many devices wait"))
+        Err(OAuthError::unavailable("no user code is free"))
     }
 
-    /// The device that waits under this code, and its client.
+    /// The device that waits with this user code, and its client.
     ///
     /// # Errors
-    /// The store does not answer.
+    /// The storage does not respond.
     pub async fn waiting_device(&self, code: &UserCode) -> Result<Option<(Device, Client)>, OAuthError> {
         let device = self.storage.device(code).await?.filter(|device| device.is_open(self.clock.now()));
         let Some(device) = device else { return Ok(None) };
@@ -100,10 +101,10 @@ impl Provider {
         Ok(client.map(|client| (device, client)))
     }
 
-    /// Says yes or no to a device; `false` if it does not wait any more.
+    /// Stores the user's decision; `false` if the device does not wait any more.
     ///
     /// # Errors
-    /// The store does not answer.
+    /// The storage does not respond.
     pub async fn decide(
         &self,
         code: &UserCode,
@@ -120,7 +121,7 @@ impl Provider {
             user: signed_in.user.id,
             client: client.id.clone(),
             scope: device.scope,
-            // the program is not in this browser: signing out here does not end it
+            // the device is not this browser, so signing out here does not revoke the grant
             session: None,
             auth_time: signed_in.session.auth_time,
             created_at: now,

@@ -1,4 +1,4 @@
-//! What can be asked and done about a token afterwards: introspection (RFC 7662), revocation (RFC 7009), userinfo.
+//! Token introspection (RFC 7662).
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -12,51 +12,51 @@ use crate::grants::refresh_token::{RefreshToken, StoredRefreshToken};
 use crate::provider::Provider;
 use crate::tokens::access_token::{AccessToken, Subject};
 
-/// What introspection answers about a token that counts; about any other it says no more than `active: false`.
+/// An introspection response (RFC 7662 section 2.2). For a token that is not valid it has only `active: false`.
 #[derive(Debug, Default, Serialize)]
 pub struct Introspection {
-    /// Whether it counts.
+    /// Whether the token is valid.
     pub active: bool,
-    /// What it is good for.
+    /// Its scope.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scope: Option<Scope>,
-    /// Whom it was given to.
+    /// The client that it was issued to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_id: Option<ClientId>,
-    /// The user's name.
+    /// The user's name, if the token has it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub username: Option<Username>,
-    /// `Bearer` or `DPoP`, of an access token.
+    /// `Bearer` or `DPoP`, for an access token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_type: Option<&'static str>,
-    /// When it ends.
+    /// When it expires, in seconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exp: Option<i64>,
-    /// When it was made.
+    /// When it was issued, in seconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub iat: Option<i64>,
-    /// On whose behalf.
+    /// The user's id, or the client's for its own token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sub: Option<String>,
-    /// Who is to accept it.
+    /// Its audience.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub aud: Option<String>,
-    /// Who made it.
+    /// Its issuer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub iss: Option<String>,
-    /// Its own id.
+    /// Its id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jti: Option<TokenId>,
-    /// The key that it is bound to (RFC 9449 section 6.2).
+    /// The DPoP key that it is bound to (RFC 9449 section 6.2).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cnf: Option<serde_json::Value>,
 }
 
 impl Provider {
-    /// What `caller` may know of a token: it was given to the caller, or is meant for it.
+    /// Introspects a token. Tokens that were neither issued to `caller` nor meant for it are reported as inactive.
     ///
     /// # Errors
-    /// The store does not answer.
+    /// The storage does not respond.
     pub async fn introspect(&self, token: &str, caller: &Client) -> Result<Introspection, OAuthError> {
         let now = self.clock.now();
         if let Some(refresh) = RefreshToken::parse(token) {
@@ -110,7 +110,7 @@ impl Provider {
         }
     }
 
-    /// Whether the grant of a token still stands, by the store.
+    /// Whether the grant of a token is not revoked, according to the storage.
     pub(super) async fn has_live_grant(&self, access: &AccessToken) -> Result<bool, OAuthError> {
         let Some(grant) = access.grant else { return Ok(true) };
         Ok(self.storage.grant(grant).await?.is_some_and(|grant| grant.revoked_at.is_none()))

@@ -1,4 +1,4 @@
-//! Making tokens.
+//! Issuing access tokens (RFC 9068) and id tokens (OpenID Connect Core section 2).
 
 use std::collections::BTreeSet;
 
@@ -15,22 +15,22 @@ use crate::tokens::access_token::{AccessTokenClaims, Confirmation};
 use crate::tokens::dpop::Thumbprint;
 use crate::tokens::jws::{self, TokenType};
 
-/// What the token endpoint answers (RFC 6749 section 5.1).
+/// A token response (RFC 6749 section 5.1).
 #[derive(Debug, Serialize)]
 pub struct TokenResponse {
     /// An access token (RFC 9068).
     pub access_token: String,
-    /// How it is used: `Bearer`, or `DPoP` if it is bound to a key.
+    /// `Bearer`, or `DPoP` if the access token is bound to a key (RFC 9449 section 5).
     pub token_type: &'static str,
-    /// How many seconds it lives.
+    /// The lifetime of the access token, in seconds.
     pub expires_in: i64,
-    /// The next access token can be had for this.
+    /// A refresh token, if the client has that grant type.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refresh_token: Option<String>,
-    /// Who the user is, with scope `openid`.
+    /// An id token, with scope `openid`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id_token: Option<String>,
-    /// What the access token is good for.
+    /// The scope of the access token.
     pub scope: Scope,
 }
 
@@ -49,7 +49,7 @@ struct IdClaims<'a> {
     sid: Option<SessionId>,
 }
 
-/// What tokens are made from, for a user.
+/// A grant with its client and user, for which tokens are issued.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct UserGrant<'a> {
     pub(crate) client: &'a Client,
@@ -58,7 +58,7 @@ pub(crate) struct UserGrant<'a> {
 }
 
 impl Provider {
-    /// Tokens for a user.
+    /// Issues the tokens of a user's grant.
     pub(crate) fn issue_user_tokens(
         &self,
         user_grant: UserGrant<'_>,
@@ -73,7 +73,7 @@ impl Provider {
         TokenResponse { refresh_token: refresh, id_token, ..self.response(access_token, scope, key) }
     }
 
-    /// A token for the client itself.
+    /// Issues an access token for the client itself.
     pub(crate) fn issue_client_token(
         &self,
         client: &Client,
@@ -99,7 +99,7 @@ impl Provider {
     ) -> String {
         let now = self.clock.now().as_second();
         let user = user_grant.map(|user_grant| user_grant.user);
-        // the platform itself knows who its users are, whatever a token of its own is good for
+        // the platform's own clients need name and groups whatever the scope of their tokens
         let tells = |word| client.first_party || scope.has(word);
         let claims = AccessTokenClaims {
             iss: self.settings.issuer.as_str().to_owned(),

@@ -1,7 +1,8 @@
-//! Sessions of the platform's own pages: a browser's cookie instead of a token that a script could read (the pattern that
-//! OAuth 2.0 for Browser-Based Applications calls a backend for frontend).
+//! Sessions of the platform's own pages: a cookie instead of a token that a script could read (the "backend for
+//! frontend" of OAuth 2.0 for Browser-Based Applications).
 //!
-//! Such a session is opened with a code, as every client gets one, and ends with the sign-in that the code came of.
+//! Such a session is opened with an authorization code, and ends with the sign-in at the provider that the code came
+//! of.
 
 use std::net::IpAddr;
 
@@ -17,24 +18,25 @@ use crate::provider::{AuditContext, Provider};
 use crate::storage::StorageError;
 use crate::tokens::access_token::Subject;
 
-/// What came back to the platform's pages, and what they had kept.
+/// A code for the platform's pages, with what the token request needs besides it.
 #[derive(Debug)]
 pub struct CodeExchange {
-    /// The client that the pages are.
+    /// The client of the pages.
     pub client: ClientId,
-    /// The code.
+    /// The authorization code.
     pub code: SecretString,
-    /// Where it came back to.
+    /// The redirect URI that the code was sent to.
     pub redirect_uri: String,
-    /// What the challenge was made of (RFC 7636).
+    /// The PKCE code verifier (RFC 7636).
     pub verifier: SecretString,
 }
 
 impl Provider {
-    /// Opens a session of the pages: the new cookie. The code is used up, and nothing else can be had for it.
+    /// Opens a session of the pages and returns the new cookie. The code is redeemed, and its tokens are revoked at
+    /// once.
     ///
     /// # Errors
-    /// [`OAuthError`]: whoever is in front of the browser signs in again.
+    /// [`OAuthError`]; the user has to sign in again.
     pub async fn open_pages_session(
         &self,
         returned: CodeExchange,
@@ -52,7 +54,7 @@ impl Provider {
         let of = self.storage.grant(grant).await?.and_then(|grant| grant.session).ok_or_else(gone)?;
         let context =
             AuditContext { user: Some(*user), client: Some(&client.id), by: None, peer: Some(peer) };
-        // the session stands for it: no token is left that somebody could find
+        // the session replaces the tokens, which would only be a risk
         self.revoke(&GrantFilter::Grant(grant), context).await?;
         let all = self.storage.sessions_of(*user, self.clock.now(), usize::MAX).await?;
         let parent = all.into_iter().find(|session| session.id == of).ok_or_else(gone)?;
@@ -68,26 +70,26 @@ impl Provider {
         Ok(cookie)
     }
 
-    /// Who is signed in to the pages in the browser with this cookie.
+    /// The user and session of a cookie of the platform's pages.
     ///
     /// # Errors
-    /// The store does not answer.
+    /// The storage does not respond.
     pub async fn pages_session(&self, cookie: &str) -> Result<Option<SignedIn>, StorageError> {
         self.session_of(cookie, |session| session.parent.is_some()).await
     }
 
-    /// Signs out whoever has this cookie: here, at the provider in the same browser, and in everything that was allowed
-    /// in it.
+    /// Signs the user with this cookie out, at the pages and at the provider, and revokes the grants made in this
+    /// browser.
     ///
     /// # Errors
-    /// The store does not answer.
+    /// The storage does not respond.
     pub async fn close_pages_session(&self, cookie: &str) -> Result<(), StorageError> {
         let Some(SignedIn { session, user }) = self.pages_session(cookie).await? else { return Ok(()) };
         let context = AuditContext { user: Some(user.id), ..AuditContext::default() };
         self.sign_out(user.id, session.parent.unwrap_or(session.id), context).await
     }
 
-    /// Who has this cookie, if it is of the kind that is asked for.
+    /// The user and session of a cookie, if the session satisfies `is_meant` and the user is not disabled.
     pub(crate) async fn session_of(
         &self,
         cookie: &str,

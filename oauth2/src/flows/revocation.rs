@@ -8,10 +8,10 @@ use crate::grants::refresh_token::RefreshToken;
 use crate::provider::{AuditContext, Provider};
 
 impl Provider {
-    /// Takes back a token that was given to `caller`. One that is not known has been taken back already.
+    /// Revokes a token that was issued to `caller`. A token that is not valid is no error (RFC 7009 section 2.2).
     ///
     /// # Errors
-    /// It is another client's, or the store does not answer.
+    /// The token is another client's, or the storage does not respond.
     pub async fn revoke_token(&self, token: &str, caller: &Client) -> Result<(), OAuthError> {
         let others = || OAuthError::new(ErrorCode::UnauthorizedClient, "the token is another client's");
         if let Some(refresh) = RefreshToken::parse(token) {

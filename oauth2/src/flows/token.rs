@@ -1,4 +1,4 @@
-//! The token endpoint (RFC 6749 section 3.2): five ways to ask, one answer.
+//! The token endpoint (RFC 6749 section 3.2).
 
 use std::net::IpAddr;
 
@@ -22,16 +22,16 @@ use crate::provider::{AuditContext, Provider};
 use crate::sessions::sign_in::SignInError;
 use crate::tokens::dpop::{DpopProof, Thumbprint};
 
-/// Who asks, besides which client it is.
+/// The circumstances of a token request.
 #[derive(Clone, Copy, Debug)]
 struct Requester<'a> {
     peer: IpAddr,
-    /// The key that the tokens are to be bound to.
+    /// The DPoP key that the tokens are bound to.
     key: Option<&'a Thumbprint>,
 }
 
 impl Provider {
-    /// Gives tokens to a client that has shown who it is; bound to a key, if it sends a proof.
+    /// Issues tokens to an authenticated client, bound to a key if the request has a DPoP proof.
     ///
     /// # Errors
     /// [`OAuthError`], for the client.
@@ -53,9 +53,9 @@ impl Provider {
         let from = Requester { peer, key: key.as_ref() };
         if !client.grants.contains(&request.grant()) {
             return Err(match request.grant() {
-                // nobody is to learn that it exists
+                // a client without this grant type must not learn that another one has it
                 GrantType::Password => {
-                    OAuthError::new(ErrorCode::UnsupportedGrantType, "there is no such grant_type here")
+                    OAuthError::new(ErrorCode::UnsupportedGrantType, "the grant_type is not supported")
                 }
                 GrantType::AuthorizationCode
                 | GrantType::RefreshToken
@@ -91,24 +91,16 @@ impl Provider {
         let (code, grant) = match shown {
             CodeRedemption::First(code, grant) => (code, grant),
             CodeRedemption::Replayed(grant) => {
-                self.revoke_token_ids(&[grant.id.0]).await?;
-                let context = AuditContext {
-                    user: Some(grant.user),
-                    client: Some(&grant.client),
-                    by: None,
-                    peer: Some(from.peer),
-                };
-                self.record(AuditEvent::CodeReplayed { grant: grant.id }, context).await;
-                return Err(OAuthError::invalid_grant());
+                return self.refuse_reuse(&grant, AuditEvent::CodeReplayed { grant: grant.id }, from).await;
             }
             CodeRedemption::Unknown => return Err(OAuthError::invalid_grant()),
         };
-        // it is burnt by now, whatever comes
+        // the code is used up even if the next check fails
         let ours = grant.client == client.id && code.redirect_uri == redirect_uri;
         if !ours || !is_verifier(verifier.expose_secret(), &code.challenge) {
             return Err(OAuthError::invalid_grant());
         }
-        self.begin(client, grant, code.nonce.as_deref(), from).await
+        self.issue_first(client, grant, code.nonce.as_deref(), from).await
     }
 
     async fn by_refresh(
@@ -120,7 +112,7 @@ impl Provider {
     ) -> Result<TokenResponse, OAuthError> {
         let token = RefreshToken::parse(token.expose_secret()).ok_or_else(OAuthError::invalid_grant)?;
         if let Some(wanted) = &scope {
-            // before the token is used up
+            // checked first, because a refresh token is used up by its rotation
             let grant = self
                 .storage
                 .grant_of_refresh_token(token.family())
@@ -132,7 +124,8 @@ impl Provider {
             }
         }
         let next = token.next(&self.random);
-        let stored = next.stored(self.after(self.settings.refresh_idle), from.key.map(Thumbprint::digest));
+        let stored =
+            next.stored(self.time_after(self.settings.refresh_idle), from.key.map(Thumbprint::digest));
         let now = self.clock.now();
         let grant = match self
             .storage
@@ -141,15 +134,7 @@ impl Provider {
         {
             RefreshOutcome::Rotated(grant) => grant,
             RefreshOutcome::Reused(grant) => {
-                self.revoke_token_ids(&[grant.id.0]).await?;
-                let context = AuditContext {
-                    user: Some(grant.user),
-                    client: Some(&client.id),
-                    by: None,
-                    peer: Some(from.peer),
-                };
-                self.record(AuditEvent::RefreshReused { grant: grant.id }, context).await;
-                return Err(OAuthError::invalid_grant());
+                return self.refuse_reuse(&grant, AuditEvent::RefreshReused { grant: grant.id }, from).await;
             }
             RefreshOutcome::Unknown => return Err(OAuthError::invalid_grant()),
         };
@@ -173,11 +158,11 @@ impl Provider {
         let refuse = |code, detail: &'static str| Err(OAuthError::new(code, detail));
         match self.storage.poll_device(Digest::of(code.expose_secret()), &client.id, self.clock.now()).await?
         {
-            DevicePoll::Allowed(grant) => self.begin(client, *grant, None, from).await,
-            DevicePoll::Pending => refuse(ErrorCode::AuthorizationPending, "nobody has said yes yet"),
-            DevicePoll::SlowDown => refuse(ErrorCode::SlowDown, "leave five seconds more between two polls"),
-            DevicePoll::Denied => refuse(ErrorCode::AccessDenied, "the user said no"),
-            DevicePoll::Expired => refuse(ErrorCode::ExpiredToken, "it took too long"),
+            DevicePoll::Allowed(grant) => self.issue_first(client, *grant, None, from).await,
+            DevicePoll::Pending => refuse(ErrorCode::AuthorizationPending, "the user has not decided yet"),
+            DevicePoll::SlowDown => refuse(ErrorCode::SlowDown, "poll five seconds less often"),
+            DevicePoll::Denied => refuse(ErrorCode::AccessDenied, "the user denied the request"),
+            DevicePoll::Expired => refuse(ErrorCode::ExpiredToken, "the device code has expired"),
             DevicePoll::Unknown => Err(OAuthError::invalid_grant()),
         }
     }
@@ -210,7 +195,7 @@ impl Provider {
             session: None,
             auth_time: now,
             created_at: now,
-            expires_at: self.after(self.settings.access_token_lifetime),
+            expires_at: self.time_after(self.settings.access_token_lifetime),
             refresh: None,
             revoked_at: None,
         };
@@ -218,11 +203,12 @@ impl Provider {
         let context =
             AuditContext { user: Some(user.id), client: Some(&client.id), by: None, peer: Some(from.peer) };
         self.record(AuditEvent::Allowed { grant: grant.id, how: GrantType::Password }, context).await;
-        self.begin(client, grant, None, from).await
+        self.issue_first(client, grant, None, from).await
     }
 
-    /// The first tokens of a grant. From here on it lives as long as its refresh tokens, or its one access token.
-    async fn begin(
+    /// Issues the first tokens of a grant, and sets its expiry: that of its refresh tokens, or of its one access
+    /// token.
+    async fn issue_first(
         &self,
         client: &Client,
         grant: Grant,
@@ -234,9 +220,9 @@ impl Provider {
         let refresh = renewable.then(|| RefreshToken::first(&self.random));
         let life =
             if renewable { self.settings.refresh_absolute } else { self.settings.access_token_lifetime };
-        let (idle, bound) = (self.after(self.settings.refresh_idle), from.key.map(Thumbprint::digest));
+        let (idle, bound) = (self.time_after(self.settings.refresh_idle), from.key.map(Thumbprint::digest));
         let stored = refresh.as_ref().map(|token| token.stored(idle, bound));
-        if !self.storage.extend_grant(grant.id, self.after(life), stored).await? {
+        if !self.storage.extend_grant(grant.id, self.time_after(life), stored).await? {
             return Err(OAuthError::invalid_grant());
         }
         let scope = grant.scope.clone();
@@ -249,7 +235,20 @@ impl Provider {
         ))
     }
 
-    /// The user of a grant; one who is disabled or gone gets nothing, and the grant ends.
+    /// Revokes the access tokens of a grant that the storage has revoked because its code or refresh token was reused.
+    async fn refuse_reuse(
+        &self,
+        grant: &Grant,
+        event: AuditEvent,
+        from: Requester<'_>,
+    ) -> Result<TokenResponse, OAuthError> {
+        self.revoke_token_ids(&[grant.id.0]).await?;
+        let (user, client) = (Some(grant.user), Some(&grant.client));
+        self.record(event, AuditContext { user, client, by: None, peer: Some(from.peer) }).await;
+        Err(OAuthError::invalid_grant())
+    }
+
+    /// The user of a grant. If the user is disabled or removed, the grant is revoked.
     async fn user_of(&self, grant: &Grant) -> Result<User, OAuthError> {
         if let Some(user) = self.storage.user(grant.user).await?.filter(|user| !user.disabled) {
             return Ok(user);

@@ -6,48 +6,48 @@ use crate::base::error::{ErrorCode, OAuthError};
 use crate::base::params::Params;
 use crate::clients::grant_type::GrantType;
 
-/// What a client asks for.
+/// A token request, by grant type.
 #[derive(Debug)]
 pub enum TokenRequest {
-    /// With a code (RFC 6749 section 4.1.3).
+    /// Authorization code (RFC 6749 section 4.1.3).
     Code {
-        /// The code.
+        /// The authorization code.
         code: SecretString,
-        /// As in the authorization request.
+        /// The redirect URI of the authorization request.
         redirect_uri: String,
-        /// PKCE (RFC 7636 section 4.5).
+        /// The PKCE code verifier (RFC 7636 section 4.5).
         verifier: SecretString,
     },
-    /// With a refresh token (RFC 6749 section 6).
+    /// Refresh token (RFC 6749 section 6).
     Refresh {
         /// The refresh token.
         token: SecretString,
-        /// Less than before, if the client wants less.
+        /// A narrower scope than the grant's, if requested.
         scope: Option<String>,
     },
-    /// For itself (RFC 6749 section 4.4).
+    /// Client credentials (RFC 6749 section 4.4).
     Client {
-        /// What for.
+        /// The requested scope.
         scope: Option<String>,
     },
-    /// With a device code (RFC 8628 section 3.4).
+    /// Device code (RFC 8628 section 3.4).
     Device {
         /// The device code.
         code: SecretString,
     },
-    /// With a password.
+    /// User name and password (RFC 6749 section 4.3).
     Password {
         /// The user's name.
         username: String,
         /// The user's password.
         password: SecretString,
-        /// What for.
+        /// The requested scope.
         scope: Option<String>,
     },
 }
 
 impl TokenRequest {
-    /// The request that these parameters make.
+    /// Reads a token request from its parameters.
     ///
     /// # Errors
     /// `unsupported_grant_type`, or `invalid_request` if something is missing.
@@ -59,9 +59,9 @@ impl TokenRequest {
         let scope = params.get("scope").map(str::to_owned);
         let grant = match params.get("grant_type") {
             Some(name) => GrantType::named(name).ok_or_else(|| {
-                OAuthError::new(ErrorCode::UnsupportedGrantType, "there is no such grant_type here")
+                OAuthError::new(ErrorCode::UnsupportedGrantType, "the grant_type is not supported")
             })?,
-            // the seeds' sign-in form says nothing
+            // a legacy sign-in form sends neither `grant_type` nor `client_id`
             None if params.get("username").is_some() && params.get("client_id").is_none() => {
                 GrantType::Password
             }
@@ -83,7 +83,7 @@ impl TokenRequest {
         })
     }
 
-    /// Which way of asking it is.
+    /// The grant type.
     pub fn grant(&self) -> GrantType {
         match self {
             Self::Code { .. } => GrantType::AuthorizationCode,

@@ -10,10 +10,10 @@ use crate::tokens::access_token::Subject;
 use crate::tokens::dpop::DpopProof;
 use crate::tokens::verifier::BoundTokenError;
 
-/// What userinfo answers (OpenID Connect Core section 5.3).
+/// A userinfo response (OpenID Connect Core section 5.3.2).
 #[derive(Debug, Serialize)]
 pub struct UserInfo {
-    /// Who.
+    /// The user's id.
     pub sub: UserId,
     /// With scope `profile`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -21,13 +21,13 @@ pub struct UserInfo {
     /// With scope `profile`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preferred_username: Option<Username>,
-    /// With scope `profile`: seconds since 1970.
+    /// With scope `profile`, in seconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub updated_at: Option<i64>,
     /// With scope `email`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub email: Option<String>,
-    /// With scope `email`: nobody has.
+    /// With scope `email`; always false, because addresses are not verified.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub email_verified: Option<bool>,
     /// With scope `groups`.
@@ -36,12 +36,12 @@ pub struct UserInfo {
 }
 
 impl Provider {
-    /// Who the user of an access token is, as far as its scope goes.
+    /// The claims about the user of an access token that its scope permits.
     ///
     /// # Errors
     /// `invalid_token` or `insufficient_scope`.
     pub async fn userinfo(&self, token: &str, proof: Option<DpopProof<'_>>) -> Result<UserInfo, OAuthError> {
-        let invalid = || OAuthError::new(ErrorCode::InvalidToken, "the access token is not valid here");
+        let invalid = || OAuthError::new(ErrorCode::InvalidToken, "the access token is not valid");
         let access = match proof {
             None => self.own_tokens.verify(token).map_err(|_| invalid())?,
             Some(proof) => self.own_tokens.verify_bound(token, proof).map_err(|unproved| match unproved {

@@ -7,38 +7,38 @@ use crate::base::digest::Digest;
 use crate::base::ids::GrantId;
 use crate::grants::grant::Grant;
 
-/// An authorization code: good once, for a minute at most.
+/// A stored authorization code, valid once, for at most a minute.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuthorizationCode {
     /// Hash of the code.
     pub digest: Digest,
-    /// What it says.
+    /// The grant that it was issued for.
     pub grant: GrantId,
-    /// The redirect URI of the request, as it was given.
+    /// The redirect URI of the authorization request, verbatim.
     pub redirect_uri: String,
     /// PKCE: base64url of SHA-256 of the verifier (RFC 7636 section 4.2).
     pub challenge: String,
-    /// For the id token.
+    /// The `nonce` of the authorization request, for the id token.
     pub nonce: Option<String>,
-    /// Until when it can be used.
+    /// When it expires.
     pub expires_at: Timestamp,
-    /// Whether it has been.
+    /// Whether it has been redeemed.
     pub used: bool,
 }
 
-/// What came of showing a code.
+/// The result of redeeming a code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CodeRedemption {
-    /// It counts, and never again.
+    /// It was valid, and is used up.
     First(AuthorizationCode, Grant),
-    /// It was used before: its grant has been revoked.
+    /// It was used before; its grant has been revoked.
     Replayed(Grant),
-    /// There is no such code any more.
+    /// There is no such code, or it has expired, or its grant is no longer valid.
     Unknown,
 }
 
 impl AuthorizationCode {
-    /// Shows the code: a store calls this in the transaction in which it writes both back.
+    /// Redeems the code. A storage calls this in the transaction that writes code and grant back.
     pub fn redeem(&mut self, grant: &mut Grant, now: Timestamp) -> CodeRedemption {
         if self.used {
             grant.revoke(now);

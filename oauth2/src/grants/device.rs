@@ -1,4 +1,4 @@
-//! The device flow (RFC 8628): a program without a browser asks, a person says yes in a browser elsewhere.
+//! Pending device authorizations (RFC 8628): a client without a browser waits for the user's decision.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -8,40 +8,40 @@ use crate::base::ids::{ClientId, GrantId};
 use crate::base::scope::Scope;
 use crate::grants::user_code::UserCode;
 
-/// A device that waits for somebody to say yes.
+/// A device that waits for the user's decision.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Device {
-    /// Hash of the device code, which only the program knows.
+    /// Hash of the device code, which only the client knows.
     pub digest: Digest,
-    /// What the person types.
+    /// The code that the user types.
     pub user_code: UserCode,
-    /// Which client asks.
+    /// The client that runs on the device.
     pub client: ClientId,
-    /// For what.
+    /// The requested scope.
     pub scope: Scope,
-    /// Until when.
+    /// When both codes expire.
     pub expires_at: Timestamp,
-    /// How many seconds it has to leave between two polls.
+    /// The shortest time between two polls, in seconds.
     pub interval_s: u32,
     /// When it last polled.
     pub polled_at: Option<Timestamp>,
-    /// What the person has said.
+    /// The user's decision.
     pub decision: DeviceDecision,
 }
 
-/// What the person has said.
+/// The user's decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeviceDecision {
-    /// Nothing yet.
+    /// The user has not decided yet.
     Pending,
-    /// Yes.
+    /// The user allowed the request.
     Allowed(GrantId),
-    /// No.
+    /// The user denied the request.
     Denied,
 }
 
-/// The answer to a poll (RFC 8628 section 3.5). `G` is the id of the grant for [`Device::poll`], and the grant for a
+/// The result of a poll (RFC 8628 section 3.5). `G` is the grant's id from [`Device::poll`], and the grant from a
 /// storage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DevicePoll<G> {
@@ -60,7 +60,7 @@ pub enum DevicePoll<G> {
 }
 
 impl Device {
-    /// Polls: a store calls this in the transaction in which it writes the device back.
+    /// Polls. A storage calls this in the transaction that writes the device back.
     pub fn poll(&mut self, client: &ClientId, now: Timestamp) -> DevicePoll<GrantId> {
         if self.client != *client {
             return DevicePoll::Unknown;
@@ -82,7 +82,7 @@ impl Device {
         }
     }
 
-    /// Whether somebody may still say yes or no.
+    /// Whether the user can still decide.
     pub fn is_open(&self, now: Timestamp) -> bool {
         now < self.expires_at && self.decision == DeviceDecision::Pending
     }

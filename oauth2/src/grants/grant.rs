@@ -1,8 +1,4 @@
-//! Grants: what a user has allowed a client, the code that says so once, and the refresh tokens that go on saying it.
-//!
-//! A refresh token has two halves, both secret. The first names the family and stays the same, the second is new each
-//! time. Whoever knows the first and shows an old second holds a token that was used before: somebody has a copy. So
-//! one row tells reuse from nonsense, however often a token is renewed.
+//! Grants: one authorization of a client by a user, with the tokens issued for it.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -12,64 +8,64 @@ use crate::base::ids::{ClientId, GrantId, SessionId, UserId};
 use crate::base::scope::Scope;
 use crate::grants::refresh_token::StoredRefreshToken;
 
-/// What a user has allowed a client at one time.
+/// An authorization of a client by a user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
     /// Its id.
     pub id: GrantId,
-    /// Who.
+    /// The user.
     pub user: UserId,
-    /// Whom.
+    /// The client.
     pub client: ClientId,
-    /// What.
+    /// The scope that the user granted.
     pub scope: Scope,
-    /// The browser in which it was allowed: signing out there ends it.
+    /// The browser session in which it was made: signing out there revokes it.
     pub session: Option<SessionId>,
-    /// When the user last showed who they are.
+    /// When the user last entered the password.
     pub auth_time: Timestamp,
-    /// When.
+    /// When it was made.
     pub created_at: Timestamp,
-    /// When it ends by itself.
+    /// When it expires.
     pub expires_at: Timestamp,
-    /// The refresh token that counts now.
+    /// The valid refresh token, if there is one.
     pub refresh: Option<StoredRefreshToken>,
-    /// When it was taken back.
+    /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
 }
 
-/// What came of showing a refresh token.
+/// The result of using a refresh token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RefreshOutcome {
-    /// It counts, and the next one has taken its place.
+    /// It was valid; the next one has replaced it.
     Rotated(Grant),
-    /// It was used before: the grant has been revoked.
+    /// It was used before; the grant has been revoked.
     Reused(Grant),
-    /// There is no such token any more, or it is another client's.
+    /// There is no such token, or it is expired, revoked, bound to another key, or another client's.
     Unknown,
 }
 
-/// Which grants are meant.
+/// Selects grants to be revoked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GrantFilter {
-    /// This one.
+    /// One grant.
     Grant(GrantId),
-    /// All that were made in this browser.
+    /// The grants made in a browser session.
     Session(SessionId),
-    /// All of this user.
+    /// The grants of a user.
     User(UserId),
-    /// All of this client.
+    /// The grants of a client.
     Client(ClientId),
-    /// All that this user has given this client.
+    /// The grants of a user to a client.
     UserAndClient(UserId, ClientId),
 }
 
 impl Grant {
-    /// Whether its tokens count.
+    /// Whether it is neither revoked nor expired.
     pub fn is_live(&self, now: Timestamp) -> bool {
         self.revoked_at.is_none() && now < self.expires_at
     }
 
-    /// Whether it is among those that are meant.
+    /// Whether `filter` selects it.
     pub fn matches(&self, filter: &GrantFilter) -> bool {
         match filter {
             GrantFilter::Grant(id) => self.id == *id,
@@ -80,14 +76,15 @@ impl Grant {
         }
     }
 
-    /// Takes it back. Whether it counted until now.
+    /// Revokes it. Whether it was not revoked before.
     pub fn revoke(&mut self, now: Timestamp) -> bool {
         let counted = self.revoked_at.is_none();
         self.revoked_at.get_or_insert(now);
         counted
     }
 
-    /// Shows a refresh token of this family: a store calls this in the transaction in which it writes the grant back.
+    /// Uses a refresh token of this family and replaces it by `next`. A storage calls this in the transaction that
+    /// writes the grant back.
     pub fn rotate(
         &mut self,
         current: &Digest,

@@ -1,4 +1,4 @@
-//! User codes of the device flow (RFC 8628 section 6.1): what a person types in a browser.
+//! User codes of the device flow (RFC 8628 section 6.1), which the user types in a browser.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,23 +7,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::random::RandomSource;
 
-/// What the person types: eight letters without vowels (RFC 8628 section 6.1), so that no words come out and none are
-/// mistaken. 34 bits, and guessing is throttled.
+/// A user code: eight of 20 consonants, so that it spells no word and no letter is mistaken for another. It has 34
+/// bits; guesses are throttled.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct UserCode(String);
 
-/// What has been typed is no user code.
+/// The text is not a user code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a code is eight letters")]
+#[error("a user code has eight letters")]
 pub struct BadUserCode;
 
 const LETTERS: &[u8; 20] = b"BCDFGHJKLMNPQRSTVWXZ";
 
 impl UserCode {
-    /// A new one.
+    /// A random code.
     pub fn new(random: &RandomSource) -> Self {
-        // 20 does not divide 256: bytes above 240 are thrown away, so that no letter is more likely
+        // 20 does not divide 256: bytes from 240 on are discarded, so that all letters are equally likely
         let mut letters = String::with_capacity(8);
         while letters.len() < 8 {
             let fair = random.bytes::<16>().into_iter().filter(|byte| *byte < 240);
@@ -42,7 +42,7 @@ impl UserCode {
 impl FromStr for UserCode {
     type Err = BadUserCode;
 
-    /// As people type it: small letters, spaces and dashes do no harm.
+    /// Accepts lower case, spaces and dashes.
     fn from_str(text: &str) -> Result<Self, BadUserCode> {
         if text.len() > 64 {
             return Err(BadUserCode);
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn people_type_it_as_they_like() {
+    fn case_spaces_and_dashes_do_not_matter() {
         let code = UserCode::new(&RandomSource::system());
         for typed in [code.to_string(), code.as_str().to_lowercase(), format!(" {code} ")] {
             assert_eq!(typed.parse(), Ok(code.clone()), "{typed}");

@@ -1,4 +1,4 @@
-//! What an operator may choose.
+//! The settings of the provider, and their bounds.
 
 use jiff::SignedDuration;
 
@@ -8,66 +8,70 @@ use crate::accounts::throttle::ThrottleLimits;
 use crate::base::ids::ClientId;
 use crate::base::issuer::Issuer;
 
-/// What an operator may choose. [`Settings::new`] has what is good for most.
+/// The settings of the provider; [`Settings::new`] has the defaults.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The provider's own address.
+    /// The issuer identifier.
     pub issuer: Issuer,
-    /// How long an access token lives: at most [`MAX_ACCESS_TOKEN_LIFETIME`].
+    /// The lifetime of an access token: at most [`MAX_ACCESS_TOKEN_LIFETIME`].
     pub access_token_lifetime: SignedDuration,
-    /// How long an id token counts.
+    /// The lifetime of an id token.
     pub id_token_lifetime: SignedDuration,
-    /// How long a code lives: at most [`MAX_CODE_LIFETIME`].
+    /// The lifetime of an authorization code: at most [`MAX_CODE_LIFETIME`].
     pub code_lifetime: SignedDuration,
-    /// How long a refresh token that is not used lives.
+    /// The lifetime of a refresh token that is not used.
     pub refresh_idle: SignedDuration,
-    /// How long refresh tokens of one grant live, however often they are used.
+    /// The lifetime of all refresh tokens of a grant together.
     pub refresh_absolute: SignedDuration,
-    /// How long somebody stays signed in in a browser.
+    /// The lifetime of a browser session.
     pub session_lifetime: SignedDuration,
-    /// How long a device waits for somebody to say yes.
+    /// The lifetime of device code and user code.
     pub device_code_lifetime: SignedDuration,
-    /// What a password hash costs.
+    /// The cost of a password hash.
     pub password_cost: Argon2Cost,
-    /// Which passwords nobody may have.
+    /// The rules for new passwords.
     pub password_rules: PasswordRules,
-    /// How much may be guessed.
+    /// The limits on guessing passwords and user codes.
     pub throttle: ThrottleLimits,
-    /// How many passwords are hashed at once.
+    /// The most passwords that are hashed at a time.
     pub hash_concurrency: usize,
-    /// The client that a sign-in request without a client is taken for: one that has the `password` grant. For a
-    /// platform that moves from a program which knows nothing else; RFC 9700 section 2.4 advises against it.
+    /// The client, with the grant type `password`, that a token request with user name and password but without
+    /// `client_id` is attributed to. For a platform that migrates from a program which sends such requests; RFC 9700
+    /// section 2.4 advises against it.
     pub legacy_client: Option<ClientId>,
 }
 
-/// The longest that an access token may live: nothing but time takes it back from verifiers elsewhere.
+/// The longest lifetime of an access token. A verifier in another process, which has the JWK set alone, accepts a
+/// revoked token for as long.
 pub const MAX_ACCESS_TOKEN_LIFETIME: SignedDuration = SignedDuration::from_mins(10);
 
-/// The longest that a code may live.
+/// The longest lifetime of an authorization code.
 pub const MAX_CODE_LIFETIME: SignedDuration = SignedDuration::from_secs(60);
 
-/// What may not be chosen. The operator chooses something else.
+/// The setting that is not permitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadSettings {
-    /// Access tokens.
+    /// The lifetime of access tokens.
     #[error("an access token lives 1 to 600 seconds")]
     Access,
-    /// Codes.
+    /// The lifetime of authorization codes.
     #[error("a code lives 1 to 60 seconds")]
     Code,
-    /// Anything else that has a length.
-    #[error("every lifetime is longer than nothing, and refresh tokens live longer than access tokens")]
+    /// Another lifetime.
+    #[error(
+        "every lifetime is at least one second, and refresh tokens live at least as long as access tokens"
+    )]
     Lifetime,
     /// The cost of a password.
     #[error("a password costs at least 19456 KiB and two passes")]
     Cost,
-    /// The length of a password.
+    /// The bounds of the length of a password.
     #[error("a password has at least 8 characters, and at least 64 may be allowed")]
     Rules,
 }
 
 impl Settings {
-    /// What is good for most.
+    /// The defaults for this issuer.
     pub fn new(issuer: Issuer) -> Self {
         Self {
             issuer,
@@ -86,10 +90,10 @@ impl Settings {
         }
     }
 
-    /// Whether they may be chosen.
+    /// Checks the bounds.
     ///
     /// # Errors
-    /// [`BadSettings`] names the first that may not.
+    /// [`BadSettings`] names the first setting that is not permitted.
     pub fn check(&self) -> Result<(), BadSettings> {
         let second = SignedDuration::from_secs(1);
         let others = [

@@ -1,4 +1,4 @@
-//! RP-initiated logout (OpenID Connect RP-Initiated Logout 1.0): a client asks that its user be signed out.
+//! Logout requested by a client (OpenID Connect RP-Initiated Logout 1.0).
 
 use serde::Deserialize;
 
@@ -7,21 +7,22 @@ use crate::base::error::OAuthError;
 use crate::base::ids::{ClientId, SessionId, UserId};
 use crate::base::params::Params;
 use crate::clients::client::Client;
+use crate::clients::redirect_uri::with_query;
 use crate::provider::{AuditContext, Provider};
 use crate::tokens::jws::{self, TokenType};
 
-/// What happens next.
+/// The result of a logout request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogoutOutcome {
-    /// The user is asked, because nothing shows that it is their client that asks.
+    /// The user has to confirm: the request does not prove that it comes from a client of the user.
     Ask,
-    /// They are signed out; the browser goes there, or stays.
+    /// The user is signed out. The browser is redirected, if the client gave a URI.
     Out(Option<String>),
-    /// The request is wrong.
+    /// The request is not valid.
     Refuse(OAuthError),
 }
 
-/// What is read of an id token that a client shows again. It may have expired: it only says who is meant.
+/// The claims that are read from `id_token_hint`. The token may have expired, because it only identifies the session.
 #[derive(Deserialize)]
 struct Hint {
     iss: String,
@@ -32,11 +33,10 @@ struct Hint {
 }
 
 impl Provider {
-    /// Signs out whoever is signed in in this browser, if their client asks for it with an id token of theirs, or if
-    /// they have said so themselves.
+    /// Signs the user of this browser out if the request has an id token of this session, or the user has confirmed.
     ///
     /// # Errors
-    /// The store does not answer.
+    /// The storage does not respond.
     pub async fn logout(
         &self,
         params: &Params,
@@ -47,17 +47,17 @@ impl Provider {
             None => None,
             Some(text) => match self.hint(text) {
                 Some(hint) => Some(hint),
-                None => return Ok(refuse("id_token_hint is no id token of ours")),
+                None => return Ok(refuse("id_token_hint is not an id token of this issuer")),
             },
         };
         let named = match params.get("client_id").map(str::parse::<ClientId>) {
             None => None,
             Some(Ok(id)) => Some(id),
-            Some(Err(_)) => return Ok(refuse("there is no such client")),
+            Some(Err(_)) => return Ok(refuse("the client is unknown")),
         };
         let id = match (&hint, named) {
             (Some(hint), Some(id)) if hint.aud != id => {
-                return Ok(refuse("client_id is another client's than id_token_hint"));
+                return Ok(refuse("client_id and id_token_hint name different clients"));
             }
             (Some(hint), _) => Some(hint.aud.clone()),
             (None, named) => named,
@@ -97,7 +97,7 @@ fn refuse(detail: &'static str) -> LogoutOutcome {
     LogoutOutcome::Refuse(OAuthError::invalid_request(detail))
 }
 
-/// Where the browser goes afterwards: only where the client is registered with.
+/// The URI to redirect to, which has to be registered for the client.
 fn target(params: &Params, client: Option<&Client>) -> Result<Option<String>, OAuthError> {
     let Some(given) = params.get("post_logout_redirect_uri") else { return Ok(None) };
     let known =
@@ -108,6 +108,5 @@ fn target(params: &Params, client: Option<&Client>) -> Result<Option<String>, OA
     }
     let Some(state) = params.get("state") else { return Ok(Some(given.to_owned())) };
     let state = form_urlencoded::Serializer::new(String::new()).append_pair("state", state).finish();
-    let joint = if given.contains('?') { '&' } else { '?' };
-    Ok(Some(format!("{given}{joint}{state}")))
+    Ok(Some(with_query(given, &state)))
 }

@@ -1,4 +1,4 @@
-//! Signing in with a password, and out again.
+//! Signing in with a password, and signing out.
 
 use std::net::IpAddr;
 
@@ -15,19 +15,19 @@ use crate::grants::grant::GrantFilter;
 use crate::provider::{AuditContext, Provider};
 use crate::storage::StorageError;
 
-/// Why somebody is not signed in.
+/// Why a sign-in failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SignInError {
-    /// User name or password is wrong, or the user is disabled. Nobody learns which.
+    /// User name or password is wrong, or the user is disabled. Which one is not disclosed.
     Wrong,
-    /// Too many wrong ones; come back after so long.
+    /// Too many failures. The user may try again after this time.
     Throttled(SignedDuration),
-    /// Try again.
+    /// The provider is overloaded, or its storage does not respond. The user may try again.
     Unavailable(OAuthError),
 }
 
 impl Provider {
-    /// The user of this name, if it is their password. Takes as long if there is no such user.
+    /// The user with this name and password. Takes as long if there is no such user.
     ///
     /// # Errors
     /// [`SignInError`].
@@ -43,7 +43,7 @@ impl Provider {
         let checked = self.compare(name, password).await;
         match checked {
             Ok(Some(user)) => {
-                self.throttle.right(attempt);
+                self.throttle.succeeded(attempt);
                 Ok(user)
             }
             Ok(None) => {
@@ -52,7 +52,7 @@ impl Provider {
                 Err(SignInError::Wrong)
             }
             Err(error) => {
-                self.throttle.undone(attempt);
+                self.throttle.cancelled(attempt);
                 Err(SignInError::Unavailable(error))
             }
         }
@@ -68,7 +68,7 @@ impl Provider {
         Ok(match (verified, user) {
             (PasswordCheck::Correct, user) => user,
             (PasswordCheck::Rehashed(hash), Some(user)) => {
-                // whoever sets another password meanwhile wins
+                // does nothing if the password was changed meanwhile
                 self.storage.set_password(user.id, user.password.as_ref(), &hash).await?;
                 Some(user)
             }
@@ -76,10 +76,10 @@ impl Provider {
         })
     }
 
-    /// Signs somebody in in a browser: the new cookie. Whoever was signed in there before is signed out.
+    /// Signs a user in and returns the new cookie. Another user who was signed in in the browser is signed out.
     ///
     /// # Errors
-    /// The store does not answer.
+    /// The storage does not respond.
     pub async fn sign_in(
         &self,
         user: &User,
@@ -88,7 +88,7 @@ impl Provider {
         peer: IpAddr,
     ) -> Result<SecretString, StorageError> {
         if let Some(before) = before {
-            // the same person goes on with the grants of this browser, under a new id
+            // the same user keeps the session and its grants, with a new cookie
             if before.user.id == user.id {
                 self.storage.remove_session(before.session.id).await?;
             } else {
@@ -104,7 +104,7 @@ impl Provider {
             parent: None,
             user: user.id,
             auth_time: self.clock.now(),
-            expires_at: self.after(self.settings.session_lifetime),
+            expires_at: self.time_after(self.settings.session_lifetime),
             agent: BrowserSession::shorten_agent(agent),
         };
         self.storage.add_session(&session).await?;
@@ -113,18 +113,18 @@ impl Provider {
         Ok(cookie)
     }
 
-    /// Who is signed in in the browser with this cookie.
+    /// The user and session of a cookie of the provider's pages.
     ///
     /// # Errors
-    /// The store does not answer.
+    /// The storage does not respond.
     pub async fn signed_in(&self, cookie: &str) -> Result<Option<SignedIn>, StorageError> {
         self.session_of(cookie, |session| session.parent.is_none()).await
     }
 
-    /// Signs a user out in one browser, with everything that was allowed in it.
+    /// Ends a session with the sessions of the platform's pages that came of it, and revokes the grants made in it.
     ///
     /// # Errors
-    /// The store does not answer.
+    /// The storage does not respond.
     pub(crate) async fn sign_out(
         &self,
         user: UserId,

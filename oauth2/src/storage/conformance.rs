@@ -1,5 +1,5 @@
-//! What every storage promises, as one suite: run [`run`] on any storage, and it panics at the first promise that is not
-//! kept. It uses users and clients of its own, so the storage may hold others.
+//! The conformance suite of storages: [`run`] panics at the first promise that a storage breaks. It uses users and
+//! clients of its own, so the storage may hold others.
 #![expect(clippy::unwrap_used, reason = "a suite of tests, only compiled for tests")]
 
 mod accounts;
@@ -13,20 +13,20 @@ use crate::storage::conformance::samples::{
     sample_user,
 };
 
-/// Keeps every promise, or panics.
+/// Runs the suite on one storage.
 pub async fn run(storage: &dyn Storage) {
     accounts::run(storage).await;
     grants::run(storage).await;
     sessions::run(storage).await;
 }
 
-/// What has to be decided once is decided once, whichever of two processes with the same storage is asked.
+/// Checks that codes, refresh tokens and devices are used up once when two processes share a storage.
 pub async fn run_on_two(one: &dyn Storage, other: &dyn Storage) {
     grants::once_on_two(one, other).await;
     sessions::once_on_two(one, other).await;
 }
 
-/// Leaves one thing of every kind, for a copy of the storage.
+/// Stores one record of every kind, for tests that copy a storage.
 pub async fn leave_some(storage: &dyn Storage) {
     let (user, client) = (sample_user(), sample_client());
     let grant = sample_grant(&user, &client);

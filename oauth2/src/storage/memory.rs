@@ -1,4 +1,4 @@
-//! Storage in memory, for tests: everything behind one lock, forgotten at the end.
+//! A storage in memory, for tests: everything behind one lock.
 
 mod accounts;
 mod grants;
@@ -23,7 +23,7 @@ use crate::grants::device::Device;
 use crate::grants::grant::Grant;
 use crate::grants::user_code::UserCode;
 
-/// Storage in memory.
+/// A storage in memory.
 #[derive(Debug, Default)]
 pub struct MemoryStorage(Mutex<Inner>);
 

@@ -8,45 +8,45 @@ use serde::{Deserialize, Serialize};
 use crate::base::ids::{ClientId, GrantId, TokenId, UserId, Username};
 use crate::base::scope::Scope;
 
-/// What a token says.
+/// The content of a verified access token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccessToken {
-    /// On whose behalf.
+    /// On whose behalf it is used.
     pub subject: Subject,
-    /// Which client it was given to.
+    /// The client that it was issued to.
     pub client: ClientId,
-    /// What it is good for.
+    /// What it permits.
     pub scope: Scope,
-    /// Who is to accept it.
+    /// The API that it is meant for.
     pub audience: String,
-    /// Its own id.
+    /// Its id, the `jti`.
     pub token: TokenId,
-    /// What it came of.
+    /// The grant that it was issued for; none for a client's own token.
     pub grant: Option<GrantId>,
-    /// When it was made.
+    /// When it was issued.
     pub issued_at: Timestamp,
-    /// When it ends.
+    /// When it expires.
     pub expires_at: Timestamp,
-    /// When the user showed who they are.
+    /// When the user last entered the password.
     pub auth_time: Option<Timestamp>,
     /// The user's name: with scope `profile`, and always in a token of the platform's own clients.
     pub username: Option<Username>,
     /// The user's groups: with scope `groups`, and always in a token of the platform's own clients.
     pub groups: BTreeSet<String>,
-    /// Thumbprint of the key without which it does not count (RFC 9449 section 6).
+    /// Thumbprint of the DPoP key that it is bound to, if any (RFC 9449 section 6).
     pub key: Option<String>,
 }
 
-/// On whose behalf a token speaks.
+/// The `sub` of an access token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Subject {
-    /// A user's.
+    /// A user.
     User(UserId),
-    /// The client's own.
+    /// The client itself (RFC 9068 section 2.2).
     Client,
 }
 
-/// The claims of an access token, as they are signed.
+/// The claims of an access token, as they are signed (RFC 9068 section 2.2).
 #[derive(Serialize, Deserialize)]
 pub(crate) struct AccessTokenClaims {
     pub(crate) iss: String,
@@ -71,7 +71,7 @@ pub(crate) struct AccessTokenClaims {
     pub(crate) cnf: Option<Confirmation>,
 }
 
-/// The key that a token is bound to.
+/// The `cnf` claim (RFC 7800): the key that a token is bound to.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Confirmation {
     pub(crate) jkt: String,

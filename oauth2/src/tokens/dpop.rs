@@ -1,5 +1,5 @@
-//! DPoP (RFC 9449): a token that counts only together with a proof, signed for each request with a key that never leaves
-//! the client. Whoever steals the token alone has nothing.
+//! DPoP proofs (RFC 9449): a token that is bound to a key is valid only with a proof, signed with that key for each
+//! request. A stolen token alone is of no use.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -15,36 +15,36 @@ use crate::base::bounded_map::BoundedMap;
 use crate::base::digest::Digest;
 use crate::tokens::public_keys::PublicKey;
 
-/// By how many seconds a proof may be older or younger than now.
+/// The most seconds between the `iat` of a proof and now, in both directions.
 const SKEW_S: i64 = 60;
 
-/// How many proofs are remembered, so that none counts twice.
+/// The most proofs that are remembered to refuse a second use.
 const REMEMBERED: usize = 200_000;
 
 /// The longest proof, in bytes.
 const LONGEST: usize = 4096;
 
-/// A request, and the proof that came with it.
+/// A proof with the request that it was sent with.
 #[derive(Clone, Copy, Debug)]
 pub struct DpopProof<'a> {
-    /// The one `DPoP` header.
+    /// The value of the only `DPoP` header.
     pub text: &'a str,
     /// The method of the request.
     pub method: &'a str,
-    /// The address of the request, as the client knows it, without a query.
+    /// The URI of the request as the client sees it, without a query.
     pub uri: &'a str,
 }
 
-/// The thumbprint (RFC 7638) of the key that a proof was signed with: the `jkt` of a token.
+/// The thumbprint (RFC 7638) of the key that signed a proof: the `jkt` of a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Thumbprint(String);
 
-/// The proof does not count: `invalid_dpop_proof`.
+/// The proof is not valid for the request: `invalid_dpop_proof`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the DPoP proof does not count for this request")]
+#[error("the DPoP proof is not valid for this request")]
 pub struct InvalidProof;
 
-/// Checks proofs, each of which counts once. Cheap to clone.
+/// Checks proofs and accepts each one once. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ProofChecker(Arc<Mutex<BoundedMap<Digest, ()>>>);
 
@@ -56,14 +56,14 @@ struct Header {
     jwk: Key,
 }
 
-/// The key that a proof brings along. It proves nothing but that it is the same one as before.
+/// The public key in the header of a proof.
 #[derive(Deserialize)]
 struct Key {
     kty: String,
     crv: String,
     x: String,
     y: String,
-    /// A private key is not to be shown to anybody.
+    /// Refused if present: the proof would disclose the private key.
     #[serde(default)]
     d: Option<IgnoredAny>,
 }
@@ -84,14 +84,15 @@ impl Thumbprint {
         &self.0
     }
 
-    /// What is stored of it.
+    /// The hash under which it is stored.
     pub(crate) fn digest(&self) -> Digest {
         Digest::of(&self.0)
     }
 }
 
 impl ProofChecker {
-    /// Whose key signed the proof, which has to be of this moment, for this request and, if there is one, this token.
+    /// The thumbprint of the key that signed the proof, if it is recent, unused, and made for this request and this
+    /// token.
     pub(crate) fn check(
         &self,
         proof: DpopProof<'_>,
@@ -119,7 +120,7 @@ impl ProofChecker {
     }
 }
 
-/// What a proof says, if the key in it has signed it.
+/// The key and the claims of a proof that this key has signed.
 fn open(text: &str) -> Option<(PublicKey, Claims)> {
     let mut parts = text.split('.');
     let (head, body, signature) = (parts.next()?, parts.next()?, parts.next()?);
@@ -139,7 +140,7 @@ fn open(text: &str) -> Option<(PublicKey, Claims)> {
     Some((key, serde_json::from_slice(&decode(body)?).ok()?))
 }
 
-/// Whether both are the same address, leaving query and fragment aside (RFC 9449 section 4.3).
+/// Whether both URIs are equal without query and fragment (RFC 9449 section 4.3).
 fn is_address(claimed: &str, uri: &str) -> bool {
     let Ok(mut claimed) = Url::parse(claimed) else { return false };
     claimed.set_query(None);

@@ -1,7 +1,7 @@
-//! Signed tokens in compact form (RFC 7515), ES256 and nothing else.
+//! Signed tokens in compact serialization (RFC 7515), with ES256 only.
 //!
-//! Written by hand, on ring: a verifier that knows one algorithm, one type for each purpose and three header members
-//! has no list to get wrong, reads no clock of its own, and fetches nothing that a token names.
+//! Written on ring instead of a JWT library: with one algorithm, one `typ` for each purpose and three header members,
+//! nothing can be configured wrongly, no clock is read, and no URL in a token is fetched.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -12,10 +12,10 @@ use serde::{Deserialize, Serialize};
 use crate::tokens::public_keys::PublicKeys;
 use crate::tokens::signing_keys::SigningKeys;
 
-/// The longest token that is looked at, in bytes.
+/// The longest accepted token, in bytes.
 const LONGEST: usize = 8 * 1024;
 
-/// What a token is for. One kind is never taken for another (RFC 8725 section 3.11).
+/// The purpose of a token. A token of one type is never accepted as another (RFC 8725 section 3.11).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TokenType {
     /// An access token (RFC 9068).
@@ -33,8 +33,8 @@ impl TokenType {
     }
 }
 
-/// The header: these members and no others. What would make a verifier look elsewhere for a key (`jku`, `x5u`, `jwk`)
-/// or demand to be understood (`crit`) is refused by not being one of them.
+/// The header, with these members only. Members that name another key (`jku`, `x5u`, `jwk`) or demand to be understood
+/// (`crit`) are refused as unknown.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Header {
@@ -43,11 +43,11 @@ struct Header {
     kid: String,
 }
 
-/// A token that is signed by nobody we know, or not what it has to be.
+/// The token is malformed, of another type, or not signed by a known key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct InvalidJws;
 
-/// What was signed, and with which key.
+/// The claims of a verified token, and the `kid` of its key.
 #[derive(Debug)]
 pub(crate) struct VerifiedJws<T> {
     pub(crate) claims: T,
@@ -68,7 +68,7 @@ pub(crate) fn sign(keys: &SigningKeys, token_type: TokenType, claims: &impl Seri
     token
 }
 
-/// The claims of a token of this kind that one of `keys` has signed. Nothing of them has been checked yet.
+/// The claims of a token of this type that one of `keys` has signed. The claims themselves are not checked.
 pub(crate) fn verify<T: DeserializeOwned>(
     token: &str,
     token_type: TokenType,

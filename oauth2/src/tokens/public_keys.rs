@@ -1,4 +1,4 @@
-//! Public keys: what tokens are verified with, and what the JWKS shows. Nothing in here is a secret.
+//! Public keys, which verify tokens and are published as a JWK set (RFC 7517).
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -9,19 +9,19 @@ use ring::digest::{SHA256, digest};
 use ring::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 use serde::{Deserialize, Serialize};
 
-/// A public key on P-256, for ES256 (RFC 7518 section 3.4), and nothing else.
+/// A public key on P-256 for ES256 (RFC 7518 section 3.4).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicKey {
     kid: String,
     point: [u8; POINT],
-    /// Until when tokens may be signed with it; the key that signs now has no end.
+    /// The end of the time in which it verifies tokens; none for the current signing key.
     pub(crate) until: Option<Timestamp>,
 }
 
-/// An uncompressed point: 4, x, y.
+/// The length of an uncompressed point in bytes: 4, x, y.
 const POINT: usize = 65;
 
-/// A key as the JWKS shows it (RFC 7517).
+/// A JWK (RFC 7517).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Jwk {
     kty: String,
@@ -34,14 +34,14 @@ pub struct Jwk {
     purpose: String,
 }
 
-/// A JWK set.
+/// A JWK set (RFC 7517 section 5).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Jwks {
     /// The keys.
     pub keys: Vec<Jwk>,
 }
 
-/// It is no key for ES256.
+/// The key is not a key for ES256.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a public key on P-256 for ES256")]
 pub struct BadKey;
@@ -59,7 +59,7 @@ impl PublicKey {
         Ok(Self { kid, point, until })
     }
 
-    /// Its name.
+    /// Its key id.
     pub fn kid(&self) -> &str {
         &self.kid
     }
@@ -68,7 +68,7 @@ impl PublicKey {
         &self.point
     }
 
-    /// Whether `signature` is this key's, of `message`.
+    /// Whether this key has made `signature` of `message`.
     pub(crate) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, &self.point).verify(message, signature).is_ok()
     }
@@ -106,13 +106,13 @@ fn coordinates(point: &[u8; POINT]) -> (String, String) {
     (URL_SAFE_NO_PAD.encode(x), URL_SAFE_NO_PAD.encode(y))
 }
 
-/// The public keys that count now. Cheap to clone; every clone sees a rotation at once.
+/// The valid public keys. Cheap to clone; a rotation changes all clones at once.
 #[derive(Clone, Debug, Default)]
 pub struct PublicKeys(Arc<RwLock<Arc<[PublicKey]>>>);
 
 impl PublicKeys {
-    /// The keys of a JWKS that was fetched from the issuer; to be fetched again when a token names a key that is not
-    /// in it, and never from an address that a token names.
+    /// The keys of a JWK set that was fetched from the issuer. The caller fetches it again when a token names an
+    /// unknown key, and never from a URL in a token.
     ///
     /// # Errors
     /// [`BadKey`] if one of them is not for ES256.
@@ -122,7 +122,7 @@ impl PublicKeys {
         Ok(keys)
     }
 
-    /// The JWKS.
+    /// The JWK set of the keys that are valid at `now`.
     pub fn jwks(&self, now: Timestamp) -> Jwks {
         let counts = |key: &&PublicKey| key.until.is_none_or(|until| now < until);
         Jwks { keys: self.all().iter().filter(counts).map(PublicKey::jwk).collect() }
@@ -136,7 +136,7 @@ impl PublicKeys {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Whether there is a key of this name that counts.
+    /// Whether there is a valid key of this `kid`.
     pub(crate) fn has(&self, kid: &str, now: Timestamp) -> bool {
         self.all().iter().any(|key| key.kid == kid && key.until.is_none_or(|until| now < until))
     }

@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn the_key_survives_a_restart_and_is_nobody_elses() {
+    fn the_key_survives_a_restart_and_is_refused_if_others_can_read_it() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("signing.key");
         let jwks = SigningKeys::load_or_create(&path, at(0)).unwrap().public().jwks(at(0));
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_has_been_replaced_verifies_for_a_while() {
+    fn a_replaced_key_verifies_for_an_hour() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("signing.key");
         let keys = SigningKeys::load_or_create(&path, at(0)).unwrap();

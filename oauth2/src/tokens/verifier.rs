@@ -1,4 +1,4 @@
-//! Verifying access tokens: what an API asks before anything else about a request.
+//! The verifier of access tokens, for APIs.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,14 +15,14 @@ use crate::tokens::jws::{self, TokenType, VerifiedJws};
 use crate::tokens::public_keys::PublicKeys;
 use crate::tokens::revoked_tokens::RevokedTokens;
 
-/// How many tokens are known by heart. When there are more, all are forgotten: simple, and soon made good.
+/// The most verified tokens that are cached. The cache is emptied when it is full.
 const MAX_CACHED_TOKENS: usize = 4096;
 
-/// By how many seconds an issuer's clock may be ahead of ours.
+/// The most seconds by which the issuer's clock may be ahead.
 const MAX_CLOCK_SKEW_S: i64 = 60;
 
-/// Verifies access tokens (RFC 9068) of one issuer for one audience. The signature of a token is checked once; after
-/// that it is known by its hash, and only what may have changed is checked again.
+/// Verifies access tokens (RFC 9068) of one issuer for one audience. The signature of a token is checked once; then
+/// the token is cached by its hash, and only expiry, revocation and the validity of its key are checked again.
 #[derive(Debug)]
 pub struct Verifier {
     issuer: String,
@@ -40,24 +40,24 @@ struct CachedToken {
     access: Arc<AccessToken>,
 }
 
-/// The token does not count: `invalid_token` (RFC 6750 section 3.1). Why is nobody's business.
+/// The token is not valid: `invalid_token` (RFC 6750 section 3.1). The reason is not disclosed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the access token is not valid here")]
+#[error("the access token is not valid")]
 pub struct InvalidToken;
 
-/// Why a token that is bound to a key does not count.
+/// Why a token that is bound to a key is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BoundTokenError {
-    /// The token.
+    /// The token is not valid, or not bound to a key.
     #[error(transparent)]
     Token(InvalidToken),
-    /// The proof.
+    /// The proof is not valid, or was signed with another key.
     #[error(transparent)]
     Proof(InvalidProof),
 }
 
 impl Verifier {
-    /// A verifier of what `issuer` signs for `audience`, whatever the audience if there is none.
+    /// A verifier of the tokens of `issuer` for `audience`, or for any audience if it is `None`.
     pub fn new(
         issuer: &Issuer,
         audience: Option<String>,
@@ -69,7 +69,7 @@ impl Verifier {
         Self { issuer, audience, keys, revoked, clock, known, proofs }
     }
 
-    /// What `token` says that came as `Authorization: Bearer`. One that is bound to a key does not count so.
+    /// Verifies a token from `Authorization: Bearer`. One that is bound to a key is refused.
     ///
     /// # Errors
     /// [`InvalidToken`]: answer 401 with `WWW-Authenticate: Bearer error="invalid_token"`.
@@ -80,7 +80,7 @@ impl Verifier {
         })
     }
 
-    /// What `token` says that came as `Authorization: DPoP`, with a proof.
+    /// Verifies a token from `Authorization: DPoP`, with its proof.
     ///
     /// # Errors
     /// [`BoundTokenError`]: answer 401 with `WWW-Authenticate: DPoP` and its error.
@@ -96,7 +96,7 @@ impl Verifier {
         if shown.as_str() == key { Ok(access) } else { Err(BoundTokenError::Proof(InvalidProof)) }
     }
 
-    /// What `token` says, whether or not whoever shows it has shown that it is theirs.
+    /// Verifies a token without its proof, if it is bound to a key.
     pub(crate) fn verify_unproved(&self, token: &str) -> Result<Arc<AccessToken>, InvalidToken> {
         let now = self.clock.now();
         let digest = Digest::of(token);
@@ -108,7 +108,7 @@ impl Verifier {
         if self.counts(&access) { Ok(access) } else { Err(InvalidToken) }
     }
 
-    /// Whether a token that was verified before still counts: it has neither ended nor been taken back.
+    /// Whether a verified token is still neither expired nor revoked.
     pub fn counts(&self, access: &AccessToken) -> bool {
         self.clock.now() < access.expires_at && !self.revoked.has(access.token, access.grant)
     }

@@ -1,4 +1,4 @@
-//! Answers to programs: JSON that nobody may keep, and errors that say what to do.
+//! Responses to clients: JSON that must not be cached, and errors.
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::base::error::{ErrorCode, OAuthError};
 
-/// A JSON answer that nobody may keep (RFC 6749 section 5.1).
+/// A JSON response that must not be cached (RFC 6749 section 5.1).
 pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response {
     let bytes = serde_json::to_vec(body).expect("texts and numbers always make JSON");
     let mut response = (status, bytes).into_response();
@@ -18,7 +18,7 @@ pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response {
     response
 }
 
-/// The body of an error.
+/// The body of an error response (RFC 6749 section 5.2).
 #[derive(Serialize)]
 struct ErrorBody<'a> {
     error: &'static str,
@@ -37,7 +37,7 @@ impl IntoResponse for OAuthError {
     }
 }
 
-/// Says when to try again, in whole seconds.
+/// Sets `Retry-After`, in whole seconds.
 pub(super) fn retry_after(headers: &mut HeaderMap, error: &OAuthError) {
     if let Some(wait) = error.retry_after {
         let seconds = wait.as_secs() + i64::from(wait.subsec_nanos() > 0);
@@ -45,7 +45,7 @@ pub(super) fn retry_after(headers: &mut HeaderMap, error: &OAuthError) {
     }
 }
 
-/// What a 401 has to say (RFC 9110 section 15.5.2), and a 403 of a resource may (RFC 6750 section 3).
+/// The `WWW-Authenticate` of a 401 (RFC 9110 section 15.5.2), and of a 403 of a resource (RFC 6750 section 3).
 fn challenge(code: ErrorCode) -> Option<&'static str> {
     match code {
         ErrorCode::InvalidClient => Some(r#"Basic realm="mgx""#),

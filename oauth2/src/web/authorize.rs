@@ -1,4 +1,4 @@
-//! `/oauth2/authorize`: where a client sends a browser, and where the user says yes or no.
+//! `/oauth2/authorize`: authorization requests, and the user's decision.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 
 use super::caller::Caller;
-use super::cookies::{self, Cookie};
+use super::cookies::Cookie;
 use super::form::Form;
 use super::pages::{Page, redirect};
 use crate::accounts::browser_session::SignedIn;
@@ -17,14 +17,14 @@ use crate::clients::redirect_uri::csp_source;
 use crate::flows::authorization::AuthorizationOutcome;
 use crate::provider::Provider;
 
-/// A client sends a browser here.
+/// An authorization request from a client.
 pub(super) async fn show(
     State(provider): State<Arc<Provider>>,
     caller: Caller,
     RawQuery(query): RawQuery,
 ) -> Response {
     let answered = async {
-        let params = read(query.as_deref())?;
+        let params = Params::of_query(query.as_deref())?;
         let signed_in = caller.signed_in(&provider).await?;
         let next = provider.authorize(&params, signed_in.as_ref()).await?;
         Ok(answer(&provider, &caller, &params, signed_in.as_ref(), next))
@@ -32,8 +32,8 @@ pub(super) async fn show(
     answered.await.unwrap_or_else(|error: OAuthError| Page::error(caller.lang, &error).into_response())
 }
 
-/// The user says yes or no; or a client sends its request as a form (OpenID Connect Core section 3.1.2.1), which then
-/// comes again as a query: a form from elsewhere brings no cookie along.
+/// The user's decision; or a client's request as a form (OpenID Connect Core section 3.1.2.1), which is redirected to
+/// itself as a query, because browsers send no cookie with a form from another site.
 pub(super) async fn decide(
     State(provider): State<Arc<Provider>>,
     caller: Caller,
@@ -44,12 +44,10 @@ pub(super) async fn decide(
         let Some(decision) = form.get("decision") else {
             return Ok(redirect(&format!("/oauth2/authorize?{}", form.query_without(&[]))));
         };
-        let params = read(form.get("request"))?;
+        let params = Params::of_query(form.get("request"))?;
         let again = || redirect(&format!("/oauth2/authorize?{}", params.query_without(&[])));
         let Some(signed_in) = caller.signed_in(&provider).await? else { return Ok(again()) };
-        let secure = provider.settings.issuer.is_secure();
-        let cookie = caller.jar.get(Cookie::Session, secure);
-        if !caller.is_from_us(&provider) || !cookies::matches(cookie, form.get("csrf")) {
+        if !caller.is_genuine(&provider, Cookie::Session, form.get("csrf")) {
             let error = OAuthError::invalid_request(caller.lang.texts().stale);
             return Ok(Page::error(caller.lang, &error).status(StatusCode::FORBIDDEN).into_response());
         }
@@ -70,7 +68,7 @@ fn answer(
         AuthorizationOutcome::Redirect(uri) => redirect(&uri),
         AuthorizationOutcome::Refuse(error) => Page::error(caller.lang, &error).into_response(),
         AuthorizationOutcome::SignIn(..) => {
-            // asked for once, or it would be for ever
+            // removed, because the request would otherwise demand a sign-in again after the sign-in
             let prompt = params.get("prompt").unwrap_or("").split(' ');
             let rest: Vec<&str> =
                 prompt.filter(|word| !matches!(*word, "login" | "select_account")).collect();
@@ -90,9 +88,4 @@ fn answer(
                 .into_response()
         }
     }
-}
-
-fn read(query: Option<&str>) -> Result<Params, OAuthError> {
-    Params::parse(query.unwrap_or("").as_bytes())
-        .map_err(|error| OAuthError::invalid_request(error.to_string()))
 }

@@ -1,4 +1,4 @@
-//! Who sends a request: from where, in which language, and with which cookies.
+//! The sender of a request: address, language and cookies.
 
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -7,17 +7,17 @@ use axum::extract::{ConnectInfo, FromRequestParts};
 use http::request::Parts;
 use http::{HeaderMap, header};
 
-use super::cookies::{self, CookieJar};
+use super::cookies::{self, Cookie, CookieJar};
 use super::texts::Lang;
 use crate::accounts::browser_session::SignedIn;
 use crate::base::error::OAuthError;
 use crate::provider::Provider;
 
-/// Where a request comes from, if whoever mounts the router knows better than the connection does.
+/// The address of the sender, which a server behind a proxy sets as a request extension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer(pub IpAddr);
 
-/// What is known of whoever sends a request.
+/// The sender of a request.
 #[derive(Debug)]
 pub(super) struct Caller {
     pub(super) peer: IpAddr,
@@ -32,7 +32,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
         let said = parts.extensions.get::<Peer>().map(|peer| peer.0);
         let seen = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
-        // nobody knows: then all of them share one limit
+        // without an address all senders share one limit
         let peer = said.or(seen).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         let headers = parts.headers.clone();
         Ok(Self { peer, lang: Lang::of(&headers), jar: CookieJar::of(&headers), headers })
@@ -40,22 +40,29 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
 }
 
 impl Caller {
-    /// Who is signed in in this browser.
+    /// The user who is signed in in this browser.
     pub(super) async fn signed_in(&self, provider: &Provider) -> Result<Option<SignedIn>, OAuthError> {
-        match self.jar.get(cookies::Cookie::Session, provider.settings.issuer.is_secure()) {
+        match self.jar.get(Cookie::Session, provider.settings.issuer.is_secure()) {
             Some(cookie) => Ok(provider.signed_in(cookie).await?),
             None => Ok(None),
         }
     }
 
-    /// What the forms in this browser have to bring along: made of the cookie, which nobody else knows.
+    /// The CSRF token of the forms in this browser.
     pub(super) fn csrf(&self, provider: &Provider) -> Option<String> {
         let secure = provider.settings.issuer.is_secure();
-        self.jar.get(cookies::Cookie::Session, secure).map(cookies::csrf)
+        self.jar.get(Cookie::Session, secure).map(cookies::csrf)
     }
 
-    /// Whether a form was sent by a page of ours, as far as the browser says.
-    pub(super) fn is_from_us(&self, provider: &Provider) -> bool {
+    /// Whether a form was sent by a page of the provider in this browser: by its origin, and by its CSRF token, which
+    /// is derived from `cookie`.
+    pub(super) fn is_genuine(&self, provider: &Provider, cookie: Cookie, csrf: Option<&str>) -> bool {
+        let value = self.jar.get(cookie, provider.settings.issuer.is_secure());
+        self.is_same_origin(provider) && cookies::matches(value, csrf)
+    }
+
+    /// Whether the browser says that the form was sent by a page of the provider.
+    fn is_same_origin(&self, provider: &Provider) -> bool {
         let text = |name| self.headers.get(name).map(|value| value.to_str().unwrap_or(""));
         let site = text(header::HeaderName::from_static("sec-fetch-site"));
         let origin = text(header::ORIGIN);
@@ -63,7 +70,7 @@ impl Caller {
             && origin.is_none_or(|origin| origin == provider.settings.issuer.origin())
     }
 
-    /// What the browser calls itself.
+    /// The `User-Agent`.
     pub(super) fn agent(&self) -> &str {
         self.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or("")
     }

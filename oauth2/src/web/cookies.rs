@@ -1,4 +1,5 @@
-//! Cookies: two of them, neither readable by a script nor sent outside `/oauth2`, where generated apps live.
+//! The two cookies of the pages. No script can read them, and they are sent to `/oauth2` only, because generated apps
+//! are served under other paths.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -7,17 +8,17 @@ use jiff::SignedDuration;
 use ring::digest::{SHA256, digest};
 use subtle::ConstantTimeEq;
 
-/// Which cookie.
+/// A cookie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cookie {
-    /// Says who is signed in.
+    /// The browser session.
     Session,
-    /// Ties a sign-in form to the browser that asked for it.
+    /// Binds a sign-in form to the browser that requested it.
     Login,
 }
 
 impl Cookie {
-    /// The name; with TLS, browsers let nothing without TLS set it.
+    /// The name. Browsers accept the prefix `__Secure-` only over TLS.
     fn name(self, secure: bool) -> &'static str {
         match (self, secure) {
             (Self::Session, true) => "__Secure-mgx_session",
@@ -27,14 +28,14 @@ impl Cookie {
         }
     }
 
-    /// `Set-Cookie`. `Lax`, because the request that has to find it comes from the client's pages.
+    /// The value of `Set-Cookie`. `SameSite=Lax`, because authorization requests come from pages of the client.
     pub(super) fn set(self, value: &str, life: SignedDuration, secure: bool) -> HeaderValue {
         let (name, life, flag) = (self.name(secure), life.as_secs(), if secure { "; Secure" } else { "" });
         let text = format!("{name}={value}; Path=/oauth2; Max-Age={life}; HttpOnly; SameSite=Lax{flag}");
         HeaderValue::from_str(&text).expect("our own values are plain")
     }
 
-    /// `Set-Cookie` that takes it away.
+    /// The value of `Set-Cookie` that deletes it.
     pub(super) fn clear(self, secure: bool) -> HeaderValue {
         self.set("", SignedDuration::ZERO, secure)
     }
@@ -51,7 +52,7 @@ impl CookieJar {
         Self(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
     }
 
-    /// The value, if there is one only: of two, somebody else has set one.
+    /// The value. With two cookies of this name there is none, because another origin has set one of them.
     pub(super) fn get(&self, kind: Cookie, secure: bool) -> Option<&str> {
         let mut values = self.0.iter().filter(|(name, _)| name == kind.name(secure)).map(|(_, value)| value);
         match (values.next(), values.next()) {
@@ -61,12 +62,12 @@ impl CookieJar {
     }
 }
 
-/// What a form has to bring along, made of the cookie.
+/// The CSRF token of a form, derived from the cookie.
 pub(super) fn csrf(cookie: &str) -> String {
     URL_SAFE_NO_PAD.encode(digest(&SHA256, format!("mgx form\0{cookie}").as_bytes()))
 }
 
-/// Whether it did.
+/// Whether `given` is the CSRF token for `cookie`.
 pub(super) fn matches(cookie: Option<&str>, given: Option<&str>) -> bool {
     let (Some(cookie), Some(given)) = (cookie, given) else { return false };
     csrf(cookie).as_bytes().ct_eq(given.as_bytes()).into()

@@ -1,4 +1,4 @@
-//! `/oauth2/device`: where a person says yes to a program that has no browser.
+//! `/oauth2/device`: the page where users decide on devices (RFC 8628 section 3.3).
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use http::StatusCode;
 
 use super::answer::retry_after;
 use super::caller::Caller;
-use super::cookies::{self, Cookie};
+use super::cookies::Cookie;
 use super::form::Form;
 use super::login;
 use super::pages::{Page, redirect};
@@ -18,7 +18,7 @@ use crate::base::params::Params;
 use crate::grants::user_code::UserCode;
 use crate::provider::Provider;
 
-/// Asks for the code.
+/// Shows the form for the user code.
 pub(super) async fn show(
     State(provider): State<Arc<Provider>>,
     caller: Caller,
@@ -36,7 +36,7 @@ pub(super) async fn show(
     }
 }
 
-/// Takes the code, asks, and takes the answer.
+/// Handles the user code, and then the user's decision.
 pub(super) async fn submit(
     State(provider): State<Arc<Provider>>,
     caller: Caller,
@@ -49,12 +49,11 @@ pub(super) async fn submit(
             return Ok(redirect(&login::address(&address(typed))));
         };
         let csrf = caller.csrf(&provider).unwrap_or_default();
-        let cookie = caller.jar.get(Cookie::Session, provider.settings.issuer.is_secure());
         let again = |status, alarm: &str| {
             Page::device(caller.lang, typed, &csrf, Some(alarm)).status(status).into_response()
         };
         let texts = caller.lang.texts();
-        if !caller.is_from_us(&provider) || !cookies::matches(cookie, form.get("csrf")) {
+        if !caller.is_genuine(&provider, Cookie::Session, form.get("csrf")) {
             return Ok(again(StatusCode::FORBIDDEN, texts.stale));
         }
         let Some(code) = guess(&provider, &caller, &signed_in, typed).await? else {
@@ -77,14 +76,14 @@ pub(super) async fn submit(
     })
 }
 
-/// The code, if a device waits under it. Guessing at it is throttled down like guessing at a password.
+/// The code, if a device waits with it. Guesses are throttled like guesses of a password.
 async fn guess(
     provider: &Provider,
     caller: &Caller,
     signed_in: &SignedIn,
     typed: &str,
 ) -> Result<Option<UserCode>, OAuthError> {
-    // no user can have this name
+    // a user name cannot contain spaces
     let account = format!("device code by {}", signed_in.user.id);
     let begun = provider.throttle.begin(&account, caller.peer, provider.clock.now());
     let longest = provider.settings.throttle.max_delay;
@@ -93,7 +92,7 @@ async fn guess(
     let Ok(code) = typed.parse::<UserCode>() else { return Ok(None) };
     let waiting = provider.waiting_device(&code).await?;
     Ok(waiting.map(|_| {
-        provider.throttle.right(attempt);
+        provider.throttle.succeeded(attempt);
         code
     }))
 }
@@ -106,7 +105,7 @@ async fn consent(
     csrf: &str,
 ) -> Result<Response, OAuthError> {
     let Some((device, client)) = provider.waiting_device(code).await? else {
-        return Err(OAuthError::invalid_request("the device does not wait any more"));
+        return Err(OAuthError::invalid_request("the device no longer waits"));
     };
     let (user, code) = (signed_in.user.name.as_str(), code.to_string());
     Ok(Page::device_consent(caller.lang, &client, &device.scope, user, &code, csrf).into_response())

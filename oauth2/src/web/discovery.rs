@@ -1,4 +1,4 @@
-//! What a client learns about the provider by itself (RFC 8414, OpenID Connect Discovery 1.0), exactly as it behaves.
+//! Metadata (RFC 8414, OpenID Connect Discovery 1.0), public keys and health.
 
 use std::sync::Arc;
 
@@ -12,18 +12,18 @@ use crate::base::scope::{EMAIL, GROUPS, OPENID, PROFILE};
 use crate::clients::grant_type::GrantType;
 use crate::provider::Provider;
 
-/// Both discovery documents: they say the same.
+/// The metadata, which is the same for both standards.
 pub(super) async fn metadata(State(provider): State<Arc<Provider>>) -> Response {
     public(&describe(&provider))
 }
 
-/// The public keys.
+/// The JWK set (RFC 7517).
 pub(super) async fn jwks(State(provider): State<Arc<Provider>>) -> Response {
     let jwks = provider.keys.public().jwks(provider.clock.now());
     public(&serde_json::to_value(jwks).unwrap_or_default())
 }
 
-/// Whether the provider and its store answer.
+/// Whether the provider and its storage respond.
 pub(super) async fn health(State(provider): State<Arc<Provider>>) -> Response {
     let (status, word) = match provider.storage.clients(None, 1).await {
         Ok(_) => (StatusCode::OK, "ok"),
@@ -36,7 +36,7 @@ fn describe(provider: &Provider) -> Value {
     let issuer = &provider.settings.issuer;
     let with_secret = ["client_secret_basic", "client_secret_post"];
     let with_or_without = ["client_secret_basic", "client_secret_post", "none"];
-    // the password grant is never offered to anybody
+    // the password grant is not announced
     let grants: Vec<&str> = GrantType::ALL
         .into_iter()
         .filter(|grant| *grant != GrantType::Password)
@@ -75,7 +75,7 @@ fn describe(provider: &Provider) -> Value {
     })
 }
 
-/// For everybody, wherever their page comes from, and to be kept for five minutes.
+/// A JSON response for any origin, to be cached for five minutes.
 fn public(body: &Value) -> Response {
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),

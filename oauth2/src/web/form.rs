@@ -1,4 +1,4 @@
-//! Reading a form: of one kind, of a bounded size, in a bounded time.
+//! Reading a form: of one media type, a bounded size, in a bounded time.
 
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ use http_body_util::BodyExt;
 use crate::base::error::{ErrorCode, OAuthError};
 use crate::base::params::{MOST, Params};
 
-/// How long a form may take to arrive.
+/// The longest time in which a form has to arrive.
 const FORM_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How much of a form that is too large is still read, so that the client sees the refusal.
+/// The most bytes of a form that is too large that are read and discarded, so that the client sees the response.
 const MAX_DISCARDED_BYTES: usize = 4 * 1024 * 1024;
 
-/// A form, or why there is none.
+/// The parameters of a form, or why it cannot be read.
 #[derive(Debug)]
 pub(super) struct Form(pub(super) Result<Params, OAuthError>);
 
@@ -42,7 +42,7 @@ impl<S: Send + Sync> FromRequest<S> for Form {
 async fn collect(mut body: Body) -> Result<Vec<u8>, OAuthError> {
     let (mut bytes, mut length) = (Vec::new(), 0);
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| OAuthError::invalid_request("the form ended early"))?;
+        let frame = frame.map_err(|_| OAuthError::invalid_request("the form is incomplete"))?;
         let data = frame.into_data().unwrap_or_else(|_| Bytes::new());
         length += data.len();
         if length > MAX_DISCARDED_BYTES {

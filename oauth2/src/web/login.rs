@@ -1,4 +1,4 @@
-//! `/oauth2/login`: where people sign in.
+//! `/oauth2/login`: the page where users sign in.
 
 use std::sync::Arc;
 
@@ -20,10 +20,10 @@ use crate::flows::authorization_request::ResponseTarget;
 use crate::provider::Provider;
 use crate::sessions::sign_in::SignInError;
 
-/// How long somebody may look at the form.
+/// The time in which a sign-in form has to be sent.
 const LOGIN_COOKIE_LIFETIME: SignedDuration = SignedDuration::from_hours(1);
 
-/// Where somebody signs in who then goes on to `back`.
+/// The address of the sign-in page that continues to `back`.
 pub(super) fn address(back: &str) -> String {
     let query = form_urlencoded::Serializer::new(String::new()).append_pair("continue", back).finish();
     format!("/oauth2/login?{query}")
@@ -43,7 +43,7 @@ pub(super) async fn show(
         .respond(&provider, &caller)
 }
 
-/// Takes the form.
+/// Handles the form.
 pub(super) async fn submit(
     State(provider): State<Arc<Provider>>,
     caller: Caller,
@@ -65,8 +65,7 @@ pub(super) async fn submit(
         requesting,
     };
     let secure = provider.settings.issuer.is_secure();
-    let cookie = caller.jar.get(Cookie::Login, secure);
-    if !caller.is_from_us(&provider) || !cookies::matches(cookie, form.get("csrf")) {
+    if !caller.is_genuine(&provider, Cookie::Login, form.get("csrf")) {
         return again(StatusCode::FORBIDDEN, texts.stale.to_owned()).respond(&provider, &caller);
     }
     let password = SecretString::from(form.get("password").unwrap_or(""));
@@ -111,7 +110,7 @@ fn busy<'a>(
     response
 }
 
-/// The form as it is shown.
+/// The sign-in page.
 struct SignInForm<'a> {
     go_on: &'a str,
     username: &'a str,
@@ -141,7 +140,7 @@ impl SignInForm<'_> {
     }
 }
 
-/// Who asks that somebody signs in.
+/// The client whose request needs a sign-in.
 #[derive(Debug, Default)]
 struct RequestingClient {
     client: Option<String>,
@@ -149,7 +148,7 @@ struct RequestingClient {
     hint: String,
 }
 
-/// The client behind the place where somebody goes on to.
+/// The client of the authorization request that the browser continues to.
 async fn requesting(provider: &Provider, go_on: &str) -> RequestingClient {
     let Some(query) = go_on.strip_prefix("/oauth2/authorize?") else { return RequestingClient::default() };
     let Ok(params) = Params::parse(query.as_bytes()) else { return RequestingClient::default() };
@@ -163,7 +162,7 @@ async fn requesting(provider: &Provider, go_on: &str) -> RequestingClient {
     RequestingClient { client: Some(client.name), leads_to, hint }
 }
 
-/// Whether it is a place where somebody goes on to after signing in, and nothing else.
+/// Whether `place` is a page that a sign-in may continue to.
 fn is_ours(place: &str) -> bool {
     let plain = place.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
     let known = place.starts_with("/oauth2/authorize?")

@@ -1,4 +1,4 @@
-//! `/oauth2/logout`: where people sign out.
+//! `/oauth2/logout`: the page where users sign out.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use http::header;
 
 use super::caller::Caller;
-use super::cookies::{self, Cookie};
+use super::cookies::Cookie;
 use super::form::Form;
 use super::pages::{Page, redirect};
 use crate::base::error::OAuthError;
@@ -16,17 +16,17 @@ use crate::clients::redirect_uri::csp_source;
 use crate::provider::Provider;
 use crate::sessions::logout::LogoutOutcome;
 
-/// A client sends a browser here, or somebody comes by themselves.
+/// A logout request from a client, or from the user.
 pub(super) async fn show(
     State(provider): State<Arc<Provider>>,
     caller: Caller,
     RawQuery(query): RawQuery,
 ) -> Response {
-    let answered = async { answer(&provider, &caller, &read(query.as_deref())?, false).await };
+    let answered = async { answer(&provider, &caller, &Params::of_query(query.as_deref())?, false).await };
     answered.await.unwrap_or_else(|error: OAuthError| Page::error(caller.lang, &error).into_response())
 }
 
-/// Somebody says yes; or a client sends its request as a form, which then comes again as a query.
+/// The user's confirmation; or a client's request as a form, which is redirected to itself as a query.
 pub(super) async fn submit(
     State(provider): State<Arc<Provider>>,
     caller: Caller,
@@ -37,9 +37,8 @@ pub(super) async fn submit(
         let Some(csrf) = form.get("csrf") else {
             return Ok(redirect(&format!("/oauth2/logout?{}", form.query_without(&[]))));
         };
-        let cookie = caller.jar.get(Cookie::Session, provider.settings.issuer.is_secure());
-        let confirmed = caller.is_from_us(&provider) && cookies::matches(cookie, Some(csrf));
-        answer(&provider, &caller, &read(form.get("request"))?, confirmed).await
+        let confirmed = caller.is_genuine(&provider, Cookie::Session, Some(csrf));
+        answer(&provider, &caller, &Params::of_query(form.get("request"))?, confirmed).await
     };
     answered.await.unwrap_or_else(|error: OAuthError| Page::error(caller.lang, &error).into_response())
 }
@@ -65,9 +64,4 @@ async fn answer(
     let gone = Cookie::Session.clear(provider.settings.issuer.is_secure());
     response.headers_mut().append(header::SET_COOKIE, gone);
     Ok(response)
-}
-
-fn read(query: Option<&str>) -> Result<Params, OAuthError> {
-    Params::parse(query.unwrap_or("").as_bytes())
-        .map_err(|error| OAuthError::invalid_request(error.to_string()))
 }

@@ -1,4 +1,4 @@
-//! The pages: HTML that works without a script, loads nothing but one style, and is framed by nobody.
+//! The pages: HTML without scripts, with one style sheet, that cannot be framed.
 
 use std::fmt::Write as _;
 
@@ -17,22 +17,22 @@ pub(super) struct Page {
     lang: Lang,
     title: String,
     body: String,
-    /// Where a form of this page may lead besides here: browsers hold redirects to it as well.
+    /// A further source for the CSP directive `form-action`, which browsers also apply to redirects of a form.
     leads_to: Option<String>,
 }
 
-/// What is shown on the sign-in page.
+/// The contents of the sign-in page.
 #[derive(Debug, Default)]
 pub(super) struct SignIn<'a> {
     pub(super) csrf: &'a str,
-    /// Where to go afterwards.
+    /// The page to continue to.
     pub(super) go_on: &'a str,
     pub(super) username: &'a str,
     pub(super) client: Option<&'a str>,
     pub(super) alarm: Option<String>,
 }
 
-/// A field of a form that nobody sees.
+/// A hidden field of a form: name and value.
 type Hidden<'a> = (&'a str, &'a str);
 
 impl Page {
@@ -58,7 +58,7 @@ impl Page {
             Some(_) => (r#" aria-describedby="alarm""#, r#" aria-invalid="true""#),
             None => ("", ""),
         };
-        // whoever comes back with a name goes on with the password
+        // with a user name filled in the user continues with the password
         let (first, second) = if shown.username.is_empty() { (" autofocus", "") } else { ("", " autofocus") };
         let name = escape(shown.username);
         let fields = format!(
@@ -165,7 +165,7 @@ impl IntoResponse for Page {
             (header::VARY, fixed("Accept-Language, Cookie")),
             (header::X_CONTENT_TYPE_OPTIONS, fixed("nosniff")),
             (header::X_FRAME_OPTIONS, fixed("DENY")),
-            // not no-referrer: browsers then hide where a form comes from even from ourselves
+            // not `no-referrer`, with which browsers send `Origin: null` even to the same origin
             (header::REFERRER_POLICY, fixed("same-origin")),
             (HeaderName::from_static("cross-origin-opener-policy"), fixed("same-origin")),
             (HeaderName::from_static("cross-origin-resource-policy"), fixed("same-origin")),
@@ -174,10 +174,10 @@ impl IntoResponse for Page {
     }
 }
 
-/// The browser goes on to `location`, with GET whatever it came with, and keeps nothing.
+/// A redirect to `location` with GET (303), not to be cached.
 pub(super) fn redirect(location: &str) -> Response {
     let Ok(location) = HeaderValue::from_str(location) else {
-        return OAuthError::invalid_request("a parameter holds an impossible character").into_response();
+        return OAuthError::invalid_request("a parameter has an invalid character").into_response();
     };
     let headers = [
         (header::LOCATION, location),
@@ -223,7 +223,7 @@ fn form(action: &str, hidden: &[Hidden<'_>], fields: &str, buttons: &[(&str, &st
     html + "</div></form>"
 }
 
-/// A text, for an element or an attribute in double quotes.
+/// Escapes a text for an element or an attribute in double quotes.
 fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

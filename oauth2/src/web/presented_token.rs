@@ -1,13 +1,13 @@
-//! How an access token is shown to whoever is to accept it.
+//! Access tokens in requests: `Authorization: Bearer` (RFC 6750) and `Authorization: DPoP` (RFC 9449).
 
 use http::{HeaderMap, HeaderValue, header};
 
-/// What the one `Authorization` header of a request shows.
+/// The access token in the `Authorization` header of a request.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum PresentedToken<'a> {
-    /// The token alone (RFC 6750).
+    /// A bearer token (RFC 6750 section 2.1).
     Bearer(&'a str),
-    /// A token that is bound to a key, and the proof that came with it (RFC 9449 section 7.1), if just one did.
+    /// A token that is bound to a key, with its proof if the request has exactly one (RFC 9449 section 7.1).
     Dpop {
         /// The token.
         token: &'a str,
@@ -27,7 +27,7 @@ impl std::fmt::Debug for PresentedToken<'_> {
 }
 
 impl<'a> PresentedToken<'a> {
-    /// What a request shows. Two headers are as good as none.
+    /// The token of a request; none if there are two headers.
     pub fn of(headers: &'a HeaderMap) -> Option<Self> {
         let mut all = headers.get_all(header::AUTHORIZATION).iter();
         let (Some(value), None) = (all.next(), all.next()) else { return None };
@@ -41,7 +41,7 @@ impl<'a> PresentedToken<'a> {
     }
 }
 
-/// The proof that came with a request; an error, if there are two or it is no text.
+/// The DPoP proof of a request; an error if there are two, or it is not ASCII.
 pub(super) fn proof(headers: &HeaderMap) -> Result<Option<&str>, ()> {
     let mut all = headers.get_all("dpop").iter();
     match (all.next().map(HeaderValue::to_str), all.next()) {
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_one_header_shows_a_token() {
+    fn a_token_is_read_from_exactly_one_header() {
         let shown = |values: &[&'static str]| {
             let headers: HeaderMap =
                 values.iter().map(|value| (header::AUTHORIZATION, HeaderValue::from_static(value))).collect();

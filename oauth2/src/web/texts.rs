@@ -1,15 +1,15 @@
-//! What the pages say, in each language.
+//! The texts of the pages, in each language.
 
 use http::{HeaderMap, header};
 
-/// A language.
+/// A language of the pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lang {
     En,
     Zh,
 }
 
-/// What the pages say.
+/// The texts of the pages.
 #[derive(Debug)]
 pub(super) struct Texts {
     pub(super) sign_in: &'static str,
@@ -114,7 +114,7 @@ const ZH: Texts = Texts {
 };
 
 impl Lang {
-    /// The language that a browser likes best of those we have (RFC 9110 section 12.5.4).
+    /// The supported language that `Accept-Language` prefers (RFC 9110 section 12.5.4).
     pub(super) fn of(headers: &HeaderMap) -> Self {
         let liked = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()).unwrap_or("");
         let mut best = (Self::En, 0.0);
@@ -140,7 +140,7 @@ impl Lang {
         }
     }
 
-    /// For the `lang` attribute.
+    /// The language tag (RFC 5646).
     pub(super) fn tag(self) -> &'static str {
         match self {
             Self::En => "en",
@@ -155,7 +155,7 @@ mod tests {
     use http::HeaderValue;
 
     #[test]
-    fn the_language_that_is_liked_best() {
+    fn the_preferred_language_is_chosen() {
         for (liked, lang) in [
             ("", Lang::En),
             ("de", Lang::En),

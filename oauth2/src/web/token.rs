@@ -1,4 +1,4 @@
-//! The endpoints that only programs talk to.
+//! The endpoints for clients: token, introspection, revocation, device authorization, userinfo.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use crate::flows::token_request::TokenRequest;
 use crate::provider::Provider;
 use crate::tokens::dpop::DpopProof;
 
-/// `POST /oauth2/token`.
+/// `POST /oauth2/token` (RFC 6749 section 3.2).
 pub(super) async fn token(
     State(provider): State<Arc<Provider>>,
     caller: Caller,
@@ -41,7 +41,7 @@ pub(super) async fn token(
         let proof = proof(&caller.headers).map_err(|()| bad_proof(ErrorCode::InvalidDpopProof))?;
         let proof = proof.map(|text| DpopProof { text, method: "POST", uri: &uri });
         let response = provider.token(&client, request, caller.peer, proof).await?;
-        // as the seeds' platform spells it
+        // the spelling that legacy clients expect
         Ok(if legacy { TokenResponse { token_type: "bearer", ..response } } else { response })
     };
     respond(answered.await)
@@ -57,7 +57,7 @@ pub(super) async fn introspect(
         let params = form?;
         let given = Credentials::read(&caller.headers, &params)?;
         let client = provider.authenticate_confidential(&given, caller.peer).await?;
-        provider.introspect(token_of(&params)?, &client).await
+        provider.introspect(token_in(&params)?, &client).await
     };
     respond(answered.await)
 }
@@ -69,10 +69,8 @@ pub(super) async fn revoke(
     Form(form): Form,
 ) -> Response {
     let answered = async {
-        let params = form?;
-        let given = Credentials::read(&caller.headers, &params)?;
-        let client = provider.authenticate(&given, caller.peer).await?;
-        provider.revoke_token(token_of(&params)?, &client).await
+        let (params, client) = authenticate(&provider, &caller, form).await?;
+        provider.revoke_token(token_in(&params)?, &client).await
     };
     match answered.await {
         Ok(()) => answer::json(StatusCode::OK, &serde_json::json!({})),
@@ -87,15 +85,13 @@ pub(super) async fn device_authorization(
     Form(form): Form,
 ) -> Response {
     let answered = async {
-        let params = form?;
-        let given = Credentials::read(&caller.headers, &params)?;
-        let client = provider.authenticate(&given, caller.peer).await?;
+        let (params, client) = authenticate(&provider, &caller, form).await?;
         provider.authorize_device(&client, params.get("scope"), caller.peer).await
     };
     respond(answered.await)
 }
 
-/// `GET` or `POST /oauth2/userinfo`.
+/// `GET` or `POST /oauth2/userinfo` (OpenID Connect Core section 5.3).
 pub(super) async fn userinfo(
     State(provider): State<Arc<Provider>>,
     method: Method,
@@ -124,8 +120,20 @@ pub(super) async fn userinfo(
     respond(answered.await)
 }
 
+/// The parameters of a form, and the client that has sent it.
+async fn authenticate(
+    provider: &Provider,
+    caller: &Caller,
+    form: Result<Params, OAuthError>,
+) -> Result<(Params, Client), OAuthError> {
+    let params = form?;
+    let given = Credentials::read(&caller.headers, &params)?;
+    let client = provider.authenticate(&given, caller.peer).await?;
+    Ok((params, client))
+}
+
 fn bad_proof(code: ErrorCode) -> OAuthError {
-    OAuthError::new(code, "send one DPoP proof")
+    OAuthError::new(code, "the request needs exactly one DPoP proof")
 }
 
 fn respond<T: Serialize>(answered: Result<T, OAuthError>) -> Response {
@@ -135,13 +143,13 @@ fn respond<T: Serialize>(answered: Result<T, OAuthError>) -> Response {
     }
 }
 
-fn token_of(params: &Params) -> Result<&str, OAuthError> {
+fn token_in(params: &Params) -> Result<&str, OAuthError> {
     params.get("token").ok_or_else(|| OAuthError::invalid_request("token is missing"))
 }
 
-/// The client that the seeds' sign-in form is taken for, if the operator says so.
+/// The client that a legacy sign-in form is attributed to, if the operator has configured one.
 async fn legacy_client(provider: &Provider) -> Result<Client, OAuthError> {
-    let unknown = || OAuthError::new(ErrorCode::UnsupportedGrantType, "there is no such grant_type here");
+    let unknown = || OAuthError::new(ErrorCode::UnsupportedGrantType, "the grant_type is not supported");
     let id = provider.settings.legacy_client.as_ref().ok_or_else(unknown)?;
     provider.storage.client(id).await?.ok_or_else(unknown)
 }

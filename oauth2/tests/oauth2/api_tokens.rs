@@ -1,4 +1,4 @@
-//! API tokens: somebody's own, for as long as they like.
+//! API tokens: made, used, expired, removed.
 
 use jiff::Timestamp;
 use mgx_oauth2::{ApiTokenError, MAX_API_TOKENS_PER_USER, User};
@@ -7,7 +7,7 @@ use secrecy::ExposeSecret as _;
 use crate::fixture::Fixture;
 
 #[tokio::test]
-async fn a_token_is_good_for_its_scope_until_it_ends_or_is_taken_back() {
+async fn a_token_is_valid_until_it_expires_or_is_removed() {
     let fixture = Fixture::new().await;
     let (ann, end) = (fixture.ann.id, Timestamp::from_second(fixture.now() + 100).unwrap());
     let scope = || "api".parse().unwrap();
@@ -49,7 +49,7 @@ async fn a_token_is_good_for_its_scope_until_it_ends_or_is_taken_back() {
 }
 
 #[tokio::test]
-async fn nobody_has_more_than_a_hundred() {
+async fn a_user_has_at_most_a_hundred() {
     let fixture = Fixture::new().await;
     let add = async || {
         fixture

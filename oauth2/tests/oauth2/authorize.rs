@@ -1,4 +1,4 @@
-//! Authorization requests: where one is redirected, and where on no account.
+//! Authorization requests: redirects, errors, prompts and consent.
 
 use mgx_oauth2::ErrorCode;
 
@@ -14,7 +14,7 @@ const GOOD: [(&str, &str); 6] = [
 ];
 
 #[tokio::test]
-async fn nobody_is_redirected_to_where_the_client_is_not_registered() {
+async fn an_unregistered_redirect_uri_is_never_redirected_to() {
     let fixture = Fixture::new().await;
     let mut browser = fixture.browser();
     browser.sign_in("ann", ANN).await;
@@ -47,7 +47,7 @@ async fn nobody_is_redirected_to_where_the_client_is_not_registered() {
 }
 
 #[tokio::test]
-async fn parameters_that_come_twice_or_in_lists_are_refused_here() {
+async fn repeated_parameters_are_refused_on_a_page() {
     let fixture = Fixture::new().await;
     let mut browser = fixture.browser();
     browser.sign_in("ann", ANN).await;
@@ -58,7 +58,7 @@ async fn parameters_that_come_twice_or_in_lists_are_refused_here() {
             assert_eq!((answer.error(), answer.location()), ((400, "invalid_request".into()), ""), "{query}");
         }
     }
-    // a list is another parameter, and the one that is needed is missing
+    // `name[]` is another parameter, so the required one is missing
     for name in ["client_id", "redirect_uri"] {
         let query = encode(&GOOD).replace(name, &format!("{name}[]"));
         let answer = browser.get(&format!("/oauth2/authorize?{query}")).await;
@@ -71,7 +71,7 @@ async fn parameters_that_come_twice_or_in_lists_are_refused_here() {
 }
 
 #[tokio::test]
-async fn what_else_is_wrong_is_told_to_the_client_with_state_and_issuer() {
+async fn other_errors_are_redirected_with_state_and_issuer() {
     let fixture = Fixture::new().await;
     let mut browser = fixture.browser();
     browser.sign_in("ann", ANN).await;
@@ -113,7 +113,7 @@ async fn what_else_is_wrong_is_told_to_the_client_with_state_and_issuer() {
 }
 
 #[tokio::test]
-async fn a_client_that_may_ask_nothing_is_told_so() {
+async fn a_client_without_the_grant_type_is_refused() {
     let fixture = Fixture::new().await;
     let mut browser = fixture.browser();
     for (who, error) in [("nobody", "login_required"), ("somebody", "consent_required")] {
@@ -133,7 +133,7 @@ async fn a_client_that_may_ask_nothing_is_told_so() {
 }
 
 #[tokio::test]
-async fn somebody_signs_in_and_goes_on_to_where_they_were_going() {
+async fn a_sign_in_continues_with_the_authorization_request() {
     let fixture = Fixture::new().await;
     let mut browser = fixture.browser();
     let answer = browser.authorize("cli", "http://127.0.0.1:43210/cb", &[("login_hint", "ann")]).await;
@@ -153,7 +153,7 @@ async fn somebody_signs_in_and_goes_on_to_where_they_were_going() {
     let answer = browser.get(&back).await;
     assert!(answer.location().starts_with("http://127.0.0.1:43210/cb?code="), "{}", answer.location());
 
-    // somebody who is signed in is asked again if the client wants it, and only once
+    // a user who is signed in is asked again if the client demands it, and only once
     let answer = browser.authorize("cli", LOOPBACK, &[("prompt", "login")]).await;
     assert!(answer.location().starts_with("/oauth2/login?"));
     let back = parameter(answer.location(), "continue").unwrap();
@@ -166,7 +166,7 @@ async fn somebody_signs_in_and_goes_on_to_where_they_were_going() {
 }
 
 #[tokio::test]
-async fn after_signing_in_nobody_goes_anywhere_else() {
+async fn a_sign_in_continues_to_pages_of_the_provider_only() {
     let fixture = Fixture::new().await;
     for place in [
         "https://evil.example/",
@@ -190,7 +190,7 @@ async fn after_signing_in_nobody_goes_anywhere_else() {
 }
 
 #[tokio::test]
-async fn consent_is_asked_by_a_page_that_shows_what_for_and_that_nobody_else_can_answer() {
+async fn the_consent_page_shows_client_and_scope_and_cannot_be_forged() {
     let fixture = Fixture::new().await;
     let mut browser = fixture.browser();
     browser.sign_in("ann", ANN).await;
@@ -233,7 +233,7 @@ async fn consent_is_asked_by_a_page_that_shows_what_for_and_that_nobody_else_can
     let answer = browser.post("/oauth2/authorize", &allow).await;
     assert!(parameter(answer.location(), "code").is_some());
 
-    // somebody may speak in the name of a client without a secret, so it is asked about each time
+    // a client without a secret can be impersonated, so the user is asked each time
     for _ in 0..2 {
         assert_eq!(browser.authorize("tool", LOOPBACK, &[]).await.status, 200);
         browser.code("tool", LOOPBACK, &[]).await;

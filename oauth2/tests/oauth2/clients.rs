@@ -1,4 +1,4 @@
-//! Clients: how they show who they are, and what they get for themselves.
+//! Client authentication and the client credentials grant.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -17,7 +17,7 @@ const FORM: &str = "application/x-www-form-urlencoded";
 const ASK: [(&str, &str); 1] = [("grant_type", "client_credentials")];
 
 #[tokio::test]
-async fn a_service_gets_a_token_of_its_own() {
+async fn client_credentials_give_a_token_of_the_client() {
     let fixture = Fixture::new().await;
     let answer = fixture.post_as("service", "/oauth2/token", &[ASK[0], ("scope", "api")]).await;
     let tokens = answer.json();
@@ -34,7 +34,7 @@ async fn a_service_gets_a_token_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_secret_is_shown_in_one_way_and_is_the_right_one() {
+async fn a_client_authenticates_in_one_way_with_the_right_secret() {
     let fixture = Fixture::new().await;
     let secret = &*fixture.secrets["service"];
     let (good, bad) = (basic("service", secret), basic("service", "wrong"));
@@ -111,7 +111,7 @@ async fn a_secret_is_256_bits_and_is_replaced_with_and_without_overlap() {
 }
 
 #[tokio::test]
-async fn the_token_endpoint_takes_one_form_by_post() {
+async fn the_token_endpoint_accepts_only_a_form_by_post() {
     let fixture = Fixture::new().await;
     for method in ["GET", "PUT", "DELETE"] {
         let answer = fixture.send(request(method, "/oauth2/token", &[], String::new())).await;
@@ -152,7 +152,7 @@ async fn the_token_endpoint_takes_one_form_by_post() {
 }
 
 #[tokio::test]
-async fn a_client_that_is_removed_is_gone_with_its_tokens() {
+async fn removing_a_client_revokes_its_tokens() {
     let fixture = Fixture::new().await;
     let tokens = fixture.tokens().await;
     fixture.provider.administration(None).remove_client(&"web".parse().unwrap()).await.unwrap();

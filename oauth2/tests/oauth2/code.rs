@@ -1,4 +1,4 @@
-//! Codes: good once, for a minute, for the client and the request they were given to.
+//! Authorization codes: valid once, for a minute, for the client and the request that they were issued to.
 
 use mgx_oauth2::{AuditEvent, Verifier};
 use serde_json::Value;
@@ -16,7 +16,7 @@ async fn code(fixture: &Fixture, client: &str, redirect: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_code_becomes_tokens_that_say_who_and_what_for() {
+async fn a_code_becomes_tokens_with_the_right_claims() {
     let fixture = Fixture::new().await;
     let mut browser = fixture.browser();
     browser.sign_in("ann", ANN).await;
@@ -55,7 +55,7 @@ async fn a_code_becomes_tokens_that_say_who_and_what_for() {
 }
 
 #[tokio::test]
-async fn a_code_that_is_shown_again_takes_back_what_it_gave() {
+async fn reuse_of_a_code_revokes_its_tokens() {
     let fixture = Fixture::new().await;
     let code = code(&fixture, "web", REDIRECT).await;
     let tokens = fixture.redeem("web", REDIRECT, &code).await.json();
@@ -72,7 +72,7 @@ async fn a_code_that_is_shown_again_takes_back_what_it_gave() {
 }
 
 #[tokio::test]
-async fn of_many_who_show_a_code_at_once_one_is_first_and_nobody_keeps_anything() {
+async fn of_concurrent_redemptions_one_succeeds_and_the_grant_is_revoked() {
     let fixture = Fixture::new().await;
     let code = code(&fixture, "web", REDIRECT).await;
     let all = futures(&fixture, &code).await;
@@ -93,7 +93,7 @@ async fn futures(fixture: &Fixture, code: &str) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn a_code_counts_for_its_own_client_request_and_minute_only() {
+async fn a_code_is_valid_for_its_client_its_request_and_a_minute() {
     let fixture = Fixture::new().await;
     let invalid = (400, "invalid_grant".to_owned());
 
@@ -124,7 +124,7 @@ async fn a_code_counts_for_its_own_client_request_and_minute_only() {
 }
 
 #[tokio::test]
-async fn a_wrong_verifier_burns_the_code() {
+async fn a_wrong_verifier_uses_the_code_up() {
     let fixture = Fixture::new().await;
     let wrong = "x".repeat(43);
     for verifier in ["short", &wrong, "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"] {
@@ -149,7 +149,7 @@ async fn a_wrong_verifier_burns_the_code() {
 }
 
 #[tokio::test]
-async fn the_redirect_says_whose_it_is_and_gives_the_state_back() {
+async fn the_redirect_names_the_issuer_and_returns_the_state() {
     let fixture = Fixture::new().await;
     let mut browser = fixture.browser();
     browser.sign_in("ann", ANN).await;

@@ -1,4 +1,4 @@
-//! The device flow: a program polls, a person in a browser says yes.
+//! The device flow: a client polls, a user decides in a browser.
 
 use mgx_oauth2::AuditEvent;
 use serde_json::Value;
@@ -23,7 +23,7 @@ async fn poll(fixture: &Fixture, client: &str, device: &Value) -> Answer {
     fixture.post_as(client, "/oauth2/token", &[("grant_type", POLL), ("device_code", code)]).await
 }
 
-/// Somebody types the code and says yes or no: the page at the end.
+/// Types the code, decides, and returns the last page.
 async fn say(browser: &mut Browser<'_>, code: &str, decision: &str) -> Answer {
     let page = browser.get(&format!("/oauth2/device?user_code={code}")).await;
     assert_eq!(page.status, 200, "{}", page.location());
@@ -41,7 +41,7 @@ async fn say(browser: &mut Browser<'_>, code: &str, decision: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn a_program_waits_until_somebody_says_yes() {
+async fn a_device_waits_until_the_user_allows_it() {
     let fixture = Fixture::new().await;
     let device = begin(&fixture).await;
     let code = device["user_code"].as_str().unwrap();
@@ -64,7 +64,7 @@ async fn a_program_waits_until_somebody_says_yes() {
 }
 
 #[tokio::test]
-async fn a_program_that_polls_too_often_is_slowed_down() {
+async fn a_device_that_polls_too_often_is_told_to_slow_down() {
     let fixture = Fixture::new().await;
     let device = begin(&fixture).await;
     let mut errors = Vec::new();
@@ -83,7 +83,7 @@ async fn a_program_that_polls_too_often_is_slowed_down() {
 }
 
 #[tokio::test]
-async fn no_and_too_late_are_told() {
+async fn a_denial_and_an_expiry_are_reported() {
     let fixture = Fixture::new().await;
     let mut browser = fixture.browser();
     browser.sign_in("ann", ANN).await;
@@ -100,7 +100,7 @@ async fn no_and_too_late_are_told() {
 }
 
 #[tokio::test]
-async fn a_device_code_is_its_clients_alone() {
+async fn a_device_code_is_valid_for_its_client_only() {
     let fixture = Fixture::new().await;
     let device = begin(&fixture).await;
     assert_eq!(poll(&fixture, "tool", &device).await.error(), (400, "invalid_grant".into()));
@@ -116,7 +116,7 @@ async fn a_device_code_is_its_clients_alone() {
 }
 
 #[tokio::test]
-async fn nobody_fills_the_store_with_devices_or_the_log_with_refusals() {
+async fn devices_and_audit_entries_of_unauthenticated_requests_are_bounded() {
     let fixture = Fixture::new().await;
     let mut begun = 0;
     for _ in 0..200 {
@@ -139,7 +139,7 @@ async fn nobody_fills_the_store_with_devices_or_the_log_with_refusals() {
 }
 
 #[tokio::test]
-async fn user_codes_cannot_be_guessed_and_forms_not_forged() {
+async fn user_codes_cannot_be_guessed_and_forms_cannot_be_forged() {
     let fixture = Fixture::new().await;
     let mut browser = fixture.browser();
     browser.sign_in("ann", ANN).await;

@@ -1,4 +1,4 @@
-//! DPoP: a token that counts only with a proof of the key it is bound to.
+//! DPoP: tokens that are valid only with a proof of the key that they are bound to.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -40,7 +40,7 @@ impl Holder {
     }
 }
 
-/// The claims of a proof that counts.
+/// The claims of a valid proof.
 fn proof(fixture: &Fixture, method: &str, uri: &str, token: Option<&str>) -> Value {
     let jti =
         uuid::Uuid::from_u128(u128::from_be_bytes(mgx_oauth2::RandomSource::system().bytes())).to_string();
@@ -78,7 +78,7 @@ async fn refresh(fixture: &Fixture, tokens: &Value, proof: Option<&str>) -> Answ
 }
 
 #[tokio::test]
-async fn a_bound_token_counts_with_its_key_alone() {
+async fn a_bound_token_is_valid_only_with_its_key() {
     let fixture = Fixture::new().await;
     let (holder, thief) = (Holder::new(), Holder::new());
     let tokens = bound(&fixture, &holder).await;
@@ -105,7 +105,7 @@ async fn a_bound_token_counts_with_its_key_alone() {
 }
 
 #[tokio::test]
-async fn a_proof_is_of_this_moment_for_this_request_and_signed_by_the_key_in_it() {
+async fn a_proof_is_recent_for_its_request_and_signed_by_its_key() {
     let fixture = Fixture::new().await;
     let holder = Holder::new();
     let tokens = bound(&fixture, &holder).await;
@@ -158,7 +158,7 @@ async fn a_proof_is_of_this_moment_for_this_request_and_signed_by_the_key_in_it(
 }
 
 #[tokio::test]
-async fn a_refresh_token_of_a_program_is_bound_as_well() {
+async fn a_refresh_token_of_a_public_client_is_bound_as_well() {
     let fixture = Fixture::new().await;
     let (holder, thief) = (Holder::new(), Holder::new());
     let tokens = bound(&fixture, &holder).await;
@@ -173,7 +173,7 @@ async fn a_refresh_token_of_a_program_is_bound_as_well() {
 }
 
 #[tokio::test]
-async fn userinfo_and_introspection_know_bound_tokens() {
+async fn userinfo_and_introspection_support_bound_tokens() {
     let fixture = Fixture::new().await;
     let holder = Holder::new();
     let tokens = bound(&fixture, &holder).await;

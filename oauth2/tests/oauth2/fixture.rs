@@ -1,4 +1,4 @@
-//! A provider in memory with two users, some clients, a clock that is turned by hand, and a browser.
+//! A provider in memory with two users, some clients, a clock that the test sets, and a browser.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -27,7 +27,7 @@ pub(crate) const BOB: &str = "one quick owl at dusk";
 pub(crate) const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 pub(crate) const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 
-/// A provider and what is around it.
+/// A provider with its storage, router and clock.
 pub(crate) struct Fixture {
     pub(crate) provider: Arc<Provider>,
     pub(crate) storage: Arc<MemoryStorage>,
@@ -39,7 +39,7 @@ pub(crate) struct Fixture {
     seconds: Arc<AtomicI64>,
 }
 
-/// What was answered.
+/// A response.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
@@ -47,7 +47,7 @@ pub(crate) struct Answer {
     pub(crate) body: String,
 }
 
-/// A browser, with its cookies and its address.
+/// A browser with its cookies and its address.
 pub(crate) struct Browser<'a> {
     fixture: &'a Fixture,
     pub(crate) cookies: BTreeMap<String, String>,
@@ -83,7 +83,7 @@ impl Fixture {
         Self { provider, storage, ann, secrets, dir, router, seconds }
     }
 
-    /// Time passes.
+    /// Advances the clock.
     pub(crate) fn pass(&self, seconds: i64) {
         self.seconds.fetch_add(seconds, Ordering::Relaxed);
     }
@@ -111,13 +111,13 @@ impl Fixture {
         self.send(request("GET", path, headers, String::new())).await
     }
 
-    /// A form from a program.
+    /// Sends a form without a browser.
     pub(crate) async fn post(&self, path: &str, headers: Pairs<'_>, pairs: Pairs<'_>) -> Answer {
         let form = [headers, &[("content-type", "application/x-www-form-urlencoded")]].concat();
         self.send(request("POST", path, &form, encode(pairs))).await
     }
 
-    /// A form from a client that shows its secret, if it has one.
+    /// Sends a form as a client, with its secret if it has one.
     pub(crate) async fn post_as(&self, client: &str, path: &str, pairs: Pairs<'_>) -> Answer {
         match self.secrets.get(client) {
             Some(secret) => {
@@ -128,7 +128,7 @@ impl Fixture {
         }
     }
 
-    /// Asks for tokens with a code.
+    /// Redeems a code.
     pub(crate) async fn redeem(&self, client: &str, redirect: &str, code: &str) -> Answer {
         let pairs = [
             ("grant_type", "authorization_code"),
@@ -139,7 +139,7 @@ impl Fixture {
         self.post_as(client, "/oauth2/token", &pairs).await
     }
 
-    /// The tokens of ann, for client `web`, with everything that it may have.
+    /// The tokens of ann for client `web`.
     pub(crate) async fn tokens(&self) -> Value {
         let mut browser = self.browser();
         browser.sign_in("ann", ANN).await;
@@ -154,7 +154,7 @@ impl Fixture {
         self.post_as(client, "/oauth2/token", &pairs).await
     }
 
-    /// What is in the audit log, oldest first.
+    /// The events in the audit log, oldest first.
     pub(crate) async fn audit(&self) -> Vec<AuditEvent> {
         let mut log = self.storage.audit_log(None, 10_000).await.unwrap();
         log.reverse();
@@ -175,7 +175,7 @@ impl Answer {
         self.header("location")
     }
 
-    /// Status and `error`, wherever that is: in the body, in the redirect, or on the page.
+    /// Status and `error`, which is in the body, in the redirect or on the page.
     pub(crate) fn error(&self) -> (u16, String) {
         let status = self.status.as_u16();
         if !self.location().is_empty() {
@@ -188,7 +188,7 @@ impl Answer {
         (status, page.map(|(code, _)| code.to_owned()).unwrap_or_default())
     }
 
-    /// A hidden field of the form on the page.
+    /// The value of a hidden field on the page.
     pub(crate) fn hidden(&self, name: &str) -> String {
         let before = format!(r#"name="{name}" value=""#);
         let (_, rest) = self.body.split_once(&before).unwrap_or_else(|| panic!("no {name}: {}", self.body));
@@ -201,7 +201,7 @@ impl Browser<'_> {
         self.send(request("GET", path, &[], String::new())).await
     }
 
-    /// A form of a page of ours.
+    /// Sends a form as a page of the provider does.
     pub(crate) async fn post(&mut self, path: &str, pairs: Pairs<'_>) -> Answer {
         let headers = [
             ("content-type", "application/x-www-form-urlencoded"),
@@ -231,7 +231,7 @@ impl Browser<'_> {
         answer
     }
 
-    /// Sends the sign-in form, as somebody does who has just opened it.
+    /// Opens the sign-in page and sends its form.
     pub(crate) async fn try_sign_in(&mut self, name: &str, password: &str) -> Answer {
         let page = self.get("/oauth2/login").await;
         let pairs = [("csrf", &*page.hidden("csrf")), ("username", name), ("password", password)];
@@ -243,12 +243,12 @@ impl Browser<'_> {
         assert_eq!((answer.status.as_u16(), answer.location()), (303, "/"), "{}", answer.body);
     }
 
-    /// Sends an authorization request that is right, but for `changes`; an empty one leaves a parameter out.
+    /// Sends a valid authorization request with `changes`; an empty value removes a parameter.
     pub(crate) async fn authorize(&mut self, client: &str, redirect: &str, changes: Pairs<'_>) -> Answer {
         self.get(&format!("/oauth2/authorize?{}", query(client, redirect, changes))).await
     }
 
-    /// A code, after saying yes if one is asked.
+    /// A code, after consent if the page asks for it.
     pub(crate) async fn code(&mut self, client: &str, redirect: &str, changes: Pairs<'_>) -> String {
         let mut answer = self.authorize(client, redirect, changes).await;
         if answer.status == 200 {
@@ -346,12 +346,12 @@ async fn add_clients(provider: &Provider) -> BTreeMap<&'static str, String> {
 }
 
 impl Fixture {
-    /// Everything that is stored, as one text.
+    /// The whole content of the storage as text.
     pub(crate) fn storage_text(&self) -> String {
         format!("{:?}", self.storage)
     }
 
-    /// A verifier of the provider that starts next on the same storage and key.
+    /// A verifier of a second provider on the same storage and key, as after a restart.
     pub(crate) async fn restarted(&self) -> mgx_oauth2::Verifier {
         let shown = Arc::clone(&self.seconds);
         let clock = Clock::new(move || Timestamp::from_second(shown.load(Ordering::Relaxed)).unwrap());

@@ -21,7 +21,7 @@ async fn userinfo(fixture: &Fixture, token: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn introspection_tells_those_whom_it_concerns() {
+async fn introspection_is_active_only_for_issuee_and_audience() {
     let fixture = Fixture::new().await;
     let tokens = fixture.tokens().await;
     let (access, refresh) = (text(&tokens, "access_token"), text(&tokens, "refresh_token"));
@@ -58,7 +58,7 @@ async fn introspection_tells_those_whom_it_concerns() {
 }
 
 #[tokio::test]
-async fn what_is_taken_back_does_not_count_from_then_on() {
+async fn a_revoked_token_is_refused_at_once() {
     let fixture = Fixture::new().await;
     let verifier = fixture.provider.verifier("mgx");
     let tokens = fixture.tokens().await;
@@ -90,7 +90,7 @@ async fn what_is_taken_back_does_not_count_from_then_on() {
 }
 
 #[tokio::test]
-async fn a_token_that_was_used_up_still_ends_its_family() {
+async fn revoking_a_used_refresh_token_still_revokes_its_family() {
     let fixture = Fixture::new().await;
     let first = fixture.tokens().await;
     let second = fixture.refresh("web", &text(&first, "refresh_token")).await.json();
@@ -99,7 +99,7 @@ async fn a_token_that_was_used_up_still_ends_its_family() {
 }
 
 #[tokio::test]
-async fn userinfo_tells_as_much_as_was_allowed() {
+async fn userinfo_returns_the_claims_of_the_scope() {
     let fixture = Fixture::new().await;
     let tokens = fixture.tokens().await;
     let answer = userinfo(&fixture, &text(&tokens, "access_token")).await;
@@ -129,7 +129,7 @@ async fn userinfo_tells_as_much_as_was_allowed() {
 }
 
 #[tokio::test]
-async fn userinfo_is_told_to_nobody_without_a_token_of_a_user() {
+async fn userinfo_needs_a_users_token() {
     let fixture = Fixture::new().await;
     let none = fixture.get("/oauth2/userinfo", &[]).await;
     let challenge = r#"Bearer realm="mgx", DPoP algs="ES256""#;

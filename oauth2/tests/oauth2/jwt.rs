@@ -1,4 +1,4 @@
-//! Access tokens that are not ours, not for us, or not yet or no longer valid; and how fast that is known.
+//! Access tokens that are forged, of another issuer or audience, or expired; and how long verification takes.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::fixture::{Fixture, claims};
 
-/// A key of somebody's.
+/// A key that is not the provider's.
 struct Forger(EcdsaKeyPair);
 
 impl Forger {
@@ -54,7 +54,7 @@ fn with(value: &Value, name: &str, to: Value) -> Value {
     value
 }
 
-/// Whether the API takes it; and userinfo, over HTTP, says the same.
+/// Whether a verifier accepts the token; userinfo over HTTP has to agree.
 async fn is_taken(fixture: &Fixture, token: &str) -> bool {
     let accepted = fixture.provider.verifier("mgx").verify(token).is_ok();
     if let Ok(header) = http::HeaderValue::from_str(&format!("Bearer {token}")) {
@@ -70,7 +70,7 @@ async fn is_taken(fixture: &Fixture, token: &str) -> bool {
 }
 
 #[tokio::test]
-async fn a_token_with_another_header_is_no_token() {
+async fn a_token_with_another_header_is_refused() {
     let fixture = Fixture::new().await;
     let tokens = fixture.tokens().await;
     let (header, claims) = (header_of(&tokens["access_token"]), claims(&tokens["access_token"]));
@@ -118,7 +118,7 @@ async fn a_token_with_another_header_is_no_token() {
 }
 
 #[tokio::test]
-async fn a_token_without_a_signature_or_with_a_hash_is_no_token() {
+async fn an_unsigned_or_hmac_token_is_refused() {
     let fixture = Fixture::new().await;
     let tokens = fixture.tokens().await;
     let token = tokens["access_token"].as_str().unwrap();
@@ -127,7 +127,7 @@ async fn a_token_without_a_signature_or_with_a_hash_is_no_token() {
     for end in ["", ".", ".e30"] {
         assert!(!is_taken(&fixture, &format!("{none}{end}")).await);
     }
-    // the public key as the secret of a hash
+    // the public key as the secret of an HMAC
     let jwks = fixture.get("/oauth2/jwks", &[]).await.body;
     let point = Forger::with_the_key_of(&fixture).0.public_key().as_ref().to_vec();
     for secret in [jwks.as_bytes(), &point] {
@@ -159,7 +159,7 @@ async fn a_token_without_a_signature_or_with_a_hash_is_no_token() {
 }
 
 #[tokio::test]
-async fn a_token_for_others_or_another_time_is_no_token() {
+async fn a_token_of_another_audience_issuer_or_time_is_refused() {
     let fixture = Fixture::new().await;
     let tokens = fixture.tokens().await;
     let (header, claims) = (header_of(&tokens["access_token"]), claims(&tokens["access_token"]));
@@ -199,7 +199,7 @@ async fn a_token_for_others_or_another_time_is_no_token() {
 }
 
 #[tokio::test]
-async fn a_key_that_was_replaced_verifies_what_it_signed_and_a_lost_one_nothing() {
+async fn a_replaced_key_still_verifies_and_a_leaked_one_does_not() {
     let fixture = Fixture::new().await;
     let old = fixture.tokens().await["access_token"].as_str().unwrap().to_owned();
     let verifier = fixture.provider.verifier("mgx");
@@ -219,7 +219,7 @@ async fn a_key_that_was_replaced_verifies_what_it_signed_and_a_lost_one_nothing(
 }
 
 #[tokio::test]
-async fn keys_are_replaced_when_they_are_old() {
+async fn old_keys_are_rotated() {
     let fixture = Fixture::new().await;
     let kid = |jwks: Value| jwks["keys"][0]["kid"].clone();
     let before = kid(fixture.get("/oauth2/jwks", &[]).await.json());
@@ -232,7 +232,7 @@ async fn keys_are_replaced_when_they_are_old() {
 }
 
 #[tokio::test]
-async fn the_jwks_shows_public_keys_and_is_all_that_a_verifier_elsewhere_needs() {
+async fn the_jwks_has_public_keys_only_and_suffices_for_a_verifier() {
     let fixture = Fixture::new().await;
     let answer = fixture.get("/oauth2/jwks", &[]).await;
     assert_eq!(answer.body, fixture.get("/oauth2/.well-known/jwks.json", &[]).await.body);
@@ -289,7 +289,7 @@ fn how_long_a_token_takes() {
 }
 
 #[test]
-fn a_key_of_somebody_else_is_not_loaded() {
+fn a_key_file_that_others_can_read_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("signing.key");
     std::fs::write(&path, "{}").unwrap();

@@ -1,11 +1,11 @@
-//! The seeds' sign-in form, which is off unless the operator says otherwise.
+//! The legacy sign-in form, which is off unless the operator enables it.
 
 use crate::fixture::{ANN, Fixture};
 
 const FORM: [(&str, &str); 2] = [("username", "ann"), ("password", ANN)];
 
 #[tokio::test]
-async fn it_is_off() {
+async fn the_legacy_form_is_off_by_default() {
     let fixture = Fixture::new().await;
     assert_eq!(
         fixture.post("/oauth2/token", &[], &FORM).await.error(),
@@ -19,7 +19,7 @@ async fn it_is_off() {
 }
 
 #[tokio::test]
-async fn where_it_is_on_it_answers_as_the_seeds_do() {
+async fn an_enabled_legacy_form_answers_as_legacy_clients_expect() {
     let fixture = Fixture::with(|settings| settings.legacy_client = "legacy".parse().ok()).await;
     let answer = fixture.post("/oauth2/token", &[], &FORM).await;
     let tokens = answer.json();
@@ -43,7 +43,7 @@ async fn where_it_is_on_it_answers_as_the_seeds_do() {
 }
 
 #[tokio::test]
-async fn a_client_of_somebody_else_is_never_given_passwords() {
+async fn only_a_client_of_the_platform_may_have_the_password_grant() {
     use mgx_oauth2::{GrantType, NewClient};
     let fixture = Fixture::new().await;
     let new = NewClient {

@@ -1,8 +1,8 @@
-//! Signing out, because somebody wants to or because their client says so.
+//! Signing out, at the user's or at a client's request.
 
 use crate::fixture::{ANN, BOB, Browser, Fixture, REDIRECT, encode, parameter};
 
-/// Signs in and allows client `web` something: its tokens.
+/// Signs in, authorizes client `web`, and returns its tokens.
 async fn allowed(fixture: &Fixture, browser: &mut Browser<'_>) -> serde_json::Value {
     browser.sign_in("ann", ANN).await;
     let code = browser.code("web", REDIRECT, &[]).await;
@@ -14,7 +14,7 @@ async fn is_signed_in(browser: &mut Browser<'_>) -> bool {
 }
 
 #[tokio::test]
-async fn a_client_signs_its_user_out_and_everything_that_was_allowed_there_ends() {
+async fn a_logout_by_a_client_revokes_the_grants_of_the_session() {
     let fixture = Fixture::new().await;
     let (mut browser, mut elsewhere) = (fixture.browser(), fixture.browser());
     let tokens = allowed(&fixture, &mut browser).await;
@@ -40,7 +40,7 @@ async fn a_client_signs_its_user_out_and_everything_that_was_allowed_there_ends(
 }
 
 #[tokio::test]
-async fn without_proof_the_user_is_asked() {
+async fn without_an_id_token_the_user_confirms() {
     let fixture = Fixture::new().await;
     let mut browser = fixture.browser();
     let tokens = allowed(&fixture, &mut browser).await;
@@ -53,18 +53,18 @@ async fn without_proof_the_user_is_asked() {
     assert!(answer.body.contains("You are signed out."));
     assert!(!is_signed_in(&mut browser).await);
 
-    // the token of somebody else proves nothing about who is signed in now
+    // another user's token proves nothing about the user who is signed in
     browser.sign_in("bob", BOB).await;
     let query = encode(&[("id_token_hint", tokens["id_token"].as_str().unwrap())]);
     let page = browser.get(&format!("/oauth2/logout?{query}")).await;
     assert!(page.body.contains("Do you want to sign out?") && is_signed_in(&mut browser).await);
-    // a request that comes as a form from elsewhere comes again as a query, with cookies
+    // a request as a form from another site is redirected to itself as a query, with cookies
     let answer = browser.post("/oauth2/logout", &[("client_id", "web")]).await;
     assert_eq!(answer.location(), "/oauth2/logout?client_id=web");
 }
 
 #[tokio::test]
-async fn nobody_is_sent_to_where_the_client_is_not_registered() {
+async fn an_unregistered_logout_uri_is_refused() {
     let fixture = Fixture::new().await;
     let mut browser = fixture.browser();
     let tokens = allowed(&fixture, &mut browser).await;

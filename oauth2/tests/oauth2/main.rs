@@ -1,4 +1,4 @@
-//! The provider through its public door: every flow, and everything that must not work.
+//! The provider over its public interface: every flow, and what has to be refused.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod api_tokens;

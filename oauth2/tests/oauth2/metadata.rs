@@ -1,9 +1,9 @@
-//! What the provider says about itself, and that it is true.
+//! The metadata, and that the provider behaves as it says.
 
 use crate::fixture::{Fixture, request};
 
 #[tokio::test]
-async fn every_spelling_of_discovery_says_the_same() {
+async fn every_address_of_the_metadata_returns_the_same() {
     let fixture = Fixture::new().await;
     let document = fixture.get("/oauth2/.well-known/openid-configuration", &[]).await;
     insta::assert_snapshot!(serde_json::to_string_pretty(&document.json()).unwrap());
@@ -16,7 +16,7 @@ async fn every_spelling_of_discovery_says_the_same() {
 }
 
 #[tokio::test]
-async fn every_endpoint_that_is_announced_is_there() {
+async fn every_announced_endpoint_exists() {
     let fixture = Fixture::new().await;
     let document = fixture.get("/oauth2/.well-known/openid-configuration", &[]).await.json();
     let mut found = 0;

@@ -1,4 +1,4 @@
-//! Refresh tokens: each good once; one that is used again ends all of its family.
+//! Refresh tokens: each valid once; reuse revokes the grant.
 
 use mgx_oauth2::AuditEvent;
 use serde_json::Value;
@@ -12,7 +12,7 @@ fn text<'a>(tokens: &'a Value, name: &str) -> &'a str {
 const DAY: i64 = 86_400;
 
 #[tokio::test]
-async fn a_refresh_token_is_changed_for_the_next() {
+async fn a_refresh_token_is_replaced_at_each_use() {
     let fixture = Fixture::new().await;
     let first = fixture.tokens().await;
     let second = fixture.refresh("web", text(&first, "refresh_token")).await.json();
@@ -28,7 +28,7 @@ async fn a_refresh_token_is_changed_for_the_next() {
 }
 
 #[tokio::test]
-async fn a_refresh_token_that_is_used_again_ends_its_family() {
+async fn reuse_of_a_refresh_token_revokes_its_family() {
     let fixture = Fixture::new().await;
     let first = fixture.tokens().await;
     let second = fixture.refresh("web", text(&first, "refresh_token")).await.json();
@@ -52,7 +52,7 @@ async fn a_refresh_token_that_is_used_again_ends_its_family() {
 }
 
 #[tokio::test]
-async fn of_two_at_once_one_wins_and_the_family_is_dead() {
+async fn of_two_concurrent_uses_one_succeeds_and_the_family_is_revoked() {
     let fixture = Fixture::new().await;
     let first = fixture.tokens().await;
     let token = text(&first, "refresh_token");
@@ -66,7 +66,7 @@ async fn of_two_at_once_one_wins_and_the_family_is_dead() {
 }
 
 #[tokio::test]
-async fn a_refresh_token_lives_a_week_unused_and_a_month_in_all() {
+async fn a_refresh_token_expires_after_a_week_unused_and_a_month_in_all() {
     let fixture = Fixture::new().await;
     let mut tokens = fixture.tokens().await;
     fixture.pass(7 * DAY);
@@ -88,7 +88,7 @@ async fn a_refresh_token_lives_a_week_unused_and_a_month_in_all() {
 }
 
 #[tokio::test]
-async fn a_refresh_token_is_its_clients_alone_and_gives_no_more_than_before() {
+async fn a_refresh_token_is_valid_for_its_client_and_never_widens_the_scope() {
     let fixture = Fixture::new().await;
     let tokens = fixture.tokens().await;
     let token = text(&tokens, "refresh_token");
@@ -116,7 +116,7 @@ async fn a_refresh_token_is_its_clients_alone_and_gives_no_more_than_before() {
 }
 
 #[tokio::test]
-async fn nothing_that_is_stored_is_a_token() {
+async fn no_token_is_stored() {
     let fixture = Fixture::new().await;
     let tokens = fixture.tokens().await;
     let stored = fixture.storage_text();
@@ -129,7 +129,7 @@ async fn nothing_that_is_stored_is_a_token() {
 }
 
 #[tokio::test]
-async fn a_user_who_is_disabled_gets_nothing_any_more() {
+async fn a_disabled_user_is_issued_no_tokens() {
     let fixture = Fixture::new().await;
     let tokens = fixture.tokens().await;
     let disabled = mgx_oauth2::User { disabled: true, ..fixture.ann.clone() };

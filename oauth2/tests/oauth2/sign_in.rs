@@ -1,11 +1,11 @@
-//! Signing in: pages for everybody, cookies for nobody else, and guessing that leads nowhere.
+//! Signing in: pages, cookies, CSRF and guessing.
 
 use std::net::IpAddr;
 
 use crate::fixture::{ANN, BOB, Fixture, REDIRECT, encode, request};
 
 #[tokio::test]
-async fn the_page_is_for_everybody() {
+async fn the_sign_in_page() {
     let fixture = Fixture::new().await;
     let page = fixture.get("/oauth2/login", &[("accept-language", "en")]).await;
     insta::assert_snapshot!(page.body.replace(&page.hidden("csrf"), "[csrf]").replace("><", ">\n<"));
@@ -32,9 +32,9 @@ async fn the_page_is_for_everybody() {
     assert_eq!((style.status.as_u16(), style.header("content-type")), (200, "text/css; charset=utf-8"));
 }
 
-/// No script, no style of its own, every field with a label, every page with a heading and a language.
+/// No script, no inline style, every field with a label, every page with a heading and a language.
 #[tokio::test]
-async fn every_page_is_accessible_and_runs_nothing() {
+async fn every_page_is_accessible_and_has_no_script() {
     let fixture = Fixture::new().await;
     let mut browser = fixture.browser();
     let mut pages = vec![
@@ -64,7 +64,7 @@ async fn every_page_is_accessible_and_runs_nothing() {
 }
 
 #[tokio::test]
-async fn what_is_shown_is_text_and_never_more() {
+async fn user_input_is_escaped_on_every_page() {
     let fixture = Fixture::new().await;
     let attack = r#""><script>alert(1)</script>"#;
     let mut browser = fixture.browser();
@@ -81,7 +81,7 @@ async fn what_is_shown_is_text_and_never_more() {
 }
 
 #[tokio::test]
-async fn cookies_are_kept_from_scripts_apps_and_plain_connections() {
+async fn cookies_have_the_flags_that_protect_them() {
     let fixture = Fixture::new().await;
     let mut browser = fixture.browser();
     let answer = browser.try_sign_in("ann", ANN).await;
@@ -105,7 +105,7 @@ async fn cookies_are_kept_from_scripts_apps_and_plain_connections() {
 }
 
 #[tokio::test]
-async fn the_cookie_is_another_one_after_signing_in() {
+async fn the_cookie_changes_at_sign_in() {
     let fixture = Fixture::new().await;
     let mut browser = fixture.browser();
     browser.sign_in("ann", ANN).await;
@@ -116,7 +116,7 @@ async fn the_cookie_is_another_one_after_signing_in() {
     thief.cookies = first;
     let answer = thief.authorize("cli", crate::fixture::LOOPBACK, &[]).await;
     assert!(answer.location().starts_with("/oauth2/login?"), "the old cookie is nobody's");
-    // a cookie that somebody has set counts for nothing, nor does a second one beside the real one
+    // a cookie chosen by an attacker is not valid, nor is a second one beside the real one
     let mut fixed = fixture.browser();
     fixed.cookies.insert("__Secure-mgx_session".into(), "mgx_bs_chosen".into());
     fixed.sign_in("ann", ANN).await;
@@ -128,7 +128,7 @@ async fn the_cookie_is_another_one_after_signing_in() {
 }
 
 #[tokio::test]
-async fn nobody_is_signed_in_by_a_form_of_somebody_else() {
+async fn a_forged_sign_in_form_is_refused() {
     let fixture = Fixture::new().await;
     let mut attacker = fixture.browser();
     let csrf = attacker.get("/oauth2/login").await.hidden("csrf");
@@ -152,7 +152,7 @@ async fn nobody_is_signed_in_by_a_form_of_somebody_else() {
 }
 
 #[tokio::test]
-async fn wrong_is_wrong_whatever_it_is() {
+async fn every_wrong_sign_in_has_the_same_response() {
     let fixture = Fixture::with(|settings| {
         settings.throttle.failures_before_delay = 1000;
         settings.throttle.failures_per_address_per_minute = 1000;
@@ -180,7 +180,7 @@ async fn wrong_is_wrong_whatever_it_is() {
         let pairs = [("csrf", &*csrf), ("username", name), ("password", password)];
         let answer = browser.post("/oauth2/login", &pairs).await;
         assert_eq!(answer.status, 401, "{name:?} {password:?}");
-        // the name is shown again, and where the cursor stands depends on it
+        // the page shows the name again, and the focus depends on it
         let body = answer.body.replace(" autofocus", "");
         let (before, rest) = body.split_once(r#"name="username" value=""#).unwrap();
         bodies.insert(format!("{before}{}", rest.split_once('"').unwrap().1));
@@ -194,7 +194,7 @@ async fn wrong_is_wrong_whatever_it_is() {
 }
 
 #[tokio::test]
-async fn ten_thousand_guesses_lead_nowhere_and_keep_nobody_out() {
+async fn ten_thousand_guesses_fail_and_do_not_lock_the_user_out() {
     let fixture = Fixture::new().await;
     let mut attacker = fixture.browser();
     attacker.peer = "203.0.113.9".parse().unwrap();
@@ -222,7 +222,7 @@ async fn ten_thousand_guesses_lead_nowhere_and_keep_nobody_out() {
 }
 
 #[tokio::test]
-async fn an_address_that_guesses_at_many_is_slowed_down_and_a_house_full_of_people_is_not() {
+async fn an_address_that_guesses_is_throttled_and_one_with_many_users_is_not() {
     let fixture = Fixture::new().await;
     let mut attacker = fixture.browser();
     attacker.peer = IpAddr::from([203, 0, 113, 10]);
@@ -241,7 +241,7 @@ async fn an_address_that_guesses_at_many_is_slowed_down_and_a_house_full_of_peop
 }
 
 #[tokio::test]
-async fn a_new_password_signs_out_everywhere() {
+async fn a_new_password_ends_all_sessions() {
     let fixture = Fixture::new().await;
     let mut browser = fixture.browser();
     browser.sign_in("ann", ANN).await;
@@ -265,7 +265,7 @@ async fn a_new_password_signs_out_everywhere() {
 }
 
 #[tokio::test]
-async fn a_browser_can_be_signed_out_from_elsewhere() {
+async fn a_session_can_be_ended_from_another_browser() {
     use mgx_oauth2::Sessions as _;
     let fixture = Fixture::new().await;
     let (mut lost, mut kept) = (fixture.browser(), fixture.browser());
@@ -288,7 +288,7 @@ async fn a_browser_can_be_signed_out_from_elsewhere() {
 }
 
 #[tokio::test]
-async fn somebody_is_signed_out_after_twelve_hours() {
+async fn a_session_expires_after_twelve_hours() {
     let fixture = Fixture::new().await;
     let mut browser = fixture.browser();
     browser.sign_in("ann", ANN).await;
@@ -299,7 +299,7 @@ async fn somebody_is_signed_out_after_twelve_hours() {
 }
 
 #[tokio::test]
-async fn another_person_in_the_same_browser_takes_nothing_over() {
+async fn another_user_in_the_same_browser_inherits_nothing() {
     let fixture = Fixture::new().await;
     let mut browser = fixture.browser();
     browser.sign_in("ann", ANN).await;
@@ -314,7 +314,7 @@ async fn another_person_in_the_same_browser_takes_nothing_over() {
 }
 
 #[tokio::test]
-async fn the_first_administrator_has_no_password_that_anybody_knows() {
+async fn the_first_administrator_has_a_random_password() {
     use mgx_oauth2::{Clock, MemoryStorage, Provider, RandomSource, Settings, SigningKeys};
     use secrecy::ExposeSecret as _;
     let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! What every storage promises of users, clients and the audit log.
+//! The promises of a storage about users, clients, API tokens and the audit log.
 
 use crate::accounts::audit::{AuditEntry, AuditEvent};
 use crate::accounts::user::{PasswordHash, User};
@@ -9,16 +9,16 @@ use crate::storage::conformance::samples::{
 };
 
 pub(super) async fn run(storage: &dyn Storage) {
-    users_are_kept_and_their_names_are_theirs(storage).await;
-    a_password_is_changed_only_by_who_knows_it(storage).await;
-    users_and_clients_come_in_order(storage).await;
-    who_is_removed_leaves_nothing(storage).await;
-    clients_are_kept_and_changed(storage).await;
-    api_tokens_are_their_users(storage).await;
-    the_audit_log_is_read_backwards(storage).await;
+    users_are_stored_and_names_are_unique(storage).await;
+    a_password_is_set_only_if_it_is_still_the_expected_one(storage).await;
+    users_and_clients_are_listed_in_order(storage).await;
+    removing_a_user_or_client_removes_everything_of_theirs(storage).await;
+    clients_are_stored_and_replaced(storage).await;
+    api_tokens_belong_to_their_users(storage).await;
+    the_audit_log_is_read_newest_first(storage).await;
 }
 
-async fn users_are_kept_and_their_names_are_theirs(storage: &dyn Storage) {
+async fn users_are_stored_and_names_are_unique(storage: &dyn Storage) {
     let user = sample_user();
     assert!(storage.add_user(&user).await.unwrap());
     assert_eq!(storage.user(user.id).await.unwrap().as_ref(), Some(&user));
@@ -45,7 +45,7 @@ async fn users_are_kept_and_their_names_are_theirs(storage: &dyn Storage) {
     assert!(!storage.change_user(&sample_user()).await.unwrap(), "there is no such user");
 }
 
-async fn a_password_is_changed_only_by_who_knows_it(storage: &dyn Storage) {
+async fn a_password_is_set_only_if_it_is_still_the_expected_one(storage: &dyn Storage) {
     let user = sample_user();
     storage.add_user(&user).await.unwrap();
     let hash = |text: &str| PasswordHash::stored(text.to_owned());
@@ -60,7 +60,7 @@ async fn a_password_is_changed_only_by_who_knows_it(storage: &dyn Storage) {
     assert!(!storage.set_password(sample_user().id, None, &one).await.unwrap());
 }
 
-async fn users_and_clients_come_in_order(storage: &dyn Storage) {
+async fn users_and_clients_are_listed_in_order(storage: &dyn Storage) {
     let mut users: Vec<User> = std::iter::repeat_with(sample_user).take(3).collect();
     users.sort_by(|one, other| one.name.cmp(&other.name));
     for user in users.iter().rev() {
@@ -88,7 +88,7 @@ async fn users_and_clients_come_in_order(storage: &dyn Storage) {
     assert!(storage.clients(None, 1).await.unwrap().len() == 1);
 }
 
-async fn who_is_removed_leaves_nothing(storage: &dyn Storage) {
+async fn removing_a_user_or_client_removes_everything_of_theirs(storage: &dyn Storage) {
     let (user, other, client) = (sample_user(), sample_user(), sample_client());
     storage.add_user(&user).await.unwrap();
     storage.put_client(&client).await.unwrap();
@@ -117,7 +117,7 @@ async fn who_is_removed_leaves_nothing(storage: &dyn Storage) {
     assert_eq!(storage.consent(other.id, &client.id).await.unwrap(), None);
 }
 
-async fn clients_are_kept_and_changed(storage: &dyn Storage) {
+async fn clients_are_stored_and_replaced(storage: &dyn Storage) {
     let mut client = sample_client();
     assert_eq!(storage.client(&client.id).await.unwrap(), None);
     storage.put_client(&client).await.unwrap();
@@ -127,7 +127,7 @@ async fn clients_are_kept_and_changed(storage: &dyn Storage) {
     assert_eq!(storage.client(&client.id).await.unwrap(), Some(client));
 }
 
-async fn api_tokens_are_their_users(storage: &dyn Storage) {
+async fn api_tokens_belong_to_their_users(storage: &dyn Storage) {
     let (user, other) = (sample_user(), sample_user());
     storage.add_user(&user).await.unwrap();
     let (one, two) = (sample_token(&user, 1), sample_token(&user, 2));
@@ -144,7 +144,7 @@ async fn api_tokens_are_their_users(storage: &dyn Storage) {
     assert_eq!(storage.api_token(two.digest).await.unwrap(), None);
 }
 
-async fn the_audit_log_is_read_backwards(storage: &dyn Storage) {
+async fn the_audit_log_is_read_newest_first(storage: &dyn Storage) {
     let entry = |seconds, event| AuditEntry {
         at: at(seconds),
         event,

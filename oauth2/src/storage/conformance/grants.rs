@@ -1,4 +1,4 @@
-//! What every storage promises of grants, codes and refresh tokens.
+//! The promises of a storage about grants, codes and refresh tokens.
 
 use futures_util::future::{join, join3};
 
@@ -12,17 +12,17 @@ use crate::storage::conformance::samples::{
 };
 
 pub(super) async fn run(storage: &dyn Storage) {
-    a_code_is_good_once(storage).await;
-    a_refresh_token_is_good_once(storage).await;
-    a_refresh_token_that_is_bound_counts_with_its_key(storage).await;
-    what_is_revoked_does_not_go_on(storage).await;
-    those_that_are_meant_are_revoked_and_no_others(storage).await;
-    what_does_not_count_is_remembered(storage).await;
-    consent_is_remembered(storage).await;
-    what_has_ended_is_forgotten(storage).await;
+    a_code_is_valid_once(storage).await;
+    a_refresh_token_is_valid_once(storage).await;
+    a_bound_refresh_token_is_valid_with_its_key_only(storage).await;
+    a_revoked_grant_cannot_be_extended(storage).await;
+    exactly_the_selected_grants_are_revoked(storage).await;
+    revoked_tokens_are_stored_until_they_expire(storage).await;
+    consent_is_stored(storage).await;
+    expired_records_are_deleted(storage).await;
 }
 
-/// A code that is shown to both counts once; so does a refresh token, and who shows it second ends its grant.
+/// A code that is sent to both processes is valid once; so is a refresh token, and its second use revokes the grant.
 pub(super) async fn once_on_two(one: &dyn Storage, other: &dyn Storage) {
     for _ in 0..10 {
         let (grant, ended) = (grant(), grant());
@@ -53,7 +53,7 @@ fn grant() -> Grant {
     sample_grant(&sample_user(), &sample_client())
 }
 
-async fn a_code_is_good_once(storage: &dyn Storage) {
+async fn a_code_is_valid_once(storage: &dyn Storage) {
     let grant = grant();
     let code = sample_code(&grant);
     storage.add_grant(&grant, Some(&code)).await.unwrap();
@@ -87,7 +87,7 @@ async fn a_code_is_good_once(storage: &dyn Storage) {
     assert_eq!(firsts.count(), 1, "however many ask at the same time");
 }
 
-async fn a_refresh_token_is_good_once(storage: &dyn Storage) {
+async fn a_refresh_token_is_valid_once(storage: &dyn Storage) {
     let grant = Grant { refresh: None, ..grant() };
     storage.add_grant(&grant, None).await.unwrap();
     let first = sample_refresh();
@@ -135,7 +135,7 @@ async fn a_refresh_token_is_good_once(storage: &dyn Storage) {
     assert_eq!(turn(last, &grant.client, next(at(3600)), at(1801)).await.unwrap(), RefreshOutcome::Unknown);
 }
 
-async fn a_refresh_token_that_is_bound_counts_with_its_key(storage: &dyn Storage) {
+async fn a_bound_refresh_token_is_valid_with_its_key_only(storage: &dyn Storage) {
     let bound = StoredRefreshToken { key: Some(digest()), ..sample_refresh() };
     let grant = Grant { refresh: Some(bound), ..grant() };
     storage.add_grant(&grant, None).await.unwrap();
@@ -153,7 +153,7 @@ async fn a_refresh_token_that_is_bound_counts_with_its_key(storage: &dyn Storage
     assert!(matches!(turn, RefreshOutcome::Rotated(_)));
 }
 
-async fn what_is_revoked_does_not_go_on(storage: &dyn Storage) {
+async fn a_revoked_grant_cannot_be_extended(storage: &dyn Storage) {
     let grant = grant();
     storage.add_grant(&grant, None).await.unwrap();
     assert_eq!(storage.revoke_grants(&GrantFilter::Grant(grant.id), at(7)).await.unwrap(), [grant.id]);
@@ -173,7 +173,7 @@ async fn what_is_revoked_does_not_go_on(storage: &dyn Storage) {
     assert!(!storage.extend_grant(self::grant().id, at(100), None).await.unwrap(), "there is no such grant");
 }
 
-async fn those_that_are_meant_are_revoked_and_no_others(storage: &dyn Storage) {
+async fn exactly_the_selected_grants_are_revoked(storage: &dyn Storage) {
     let (ann, bob, one, two) = (sample_user(), sample_user(), sample_client(), sample_client());
     let filter: [fn(&Grant) -> GrantFilter; 4] = [
         |grant| GrantFilter::Session(grant.session.unwrap()),
@@ -208,7 +208,7 @@ async fn those_that_are_meant_are_revoked_and_no_others(storage: &dyn Storage) {
     }
 }
 
-async fn what_does_not_count_is_remembered(storage: &dyn Storage) {
+async fn revoked_tokens_are_stored_until_they_expire(storage: &dyn Storage) {
     let (one, two) = (random().id(), random().id());
     storage.revoke_tokens(&[one, two], at(10)).await.unwrap();
     storage.revoke_tokens(&[two], at(20)).await.unwrap();
@@ -222,7 +222,7 @@ async fn what_does_not_count_is_remembered(storage: &dyn Storage) {
     assert_eq!(remembered(10).await, [(two, at(20))]);
 }
 
-async fn consent_is_remembered(storage: &dyn Storage) {
+async fn consent_is_stored(storage: &dyn Storage) {
     let (user, client) = (sample_user(), sample_client());
     assert_eq!(storage.consent(user.id, &client.id).await.unwrap(), None);
     for scope in ["openid", "api openid"] {
@@ -233,7 +233,7 @@ async fn consent_is_remembered(storage: &dyn Storage) {
     assert_eq!(storage.consent(sample_user().id, &client.id).await.unwrap(), None);
 }
 
-async fn what_has_ended_is_forgotten(storage: &dyn Storage) {
+async fn expired_records_are_deleted(storage: &dyn Storage) {
     let (user, client) = (sample_user(), sample_client());
     let grant = sample_grant(&user, &client);
     let (code, browser, device) = (sample_code(&grant), sample_browser(&user), sample_device(&client));

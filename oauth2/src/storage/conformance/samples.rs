@@ -1,4 +1,4 @@
-//! Users, clients, grants and tokens that the suite stores.
+//! The users, clients, grants and tokens that the suite stores.
 
 use std::collections::BTreeSet;
 
@@ -18,8 +18,8 @@ use crate::grants::grant::Grant;
 use crate::grants::refresh_token::StoredRefreshToken;
 use crate::grants::user_code::UserCode;
 
-/// The moment at which the suite plays, and so many seconds later: far from now, for a storage may forget by its own
-/// clock what has ended.
+/// A time, in seconds from the start of the suite. It is far in the future: a storage may delete by its own clock what
+/// has expired.
 pub(super) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(4_000_000_000).unwrap() + SignedDuration::from_secs(seconds)
 }
@@ -63,7 +63,7 @@ pub(super) fn sample_client() -> Client {
     }
 }
 
-/// A grant that counts for an hour, with a refresh token that counts for half of that.
+/// A grant that expires after an hour, with a refresh token that expires after half an hour.
 pub(super) fn sample_grant(user: &User, client: &Client) -> Grant {
     Grant {
         id: GrantId(random().id()),

@@ -1,4 +1,4 @@
-//! What every storage promises of browsers and devices.
+//! The promises of a storage about browser sessions and devices.
 
 use futures_util::future::join;
 
@@ -11,11 +11,11 @@ use crate::storage::conformance::samples::{
 
 pub(super) async fn run(storage: &dyn Storage) {
     a_session_is_found_by_its_cookie_until_it_ends(storage).await;
-    a_device_waits_for_somebody(storage).await;
-    a_device_that_nobody_answers_expires(storage).await;
+    a_device_waits_for_the_decision(storage).await;
+    a_device_without_a_decision_expires(storage).await;
 }
 
-/// A device that asks both is given what it was allowed once.
+/// A device that polls both processes is given its grant once.
 pub(super) async fn once_on_two(one: &dyn Storage, other: &dyn Storage) {
     for _ in 0..10 {
         let (user, client) = (sample_user(), sample_client());
@@ -79,7 +79,7 @@ async fn a_session_is_found_by_its_cookie_until_it_ends(storage: &dyn Storage) {
     assert_eq!(storage.session_of_cookie(others.cookie, at(0)).await.unwrap(), Some(others));
 }
 
-async fn a_device_waits_for_somebody(storage: &dyn Storage) {
+async fn a_device_waits_for_the_decision(storage: &dyn Storage) {
     let (user, client) = (sample_user(), sample_client());
     let device = sample_device(&client);
     assert!(storage.add_device(&device, at(0)).await.unwrap());
@@ -107,7 +107,7 @@ async fn a_device_waits_for_somebody(storage: &dyn Storage) {
     assert_eq!(storage.device(&device.user_code).await.unwrap(), None);
 }
 
-async fn a_device_that_nobody_answers_expires(storage: &dyn Storage) {
+async fn a_device_without_a_decision_expires(storage: &dyn Storage) {
     let client = sample_client();
     let (late, denied) = (sample_device(&client), sample_device(&client));
     storage.add_device(&late, at(0)).await.unwrap();

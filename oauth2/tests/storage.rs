@@ -1,8 +1,8 @@
-//! The storage of the tests keeps what every storage promises.
+//! The storage in memory passes the conformance suite.
 
 use mgx_oauth2::{MemoryStorage, conformance};
 
 #[tokio::test]
-async fn storage_in_memory_is_a_storage() {
+async fn the_storage_in_memory_conforms() {
     conformance::run(&MemoryStorage::default()).await;
 }

@@ -1,5 +1,5 @@
-//! Two hundred people who sign in at once take no more memory than as many cores do as there are.
-//! Alone in its process, whose memory it measures.
+//! Two hundred concurrent sign-ins take no more memory than one hash for each core. The only test in its process,
+//! whose memory it measures.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::sync::Arc;
@@ -11,7 +11,7 @@ const CORES: usize = 2;
 const PEOPLE: usize = 200;
 
 #[test]
-fn two_hundred_people_take_no_more_memory_than_two_cores() {
+fn two_hundred_sign_ins_take_no_more_memory_than_two_cores() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         let passwords =
@@ -30,7 +30,7 @@ fn two_hundred_people_take_no_more_memory_than_two_cores() {
             };
             people.spawn(async move {
                 let verified = passwords.verify(password, Some(&hash)).await;
-                // a machine with much else to do may send somebody away
+                // on a busy machine a sign-in may be refused
                 assert!(verified == Ok(answer) || verified == Err(Busy), "{verified:?}");
             });
         }
