@@ -16,8 +16,8 @@ use mgx_scheduler::{
     Clock, Entry, Event, EventLog, Head, HistorySize, Job, JobFilter, Journal, JournalError, Redactor,
     Scheduler,
 };
+use mgx_store::EventListener;
 use mgx_store::MongoDb;
-use mgx_store::mongodb::Ear;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -54,12 +54,12 @@ impl Follower {
         let Parts { sessions, identities, blueprint, token, .. } = assemble::parts(config, &shared)?;
         let runtime: Arc<dyn Runtime> = Arc::new(Null::default());
         let scheduler = idle(config, store.clone(), runtime.clone(), blueprint).await?;
-        let ear = LogEar(scheduler.log().clone());
+        let listener = LogListener(scheduler.log().clone());
         let (leader, at) = watch::channel(None);
         let listening = [
             AbortOnDropHandle::new(tokio::spawn({
                 let store = store.clone();
-                async move { store.watch(&ear).await }
+                async move { store.notify(&listener).await }
             })),
             AbortOnDropHandle::new(tokio::spawn(look(store, leader))),
         ];
@@ -101,14 +101,14 @@ async fn look(store: Arc<MongoDb>, leader: watch::Sender<Option<String>>) {
 }
 
 /// Rings for events that another process has stored.
-struct LogEar(EventLog);
+struct LogListener(EventLog);
 
-impl Ear for LogEar {
-    fn follows(&self) -> Vec<SessionId> {
+impl EventListener for LogListener {
+    fn sessions(&self) -> Vec<SessionId> {
         self.0.followed()
     }
 
-    fn hears(&self, session: &SessionId, seq: u64) {
+    fn on_event(&self, session: &SessionId, seq: u64) {
         self.0.ring(session, seq);
     }
 }

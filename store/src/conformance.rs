@@ -1,6 +1,6 @@
-//! What every store promises, as one suite: run [`journal::run`], [`sessions::run`], [`archive::run`] and [`intents::run`]
-//! on any store, and they panic at the first promise that is not kept. They use sessions and users of their own, so the store may
-//! hold others.
+//! The conformance suite of the storage traits: [`journal::run`], [`sessions::run`], [`archive::run`] and [`intents::run`]
+//! panic at the first requirement that a store does not meet. They use sessions and users of their own, so the store may
+//! contain others.
 #![expect(clippy::unwrap_used, reason = "a suite of tests, only compiled for tests")]
 
 pub mod archive;
@@ -47,7 +47,7 @@ pub fn sample_job() -> Job {
     }
 }
 
-/// An event of `job`, from its agent if it has a number there.
+/// An event of `job`; of its agent, if `source` is the agent's number for it.
 pub fn sample_event(job: &Job, source: Option<u64>) -> NewEvent {
     NewEvent {
         at: at("2026-01-02T03:04:06.5Z"),
@@ -62,7 +62,7 @@ pub fn sample_event(job: &Job, source: Option<u64>) -> NewEvent {
     }
 }
 
-/// A session that nobody has used yet.
+/// A new session without usage.
 pub fn sample_session() -> Session {
     let id = sample_session_id();
     Session {

@@ -1,108 +1,92 @@
-//! The embedded store: one SQLite file, nothing to start.
+//! The embedded store: one SQLite file, with one writer that commits changes in groups, and a few readers.
+
+pub(crate) mod columns;
+pub(crate) mod connection;
+pub(crate) mod copy;
+pub(crate) mod lock;
+pub(crate) mod open_error;
+pub(crate) mod readers;
+pub(crate) mod schema;
+pub(crate) mod session_cache;
+pub(crate) mod sqlite_error;
+pub(crate) mod tables;
+pub(crate) mod wal;
+pub(crate) mod writer;
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
-use std::time::Duration;
 
 use jiff::Timestamp;
-use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags};
 
-use crate::error::OpenError;
-use crate::known::Known;
-use crate::lock::Lock;
-use crate::log::Log;
-use crate::readers::Readers;
-use crate::schema;
-use crate::writer::Writer;
+use crate::embedded::connection::{configure_writer, open_for_writing};
+use crate::embedded::lock::Lock;
+use crate::embedded::open_error::OpenError;
+use crate::embedded::readers::Readers;
+use crate::embedded::session_cache::SessionCache;
+use crate::embedded::wal::Wal;
+use crate::embedded::writer::Writer;
 
-/// How many statements each connection keeps prepared: more than there are.
-const STATEMENTS: usize = 64;
-
-/// The durable store of one platform, as [`mgx_scheduler::Journal`] and [`mgx_apps::SessionStore`].
+/// The durable store of one platform, as [`mgx_scheduler::Journal`], [`mgx_apps::SessionStore`], [`mgx_apps::Archive`],
+/// [`mgx_apps::IntentStore`] and [`mgx_oauth2::Storage`].
 ///
 /// A write that has returned `Ok` is on the disk. If the disk is full, writes fail with `Full` until there is space.
 /// If the disk fails to sync, or the file is damaged, every write fails from then on and [`failed`](Self::failed)
-/// resolves: the process has to start again, for only a new one reads what is really there.
+/// resolves: the process has to start again, because only a new process reads what is really on the disk.
 #[derive(Debug)]
 pub struct Embedded {
     instance: String,
     pub(crate) writer: Writer,
     pub(crate) readers: Readers,
-    pub(crate) known: Known,
+    pub(crate) session_cache: SessionCache,
 }
 
 impl Embedded {
-    /// Opens the store at `path`, or makes it, with its directory, readable by its owner alone: jobs may hold secrets.
-    /// Blocks while it does. `now` is written into the lock file, for people.
+    /// Opens the store at `path`, or creates it with its directory, readable for its owner only, because jobs may contain
+    /// secrets. Blocks meanwhile. `now` is written into the lock file, for people.
     ///
     /// # Errors
-    /// [`OpenError`]: another process has it open, or it is not a store that this binary can use.
+    /// [`OpenError`]: another process has the store open, or the file is not a store that this binary can use.
     pub fn open(path: &Path, now: Timestamp) -> Result<Self, OpenError> {
         let sqlite = |error| OpenError::sqlite(path, error);
-        make_directory(path)?;
+        create_directory(path)?;
         let lock = Lock::take(path, now)?;
-        make_file(path)?;
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut connection = Connection::open_with_flags(path, flags).map_err(sqlite)?;
-        schema::check(&connection, schema::MIGRATIONS).map_err(|unfit| unfit.at(path))?;
-        configure(&connection).map_err(sqlite)?;
-        schema::migrate(&mut connection, schema::MIGRATIONS).map_err(|unfit| unfit.at(path))?;
+        create_file(path)?;
+        let mut connection = open_for_writing(path).map_err(sqlite)?;
+        schema::check(&connection, schema::MIGRATIONS).map_err(|error| error.at(path))?;
+        configure_writer(&connection).map_err(sqlite)?;
+        schema::migrate(&mut connection, schema::MIGRATIONS).map_err(|error| error.at(path))?;
         let instance = connection
             .query_row("SELECT value FROM meta WHERE name = 'instance'", [], |row| row.get(0))
             .map_err(sqlite)?;
-        let log = Log::start(path.to_owned()).map_err(OpenError::io(path))?;
-        let writer = Writer::start(connection, log, lock).map_err(OpenError::io(path))?;
-        Ok(Self { instance, writer, readers: Readers::new(path.to_owned()), known: Known::default() })
+        let wal = Wal::start(path.to_owned()).map_err(OpenError::io(path))?;
+        let writer = Writer::start(connection, wal, lock).map_err(OpenError::io(path))?;
+        let (readers, session_cache) = (Readers::new(path.to_owned()), SessionCache::default());
+        Ok(Self { instance, writer, readers, session_cache })
     }
 
-    /// A name for this platform: twelve of `a-z0-9`, made at random with the store and the same ever after. Containers
-    /// carry it as a label, so that two platforms on one engine leave each other's alone. A copy of the store has the
-    /// same one.
+    /// The name of this platform: twelve random characters of `a-z0-9`, created with the store and never changed.
+    /// Containers have it as a label, so that two platforms on one engine do not touch each other's. A copy of the store
+    /// has the same name.
     pub fn instance(&self) -> &str {
         &self.instance
     }
 
-    /// Resolves when the store must not be used any more, and says why; never otherwise. End the process then.
+    /// Resolves when the store must not be used any more, with the reason; never otherwise. The process has to end then.
     pub async fn failed(&self) -> String {
         self.writer.failed().await
     }
 
-    /// Finishes the writes that wait, moves all of them from the log into the database, and lets go of the file.
-    /// Whoever calls afterwards finds the store unavailable.
+    /// Commits the queued writes, moves the write-ahead log into the database, and releases the file. Later calls find the
+    /// store unavailable.
     pub async fn close(&self) {
         self.readers.close();
-        self.known.clear();
+        self.session_cache.clear();
         self.writer.close().await;
     }
 }
 
-/// How the writer uses SQLite. `synchronous = FULL`: the log is synced before a commit returns. What is in the log is
-/// moved into the database by [`Log`], never by SQLite itself. The log keeps its space on the disk: a commit that need
-/// not extend a file is synced sooner.
-fn configure(connection: &Connection) -> rusqlite::Result<()> {
-    connection.busy_timeout(Duration::from_secs(1))?;
-    stable_plans(connection)?;
-    connection.execute_batch(
-        "PRAGMA journal_mode = WAL;
-         PRAGMA synchronous = FULL;
-         PRAGMA wal_autocheckpoint = 0;
-         PRAGMA journal_size_limit = 134217728;
-         PRAGMA cache_size = -4096;
-         PRAGMA cell_size_check = ON;
-         PRAGMA trusted_schema = OFF;",
-    )
-}
-
-/// Plans each statement once. Otherwise SQLite plans it again whenever a parameter has changed that a partial index may
-/// depend on, which here is every time and never makes a difference.
-pub(crate) fn stable_plans(connection: &Connection) -> rusqlite::Result<()> {
-    connection.set_prepared_statement_cache_capacity(STATEMENTS);
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
-}
-
-fn make_directory(path: &Path) -> Result<(), OpenError> {
+fn create_directory(path: &Path) -> Result<(), OpenError> {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => {
             DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(OpenError::io(parent))
@@ -111,8 +95,8 @@ fn make_directory(path: &Path) -> Result<(), OpenError> {
     }
 }
 
-/// SQLite gives its log the permissions of the database, so it is enough to make this one file private.
-fn make_file(path: &Path) -> Result<(), OpenError> {
+/// SQLite gives its write-ahead log the permissions of the database, so it is enough that this file is private.
+fn create_file(path: &Path) -> Result<(), OpenError> {
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Ok(_) => {
             let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());

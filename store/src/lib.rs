@@ -1,30 +1,24 @@
-//! The store: what the platform must not forget, in one SQLite file behind one writer with group commit, or on a MongoDB
-//! server that several processes share.
+//! The store: sessions, jobs, events, idempotency keys and accounts, durably in one SQLite file, or on a MongoDB server
+//! that several processes share.
 //!
-//! Read [`embedded`], `writer`, `log`, `journal`, in that order, then [`mongodb`].
+//! Both stores implement the storage traits of the crates `scheduler`, `apps` and `oauth2`, with a file for each trait
+//! (`embedded/tables`, `mongodb/collections`). Read `change_queue`, [`embedded`], `embedded/writer` and
+//! `embedded/tables/journal` in that order, then [`mongodb`].
 
-pub mod account;
-mod accounts;
-mod archive;
+mod change_queue;
 #[cfg(feature = "testing")]
 pub mod conformance;
 pub mod embedded;
 mod error;
-mod intents;
-mod journal;
-mod known;
-mod lock;
-mod log;
+mod fatal;
 pub mod migrate;
 pub mod mongodb;
-mod portable;
-mod readers;
-mod row;
-mod schema;
-mod sessions;
-mod writer;
 
 pub use self::mongodb::MongoDb;
+pub use self::mongodb::connect_error::ConnectError;
+pub use self::mongodb::copy::MongoDbTarget;
+pub use self::mongodb::event_watch::EventListener;
+pub use self::mongodb::lease::Leader;
 pub use embedded::Embedded;
-pub use error::OpenError;
-pub use portable::EmbeddedTarget;
+pub use embedded::copy::EmbeddedTarget;
+pub use embedded::open_error::OpenError;

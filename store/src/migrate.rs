@@ -1,7 +1,9 @@
-//! Copying a whole store into an empty one: everything or nothing, counted and compared.
+//! Copies a whole store into an empty one: completely or not at all, counted and compared.
 //!
-//! What is copied is not in use: an embedded store is locked, and of a shared one the lease is held. The copy is not a
-//! store before it is complete: a file has another name until then, and a database says of itself that it is being made.
+//! The source is not in use meanwhile: an embedded store is locked, and the lease of a MongoDB store is held. The copy is
+//! not usable as a store before it is complete: a file has a temporary name until then, and a database is marked.
+
+pub mod account;
 
 use std::fmt;
 use std::time::Duration;
@@ -14,33 +16,33 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::account::{Account, AccountPart};
+use crate::migrate::account::{Account, AccountPart};
 
 /// How many records are written at a time.
 const BATCH: usize = 1000;
 
 /// How many records are read ahead.
-const AHEAD: usize = 4 * BATCH;
+const READ_AHEAD: usize = 4 * BATCH;
 
-/// How often progress is told.
-const TELL: Duration = Duration::from_secs(1);
+/// How often progress is reported.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 
-/// One kind of things that a store keeps.
+/// One kind of records in a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// Sessions, in the order in which they were made.
+    /// Sessions, in the order of creation.
     Sessions,
     /// Jobs, in the order in which they were submitted.
     Jobs,
     /// Events, in the order of their numbers.
     Events,
-    /// Requests that are to be done once.
+    /// Intents of idempotent requests.
     Intents,
-    /// What the OAuth 2 provider keeps, one kind of it.
+    /// One kind of the records of the OAuth 2 provider.
     Accounts(AccountPart),
 }
 
-/// One thing that a store keeps.
+/// One record of a store.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Record {
     /// A session.
@@ -51,7 +53,7 @@ pub enum Record {
     Event(Box<Event>, Option<u64>),
     /// An intent.
     Intent(Box<Intent>),
-    /// Something that the OAuth 2 provider keeps.
+    /// A record of the OAuth 2 provider.
     Account(Box<Account>),
 }
 
@@ -64,56 +66,56 @@ pub trait Source: Send + Sync {
     /// Sends every record of a part to `out`.
     ///
     /// # Errors
-    /// It cannot be read, and why.
+    /// The reason why the store cannot be read.
     async fn export(&self, part: Part, out: mpsc::Sender<Record>) -> Result<(), String>;
 }
 
-/// A store in the making.
+/// A store that is being filled.
 #[async_trait]
 pub trait Target: Source {
     /// Stores records of one part, in their order.
     ///
     /// # Errors
-    /// It cannot be written, and why.
+    /// The reason why the store cannot be written.
     async fn import(&mut self, records: Vec<Record>) -> Result<(), String>;
 
-    /// Makes a store of it.
+    /// Makes the copy usable as a store.
     ///
     /// # Errors
-    /// It cannot be written, and why.
+    /// The reason why the store cannot be written.
     async fn complete(self: Box<Self>) -> Result<(), String>;
 }
 
-/// How many records there are, and what they are: equal for two parts if and only if the same records are in them.
+/// A count and a checksum of records: equal for two parts if and only if they have the same records.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
     /// How many.
     pub count: u64,
-    /// The sum of their SHA-256, in halves, each modulo 2¹²⁸: it does not matter in which order they come.
+    /// The sum of their SHA-256, in halves, each modulo 2¹²⁸: the order of the records does not matter.
     sum: [u128; 2],
 }
 
 /// How far a copy has come.
 #[derive(Clone, Copy, Debug)]
 pub enum Progress {
-    /// So many records of a part are written.
+    /// This many records of a part are written.
     Copied(Part, u64),
     /// A part is complete, and has been read back and compared.
     Verified(Part, Tally),
 }
 
-/// Copies everything from `source` to `target`, reads it back, compares, and makes a store of it.
+/// Copies everything from `source` to `target`, reads it back, compares, and completes the target.
 ///
 /// # Errors
-/// What went wrong; `target` is no store then.
+/// The reason; `target` is not usable as a store then.
 pub async fn migrate(
     source: &dyn Source,
     mut target: Box<dyn Target>,
-    tell: &mut (dyn FnMut(Progress) + Send),
+    report: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<(), String> {
     let mut copied = Vec::new();
     for part in Part::ALL {
-        copied.push((part, copy(source, target.as_mut(), part, tell).await?));
+        copied.push((part, copy(source, target.as_mut(), part, report).await?));
     }
     for (part, tally) in copied {
         let found = count(&*target, part).await?;
@@ -123,7 +125,7 @@ pub async fn migrate(
                 part.name()
             ));
         }
-        tell(Progress::Verified(part, tally));
+        report(Progress::Verified(part, tally));
     }
     target.complete().await
 }
@@ -132,32 +134,32 @@ async fn copy(
     source: &dyn Source,
     target: &mut dyn Target,
     part: Part,
-    tell: &mut (dyn FnMut(Progress) + Send),
+    report: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<Tally, String> {
-    let (out, mut records) = mpsc::channel(AHEAD);
+    let (out, mut records) = mpsc::channel(READ_AHEAD);
     let writing = async {
-        let (mut tally, mut batch, mut told) = (Tally::default(), Vec::new(), Instant::now());
+        let (mut tally, mut batch, mut reported) = (Tally::default(), Vec::new(), Instant::now());
         while records.recv_many(&mut batch, BATCH).await > 0 {
             for record in &batch {
                 tally.add(record);
             }
             target.import(std::mem::take(&mut batch)).await?;
-            if told.elapsed() > TELL {
-                told = Instant::now();
-                tell(Progress::Copied(part, tally.count));
+            if reported.elapsed() > PROGRESS_INTERVAL {
+                reported = Instant::now();
+                report(Progress::Copied(part, tally.count));
             }
         }
         Ok::<_, String>(tally)
     };
     let (read, written) = tokio::join!(source.export(part, out), writing);
-    // whoever reads hears of a target that fails only that nobody listens
+    // if the target fails, the source sees only that its channel is closed, so the error of the target counts first
     let tally = written?;
     read.map(|()| tally)
 }
 
-/// What is in a part.
+/// The count and checksum of a part.
 async fn count(store: &dyn Target, part: Part) -> Result<Tally, String> {
-    let (out, mut records) = mpsc::channel(AHEAD);
+    let (out, mut records) = mpsc::channel(READ_AHEAD);
     let counting = async {
         let mut tally = Tally::default();
         while let Some(record) = records.recv().await {
@@ -223,7 +225,7 @@ impl fmt::Debug for Tally {
 }
 
 impl Record {
-    /// All of it as text, the same for equal records.
+    /// The record as text, the same for equal records.
     fn canonical(&self) -> String {
         match self {
             Self::Session(session) => {

@@ -1,4 +1,4 @@
-//! The embedded store keeps what every store promises; so does the journal that the simulations use instead.
+//! The conformance suite on the embedded store, and on the journal that the simulations use instead.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::path::Path;
@@ -13,39 +13,39 @@ fn open(directory: &Path) -> Embedded {
 }
 
 #[tokio::test]
-async fn the_embedded_store_is_a_journal() {
+async fn the_embedded_store_is_a_conforming_journal() {
     let directory = tempfile::tempdir().unwrap();
     conformance::journal::run(&open(directory.path())).await;
 }
 
 #[tokio::test]
-async fn the_embedded_store_keeps_sessions() {
+async fn the_embedded_store_is_a_conforming_session_store() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
     conformance::sessions::run(&store, &store).await;
 }
 
 #[tokio::test]
-async fn the_embedded_store_is_an_archive() {
+async fn the_embedded_store_is_a_conforming_archive() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
     conformance::archive::run(&store, &store, &store).await;
 }
 
 #[tokio::test]
-async fn the_embedded_store_keeps_intents() {
+async fn the_embedded_store_is_a_conforming_intent_store() {
     let directory = tempfile::tempdir().unwrap();
     conformance::intents::run(&open(directory.path())).await;
 }
 
 #[tokio::test]
-async fn the_embedded_store_keeps_accounts() {
+async fn the_embedded_store_is_a_conforming_account_storage() {
     let directory = tempfile::tempdir().unwrap();
     mgx_oauth2::conformance::run(&open(directory.path())).await;
 }
 
 #[tokio::test]
-async fn a_store_that_was_closed_and_opened_again_is_the_same() {
+async fn a_reopened_store_conforms_too() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
     conformance::journal::run(&store).await;
@@ -72,6 +72,6 @@ async fn a_page_of_large_events_is_cut_short() {
 }
 
 #[tokio::test]
-async fn the_journal_of_the_simulations_is_a_journal() {
+async fn the_journal_of_the_simulations_conforms() {
     conformance::journal::run(&MemoryJournal::default()).await;
 }

@@ -1,4 +1,4 @@
-//! A disk that is full, and a disk that fails. Both need privileges or tools; a machine without them says so.
+//! A full disk and a failing disk. Both need privileges or tools; without them the tests print that they are skipped.
 #![expect(clippy::unwrap_used, reason = "tests")]
 #![expect(clippy::print_stderr, reason = "a test that is skipped says why")]
 
@@ -49,7 +49,7 @@ fn open(path: &Path) -> Embedded {
     Embedded::open(path, Timestamp::now()).unwrap()
 }
 
-fn said(job: &Job, source: u64) -> Entry {
+fn entry(job: &Job, source: u64) -> Entry {
     Entry {
         session: job.session.clone(),
         job: Some(job.clone()),
@@ -65,23 +65,23 @@ async fn a_full_disk_loses_nothing_and_works_again_when_there_is_space() {
     let (mut source, mut times_full) = (0, 0);
     for _ in 0..5 {
         let ballast = disk.path("ballast");
-        // as much as fits
+        // fills the disk
         fs::write(&ballast, vec![1; 2 << 20]).unwrap_err();
         let error = loop {
-            match store.write(said(&job, source + 1)).await {
+            match store.write(entry(&job, source + 1)).await {
                 Ok(_) => source += 1,
                 Err(error) => break error,
             }
         };
         assert!(matches!(error, JournalError::Full), "{error}");
-        assert!(matches!(store.write(said(&job, source + 1)).await, Err(JournalError::Full)), "and again");
+        assert!(matches!(store.write(entry(&job, source + 1)).await, Err(JournalError::Full)), "and again");
         let mut large = sample_session();
         large.name = "x".repeat(10_000);
         assert!(matches!(store.insert(&large).await, Err(StoreError::Full)));
         assert_eq!(store.head(&job.session).await.unwrap().seq, source, "it can still be read");
         times_full += 1;
         fs::remove_file(&ballast).unwrap();
-        store.write(said(&job, source + 1)).await.expect("there is space");
+        store.write(entry(&job, source + 1)).await.expect("there is space");
         source += 1;
     }
     assert_eq!(times_full, 5);
@@ -94,7 +94,7 @@ async fn a_full_disk_loses_nothing_and_works_again_when_there_is_space() {
     assert_eq!(told, (1..=source).map(|number| (number, number)).collect::<Vec<_>>());
 }
 
-/// This binary again, as one of its children on `store`, with `faults` injected and what it does written to `trace`.
+/// Runs a child test of this binary on `store` under strace, with `faults` injected and its system calls in `trace`.
 fn traced(child: &str, store: &Path, calls: &str, faults: &[&str], trace: &Path) -> Option<Output> {
     let output = Command::new("strace")
         .args(["-f", "-s", "100", "-e", &format!("trace={calls}")])
@@ -115,7 +115,7 @@ fn acked(line: &str) -> Option<u64> {
     line.split_once("acked ")?.1.split_once('.')?.0.parse().ok()
 }
 
-/// The eighth fsync of the child fails, once. The disk would take the ninth without complaint; the store must not try.
+/// The eighth fsync of the child fails, once. The ninth would succeed; the store must not try it.
 #[tokio::test]
 async fn a_failed_fsync_is_never_tried_again() {
     let directory = tempfile::tempdir().unwrap();
@@ -125,15 +125,15 @@ async fn a_failed_fsync_is_never_tried_again() {
     let Some(child) = traced("child_whose_disk_fails", &path, "fsync,fdatasync", &[fault], &trace) else {
         return;
     };
-    let said = String::from_utf8_lossy(&child.stdout);
-    assert!(child.status.success(), "{said}\n{}", String::from_utf8_lossy(&child.stderr));
+    let entry = String::from_utf8_lossy(&child.stdout);
+    assert!(child.status.success(), "{entry}\n{}", String::from_utf8_lossy(&child.stderr));
     let trace = fs::read_to_string(&trace).unwrap();
     let (_, after) = trace.split_once("EIO").expect("the fault was injected");
     assert!(!after.contains("sync("), "nothing was synced after it: {trace}");
 
     let store = open(&path);
-    let session = said.lines().find_map(|line| line.strip_prefix("session ")?.parse().ok()).unwrap();
-    let acked = said.lines().filter_map(acked).max().expect("some were acknowledged");
+    let session = entry.lines().find_map(|line| line.strip_prefix("session ")?.parse().ok()).unwrap();
+    let acked = entry.lines().filter_map(acked).max().expect("some were acknowledged");
     let head = store.head(&session).await.unwrap();
     assert!(head.seq >= acked, "a new process finds {} of {acked} acknowledged", head.seq);
 }
@@ -147,7 +147,7 @@ async fn child_whose_disk_fails() {
     println!("\nsession {}", job.session);
     let mut source = 0;
     let error = loop {
-        match store.write(said(&job, source + 1)).await {
+        match store.write(entry(&job, source + 1)).await {
             Ok(_) => source += 1,
             Err(error) => break error,
         }
@@ -156,14 +156,14 @@ async fn child_whose_disk_fails() {
     };
     assert!(matches!(&error, JournalError::Unavailable(_)), "{error}");
     for _ in 0..3 {
-        let again = store.write(said(&job, source + 1)).await;
+        let again = store.write(entry(&job, source + 1)).await;
         assert!(matches!(&again, Err(JournalError::Unavailable(why)) if why.contains("broken")), "{again:?}");
     }
     let reason = timeout(Duration::from_secs(5), store.failed()).await.expect("it says that it has failed");
     assert!(reason.contains("broken"), "{reason}");
 }
 
-/// `kill -9` cannot show this: what a dead process has written the kernel keeps. A power cut would not.
+/// `kill -9` cannot show this: the kernel keeps what a killed process has written; a power cut would lose it.
 #[test]
 fn no_write_is_acknowledged_before_it_is_synced() {
     let directory = tempfile::tempdir().unwrap();
@@ -197,35 +197,37 @@ async fn child_that_writes_ten() {
     let store = open(Path::new(&path));
     let job = sample_job();
     for source in 1..=10 {
-        store.write(said(&job, source)).await.unwrap();
+        store.write(entry(&job, source)).await.unwrap();
         println!("acked {source}.");
     }
 }
 
-/// Killed at its first change to the file, at its second, … until one lives to the end.
+/// The child is killed at its first change to the file, at its second, and so on, until one runs to its end.
 #[tokio::test]
-async fn a_process_that_dies_while_it_makes_the_store_leaves_one_that_opens() {
+async fn a_process_that_is_killed_while_it_creates_the_store_leaves_one_that_opens() {
     const CALLS: &str = "pwrite64,fsync,fdatasync,ftruncate,unlink";
     let directory = tempfile::tempdir().unwrap();
     let trace = directory.path().join("trace");
     for step in 1.. {
         let path = directory.path().join(format!("{step}.db"));
         let fault = format!("inject={CALLS}:signal=KILL:when={step}");
-        let Some(child) = traced("child_that_makes_a_store", &path, CALLS, &[&fault], &trace) else { return };
+        let Some(child) = traced("child_that_creates_a_store", &path, CALLS, &[&fault], &trace) else {
+            return;
+        };
         let store = open(&path);
         assert_eq!(store.instance().len(), 12);
         let job = sample_job();
-        assert_eq!(store.write(said(&job, 1)).await.unwrap().len(), 1);
+        assert_eq!(store.write(entry(&job, 1)).await.unwrap().len(), 1);
         if child.status.success() {
-            assert!(step > 5, "it died in the middle, too: {step}");
+            assert!(step > 5, "a child was killed in the middle, too: {step}");
             break;
         }
     }
 }
 
 #[test]
-#[ignore = "the child of a_process_that_dies_while_it_makes_the_store_leaves_one_that_opens"]
-fn child_that_makes_a_store() {
+#[ignore = "the child of a_process_that_is_killed_while_it_creates_the_store_leaves_one_that_opens"]
+fn child_that_creates_a_store() {
     let path = std::env::var(STORE).expect("started by its parent");
     open(Path::new(&path));
 }

@@ -1,4 +1,4 @@
-//! What was acknowledged is there after `kill -9`, and numbered without gaps.
+//! Acknowledged events are stored after `kill -9`, and numbered without gaps.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::io::{BufRead, BufReader};
@@ -58,7 +58,7 @@ impl Acked {
 }
 
 #[tokio::test]
-async fn what_was_acknowledged_survives_kill_9() {
+async fn acknowledged_events_survive_kill_9() {
     const ROUNDS: usize = 20;
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("mgx.db");
@@ -72,7 +72,7 @@ async fn what_was_acknowledged_survives_kill_9() {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
-        // sometimes in its first moments, sometimes in a checkpoint, never at a quiet time
+        // sometimes at its start, sometimes during a checkpoint, always during writes
         let enough = 1 + round * round * 7 % 1013;
         acked.extend(lines.by_ref().filter_map(|line| Acked::parse(&line)).take(enough));
         child.kill().unwrap();
@@ -97,9 +97,9 @@ async fn what_was_acknowledged_survives_kill_9() {
     }
 }
 
-/// Eight writers in two sessions, each printing what it was told is durable.
+/// Eight writers in two sessions, each printing the events that were acknowledged as durable.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "the child of what_was_acknowledged_survives_kill_9"]
+#[ignore = "the child of acknowledged_events_survive_kill_9"]
 async fn child_that_writes_until_it_is_killed() {
     let path = std::env::var(STORE).expect("started by its parent");
     let store = Arc::new(open(Path::new(&path)));
@@ -151,7 +151,7 @@ async fn sixty_four_writers_leave_no_gap() {
 
 /// Half of the writers are out of date; they share transactions with the others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_refused_write_spares_its_neighbours() {
+async fn a_refused_write_does_not_affect_others() {
     let directory = tempfile::tempdir().unwrap();
     let store = Arc::new(open(&directory.path().join("mgx.db")));
     let session = sample_job().session;

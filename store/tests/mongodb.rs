@@ -1,4 +1,4 @@
-//! The store on MongoDB keeps what every store promises, and what only a shared one has to.
+//! The conformance suite on the MongoDB store, and the requirements of a store that several processes share.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::BTreeMap;
@@ -12,8 +12,7 @@ use mgx_protocol::SessionId;
 use mgx_scheduler::{Entry, Event, Job, Journal, JournalError};
 use mgx_store::conformance::{self, sample_event, sample_job};
 use mgx_store::migrate::{Progress, migrate};
-use mgx_store::mongodb::{Ear, MongoDb, MongoDbTarget};
-use mgx_store::{Embedded, EmbeddedTarget};
+use mgx_store::{Embedded, EmbeddedTarget, EventListener, MongoDb, MongoDbTarget};
 use mgx_testkit::MongoServer;
 use mongodb::bson::{Document, doc};
 use tokio::sync::watch;
@@ -21,13 +20,13 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 /// A server with a store that this process leads.
-struct House {
+struct TestStore {
     store: MongoDb,
     server: MongoServer,
     _directory: tempfile::TempDir,
 }
 
-impl House {
+impl TestStore {
     async fn open() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let server = MongoServer::start(directory.path()).unwrap();
@@ -43,44 +42,44 @@ async fn leading(server: &MongoServer) -> MongoDb {
 }
 
 #[tokio::test]
-async fn it_is_a_journal() {
-    conformance::journal::run(&House::open().await.store).await;
+async fn it_is_a_conforming_journal() {
+    conformance::journal::run(&TestStore::open().await.store).await;
 }
 
 #[tokio::test]
-async fn it_keeps_sessions() {
-    let house = House::open().await;
-    conformance::sessions::run(&house.store, &house.store).await;
+async fn it_is_a_conforming_session_store() {
+    let test = TestStore::open().await;
+    conformance::sessions::run(&test.store, &test.store).await;
 }
 
 #[tokio::test]
-async fn it_is_an_archive() {
-    let house = House::open().await;
-    conformance::archive::run(&house.store, &house.store, &house.store).await;
+async fn it_is_a_conforming_archive() {
+    let test = TestStore::open().await;
+    conformance::archive::run(&test.store, &test.store, &test.store).await;
 }
 
 #[tokio::test]
-async fn it_keeps_intents() {
-    conformance::intents::run(&House::open().await.store).await;
+async fn it_is_a_conforming_intent_store() {
+    conformance::intents::run(&TestStore::open().await.store).await;
 }
 
 #[tokio::test]
-async fn it_keeps_accounts() {
-    mgx_oauth2::conformance::run(&House::open().await.store).await;
+async fn it_is_a_conforming_account_storage() {
+    mgx_oauth2::conformance::run(&TestStore::open().await.store).await;
 }
 
-/// Accounts are written by every process, so what is decided about them is decided once for all of them.
+/// Every process writes accounts, so a decision about an account must hold for all of them.
 #[tokio::test]
-async fn it_keeps_accounts_whoever_schedules() {
-    let House { store, server, _directory } = House::open().await;
+async fn accounts_conform_while_another_process_leads() {
+    let TestStore { store, server, _directory } = TestStore::open().await;
     let other = MongoDb::open(&server.url(), "mgx").await.unwrap();
     mgx_oauth2::conformance::run(&other).await;
     mgx_oauth2::conformance::run_on_two(&store, &other).await;
 }
 
 #[tokio::test]
-async fn a_store_that_was_closed_and_opened_again_is_the_same() {
-    let House { store, server, _directory } = House::open().await;
+async fn a_reopened_store_is_the_same() {
+    let TestStore { store, server, _directory } = TestStore::open().await;
     let job = sample_job();
     let entry = |job: Job| Entry {
         session: job.session.clone(),
@@ -92,20 +91,20 @@ async fn a_store_that_was_closed_and_opened_again_is_the_same() {
     store.close().await;
     let begin = Instant::now();
     let store = leading(&server).await;
-    assert!(begin.elapsed() < Duration::from_secs(2), "a lease that was given back is free at once");
+    assert!(begin.elapsed() < Duration::from_secs(2), "a released lease is free at once");
     assert_eq!(store.instance(), instance);
     assert_eq!(store.job(job.id).await.unwrap(), Some(job.clone()));
     let again = store.write(Entry { job: None, ..entry(job.clone()) }).await.unwrap();
-    assert_eq!(again, [], "what the process before has stored is not stored twice");
+    assert_eq!(again, [], "an event of the previous process is not stored twice");
     conformance::journal::run(&store).await;
 }
 
-/// A process that was stopped for a while does not know that another one has taken its place.
+/// A process that was suspended does not know that another one has taken the lease.
 #[test]
-fn a_process_that_was_succeeded_writes_nothing_any_more() {
+fn a_process_that_has_lost_the_lease_writes_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let server = MongoServer::start(directory.path()).unwrap();
-    // whatever runs on this one stands still unless it is waited for
+    // tasks of this runtime run only while it is waited for
     let stopped = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let job = sample_job();
     let submit = Entry {
@@ -139,14 +138,18 @@ fn a_process_that_was_succeeded_writes_nothing_any_more() {
     });
     running.block_on(async {
         assert_eq!(new.head(&job.session).await.unwrap().seq, 2);
-        assert_eq!(new.leader().await.unwrap().unwrap().epoch, 2, "who was succeeded gives nothing back");
+        assert_eq!(
+            new.leader().await.unwrap().unwrap().epoch,
+            2,
+            "a process that has lost the lease does not release it"
+        );
         new.write(said(2)).await.unwrap();
     });
 }
 
-/// A transaction that nobody ends is kept open by a server for a minute.
+/// A server keeps an abandoned transaction open for a minute.
 #[test]
-fn a_process_that_was_stopped_amid_its_writes_is_succeeded_at_once() {
+fn a_process_that_is_suspended_during_writes_is_replaced_at_once() {
     let directory = tempfile::tempdir().unwrap();
     let server = MongoServer::start(directory.path()).unwrap();
     let running = tokio::runtime::Runtime::new().unwrap();
@@ -179,8 +182,8 @@ fn a_process_that_was_stopped_amid_its_writes_is_succeeded_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_is_killed_loses_and_doubles_nothing() {
-    let House { store, mut server, _directory } = House::open().await;
+async fn a_killed_server_loses_and_duplicates_no_event() {
+    let TestStore { store, mut server, _directory } = TestStore::open().await;
     let job = sample_job();
     let submit = Entry { session: job.session.clone(), job: Some(job.clone()), events: Vec::new() };
     store.write(submit.clone()).await.unwrap();
@@ -197,7 +200,7 @@ async fn a_server_that_is_killed_loses_and_doubles_nothing() {
                 }
                 let event = sample_event(&job, (number % 3 > 0).then_some(writer * 1_000_000 + number));
                 let entry = Entry { job: None, events: vec![event], ..submit.clone() };
-                // what failed was not written, so it may be left at that
+                // a failed write was not stored, so it need not be repeated
                 if let Ok(stored) = store.write(entry).await {
                     told.lock().unwrap().extend(stored.into_iter().map(|event| (event.seq, event)));
                 }
@@ -231,13 +234,13 @@ async fn a_server_that_is_killed_loses_and_doubles_nothing() {
     let told: Vec<Event> = told.lock().unwrap().values().cloned().collect();
     assert!(told.len() > 100, "only {} were written", told.len());
     assert!(stored.iter().map(|event| event.seq).eq(1..=stored.len() as u64), "no gap");
-    assert_eq!(stored.len(), told.len(), "what was told is what is stored: nothing more and nothing less");
+    assert_eq!(stored.len(), told.len(), "the returned events are the stored ones: no more and no fewer");
     assert_eq!(stored, told);
 }
 
 #[tokio::test]
-async fn another_process_hears_of_every_event() {
-    let House { store, server, _directory } = House::open().await;
+async fn another_process_is_notified_of_every_event() {
+    let TestStore { store, server, _directory } = TestStore::open().await;
     let job = sample_job();
     let submit = Entry {
         session: job.session.clone(),
@@ -250,9 +253,9 @@ async fn another_process_hears_of_every_event() {
         matches!(other.write(submit.clone()).await, Err(JournalError::Unavailable(_))),
         "it does not lead"
     );
-    let ear = Listener { session: job.session.clone(), heard: watch::channel(0).0 };
-    let mut heard = ear.heard.subscribe();
-    let listening = tokio::spawn(async move { other.watch(&ear).await });
+    let listener = Listener { session: job.session.clone(), heard: watch::channel(0).0 };
+    let mut heard = listener.heard.subscribe();
+    let listening = tokio::spawn(async move { other.notify(&listener).await });
     heard.wait_for(|seq| *seq == 1).await.unwrap();
     for seq in 2..=20 {
         store.write(Entry { job: None, ..submit.clone() }).await.unwrap();
@@ -267,24 +270,24 @@ struct Listener {
     heard: watch::Sender<u64>,
 }
 
-impl Ear for Listener {
-    fn follows(&self) -> Vec<SessionId> {
+impl EventListener for Listener {
+    fn sessions(&self) -> Vec<SessionId> {
         vec![self.session.clone()]
     }
 
-    fn hears(&self, session: &SessionId, seq: u64) {
+    fn on_event(&self, session: &SessionId, seq: u64) {
         assert_eq!(*session, self.session);
         self.heard.send_replace(seq);
     }
 }
 
 #[tokio::test]
-async fn a_database_that_is_not_ours_is_left_alone() {
-    let House { store, server, _directory } = House::open().await;
+async fn a_database_of_another_program_is_not_changed() {
+    let TestStore { store, server, _directory } = TestStore::open().await;
     store.close().await;
     let client = mongodb::Client::with_uri_str(server.url()).await.unwrap();
     let theirs = client.database("theirs");
-    theirs.collection("sessions").insert_one(doc! { "name": "an app of somebody" }).await.unwrap();
+    theirs.collection("sessions").insert_one(doc! { "name": "another app" }).await.unwrap();
     let open = async |name: &str| MongoDb::open(&server.url(), name).await.unwrap_err().to_string();
     insta::assert_snapshot!(open("theirs").await, @"the database theirs belongs to another program: name another one in store.database");
     client
@@ -298,12 +301,12 @@ async fn a_database_that_is_not_ours_is_left_alone() {
         MongoDb::open("mongodb://mgx:s3cret@127.0.0.1:1/?directConnection=true", "mgx").await.unwrap_err();
     insta::assert_snapshot!(nowhere, @"the MongoDB server at 127.0.0.1:1 cannot be used: no server answers");
     let no_address = MongoDb::open("postgres://127.0.0.1", "mgx").await.unwrap_err();
-    insta::assert_snapshot!(no_address, @"store.url is no address of a MongoDB server: An invalid argument was provided: unsupported connection string scheme: postgres");
+    insta::assert_snapshot!(no_address, @"store.url is not the address of a MongoDB server: An invalid argument was provided: unsupported connection string scheme: postgres");
 }
 
 #[tokio::test]
 async fn a_store_is_copied_as_a_whole_and_back() {
-    let House { store, server, _directory } = House::open().await;
+    let TestStore { store, server, _directory } = TestStore::open().await;
     store.close().await;
     let directory = tempfile::tempdir().unwrap();
     let original = Embedded::open(&directory.path().join("mgx.db"), Timestamp::now()).unwrap();
@@ -321,7 +324,7 @@ async fn a_store_is_copied_as_a_whole_and_back() {
         }
     };
     let to_mongo = async || MongoDbTarget::begin(&server.url(), "copy", original.instance()).await;
-    // one that was never finished is no store, and is begun anew
+    // a copy that was not finished cannot be opened, and is started again
     drop(to_mongo().await.unwrap());
     let half = MongoDb::open(&server.url(), "copy").await.unwrap_err();
     assert!(half.to_string().contains("was not finished"), "{half}");
@@ -330,9 +333,9 @@ async fn a_store_is_copied_as_a_whole_and_back() {
 
     let copy = MongoDb::open(&server.url(), "copy").await.unwrap();
     assert_eq!(copy.instance(), original.instance());
-    copy.lead_a_copy().await.unwrap();
+    copy.lead_for_copy().await.unwrap();
     let other = MongoDb::open(&server.url(), "copy").await.unwrap();
-    assert!(other.lead_a_copy().await.unwrap_err().contains("stop every process"));
+    assert!(other.lead_for_copy().await.unwrap_err().contains("stop every process"));
     let back = directory.path().join("back.db");
     let target = EmbeddedTarget::begin(&back, copy.instance()).await.unwrap();
     migrate(&copy, Box::new(target), &mut tell).await.unwrap();

@@ -3,8 +3,11 @@
 use std::fs;
 
 use anyhow::{Context, Result};
+use mgx_apps::AttemptTokens;
+use mgx_protocol::Attempt;
 use mgx_testkit::{Engine, ModelProvider};
 use reqwest::Method;
+use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
 use crate::session::busybox_in;
@@ -13,11 +16,12 @@ const KEY: &str = "sk-canary-9d27-never-anywhere";
 const PASSWORD: &str = "canary lamps glow at night";
 
 const GIVEN: &str = "canary-given-to-a-job";
+const GIVEN_TOKEN: &str = "canary-token-given-to-a-job-that-is-longer-than-one-line-of-30-characters";
 const LOOKS_LIKE_ONE: &str = "ghp_canaryCANARY0123456789canaryCANARY";
 
-/// Tells a file what it was told, and everybody: in one line, in two, and in one that is so long that it is cut.
-const AGENT: &str = "echo $OPENAI_API_KEY > /workspace/token; echo \"I am $OPENAI_API_KEY with $SHOP_PASSWORD\"; \
-    echo \"$OPENAI_API_KEY\" | fold -w 30; printf '%10200s%s\\n' x $OPENAI_API_KEY >&2; \
+/// Prints the secrets of its environment: in one line, in several, and in one that is so long that it is cut.
+const COMMAND: &str = "echo \"<$OPENAI_API_KEY>\" > /workspace/token; echo \"I am $SHOP_TOKEN with $SHOP_PASSWORD\"; \
+    echo \"$SHOP_TOKEN\" | fold -w 30; printf '%10200s%s\\n' x $SHOP_TOKEN >&2; \
     echo ghp_canaryCANARY0123456789canaryCANARY; echo told; exec /bin/busybox sleep 600";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -33,16 +37,22 @@ async fn planted_secrets_are_found_nowhere() -> Result<()> {
     let client = server.client();
     let session = client.session("nextjs").await?;
 
-    // an agent's container has the attempt's token; here it says so itself, where the platform cannot help it
-    let env = json!({ "SHOP_PASSWORD": GIVEN });
-    let agent = json!({ "command": ["/bin/busybox", "sh", "-c", AGENT], "env": env });
-    let job = client.submit(&session, &agent).await?;
+    // the team's runner has the token of its attempt
+    let teams = client.session("nextjs").await?;
+    let team = client.submit(&teams, &json!({ "prompt": "Write notes" })).await?;
+    let said_by_team = client.until_finish(&teams).await?;
+    let tokens = AttemptTokens::load_or_create(&server.data_dir().join("attempt.key"))?;
+    let attempt = tokens.mint(team.parse()?, Attempt(1)).expose_secret().to_owned();
+    assert!(attempt.starts_with("mgx_at_"), "{attempt:?}");
+
+    // a command has none; it prints the secrets that the caller gave it
+    let env = json!({ "SHOP_PASSWORD": GIVEN, "SHOP_TOKEN": GIVEN_TOKEN });
+    let command = json!({ "command": ["/bin/busybox", "sh", "-c", COMMAND], "env": env });
+    let job = client.submit(&session, &command).await?;
     client.follow(&session, 0, |frame| frame.data["data"]["text"] == "told").await?;
     let inspected = Engine::inspect(&server.container_of(&session, &job)?)?.to_string();
-    let attempt =
-        fs::read_to_string(server.data_dir().join(format!("workspaces/{session}/token")))?.trim().to_owned();
-    assert!(attempt.starts_with("mgx_at_"), "{attempt:?}");
-    fs::remove_file(server.data_dir().join(format!("workspaces/{session}/token")))?;
+    let seen = fs::read_to_string(server.data_dir().join(format!("workspaces/{session}/token")))?;
+    assert_eq!(seen.trim(), "<>", "a command has no token of the model");
 
     // the password passes through as it does when somebody signs in
     let form =
@@ -69,7 +79,11 @@ async fn planted_secrets_are_found_nowhere() -> Result<()> {
         ("something that looks like a client's secret", "mgx_cs_".to_owned()),
         ("something that looks like an API token", "mgx_pat_".to_owned()),
     ];
-    let mut places = vec![("events", format!("{frames:?}")), ("inspect", inspected), ("log", server.log())];
+    let mut places = vec![
+        ("events", format!("{frames:?} {said_by_team:?}")),
+        ("inspect", inspected),
+        ("log", server.log()),
+    ];
     for path in [
         "/api/jobs",
         "/api/sessions",
@@ -90,7 +104,13 @@ async fn planted_secrets_are_found_nowhere() -> Result<()> {
         }
     }
     // what the job was given with its command is stored with it, and not told by it
-    for (name, canary) in [("its password", GIVEN), ("somebody else's token", LOOKS_LIKE_ONE)] {
+    let given_end = &GIVEN_TOKEN[GIVEN_TOKEN.len() - 30..];
+    for (name, canary) in [
+        ("its password", GIVEN),
+        ("its token", GIVEN_TOKEN),
+        ("the end of its token", given_end),
+        ("somebody else's token", LOOKS_LIKE_ONE),
+    ] {
         assert!(!places[0].1.contains(canary), "{name} is in events");
     }
     // and the search finds what is there

@@ -1,6 +1,7 @@
-//! A session and its workspace come and go together, whatever comes in between.
+//! A session and its workspace are created and deleted together, even if the process stops in between.
 
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::store::MemoryStore;
@@ -110,18 +111,18 @@ async fn users_see_their_own_sessions_only() {
 }
 
 #[tokio::test]
-async fn a_session_goes_with_its_workspace() {
+async fn a_session_is_deleted_with_its_workspace() {
     let platform = Platform::new();
     let id = platform.create("ann", "s1", None).await.unwrap().session.id;
     platform.sessions.delete(&id, Some("ann")).await.unwrap();
     assert!(!platform.has("s1"));
     assert!(matches!(platform.sessions.delete(&id, Some("ann")).await, Err(SessionError::NotFound)));
-    let claims = platform.sessions.workspaces().root().join(".claims");
-    assert_eq!(fs::read_dir(claims).unwrap().count(), 0);
+    let owners = platform.sessions.workspaces().root().join(".claims");
+    assert_eq!(fs::read_dir(owners).unwrap().count(), 0);
 }
 
 #[tokio::test]
-async fn a_creation_that_was_cut_is_finished_by_the_same_user_and_by_nobody_else() {
+async fn an_interrupted_creation_is_completed_by_the_same_user_only() {
     let platform = Platform::new();
     platform.store.cut(true);
     let cut = platform.create("ann", "s1", None).await;
@@ -136,7 +137,7 @@ async fn a_creation_that_was_cut_is_finished_by_the_same_user_and_by_nobody_else
 }
 
 #[tokio::test]
-async fn a_deletion_that_was_cut_can_be_done_again() {
+async fn an_interrupted_deletion_can_be_repeated() {
     let platform = Platform::new();
     let id = platform.create("ann", "s1", None).await.unwrap().session.id;
     platform.store.cut(true);
@@ -149,7 +150,7 @@ async fn a_deletion_that_was_cut_can_be_done_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_many_equal_requests_at_once_one_creates_and_all_get_the_session() {
+async fn of_concurrent_equal_requests_one_creates_the_session_and_all_get_it() {
     let platform = Platform::new();
     let mut requests = tokio::task::JoinSet::new();
     for _ in 0..8 {
@@ -163,7 +164,7 @@ async fn of_many_equal_requests_at_once_one_creates_and_all_get_the_session() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_two_workspaces_for_one_session_at_once_only_one_stays() {
+async fn of_two_concurrent_workspaces_for_one_session_only_one_stays() {
     for _ in 0..20 {
         let platform = Platform::new();
         let (a, b) = tokio::join!(
@@ -181,5 +182,19 @@ async fn of_two_workspaces_for_one_session_at_once_only_one_stays() {
         let kept = platform.sessions.get(&"s1".parse().unwrap(), None).await.unwrap().workspace;
         assert!(platform.has(kept.as_str()));
         assert_eq!(["w1", "w2"].iter().filter(|workspace| platform.has(workspace)).count(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_new_workspace_has_the_starter_files_of_its_framework() {
+    let platform = Platform::new();
+    for framework in Framework::ALL {
+        let name = framework.name();
+        let new = NewSession { framework, ..request("ann", name, None) };
+        platform.sessions.create(new).await.unwrap();
+        let templates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../templates");
+        let starter = fs::read(templates.join(name).join("README.md")).unwrap();
+        let created = platform.sessions.workspaces().root().join(name).join("README.md");
+        assert_eq!(fs::read(created).unwrap(), starter, "{name}");
     }
 }

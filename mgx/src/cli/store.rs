@@ -4,8 +4,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use mgx_store::EmbeddedTarget;
+use mgx_store::MongoDbTarget;
 use mgx_store::migrate::{Progress, Source, Target, migrate};
-use mgx_store::mongodb::MongoDbTarget;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::out::{self, Failure, Outcome};
@@ -47,7 +47,7 @@ pub(crate) async fn run(config: &Config, command: &Command) -> Outcome {
 
 async fn copy(config: &Config, args: &Args, from: &Store) -> Result<(), String> {
     if let Store::MongoDb(shared) = from {
-        shared.lead_a_copy().await?;
+        shared.lead_for_copy().await?;
     }
     let source: &dyn Source = match from {
         Store::Embedded(store) => &**store,

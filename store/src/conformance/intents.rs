@@ -1,4 +1,4 @@
-//! What every store of intents promises.
+//! The requirements of [`IntentStore`].
 
 use jiff::{SignedDuration, Timestamp};
 use mgx_apps::{Intent, IntentBounds, IntentKey, IntentStore, Recorded};
@@ -6,15 +6,15 @@ use mgx_protocol::JobId;
 
 const PLENTY: IntentBounds = IntentBounds { count: u64::MAX, bytes: u64::MAX };
 
-/// Keeps every promise, or panics. The store holds no other intents.
+/// Panics at the first requirement that is not met. The store holds no other intents.
 pub async fn run(store: &dyn IntentStore) {
-    an_intent_is_written_down_once(store).await;
-    an_expired_name_is_free_again(store).await;
-    the_oldest_are_forgotten(store).await;
-    no_more_is_kept_than_allowed(store).await;
+    an_intent_is_stored_once(store).await;
+    an_expired_key_is_free_again(store).await;
+    the_oldest_intents_are_deleted(store).await;
+    no_more_is_stored_than_allowed(store).await;
 }
 
-async fn an_intent_is_written_down_once(store: &dyn IntentStore) {
+async fn an_intent_is_stored_once(store: &dyn IntentStore) {
     let first = sample();
     let again = Intent { key: first.key, ..sample() };
     assert_eq!(store.record(&first, first.at, PLENTY).await.unwrap(), Recorded::New);
@@ -24,17 +24,20 @@ async fn an_intent_is_written_down_once(store: &dyn IntentStore) {
     assert_eq!(store.record(&again, first.at, PLENTY).await.unwrap(), Recorded::Existing(answered));
 }
 
-async fn an_expired_name_is_free_again(store: &dyn IntentStore) {
+async fn an_expired_key_is_free_again(store: &dyn IntentStore) {
     let old = sample();
     assert_eq!(store.record(&old, old.at, PLENTY).await.unwrap(), Recorded::New);
     let later = old.at + SignedDuration::from_millis(1);
     let new = Intent { key: old.key, at: later, ..sample() };
     assert_eq!(store.record(&new, later, PLENTY).await.unwrap(), Recorded::New);
-    assert!(!store.answer(&old, b"too late".to_vec()).await.unwrap(), "it is another one's name now");
+    assert!(
+        !store.answer(&old, b"too late".to_vec()).await.unwrap(),
+        "the key belongs to another intent now"
+    );
     assert_eq!(store.record(&old, later, PLENTY).await.unwrap(), Recorded::Existing(new));
 }
 
-async fn the_oldest_are_forgotten(store: &dyn IntentStore) {
+async fn the_oldest_intents_are_deleted(store: &dyn IntentStore) {
     while store.forget_intents(Timestamp::MAX, 100).await.unwrap() > 0 {}
     let start = sample().at;
     let mut all = Vec::new();
@@ -51,7 +54,7 @@ async fn the_oldest_are_forgotten(store: &dyn IntentStore) {
     );
 }
 
-async fn no_more_is_kept_than_allowed(store: &dyn IntentStore) {
+async fn no_more_is_stored_than_allowed(store: &dyn IntentStore) {
     while store.forget_intents(Timestamp::MAX, 100).await.unwrap() > 0 {}
     let bounds = IntentBounds { count: 2, bytes: 10 };
     let (first, second, third) = (sample(), sample(), sample());
@@ -74,7 +77,7 @@ async fn no_more_is_kept_than_allowed(store: &dyn IntentStore) {
     assert_eq!(store.record(&third, Timestamp::MIN, bounds).await.unwrap(), Recorded::New);
 }
 
-/// An intent with a name of its own.
+/// An intent with a key of its own.
 fn sample() -> Intent {
     let id = JobId::new();
     let key = IntentKey::of(&[id.0.as_bytes()]);

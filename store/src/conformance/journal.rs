@@ -1,4 +1,4 @@
-//! What every journal promises.
+//! The requirements of [`Journal`].
 
 use futures_util::future::join_all;
 use mgx_protocol::{Attempt, JobId, StateName};
@@ -8,14 +8,14 @@ use mgx_scheduler::{
 
 use super::{at, is_fenced, numbers, put, sample_event, sample_job, sample_session_id, say, submitted};
 
-/// Keeps every promise, or panics.
+/// Panics at the first requirement that is not met.
 pub async fn run(journal: &dyn Journal) {
-    a_job_comes_back_as_it_was_written(journal).await;
-    an_event_comes_back_as_it_was_written(journal).await;
+    a_job_is_read_as_it_was_written(journal).await;
+    an_event_is_read_as_it_was_written(journal).await;
     events_are_numbered_without_gaps_in_each_session(journal).await;
     concurrent_writers_leave_no_gap(journal).await;
     an_event_sent_twice_is_stored_once(journal).await;
-    a_job_that_has_ended_changes_no_more(journal).await;
+    an_ended_job_does_not_change(journal).await;
     an_earlier_attempt_writes_nothing(journal).await;
     the_end_of_an_attempt_and_the_next_one_are_one_entry(journal).await;
     events_are_read_in_pages(journal).await;
@@ -23,10 +23,10 @@ pub async fn run(journal: &dyn Journal) {
     the_size_of_a_log_is_what_is_stored(journal).await;
     the_head_counts_events_and_live_jobs(journal).await;
     jobs_are_listed_newest_first(journal).await;
-    unfinished_jobs_come_in_the_order_of_submission(journal).await;
+    unfinished_jobs_are_in_the_order_of_submission(journal).await;
 }
 
-async fn a_job_comes_back_as_it_was_written(journal: &dyn Journal) {
+async fn a_job_is_read_as_it_was_written(journal: &dyn Journal) {
     let mut job = sample_job();
     assert_eq!(journal.job(job.id).await.unwrap(), None);
     for state in [
@@ -52,7 +52,7 @@ async fn a_job_comes_back_as_it_was_written(journal: &dyn Journal) {
     }
 }
 
-async fn an_event_comes_back_as_it_was_written(journal: &dyn Journal) {
+async fn an_event_is_read_as_it_was_written(journal: &dyn Journal) {
     let job = submitted(journal).await;
     let new = sample_event(&job, Some(7));
     let stored = say(journal, &job, vec![new.clone()]).await.unwrap();
@@ -96,7 +96,11 @@ async fn concurrent_writers_leave_no_gap(journal: &dyn Journal) {
     let mut told: Vec<Event> = join_all(writers).await.into_iter().flatten().collect();
     told.sort_by_key(|event| event.seq);
     assert_eq!(numbers(&told), (1..=WRITERS * EACH).collect::<Vec<_>>());
-    assert_eq!(journal.events(&job.session, 0, 1000).await.unwrap(), told, "what was told is what is stored");
+    assert_eq!(
+        journal.events(&job.session, 0, 1000).await.unwrap(),
+        told,
+        "the returned events are the stored ones"
+    );
 }
 
 async fn an_event_sent_twice_is_stored_once(journal: &dyn Journal) {
@@ -119,7 +123,7 @@ async fn an_event_sent_twice_is_stored_once(journal: &dyn Journal) {
     );
 }
 
-async fn a_job_that_has_ended_changes_no_more(journal: &dyn Journal) {
+async fn an_ended_job_does_not_change(journal: &dyn Journal) {
     let mut job = submitted(journal).await;
     job.state = State::Ended(Outcome::Succeeded);
     let finish = Entry {
@@ -164,7 +168,7 @@ async fn the_end_of_an_attempt_and_the_next_one_are_one_entry(journal: &dyn Jour
     let next = Job { attempt: Attempt(2), ..first.clone() };
     let entry =
         Entry { session: first.session.clone(), job: Some(next), events: vec![sample_event(&first, None)] };
-    assert_eq!(numbers(&journal.write(entry).await.unwrap()), [1], "the last word of the first attempt");
+    assert_eq!(numbers(&journal.write(entry).await.unwrap()), [1], "the last event of the first attempt");
     assert!(is_fenced(&say(journal, &first, vec![sample_event(&first, None)]).await));
 }
 
@@ -179,7 +183,11 @@ async fn events_are_read_in_pages(journal: &dyn Journal) {
     assert_eq!(page(0, 0).await, [0; 0]);
     assert_eq!(page(u64::MAX, usize::MAX).await, [0; 0]);
     assert_eq!(page(0, usize::MAX).await, [1, 2, 3, 4, 5, 6, 7]);
-    assert_eq!(journal.events(&sample_session_id(), 0, 10).await.unwrap(), [], "a session nobody knows");
+    assert_eq!(
+        journal.events(&sample_session_id(), 0, 10).await.unwrap(),
+        [],
+        "a session that does not exist"
+    );
 }
 
 async fn large_events_are_all_read(journal: &dyn Journal) {
@@ -258,10 +266,10 @@ async fn jobs_are_listed_newest_first(journal: &dyn Journal) {
     assert_eq!(indexes(list(JobFilter { state: Some(StateName::Queued), ..by_session }).await), [2, 4]);
     assert_eq!(list(JobFilter { limit: 0, ..by_user }).await, []);
     let newest = list(JobFilter { limit: 1, ..JobFilter::default() }).await;
-    assert_eq!(newest, [jobs[0].clone()], "of everybody");
+    assert_eq!(newest, [jobs[0].clone()], "of all users");
 }
 
-async fn unfinished_jobs_come_in_the_order_of_submission(journal: &dyn Journal) {
+async fn unfinished_jobs_are_in_the_order_of_submission(journal: &dyn Journal) {
     let (first, second, third) =
         (submitted(journal).await, submitted(journal).await, submitted(journal).await);
     put(journal, &Job { state: State::Ended(Outcome::Succeeded), ..second.clone() }).await.unwrap();

@@ -1,4 +1,4 @@
-//! What every store of sessions promises.
+//! The requirements of [`SessionStore`].
 
 use futures_util::future::join;
 use jiff::SignedDuration;
@@ -8,9 +8,9 @@ use mgx_scheduler::{Head, Job, Journal, State};
 
 use super::{at, is_fenced, numbers, put, sample_event, sample_job, sample_session, sample_session_id, say};
 
-/// Keeps every promise, or panics. `journal` is the same store.
+/// Panics at the first requirement that is not met. `journal` is the same store.
 pub async fn run(store: &dyn SessionStore, journal: &dyn Journal) {
-    a_session_comes_back_as_it_was_stored(store).await;
+    a_session_is_read_as_it_was_stored(store).await;
     an_id_is_taken_once(store).await;
     sessions_are_listed_newest_first(store).await;
     usage_adds_up(store).await;
@@ -18,7 +18,7 @@ pub async fn run(store: &dyn SessionStore, journal: &dyn Journal) {
     a_job_of_a_deleted_session_does_not_come_back(store, journal).await;
 }
 
-async fn a_session_comes_back_as_it_was_stored(store: &dyn SessionStore) {
+async fn a_session_is_read_as_it_was_stored(store: &dyn SessionStore) {
     let mut session = sample_session();
     session.usage = Usage { requests: 1, prompt_tokens: 2, completion_tokens: 3, cost_micros: 4 };
     assert_eq!(store.session(&session.id).await.unwrap(), None);
@@ -57,9 +57,9 @@ async fn sessions_are_listed_newest_first(store: &dyn SessionStore) {
     assert_eq!(list(None, 2).await, ids[..2]);
     assert_eq!(list(Some(&ids[1]), 1).await, ids[2..3]);
     assert_eq!(list(Some(&ids[3]), 10).await, []);
-    assert_eq!(list(Some(&unknown), 10).await, [], "nothing is older than what nobody knows");
+    assert_eq!(list(Some(&unknown), 10).await, [], "no session is older than one that does not exist");
     assert_eq!(list(None, 0).await, []);
-    assert_eq!(store.sessions(None, None, 5).await.unwrap().len(), 5, "of everybody");
+    assert_eq!(store.sessions(None, None, 5).await.unwrap().len(), 5, "of all users");
 }
 
 async fn usage_adds_up(store: &dyn SessionStore) {
@@ -80,7 +80,11 @@ async fn usage_adds_up(store: &dyn SessionStore) {
     assert!(sum.requests > 1 << 60, "a counter does not wrap");
 
     let unknown = sample_session_id();
-    assert_eq!(store.add_usage(&unknown, used).await.unwrap(), used, "a session that is gone keeps no count");
+    assert_eq!(
+        store.add_usage(&unknown, used).await.unwrap(),
+        used,
+        "nothing is stored for a deleted session"
+    );
     assert_eq!(store.session(&unknown).await.unwrap(), None);
 }
 
@@ -99,7 +103,7 @@ async fn a_deleted_session_leaves_nothing_behind(store: &dyn SessionStore, journ
     assert_eq!(journal.job(jobs[0].id).await.unwrap(), None);
     assert_eq!(journal.events(&doomed.id, 0, 10).await.unwrap(), []);
     assert_eq!(journal.head(&doomed.id).await.unwrap(), Head::default());
-    assert!(!store.delete(&doomed.id).await.unwrap(), "it is gone already");
+    assert!(!store.delete(&doomed.id).await.unwrap(), "it is deleted already");
 
     assert_eq!(store.session(&other.id).await.unwrap(), Some(other.clone()));
     assert_eq!(journal.head(&other.id).await.unwrap(), Head { seq: 1, live_jobs: 1 });
@@ -108,7 +112,7 @@ async fn a_deleted_session_leaves_nothing_behind(store: &dyn SessionStore, journ
     let job = Job { session: doomed.id.clone(), ..sample_job() };
     put(journal, &job).await.unwrap();
     let first = say(journal, &job, vec![sample_event(&job, Some(1))]).await.unwrap();
-    assert_eq!(numbers(&first), [1], "a new session of the same id starts anew");
+    assert_eq!(numbers(&first), [1], "a new session of the same id starts again at 1");
 }
 
 async fn a_job_of_a_deleted_session_does_not_come_back(store: &dyn SessionStore, journal: &dyn Journal) {

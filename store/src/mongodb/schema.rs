@@ -1,4 +1,4 @@
-//! What the database looks like: its collections, their indexes, and the version that says so.
+//! The schema of the database: its collections, their indexes, and its version.
 
 use std::time::Duration;
 
@@ -9,29 +9,30 @@ use mongodb::options::IndexOptions;
 use mongodb::{Collection, Database};
 use ring::rand::{SecureRandom, SystemRandom};
 
-use super::error::{ConnectError, is_duplicate, is_there, short};
+use crate::mongodb::connect_error::ConnectError;
+use crate::mongodb::error::{collection_exists, is_duplicate, summary};
 
-/// The schema that this binary writes. Whoever raises it writes the way there from every earlier one.
+/// The schema that this binary writes. A new version needs a migration from every earlier one.
 const VERSION: i64 = 1;
 
-/// After so long the server itself forgets an intent that nobody has swept.
-const INTENTS: Duration = Duration::from_hours(48);
+/// The age at which the server itself deletes an intent.
+const INTENT_LIFETIME: Duration = Duration::from_hours(48);
 
 /// Every collection but [`META`]:
 ///
 /// | collection | one document is | `_id` |
 /// |---|---|---|
-/// | `sessions` | a session, with what it has used | its id |
-/// | `logs` | where the log of a session stands: its newest number, its live jobs, the oldest that is kept, and when the newest was if any may be trimmed | the session's id |
+/// | `sessions` | a session, with its usage | its id |
+/// | `logs` | the state of a session log: its newest number, its live jobs, its oldest number, and the time of the newest event if older ones may be removed | the session's id |
 /// | `events` | an event | made of job, attempt and the agent's number: the same event twice is the same id |
-/// | `jobs` | a job: what it is looked up by, and `body`, which is all of it as JSON | its id |
-/// | `intents` | a request that is to be done once | its name |
-/// | `users`, `clients`, `api_tokens`, `consents`, `grants`, `browsers`, `devices`, `revoked_tokens`, `audit` | what the OAuth 2 provider keeps: what it is looked up by, and `body`, which is all of it as JSON | its id |
-/// | `leases` | who schedules, and whose transactions count | `scheduler`, `fence` |
+/// | `jobs` | a job: the fields of queries, and `body` with all of it as JSON | its id |
+/// | `intents` | an idempotent request | its key |
+/// | `users`, `clients`, `api_tokens`, `consents`, `grants`, `browsers`, `devices`, `revoked_tokens`, `audit` | a record of the OAuth 2 provider: the fields of queries, and `body` with all of it as JSON | its id |
+/// | `leases` | the process that schedules, and the epoch whose transactions are accepted | `scheduler`, `fence` |
 ///
-/// `logs` is apart from `sessions` because the scheduler writes the one and requests to the model the other: together
-/// they would be in each other's way.
-pub(super) const COLLECTIONS: [&str; 15] = [
+/// `logs` is separate from `sessions` because the scheduler writes the former and requests to the model write the latter:
+/// in one document the writes would conflict.
+pub(crate) const COLLECTIONS: [&str; 15] = [
     "sessions",
     "logs",
     "events",
@@ -49,29 +50,29 @@ pub(super) const COLLECTIONS: [&str; 15] = [
     "leases",
 ];
 
-/// What ends by itself, and the date at which it does: from then on the server forgets it.
-pub(super) const ENDING: [(&str, &str); 4] = [
+/// The collections whose documents expire, and the field with the time: the server deletes them afterwards.
+pub(crate) const EXPIRING: [(&str, &str); 4] = [
     ("grants", "expires_at"),
     ("browsers", "expires_at"),
     ("devices", "expires_at"),
     ("revoked_tokens", "until"),
 ];
 
-/// The collection with the document that says whose database this is, and of which schema; and with the number of the
-/// newest entry of the audit log.
-pub(super) const META: &str = "meta";
+/// The collection with the name of the platform and the version of the schema, and with the number of the newest entry of
+/// the audit log.
+pub(crate) const META: &str = "meta";
 
-/// What that document says.
+/// The document of the store in [`META`].
 #[derive(Clone, Debug)]
-pub(super) struct Meta {
+pub(crate) struct Meta {
     /// The name of the platform.
-    pub(super) instance: String,
+    pub(crate) instance: String,
 }
 
-/// Makes the database ours, if it is empty; otherwise checks that it is.
-pub(super) async fn open(db: &Database) -> Result<Meta, ConnectError> {
+/// Creates the store if the database is empty; otherwise checks that it is a store of this platform.
+pub(crate) async fn open(db: &Database) -> Result<Meta, ConnectError> {
     let failed =
-        |error: Error| ConnectError::Unreachable { hosts: db.name().to_owned(), reason: short(&error) };
+        |error: Error| ConnectError::Unreachable { hosts: db.name().to_owned(), reason: summary(&error) };
     let meta: Collection<Document> = db.collection(META);
     let found = meta.find_one(doc! { "_id": "store" }).await.map_err(failed)?;
     let found = match found {
@@ -92,7 +93,7 @@ pub(super) async fn open(db: &Database) -> Result<Meta, ConnectError> {
 
 async fn create(db: &Database, meta: &Collection<Document>) -> Result<Document, ConnectError> {
     let failed =
-        |error: Error| ConnectError::Unreachable { hosts: db.name().to_owned(), reason: short(&error) };
+        |error: Error| ConnectError::Unreachable { hosts: db.name().to_owned(), reason: summary(&error) };
     let names = db.list_collection_names().await.map_err(failed)?;
     if names.iter().any(|name| COLLECTIONS.contains(&name.as_str())) {
         return Err(ConnectError::Foreign(db.name().to_owned()));
@@ -100,7 +101,7 @@ async fn create(db: &Database, meta: &Collection<Document>) -> Result<Document, 
     let new = fresh(&random_name());
     match meta.insert_one(&new).await {
         Ok(_) => Ok(new),
-        // another process was quicker
+        // another process has created it meanwhile
         Err(error) if is_duplicate(&error) => {
             Ok(meta.find_one(doc! { "_id": "store" }).await.map_err(failed)?.unwrap_or(new))
         }
@@ -109,14 +110,14 @@ async fn create(db: &Database, meta: &Collection<Document>) -> Result<Document, 
 }
 
 /// The document of a new store.
-pub(super) fn fresh(instance: &str) -> Document {
+pub(crate) fn fresh(instance: &str) -> Document {
     doc! { "_id": "store", "schema": VERSION, "instance": instance }
 }
 
-/// Twelve of `a-f0-9`.
+/// Twelve random characters of `a-f0-9`.
 fn random_name() -> String {
     let mut random = [0; 6];
-    // without randomness two platforms on one engine could not be told apart; the clock is the next best thing
+    // the name must differ from that of another platform on the same engine; without random bytes the clock has to do
     if SystemRandom::new().fill(&mut random).is_err() {
         random.copy_from_slice(&jiff::Timestamp::now().as_nanosecond().to_be_bytes()[10..]);
     }
@@ -124,11 +125,11 @@ fn random_name() -> String {
     format!("{number:012x}")
 }
 
-/// Makes every index that is not there; with them the collections, which transactions need.
-pub(super) async fn indexes(db: &Database) -> Result<(), Error> {
+/// Creates the missing collections, which transactions need, and their indexes.
+pub(crate) async fn indexes(db: &Database) -> Result<(), Error> {
     for name in COLLECTIONS {
         match db.create_collection(name).await {
-            Err(error) if !is_there(&error) => return Err(error),
+            Err(error) if !collection_exists(&error) => return Err(error),
             Ok(()) | Err(_) => {}
         }
     }
@@ -138,7 +139,7 @@ pub(super) async fn indexes(db: &Database) -> Result<(), Error> {
     let unique = || IndexOptions::builder().unique(true).build();
     let unfinished = || IndexOptions::builder().partial_filter_expression(doc! { "ended": false }).build();
     let known = || IndexOptions::builder().unique(true).sparse(true).build();
-    let forgotten = IndexOptions::builder().expire_after(INTENTS).build();
+    let forgotten = IndexOptions::builder().expire_after(INTENT_LIFETIME).build();
     let all = [
         ("sessions", vec![with(doc! { "order": 1 }, unique()), index(doc! { "creator": 1, "order": 1 })]),
         ("logs", vec![with(doc! { "newest": 1 }, IndexOptions::builder().sparse(true).build())]),
@@ -172,7 +173,7 @@ pub(super) async fn indexes(db: &Database) -> Result<(), Error> {
     for (name, models) in all {
         db.collection::<Document>(name).create_indexes(models).await?;
     }
-    for (name, end) in ENDING {
+    for (name, end) in EXPIRING {
         let at_once = IndexOptions::builder().expire_after(Duration::ZERO).build();
         db.collection::<Document>(name).create_index(with(doc! { end: 1 }, at_once)).await?;
     }

@@ -1,131 +1,105 @@
-//! The one writer of jobs and events: a task that takes all entries that wait, puts them into one transaction, and
-//! answers when a majority of the servers has it on disk.
+//! The writer of jobs and events: a task that commits all queued entries in one transaction and replies when a majority of
+//! the servers has it on disk.
 //!
-//! Every transaction begins by writing the fence, under the epoch that this process leads in. So a process that has been
-//! succeeded writes nothing any more, whatever it believes; and what a transaction has left in the fence says afterwards
-//! whether it was committed, whatever became of the connection.
+//! Every transaction begins with a write to the fence, under the epoch that this process leads in. So a process that has
+//! lost the lease writes nothing any more; and the mark that a transaction leaves in the fence tells afterwards whether
+//! it was committed, even if the connection was lost.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use mgx_scheduler::{Entry, Event, JournalError};
 use mongodb::Database;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::error::Fault;
-use super::housework::Housework;
-use super::lease::{self, Held};
-use super::plan::{Fenced, Known, numbered};
-use super::transaction::{Failed, Transactions};
+use crate::change_queue::{ChangeQueue, Reply};
+use crate::error::Failure;
+use crate::fatal::FatalSignal;
+use crate::mongodb::group_plan::{Fenced, WriterCache, numbered};
+use crate::mongodb::lease::{self, HeldLease};
+use crate::mongodb::session_task::SessionTask;
+use crate::mongodb::transaction::{TransactionError, Transactions};
 
-/// How many entries may wait for their transaction.
-const QUEUE: usize = 4096;
-
-/// How many entries share one transaction.
+/// How many changes are taken from the queue at once.
 const GROUP: usize = 512;
 
-/// How many events a transaction has, if its last entry does not bring more.
-const EVENTS: usize = 2048;
-
-/// How long an entry waits for its transaction to begin.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How many events a transaction has at most, if its last entry does not bring more.
+const MAX_EVENTS: usize = 2048;
 
 /// How long closing may take.
-const CLOSING: Duration = Duration::from_secs(10);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What a process says that was succeeded.
-const SUCCEEDED: &str = "another process schedules now: this one has to start again";
+/// The reason that a process gives that has lost the lease.
+const LEASE_LOST: &str = "another process schedules now: this one has to start again";
 
-/// How much the writer keeps in mind; when it is more, it forgets everything and reads again.
-const KNOWN: usize = 50_000;
+/// How many items the writer caches; when there are more, it drops all of them and reads again.
+const MAX_CACHED: usize = 50_000;
 
-/// The way to the writer task.
+/// The handle of the writer task.
 #[derive(Debug)]
-pub(super) struct Writer {
-    queue: Mutex<Option<mpsc::Sender<Change>>>,
+pub(crate) struct Writer {
+    queue: ChangeQueue<Change>,
     task: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// Where the events of an entry go when they are stored.
-type Reply = oneshot::Sender<Result<Vec<Event>, JournalError>>;
+/// The reply to an entry: its events as they are stored.
+type EntryReply = Reply<Result<Vec<Event>, JournalError>>;
 
-/// Something to be written.
+/// A queued change.
 #[derive(Debug)]
-struct Change {
-    /// Set by whichever comes first: the task that begins it, or the caller that gives it up.
-    taken: Arc<AtomicBool>,
-    what: What,
-}
-
-#[derive(Debug)]
-enum What {
-    Write(Box<Entry>, Reply),
-    KeepHouse(Housework, oneshot::Sender<Result<usize, Fault>>),
+enum Change {
+    /// An entry of the journal.
+    Entry(Box<Entry>, EntryReply),
+    /// A change to one session as a whole.
+    Session(SessionTask, Reply<Result<usize, Failure>>),
 }
 
 impl Writer {
-    /// Starts the task of the process that holds the lease. What ends it before its time is told to `failure`.
-    pub(super) fn start(db: Database, held: Held, failure: watch::Sender<Option<String>>) -> Self {
-        let (queue, changes) = mpsc::channel(QUEUE);
-        let keeping = tokio::spawn({
-            let (db, epoch, failure) = (db.clone(), held.epoch, failure.clone());
+    /// Starts the task of the process that holds the lease. When the lease is lost, `fatal` is set.
+    pub(crate) fn start(db: Database, lease: HeldLease, fatal: FatalSignal) -> Self {
+        let (queue, changes) = ChangeQueue::new("the MongoDB server does not answer");
+        let renewal = tokio::spawn({
+            let (db, epoch, fatal) = (db.clone(), lease.epoch, fatal.clone());
             async move {
-                lease::keep(&db, epoch).await;
-                succeeded(&failure);
+                lease::renew_until_lost(&db, epoch).await;
+                lease_lost(&fatal);
             }
         });
         let task = Task {
             db: db.clone(),
-            epoch: held.epoch,
-            keeping: AbortOnDropHandle::new(keeping),
-            transactions: Transactions::new(db, held),
-            known: Known::default(),
-            failure,
+            epoch: lease.epoch,
+            renewal: AbortOnDropHandle::new(renewal),
+            transactions: Transactions::new(db, lease),
+            cache: WriterCache::default(),
+            fatal,
         };
-        Self { queue: Mutex::new(Some(queue)), task: Mutex::new(Some(tokio::spawn(task.run(changes)))) }
+        Self { queue, task: Mutex::new(Some(tokio::spawn(task.run(changes)))) }
     }
 
     /// Writes an entry durably.
-    pub(super) async fn write(&self, entry: Entry) -> Result<Vec<Event>, JournalError> {
-        self.change(|reply| What::Write(Box::new(entry), reply)).await?
+    pub(crate) async fn write(&self, entry: Entry) -> Result<Vec<Event>, JournalError> {
+        self.queue.submit(|reply| Change::Entry(Box::new(entry), reply)).await?
     }
 
-    /// Does something with one session: how many of what it is about there were.
-    pub(super) async fn keep_house(&self, work: Housework) -> Result<usize, Fault> {
-        self.change(|reply| What::KeepHouse(work, reply)).await?
+    /// Changes one session as a whole. How many sessions or events were changed, see [`SessionTask`].
+    pub(crate) async fn change_session(&self, task: SessionTask) -> Result<usize, Failure> {
+        self.queue.submit(|reply| Change::Session(task, reply)).await?
     }
 
-    /// A change that does not get its turn in time is taken back: nothing of it will happen. One that has begun is
-    /// waited for, however long the server is away: giving up then would leave open whether it happened.
-    async fn change<T>(&self, what: impl FnOnce(oneshot::Sender<T>) -> What) -> Result<T, Fault> {
-        let (reply, mut answer) = oneshot::channel();
-        let taken = Arc::new(AtomicBool::new(false));
-        let change = Change { taken: taken.clone(), what: what(reply) };
-        let patience = Instant::now() + PATIENCE;
-        let queue = guard(&self.queue).clone().ok_or_else(gone)?;
-        match timeout_at(patience, queue.send(change)).await {
-            Ok(sent) => sent.map_err(|_| gone())?,
-            Err(_) => return Err(Fault::late()),
-        }
-        drop(queue);
-        match timeout_at(patience, &mut answer).await {
-            Ok(answer) => answer.map_err(|_| gone()),
-            Err(_) if !taken.swap(true, Ordering::AcqRel) => Err(Fault::late()),
-            Err(_) => answer.await.map_err(|_| gone()),
+    /// Lets the task commit the queued changes and release the lease, and waits for its end.
+    pub(crate) async fn close(&self) {
+        self.queue.close();
+        let Some(task) = self.task().take() else { return };
+        if timeout(CLOSE_TIMEOUT, task).await.is_err() {
+            tracing::warn!("the MongoDB server takes too long; the last writes are not waited for");
         }
     }
 
-    /// Lets the task finish what waits and give the lease back, and waits for its end.
-    pub(super) async fn close(&self) {
-        drop(guard(&self.queue).take());
-        let Some(task) = guard(&self.task).take() else { return };
-        if timeout(CLOSING, task).await.is_err() {
-            tracing::warn!("the MongoDB server takes too long: what is being written is left to it");
-        }
+    fn task(&self) -> MutexGuard<'_, Option<JoinHandle<()>>> {
+        self.task.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -133,156 +107,145 @@ impl Writer {
 struct Task {
     db: Database,
     epoch: i64,
-    /// Moves the lease while this task lives.
-    keeping: AbortOnDropHandle<()>,
+    /// Renews the lease while this task lives.
+    renewal: AbortOnDropHandle<()>,
     transactions: Transactions,
-    known: Known,
-    failure: watch::Sender<Option<String>>,
+    cache: WriterCache,
+    fatal: FatalSignal,
 }
 
 impl Task {
-    /// Groups until nobody can send any more.
+    /// Commits groups until the queue is closed and empty.
     async fn run(mut self, mut changes: mpsc::Receiver<Change>) {
-        let mut waiting: Vec<Change> = Vec::with_capacity(GROUP);
-        while changes.recv_many(&mut waiting, GROUP).await > 0 {
+        let mut queued: Vec<Change> = Vec::with_capacity(GROUP);
+        while changes.recv_many(&mut queued, GROUP).await > 0 {
             let mut entries = Vec::new();
-            for change in waiting.drain(..) {
-                if change.taken.swap(true, Ordering::AcqRel) {
-                    continue;
-                }
-                match change.what {
-                    What::Write(entry, reply) => entries.push((entry, reply)),
-                    What::KeepHouse(work, reply) => {
-                        self.write(std::mem::take(&mut entries)).await;
-                        reply.send(self.keep_house(&work).await).ok();
+            for change in queued.drain(..) {
+                match change {
+                    Change::Entry(entry, reply) => {
+                        if reply.begin() {
+                            entries.push((entry, reply));
+                        }
+                    }
+                    Change::Session(task, reply) => {
+                        if reply.begin() {
+                            self.write(std::mem::take(&mut entries)).await;
+                            reply.send(self.change_session(&task).await);
+                        }
                     }
                 }
-                if entries.iter().map(|(entry, _)| entry.events.len()).sum::<usize>() >= EVENTS {
+                if entries.iter().map(|(entry, _)| entry.events.len()).sum::<usize>() >= MAX_EVENTS {
                     self.write(std::mem::take(&mut entries)).await;
                 }
             }
             self.write(entries).await;
         }
-        drop(self.keeping);
-        if self.failure.borrow().is_none() {
+        drop(self.renewal);
+        if self.fatal.reason().is_none() {
             lease::release(&self.db, self.epoch).await;
         }
     }
 
-    async fn write(&mut self, entries: Vec<(Box<Entry>, Reply)>) {
+    async fn write(&mut self, entries: Vec<(Box<Entry>, EntryReply)>) {
         if entries.is_empty() {
             return;
         }
         let group: Vec<&Entry> = entries.iter().map(|(entry, _)| &**entry).collect();
-        let answers = self.record(&group).await;
-        for ((entry, reply), answer) in entries.into_iter().zip(answers) {
+        let results = self.record(&group).await;
+        for ((entry, reply), result) in entries.into_iter().zip(results) {
             let Entry { session, job: _, events } = *entry;
-            let stored = answer.map(|numbers| numbered(&session, events, numbers));
-            // the caller may have gone: its entry is stored all the same
-            reply.send(stored).ok();
+            reply.send(result.map(|numbers| numbered(&session, events, numbers)));
         }
     }
 
-    /// All of `group` in one transaction. An entry that cannot be stored by its own fault spares its neighbours: the
-    /// group is tried once, and then one by one.
+    /// Stores all of `group` in one transaction. An entry that cannot be stored by its own failure does not affect the
+    /// others: the group is tried once as a whole, and then entry by entry.
     async fn record(&mut self, group: &[&Entry]) -> Vec<Result<Vec<Option<u64>>, JournalError>> {
         match self.commit(group).await {
-            Ok(answers) => answers.into_iter().map(told).collect(),
-            Err(Refused::All(fault)) => group.iter().map(|_| Err(fault.clone().into())).collect(),
+            Ok(results) => results.into_iter().map(journal_result).collect(),
+            Err(Refused::All(failure)) => group.iter().map(|_| Err(failure.clone().into())).collect(),
             Err(Refused::Some(_)) if group.len() > 1 => {
-                let mut answers = Vec::with_capacity(group.len());
+                let mut results = Vec::with_capacity(group.len());
                 for entry in group {
-                    answers.push(match self.commit(&[entry]).await {
-                        Ok(answers) => {
-                            answers.into_iter().map(told).next().unwrap_or_else(|| Err(gone().into()))
-                        }
-                        Err(refused) => Err(refused.fault().into()),
+                    results.push(match self.commit(&[entry]).await {
+                        Ok(single) => single
+                            .into_iter()
+                            .map(journal_result)
+                            .next()
+                            .unwrap_or_else(|| Err(Failure::closed().into())),
+                        Err(refused) => Err(refused.failure().into()),
                     });
                 }
-                answers
+                results
             }
-            Err(Refused::Some(fault)) => vec![Err(fault.into())],
+            Err(Refused::Some(failure)) => vec![Err(failure.into())],
         }
     }
 
     async fn commit(&mut self, group: &[&Entry]) -> Result<Vec<Result<Vec<Option<u64>>, Fenced>>, Refused> {
-        if let Some(reason) = self.failure.borrow().clone() {
-            return Err(Refused::All(Fault::Unavailable(reason)));
+        if let Some(reason) = self.fatal.reason() {
+            return Err(Refused::All(Failure::Unavailable(reason)));
         }
-        if self.known.len() > KNOWN {
-            self.known.clear();
+        if self.cache.len() > MAX_CACHED {
+            self.cache.clear();
         }
-        let written = self.transactions.write(group, &mut self.known).await;
+        let written = self.transactions.write(group, &mut self.cache).await;
         if written.is_err() {
-            self.known.clear();
+            self.cache.clear();
         }
-        self.heed(written)
+        self.check_lease(written)
     }
 
-    async fn keep_house(&mut self, work: &Housework) -> Result<usize, Fault> {
-        if let Some(reason) = self.failure.borrow().clone() {
-            return Err(Fault::Unavailable(reason));
+    async fn change_session(&mut self, task: &SessionTask) -> Result<usize, Failure> {
+        if let Some(reason) = self.fatal.reason() {
+            return Err(Failure::Unavailable(reason));
         }
-        self.known.clear();
-        let done = self.transactions.keep_house(work).await;
-        self.heed(done).map_err(Refused::fault)
+        self.cache.clear();
+        let done = self.transactions.change_session(task).await;
+        self.check_lease(done).map_err(Refused::failure)
     }
 
-    /// Ends everything if somebody else leads.
-    fn heed<T>(&self, done: Result<T, Failed>) -> Result<T, Refused> {
-        done.map_err(|failed| match failed {
-            Failed::Succeeded => {
-                succeeded(&self.failure);
-                Refused::All(Fault::Unavailable(SUCCEEDED.to_owned()))
+    /// Logs an error of a transaction, and sets the fatal signal if the lease is lost.
+    fn check_lease<T>(&self, result: Result<T, TransactionError>) -> Result<T, Refused> {
+        result.map_err(|error| match error {
+            TransactionError::LeaseLost => {
+                lease_lost(&self.fatal);
+                Refused::All(Failure::Unavailable(LEASE_LOST.to_owned()))
             }
-            Failed::Away(fault) => {
-                tracing::warn!(?fault, "the MongoDB server could not be written");
-                Refused::All(fault)
+            TransactionError::Unreachable(failure) => {
+                tracing::warn!(?failure, "cannot write the MongoDB server");
+                Refused::All(failure)
             }
-            Failed::Wrong(fault) => {
-                tracing::error!(?fault, "an entry that cannot be stored");
-                Refused::Some(fault)
+            TransactionError::Rejected(failure) => {
+                tracing::error!(?failure, "an entry cannot be stored");
+                Refused::Some(failure)
             }
         })
     }
 }
 
-/// Ends everything, for somebody else leads.
-fn succeeded(failure: &watch::Sender<Option<String>>) {
-    failure.send_if_modified(|reason| {
-        let is_news = reason.is_none();
-        if is_news {
-            tracing::error!(reason = SUCCEEDED, "the lease is lost");
-            *reason = Some(SUCCEEDED.to_owned());
-        }
-        is_news
-    });
+fn lease_lost(fatal: &FatalSignal) {
+    if fatal.set(LEASE_LOST) {
+        tracing::error!(reason = LEASE_LOST, "the lease is lost");
+    }
 }
 
 /// Why a group was not stored.
 enum Refused {
-    /// For a reason that concerns all of it.
-    All(Fault),
-    /// Perhaps by the fault of one entry.
-    Some(Fault),
+    /// For a reason that concerns all entries.
+    All(Failure),
+    /// Perhaps because of one entry.
+    Some(Failure),
 }
 
 impl Refused {
-    fn fault(self) -> Fault {
+    fn failure(self) -> Failure {
         match self {
-            Self::All(fault) | Self::Some(fault) => fault,
+            Self::All(failure) | Self::Some(failure) => failure,
         }
     }
 }
 
-fn told(answer: Result<Vec<Option<u64>>, Fenced>) -> Result<Vec<Option<u64>>, JournalError> {
-    answer.map_err(|Fenced| JournalError::Fenced)
-}
-
-fn guard<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn gone() -> Fault {
-    Fault::Unavailable("the store is closed".into())
+fn journal_result(result: Result<Vec<Option<u64>>, Fenced>) -> Result<Vec<Option<u64>>, JournalError> {
+    result.map_err(|Fenced| JournalError::Fenced)
 }
