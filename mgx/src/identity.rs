@@ -71,7 +71,7 @@ impl Identity {
             ours.remove_client(&id(LEGACY)).await.ok();
         }
         let chosen = config.oauth2.admin_password.get().cloned();
-        let first_password = ours.first_admin(chosen).await.context("oauth2.admin_password")?;
+        let first_password = ours.add_first_admin(chosen).await.context("oauth2.admin_password")?;
         Ok(Self { provider: Arc::new(provider), first_password })
     }
 }

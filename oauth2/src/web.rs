@@ -26,7 +26,7 @@ mod token;
 /// All endpoints, to be merged into a router at the root of the issuer's origin. They are under `/oauth2`, except for
 /// two addresses of the metadata (RFC 8414 section 3.1).
 ///
-/// The server sets the address of the sender as the extension [`Peer`] or as axum's `ConnectInfo<SocketAddr>`.
+/// The server sets the address of the sender as the extension [`caller::Peer`] or as axum's `ConnectInfo<SocketAddr>`.
 pub fn router(provider: Arc<Provider>) -> Router {
     Router::new()
         .route("/oauth2/authorize", get(authorize::show).post(authorize::decide))

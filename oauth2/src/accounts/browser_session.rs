@@ -46,3 +46,29 @@ impl BrowserSession {
         agent.chars().filter(|c| !c.is_control()).take(MAX_AGENT_CHARS).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    #[test]
+    fn the_stored_form_has_its_names() {
+        let session = BrowserSession {
+            id: SessionId(Uuid::nil()),
+            cookie: Digest([0; 32]),
+            parent: Some(SessionId(Uuid::nil())),
+            user: UserId(Uuid::nil()),
+            auth_time: Timestamp::UNIX_EPOCH,
+            expires_at: Timestamp::UNIX_EPOCH,
+            agent: "A browser".to_owned(),
+        };
+        let (nil, epoch) = (Uuid::nil().to_string(), "1970-01-01T00:00:00Z");
+        let json = serde_json::json!({
+            "id": nil, "cookie": "A".repeat(43), "of": nil, "user": nil,
+            "auth_time": epoch, "expires_at": epoch, "agent": "A browser",
+        });
+        assert_eq!(serde_json::to_value(&session).unwrap(), json);
+        assert_eq!(serde_json::from_value::<BrowserSession>(json).unwrap(), session);
+    }
+}

@@ -219,7 +219,7 @@ mod tests {
         assert_eq!(
             throttle.begin("ann", ip("10.0.0.1"), at(30)).unwrap_err(),
             wait(30),
-            "which helps nobody else"
+            "a success from another address does not shorten it"
         );
         assert!(throttle.begin("bob", ip("10.0.0.1"), at(30)).is_ok());
     }
@@ -258,7 +258,7 @@ mod tests {
         assert_eq!(spray(70, "2001:db8:1:2::1"), 20);
         assert_eq!(spray(70, "2001:db8:1:2:ffff::9"), 0, "the same network");
         assert_eq!(spray(70, "2001:db8:1:3::1"), 20);
-        assert_eq!(spray(64, "::ffff:10.0.0.2"), 0, "the same address in other clothes");
+        assert_eq!(spray(64, "::ffff:10.0.0.2"), 0, "the same address, mapped to IPv6");
     }
 
     #[test]

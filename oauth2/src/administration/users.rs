@@ -40,7 +40,7 @@ impl Administration<'_> {
     ///
     /// # Errors
     /// [`AdminError`].
-    pub async fn first_admin(
+    pub async fn add_first_admin(
         &self,
         password: Option<SecretString>,
     ) -> Result<Option<SecretString>, AdminError> {

@@ -76,7 +76,7 @@ codes! {
     /// The DPoP proof of a token request is not valid (RFC 9449 section 5).
     InvalidDpopProof = "invalid_dpop_proof", BAD_REQUEST;
     /// The DPoP proof of a request to a resource is not valid (RFC 9449 section 7.1).
-    InvalidDpopProofHere = "invalid_dpop_proof", UNAUTHORIZED;
+    InvalidDpopProofAtResource = "invalid_dpop_proof", UNAUTHORIZED;
     /// The access token lacks a scope (RFC 6750 section 3.1).
     InsufficientScope = "insufficient_scope", FORBIDDEN;
     /// Too many requests from one address.

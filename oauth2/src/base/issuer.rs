@@ -1,4 +1,4 @@
-//! The issuer: the provider's own address, which every token names.
+//! The issuer identifier (RFC 8414 section 2): the address of the provider, which every token names.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use url::{Host, Url};
 /// The path under which every endpoint lies.
 pub(crate) const PATH: &str = "/oauth2";
 
-/// An issuer (RFC 8414 section 2): `https://host[:port]/oauth2`; `http` for a platform that is served without TLS.
+/// An issuer identifier: `https://host[:port]/oauth2`, or `http` for a platform that is served without TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Issuer {
     text: String,
@@ -17,7 +17,7 @@ pub struct Issuer {
     secure: bool,
 }
 
-/// A text that is no issuer. The operator sets the address by which browsers reach the platform.
+/// The text is not an issuer identifier. The operator sets the address by which browsers reach the platform.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an issuer is https://host[:port]/oauth2, or http:// without TLS, and nothing more")]
 pub struct BadIssuer;
@@ -28,12 +28,12 @@ impl Issuer {
         &self.text
     }
 
-    /// Scheme, host and port: where the platform's pages come from.
+    /// The origin: scheme, host and port.
     pub fn origin(&self) -> &str {
         &self.origin
     }
 
-    /// The host alone.
+    /// The host.
     pub fn host(&self) -> &Host<String> {
         &self.host
     }
@@ -57,7 +57,7 @@ impl FromStr for Issuer {
         let origin = url.origin().ascii_serialization();
         let host = url.host().map(|host| host.to_owned()).ok_or(BadIssuer)?;
         let secure = url.scheme() == "https";
-        // what the parser had to mend is not what others will compare with
+        // the parser normalises the text, but clients compare it verbatim
         let same = text == format!("{origin}{PATH}");
         if same && (secure || url.scheme() == "http") {
             Ok(Self { text: text.to_owned(), origin, host, secure })

@@ -13,7 +13,7 @@ use crate::base::params::Params;
 use crate::clients::client::Client;
 use crate::clients::grant_type::GrantType;
 use crate::clients::redirect_uri::with_query;
-use crate::flows::authorization_request::{AuthorizeRequest, Prompt, RejectedRequest, ResponseTarget};
+use crate::flows::authorization_request::{AuthorizationRequest, Prompt, RejectedRequest, ResponseTarget};
 use crate::grants::authorization_code::AuthorizationCode;
 use crate::grants::grant::Grant;
 use crate::provider::{AuditContext, Provider};
@@ -22,9 +22,9 @@ use crate::provider::{AuditContext, Provider};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AuthorizationOutcome {
     /// The user has to sign in.
-    SignIn(AuthorizeRequest, Client),
+    SignIn(AuthorizationRequest, Client),
     /// The user has to be asked for consent.
-    Consent(AuthorizeRequest, Client),
+    Consent(AuthorizationRequest, Client),
     /// The browser is redirected to the client, with a code or an error.
     Redirect(String),
     /// The error is shown on a page of the provider.
@@ -65,7 +65,7 @@ impl Provider {
                 Ok(AuthorizationOutcome::Consent(request, client))
             }
             Prompt::Never | Prompt::IfNeeded { .. } => {
-                self.give_code(&request, &client, signed_in).await.map(AuthorizationOutcome::Redirect)
+                self.issue_code(&request, &client, signed_in).await.map(AuthorizationOutcome::Redirect)
             }
         }
     }
@@ -75,7 +75,7 @@ impl Provider {
     ///
     /// # Errors
     /// The storage does not respond.
-    pub async fn consent(
+    pub async fn decide_authorization(
         &self,
         params: &Params,
         signed_in: &SignedIn,
@@ -92,18 +92,18 @@ impl Provider {
         let before = self.storage.consent(signed_in.user.id, &client.id).await?;
         let scope = before.map_or_else(|| request.scope.clone(), |before| before.and(&request.scope));
         self.storage.set_consent(signed_in.user.id, &client.id, &scope).await?;
-        self.give_code(&request, &client, signed_in).await.map(AuthorizationOutcome::Redirect)
+        self.issue_code(&request, &client, signed_in).await.map(AuthorizationOutcome::Redirect)
     }
 
     async fn read_request(
         &self,
         params: &Params,
-    ) -> Result<Result<(AuthorizeRequest, Client), RejectedRequest>, OAuthError> {
+    ) -> Result<Result<(AuthorizationRequest, Client), RejectedRequest>, OAuthError> {
         let unknown =
             || Err(RejectedRequest::ShowError(OAuthError::invalid_request("the client is unknown")));
         let Some(id) = params.get("client_id").and_then(|id| id.parse().ok()) else { return Ok(unknown()) };
         let Some(client) = self.storage.client(&id).await? else { return Ok(unknown()) };
-        Ok(AuthorizeRequest::read(params, &client).map(|request| (request, client)))
+        Ok(AuthorizationRequest::read(params, &client).map(|request| (request, client)))
     }
 
     fn refuse(&self, refused: RejectedRequest) -> AuthorizationOutcome {
@@ -119,7 +119,7 @@ impl Provider {
     /// its users are asked each time (RFC 8252 section 8.6), unless it is one of the platform's own.
     async fn needs_consent(
         &self,
-        request: &AuthorizeRequest,
+        request: &AuthorizationRequest,
         client: &Client,
         signed_in: &SignedIn,
     ) -> Result<bool, OAuthError> {
@@ -133,9 +133,9 @@ impl Provider {
         Ok(before.is_none_or(|before| !request.scope.is_within(&before)))
     }
 
-    async fn give_code(
+    async fn issue_code(
         &self,
-        request: &AuthorizeRequest,
+        request: &AuthorizationRequest,
         client: &Client,
         signed_in: &SignedIn,
     ) -> Result<String, OAuthError> {
@@ -189,7 +189,7 @@ impl Provider {
 }
 
 /// Whether the user has signed in recently enough for the request.
-fn is_recent(request: &AuthorizeRequest, signed_in: &SignedIn, now: Timestamp) -> bool {
+fn is_recent(request: &AuthorizationRequest, signed_in: &SignedIn, now: Timestamp) -> bool {
     let again = match request.prompt {
         Prompt::Never => false,
         Prompt::IfNeeded { login, .. } => login,

@@ -17,7 +17,7 @@ use crate::clients::grant_type::GrantType;
 
 /// A valid authorization request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AuthorizeRequest {
+pub struct AuthorizationRequest {
     /// Where the response goes.
     pub target: ResponseTarget,
     /// The requested scope.
@@ -82,7 +82,7 @@ impl ResponseTarget {
     }
 }
 
-impl AuthorizeRequest {
+impl AuthorizationRequest {
     /// Reads the request of this client from its parameters.
     ///
     /// # Errors

@@ -18,7 +18,7 @@ use crate::provider::{AuditContext, Provider};
 
 /// A device authorization response (RFC 8628 section 3.2).
 #[derive(Debug, Serialize)]
-pub struct DeviceResponse {
+pub struct DeviceAuthorizationResponse {
     /// The code with which the device polls.
     pub device_code: String,
     /// The code that the user types.
@@ -49,7 +49,7 @@ impl Provider {
         client: &Client,
         scope: Option<&str>,
         peer: IpAddr,
-    ) -> Result<DeviceResponse, OAuthError> {
+    ) -> Result<DeviceAuthorizationResponse, OAuthError> {
         if !client.grants.contains(&GrantType::DeviceCode) {
             return Err(OAuthError::unauthorized_client());
         }
@@ -76,7 +76,7 @@ impl Provider {
         for _ in 0..DRAWS {
             if self.storage.add_device(&device, self.clock.now()).await? {
                 let verification_uri = self.settings.issuer.endpoint("device");
-                return Ok(DeviceResponse {
+                return Ok(DeviceAuthorizationResponse {
                     device_code: code.expose_secret().to_owned(),
                     user_code: device.user_code.to_string(),
                     verification_uri_complete: format!("{verification_uri}?user_code={}", device.user_code),

@@ -47,7 +47,7 @@ impl Provider {
         let client = self.storage.client(&client).await?.filter(|client| client.first_party);
         let client = client.ok_or_else(OAuthError::unauthorized_client)?;
         let request = TokenRequest::Code { code, redirect_uri, verifier };
-        let tokens = self.token(&client, request, peer, None).await?;
+        let tokens = self.issue_tokens(&client, request, peer, None).await?;
         let gone = || OAuthError::invalid_grant();
         let access = self.own_tokens.verify(&tokens.access_token).map_err(|_| gone())?;
         let (Subject::User(user), Some(grant)) = (&access.subject, access.grant) else { return Err(gone()) };

@@ -35,7 +35,7 @@ impl Provider {
     ///
     /// # Errors
     /// [`OAuthError`], for the client.
-    pub async fn token(
+    pub async fn issue_tokens(
         &self,
         client: &Client,
         request: TokenRequest,
@@ -65,21 +65,23 @@ impl Provider {
         }
         match request {
             TokenRequest::Code { code, redirect_uri, verifier } => {
-                self.by_code(client, &code, &redirect_uri, &verifier, from).await
+                self.tokens_for_code(client, &code, &redirect_uri, &verifier, from).await
             }
-            TokenRequest::Refresh { token, scope } => self.by_refresh(client, &token, scope, from).await,
+            TokenRequest::Refresh { token, scope } => {
+                self.tokens_for_refresh_token(client, &token, scope, from).await
+            }
             TokenRequest::Client { scope } => {
                 let scope = client.grant_scope(scope.as_deref()).ok_or_else(OAuthError::invalid_scope)?;
                 Ok(self.issue_client_token(client, scope, from.key))
             }
-            TokenRequest::Device { code } => self.by_device(client, &code, from).await,
+            TokenRequest::Device { code } => self.tokens_for_device(client, &code, from).await,
             TokenRequest::Password { username, password, scope } => {
-                self.by_password(client, &username, &password, scope.as_deref(), from).await
+                self.tokens_for_password(client, &username, &password, scope.as_deref(), from).await
             }
         }
     }
 
-    async fn by_code(
+    async fn tokens_for_code(
         &self,
         client: &Client,
         code: &SecretString,
@@ -103,7 +105,7 @@ impl Provider {
         self.issue_first(client, grant, code.nonce.as_deref(), from).await
     }
 
-    async fn by_refresh(
+    async fn tokens_for_refresh_token(
         &self,
         client: &Client,
         token: &SecretString,
@@ -149,7 +151,7 @@ impl Provider {
         ))
     }
 
-    async fn by_device(
+    async fn tokens_for_device(
         &self,
         client: &Client,
         code: &SecretString,
@@ -167,7 +169,7 @@ impl Provider {
         }
     }
 
-    async fn by_password(
+    async fn tokens_for_password(
         &self,
         client: &Client,
         username: &str,

@@ -47,7 +47,7 @@ impl Provider {
             Some(proof) => self.own_tokens.verify_bound(token, proof).map_err(|unproved| match unproved {
                 BoundTokenError::Token(_) => invalid(),
                 BoundTokenError::Proof(error) => {
-                    OAuthError::new(ErrorCode::InvalidDpopProofHere, error.to_string())
+                    OAuthError::new(ErrorCode::InvalidDpopProofAtResource, error.to_string())
                 }
             })?,
         };

@@ -72,3 +72,19 @@ impl RefreshToken {
         StoredRefreshToken { family: self.family(), current: self.current(), expires_at, key }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_stored_form_has_its_names() {
+        let zero = Digest([0; 32]);
+        let expires_at = Timestamp::UNIX_EPOCH;
+        let stored = StoredRefreshToken { family: zero, current: zero, expires_at, key: None };
+        let hash = "A".repeat(43);
+        let json = serde_json::json!({ "family": hash, "turn": hash, "expires_at": "1970-01-01T00:00:00Z" });
+        assert_eq!(serde_json::to_value(stored).unwrap(), json);
+        assert_eq!(serde_json::from_value::<StoredRefreshToken>(json).unwrap(), stored);
+    }
+}

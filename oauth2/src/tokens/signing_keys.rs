@@ -208,7 +208,7 @@ mod tests {
         let again = SigningKeys::load_or_create(&path, at(200)).unwrap();
         assert_eq!(kids(&again, 3699), [new.clone(), old], "a restart keeps the overlap");
         let newest = keys.rotate(at(300), false).unwrap();
-        assert_eq!(kids(&keys, 300), [newest], "a key that somebody may have counts no more");
+        assert_eq!(kids(&keys, 300), [newest], "a leaked key does not verify");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 

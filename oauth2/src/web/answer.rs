@@ -51,7 +51,7 @@ fn challenge(code: ErrorCode) -> Option<&'static str> {
         ErrorCode::InvalidClient => Some(r#"Basic realm="mgx""#),
         ErrorCode::WrongPassword => Some(r#"Bearer realm="mgx""#),
         ErrorCode::InvalidToken => Some(r#"Bearer realm="mgx", error="invalid_token""#),
-        ErrorCode::InvalidDpopProofHere => Some(r#"DPoP error="invalid_dpop_proof", algs="ES256""#),
+        ErrorCode::InvalidDpopProofAtResource => Some(r#"DPoP error="invalid_dpop_proof", algs="ES256""#),
         ErrorCode::InsufficientScope => {
             Some(r#"Bearer realm="mgx", error="insufficient_scope", scope="openid""#)
         }

@@ -51,7 +51,7 @@ pub(super) async fn decide(
             let error = OAuthError::invalid_request(caller.lang.texts().stale);
             return Ok(Page::error(caller.lang, &error).status(StatusCode::FORBIDDEN).into_response());
         }
-        let next = provider.consent(&params, &signed_in, decision == "allow").await?;
+        let next = provider.decide_authorization(&params, &signed_in, decision == "allow").await?;
         Ok(answer(&provider, &caller, &params, Some(&signed_in), next))
     };
     answered.await.unwrap_or_else(|error: OAuthError| Page::error(caller.lang, &error).into_response())

@@ -30,10 +30,10 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let said = parts.extensions.get::<Peer>().map(|peer| peer.0);
-        let seen = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+        let given = parts.extensions.get::<Peer>().map(|peer| peer.0);
+        let connected = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
         // without an address all senders share one limit
-        let peer = said.or(seen).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let peer = given.or(connected).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         let headers = parts.headers.clone();
         Ok(Self { peer, lang: Lang::of(&headers), jar: CookieJar::of(&headers), headers })
     }

@@ -40,7 +40,7 @@ pub(super) async fn token(
         let uri = provider.settings.issuer.endpoint("token");
         let proof = proof(&caller.headers).map_err(|()| bad_proof(ErrorCode::InvalidDpopProof))?;
         let proof = proof.map(|text| DpopProof { text, method: "POST", uri: &uri });
-        let response = provider.token(&client, request, caller.peer, proof).await?;
+        let response = provider.issue_tokens(&client, request, caller.peer, proof).await?;
         // the spelling that legacy clients expect
         Ok(if legacy { TokenResponse { token_type: "bearer", ..response } } else { response })
     };
@@ -112,7 +112,7 @@ pub(super) async fn userinfo(
                 (token, Some(DpopProof { text, method: method.as_str(), uri: &uri }))
             }
             PresentedToken::Dpop { proof: None, .. } => {
-                return Err(bad_proof(ErrorCode::InvalidDpopProofHere));
+                return Err(bad_proof(ErrorCode::InvalidDpopProofAtResource));
             }
         };
         provider.userinfo(token, proof).await

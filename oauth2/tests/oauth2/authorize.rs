@@ -113,15 +113,15 @@ async fn other_errors_are_redirected_with_state_and_issuer() {
 }
 
 #[tokio::test]
-async fn a_client_without_the_grant_type_is_refused() {
+async fn prompt_none_reports_what_is_missing() {
     let fixture = Fixture::new().await;
     let mut browser = fixture.browser();
-    for (who, error) in [("nobody", "login_required"), ("somebody", "consent_required")] {
-        if who == "somebody" {
+    for (signed_in, error) in [(false, "login_required"), (true, "consent_required")] {
+        if signed_in {
             browser.sign_in("ann", ANN).await;
         }
         let answer = browser.authorize("web", REDIRECT, &[("prompt", "none")]).await;
-        assert_eq!(answer.error(), (303, error.into()), "{who}");
+        assert_eq!(answer.error(), (303, error.into()));
     }
     browser.code("web", REDIRECT, &[]).await;
     let answer = browser.authorize("web", REDIRECT, &[("prompt", "none")]).await;

@@ -33,7 +33,7 @@ async fn a_code_becomes_tokens_with_the_right_claims() {
     assert_eq!(access.client.as_str(), "web");
     assert_eq!(access.username.as_ref().map(ToString::to_string).as_deref(), Some("ann"));
     assert_eq!(access.expires_at.as_second() - access.issued_at.as_second(), 600);
-    assert!(access.groups.is_empty(), "nobody asked for them");
+    assert!(access.groups.is_empty(), "they were not requested");
 
     let id = claims(&tokens["id_token"]);
     let (sub, now) = (Value::from(fixture.ann.id.to_string()), fixture.now());

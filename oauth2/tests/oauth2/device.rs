@@ -96,7 +96,7 @@ async fn a_denial_and_an_expiry_are_reported() {
     fixture.pass(600);
     assert_eq!(poll(&fixture, "cli", &device).await.error(), (400, "expired_token".into()));
     let code = device["user_code"].as_str().unwrap();
-    assert_eq!(say(&mut browser, code, "allow").await.status, 400, "nobody says yes to it any more");
+    assert_eq!(say(&mut browser, code, "allow").await.status, 400, "the device cannot be decided on again");
 }
 
 #[tokio::test]

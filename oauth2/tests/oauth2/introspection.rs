@@ -21,7 +21,7 @@ async fn userinfo(fixture: &Fixture, token: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn introspection_is_active_only_for_issuee_and_audience() {
+async fn introspection_answers_only_the_client_and_the_audience() {
     let fixture = Fixture::new().await;
     let tokens = fixture.tokens().await;
     let (access, refresh) = (text(&tokens, "access_token"), text(&tokens, "refresh_token"));
@@ -38,7 +38,7 @@ async fn introspection_is_active_only_for_issuee_and_audience() {
         "it is meant for the same audience"
     );
     let inactive = json!({ "active": false });
-    assert_eq!(introspect(&fixture, "other", &access).await, inactive, "it is nobody else's business");
+    assert_eq!(introspect(&fixture, "other", &access).await, inactive, "another client learns nothing");
     assert_eq!(introspect(&fixture, "web", &refresh).await["exp"], fixture.now() + 7 * 86_400);
     assert_eq!(introspect(&fixture, "service", &refresh).await, inactive);
     for nonsense in ["x", "a.b.c", "\0", &access[1..], &format!("{access}x"), &"x".repeat(10_000)] {
@@ -123,7 +123,7 @@ async fn userinfo_returns_the_claims_of_the_scope() {
     }
     let code = browser.code("web", redirect, &[("scope", "profile")]).await;
     let tokens = fixture.redeem("web", redirect, &code).await.json();
-    assert!(tokens["id_token"].is_null(), "without openid nobody is told who it is");
+    assert!(tokens["id_token"].is_null(), "without openid the user is not disclosed");
     let answer = userinfo(&fixture, &text(&tokens, "access_token")).await;
     assert_eq!(answer.error(), (403, "insufficient_scope".into()));
 }

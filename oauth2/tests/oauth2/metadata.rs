@@ -31,7 +31,7 @@ async fn every_announced_endpoint_exists() {
     }
     assert_eq!(found, 8);
     let methods = document["grant_types_supported"].as_array().unwrap();
-    assert!(!methods.contains(&"password".into()), "it is never offered to anybody");
+    assert!(!methods.contains(&"password".into()), "it is never announced");
 }
 
 #[tokio::test]

@@ -115,7 +115,7 @@ async fn the_cookie_changes_at_sign_in() {
     let mut thief = fixture.browser();
     thief.cookies = first;
     let answer = thief.authorize("cli", crate::fixture::LOOPBACK, &[]).await;
-    assert!(answer.location().starts_with("/oauth2/login?"), "the old cookie is nobody's");
+    assert!(answer.location().starts_with("/oauth2/login?"), "the old cookie is not valid");
     // a cookie chosen by an attacker is not valid, nor is a second one beside the real one
     let mut fixed = fixture.browser();
     fixed.cookies.insert("__Secure-mgx_session".into(), "mgx_bs_chosen".into());
@@ -324,9 +324,9 @@ async fn the_first_administrator_has_a_random_password() {
     let storage = std::sync::Arc::new(MemoryStorage::default());
     let provider = Provider::new(settings, storage, keys, clock, RandomSource::system()).await.unwrap();
     let password =
-        provider.administration(None).first_admin(None).await.unwrap().expect("there is nobody yet");
+        provider.administration(None).add_first_admin(None).await.unwrap().expect("there are no users yet");
     assert_eq!(password.expose_secret().len(), 22, "128 bits");
-    assert!(provider.administration(None).first_admin(None).await.unwrap().is_none(), "shown once");
+    assert!(provider.administration(None).add_first_admin(None).await.unwrap().is_none(), "shown once");
     let user = provider.check_password("admin", &password, [127, 0, 0, 1].into()).await.unwrap();
     assert!(user.groups.contains("admin"));
     for known in ["admin", "admin123", "password", ""] {

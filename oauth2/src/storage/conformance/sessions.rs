@@ -66,7 +66,7 @@ async fn a_session_is_found_by_its_cookie_until_it_ends(storage: &dyn Storage) {
     assert_eq!(
         storage.session_of_cookie(one.cookie, at(0)).await.unwrap(),
         None,
-        "the old cookie is nobody's"
+        "the old cookie is not valid"
     );
     assert_eq!(storage.session_of_cookie(again.cookie, at(0)).await.unwrap().as_ref(), Some(&again));
     assert!(
