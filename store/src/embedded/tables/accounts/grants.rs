@@ -171,7 +171,7 @@ const SWEEP: [&str; 4] = [
     "DELETE FROM revoked_tokens WHERE id IN (SELECT id FROM revoked_tokens WHERE until < ?1 LIMIT ?2)",
 ];
 
-/// The queries whose time must not grow with the store.
+/// The queries filter time must not grow with the store.
 #[cfg(test)]
 pub(crate) const HOT: [&str; 10] =
     [ONE, OF_FAMILY, OF_USER, OF_CLIENT, OF_BROWSER, CODE, SWEEP[0], SWEEP[1], SWEEP[2], SWEEP[3]];
