@@ -1,16 +1,18 @@
-//! The runner's end of the runner link: dials the platform, for ever, and says everything until it was heard.
+//! The runner's end of the control connection: dials the platform again and again, and repeats what is not acknowledged.
+
+pub(crate) mod spool;
+pub(crate) mod tunnel;
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use backon::{BackoffBuilder, ExponentialBuilder};
 use bytes::BytesMut;
 use futures_util::StreamExt;
-use mgx_protocol::JsonFrames;
-use mgx_protocol::{Attempt, JobId, Nonce, SlotId};
 use mgx_protocol::{
-    Claimed, DirectoryId, Exit, FromRunner, Invocation, LINK_DIR, LINK_SOCKET, Ready, ToRunner, VERSION,
-    WORKSPACE_DIR,
+    Attempt, Claimed, DirectoryId, Exit, FromRunner, Invocation, JobId, JsonFrames, LINK_DIR, LINK_SOCKET,
+    Nonce, Ready, SlotId, ToRunner, VERSION, WORKSPACE_DIR,
 };
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
@@ -19,14 +21,17 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep;
 use tokio_util::codec::{Encoder, FramedRead};
 
-use crate::spool::Spool;
-use crate::supervisor::Stop;
+use crate::command::supervisor::StopRequest;
+use spool::Spool;
 
-/// The first and the longest pause between two attempts to reach the platform.
-const PAUSE: [Duration; 2] = [Duration::from_millis(10), Duration::from_millis(500)];
+/// The pauses between attempts to reach the platform.
+const RECONNECT: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_millis(10))
+    .with_max_delay(Duration::from_millis(500))
+    .without_max_times();
 
 /// How many bytes of events are written at once.
-const BATCH: usize = 64 * 1024;
+const BATCH_BYTES: usize = 64 * 1024;
 
 /// Where the platform listens: in the link directory, unless `MGX_LINK` names another socket.
 pub(crate) fn socket() -> PathBuf {
@@ -39,20 +44,21 @@ pub(crate) struct Link {
     socket: PathBuf,
     slot: SlotId,
     spool: Spool,
-    stop: Stop,
+    stop: StopRequest,
     exit: watch::Receiver<Option<Exit>>,
     invocation: Option<oneshot::Sender<Invocation>>,
     invoked: Option<(JobId, Attempt)>,
-    /// What we can be claimed with, until we have been.
+    /// What the platform claims this runner with, until it has done so.
     nonce: Option<Nonce>,
 }
 
 impl Link {
-    /// A link that is not connected yet. The first invocation goes to `invocation`; `exit` is said when it is known.
+    /// A link that is not connected yet. The first invocation is sent to `invocation`; `exit` is sent to the platform
+    /// when it is known.
     pub(crate) fn new(
         socket: PathBuf,
         slot: SlotId,
-        (spool, stop): (Spool, Stop),
+        (spool, stop): (Spool, StopRequest),
         invocation: oneshot::Sender<Invocation>,
         exit: watch::Receiver<Option<Exit>>,
     ) -> Self {
@@ -68,25 +74,25 @@ impl Link {
         }
     }
 
-    /// Connects again and again. Returns when the platform has heard the exit and dismissed us.
+    /// Connects again and again. Returns when the platform has stored the exit and dismissed the runner.
     pub(crate) async fn run(mut self) {
-        let [mut pause, longest] = PAUSE;
+        let mut pauses = RECONNECT.build();
         loop {
-            let mut heard = false;
-            // whatever ended the connection, the answer is the next one
-            if let Ok(true) = self.connect(&mut heard).await {
+            let mut has_received = false;
+            // every error is met with another connection
+            if let Ok(true) = self.connect(&mut has_received).await {
                 return;
             }
-            if heard {
-                pause = PAUSE[0];
+            if has_received {
+                pauses = RECONNECT.build();
             }
-            sleep(pause).await;
-            pause = (pause * 2).min(longest);
+            sleep(pauses.next().unwrap_or_default()).await;
         }
     }
 
-    /// One connection, until it breaks or we are dismissed: then true. `heard` says that the platform spoke.
-    async fn connect(&mut self, heard: &mut bool) -> io::Result<bool> {
+    /// Keeps one connection until it breaks, or until the runner is dismissed: then true. `has_received` becomes true
+    /// with the first frame from the platform.
+    async fn connect(&mut self, has_received: &mut bool) -> io::Result<bool> {
         let (reader, mut writer) = UnixStream::connect(&self.socket).await?.into_split();
         let ready =
             Ready { version: VERSION, slot: self.slot.clone(), invoked: self.invoked, nonce: self.nonce };
@@ -94,34 +100,34 @@ impl Link {
         let (spool, exit) = (self.spool.clone(), self.exit.clone());
         let (confirm, confirmed) = mpsc::channel(1);
         tokio::select! {
-            dismissed = self.listen(reader, confirm, heard) => dismissed,
-            error = speak(writer, confirmed, spool, exit) => error.map(|()| false),
+            dismissed = self.receive(reader, confirm, has_received) => dismissed,
+            error = send_all(writer, confirmed, spool, exit) => error.map(|()| false),
         }
     }
 
-    async fn listen(
+    async fn receive(
         &mut self,
         reader: OwnedReadHalf,
         confirm: mpsc::Sender<Claimed>,
-        heard: &mut bool,
+        has_received: &mut bool,
     ) -> io::Result<bool> {
         let mut frames = FramedRead::new(reader, JsonFrames::<ToRunner, FromRunner>::default());
         while let Some(frame) = frames.next().await {
             let frame = frame?;
-            *heard = true;
+            *has_received = true;
             match frame {
                 ToRunner::Claim { nonce } if self.nonce == Some(nonce) && self.invoked.is_none() => {
                     self.nonce = None;
-                    // there was no other claim, so there is room
+                    // there is no earlier claim, so the channel has room
                     confirm.try_send(Claimed { nonce, workspace: workspace() }).ok();
                 }
-                // somebody takes us for another one
+                // the claim is meant for another runner, or is a second one
                 ToRunner::Claim { .. } => return Ok(false),
                 ToRunner::Invocation(invocation) => {
                     if let Some(first) = self.invocation.take() {
                         self.invoked = Some((invocation.job, invocation.attempt));
                         self.nonce = None;
-                        // the receiver waits for nothing else
+                        // the receiver is gone only while the runner exits
                         first.send(*invocation).ok();
                     }
                 }
@@ -130,7 +136,7 @@ impl Link {
                     self.stop.request(Duration::from_millis(grace_ms));
                 }
                 ToRunner::Dismiss if self.exit.borrow().is_some() => return Ok(true),
-                // before there is anything to stop or an exit to have heard, they mean nothing
+                // there is nothing to stop, or no exit that could have been stored
                 ToRunner::Stop { .. } | ToRunner::Dismiss => {}
             }
         }
@@ -138,36 +144,36 @@ impl Link {
     }
 }
 
-/// The directory that a command will find at the workspace's path.
+/// The directory that is mounted at the workspace's path.
 fn workspace() -> Option<DirectoryId> {
     let found = rustix::fs::stat(WORKSPACE_DIR).ok()?;
     Some(DirectoryId { dev: found.st_dev, ino: found.st_ino })
 }
 
-/// Says that we were claimed, if we are, every event that is not acknowledged, those that come, and then the exit.
-/// Ends only by an error.
-async fn speak(
+/// Sends the confirmation of a claim, every event that is not acknowledged, those that come, and then the exit.
+/// Returns only errors.
+async fn send_all(
     mut writer: OwnedWriteHalf,
     mut confirmed: mpsc::Receiver<Claimed>,
     spool: Spool,
     mut exit: watch::Receiver<Option<Exit>>,
 ) -> io::Result<()> {
-    let mut said = 0;
+    let mut sent = 0;
     loop {
-        // looked at first: when the exit is known, its last event is in the spool already
-        let last_words = exit.borrow_and_update().clone();
-        while let Some((last, wire)) = spool.after(said, BATCH) {
+        // read first: when the exit is known, all events before it are in the spool
+        let ended = exit.borrow_and_update().clone();
+        while let Some((last, wire)) = spool.after(sent, BATCH_BYTES) {
             writer.write_all(&wire).await?;
-            said = last;
+            sent = last;
         }
-        if let Some(exit) = last_words {
+        if let Some(exit) = ended {
             send(&mut writer, &FromRunner::Exit(exit)).await?;
             return std::future::pending().await;
         }
         tokio::select! {
             Some(claimed) = confirmed.recv() => send(&mut writer, &FromRunner::Claimed(claimed)).await?,
             () = spool.grown() => {}
-            // the sender outlives the link
+            // the sender lives as long as the process
             _ = exit.changed() => {}
         }
     }

@@ -2,43 +2,36 @@
 //!
 //! ```text
 //! mgx-agent-runner              waits for its invocation on the runner link, and runs it
-//! mgx-agent-runner exec …       between fork and exec: becomes the command
+//! mgx-agent-runner exec …       between fork(2) and exec(2): becomes the command
 //! mgx-agent-runner team         the agent team, which is the command of an invocation that names none
-//! mgx-agent-runner hold         in a container of the platform's own: keeps network namespaces ready
+//! mgx-agent-runner hold         in a container of the platform's own: makes network namespaces for jobs' containers
 //! ```
 
-mod drain;
-mod events;
-mod exec;
-mod hold;
-mod lines;
-mod link;
-mod oom;
-mod output;
-mod processes;
 mod run;
-mod spool;
-mod supervisor;
+
+mod command;
+mod link;
+mod namespace_holder;
+mod output;
 mod team;
-mod tunnel;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use tokio::runtime::Builder;
 
-/// The exit code for a wrong use, as in sysexits(3).
-const USAGE: u8 = 64;
+/// The exit code for wrong arguments (`EX_USAGE` of sysexits(3)).
+const EXIT_USAGE: u8 = 64;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
     match arguments.next().as_deref().map(|argument| argument.to_string_lossy().into_owned()).as_deref() {
         None => finish(block_on(run::run())),
-        Some("exec") => exec::exec(arguments),
-        Some("hold") => finish(hold::hold()),
+        Some("exec") => command::exec::exec(arguments),
+        Some("hold") => finish(namespace_holder::hold()),
         Some("team") => match block_on(team::run()) {
             Ok(true) => ExitCode::SUCCESS,
-            // it has told why by itself
+            // the team has reported why
             Ok(false) => ExitCode::FAILURE,
             Err(error) => finish(Err(error)),
         },
@@ -52,7 +45,7 @@ fn main() -> ExitCode {
                 "usage: mgx-agent-runner [exec WORKDIR PROGRAM ARGUMENT… | team | hold | --version]"
             )
             .ok();
-            ExitCode::from(USAGE)
+            ExitCode::from(EXIT_USAGE)
         }
     }
 }
@@ -66,7 +59,7 @@ fn finish(result: io::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // nobody to tell if this fails
+            // a closed stderr leaves no other place for the error
             writeln!(io::stderr(), "mgx-agent-runner: {error}").ok();
             ExitCode::FAILURE
         }

@@ -1,39 +1,40 @@
-//! PID 1: waits for its one invocation, sees it through, and goes when the platform has heard how it ended.
+//! PID 1: waits for its one invocation, runs it, and exits when the platform has stored how it ended.
 
 use std::io;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use mgx_protocol::SlotId;
-use mgx_protocol::{Exit, ExitCause, Invocation};
+use mgx_protocol::{Exit, ExitCause, Invocation, SlotId};
 use rustix::process::WaitStatus;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::events::Events;
+use crate::command::oom;
+use crate::command::processes::{Processes, Streams};
+use crate::command::supervisor::{StopRequest, after, supervise};
+use crate::link::spool::Spool;
+use crate::link::tunnel::Tunnel;
 use crate::link::{Link, socket};
-use crate::processes::{Processes, Streams};
-use crate::spool::Spool;
-use crate::supervisor::{Stop, after, supervise};
+use crate::output::event_socket::{self, EventSocket};
+use crate::output::log;
 use crate::team::TEAM;
-use crate::tunnel::Tunnel;
-use crate::{events, oom, output};
 
-/// How long the last events, and then the exit, wait for a platform to hear them.
-const LINGER: Duration = Duration::from_hours(1);
+/// How long the runner waits, after the command, for the platform to take the last events, and then the exit.
+const DELIVERY_LIMIT: Duration = Duration::from_hours(1);
 
-/// The grace time when an engine or a person sends SIGTERM to us: engines kill after 10 s.
-const TERM_GRACE: Duration = Duration::from_secs(5);
+/// The command's grace time when the runner itself gets SIGTERM: engines send SIGKILL 10 s later.
+const SIGTERM_GRACE: Duration = Duration::from_secs(5);
 
-/// Runs one invocation. Returns when the platform has dismissed us, or nobody has come for too long.
+/// Runs one invocation. Returns when the platform has dismissed the runner, or has not done so within
+/// [`DELIVERY_LIMIT`].
 ///
 /// # Errors
-/// `MGX_SLOT` is missing, or the process cannot listen to signals.
+/// `MGX_SLOT` is missing or no slot id, or signal handlers cannot be installed.
 pub(crate) async fn run() -> io::Result<()> {
     let slot = slot()?;
-    let (spool, stop) = (Spool::new(), Stop::new());
+    let (spool, stop) = (Spool::new(), StopRequest::new());
     let (exit, exit_known) = watch::channel(None);
     let (invoke, invoked) = oneshot::channel();
     let mut processes = Processes::new()?;
@@ -43,25 +44,25 @@ pub(crate) async fn run() -> io::Result<()> {
 
     let invocation = tokio::select! {
         invocation = invoked => invocation.map_err(io::Error::other)?,
-        // there is no command; orphans of an engine's exec are reaped all the same
+        // there is no command yet, but orphans of an engine's exec have to be reaped
         _ = processes.ended() => return Ok(()),
         _ = term.recv() => return Ok(()),
     };
     let attempt = attempt(&invocation, &mut processes, &spool, &stop);
     tokio::pin!(attempt);
-    let last_words = loop {
+    let ended = loop {
         tokio::select! {
-            last_words = &mut attempt => break last_words,
-            _ = term.recv() => stop.request(TERM_GRACE),
+            ended = &mut attempt => break ended,
+            _ = term.recv() => stop.request(SIGTERM_GRACE),
         }
     };
-    exit.send_replace(Some(last_words));
+    exit.send_replace(Some(ended));
     tokio::select! {
         _ = &mut link => {}
-        () = sleep(LINGER) => {}
+        () = sleep(DELIVERY_LIMIT) => {}
         _ = term.recv() => {
-            // a last chance to be heard; either way we go
-            timeout(TERM_GRACE, &mut link).await.ok();
+            // time to deliver what is left; the runner exits in any case
+            timeout(SIGTERM_GRACE, &mut link).await.ok();
         }
     }
     Ok(())
@@ -72,8 +73,13 @@ fn slot() -> io::Result<SlotId> {
     text.parse().map_err(|error| io::Error::other(format!("MGX_SLOT: {error}")))
 }
 
-/// One attempt, from the command's start to the last word that any of its processes wrote.
-async fn attempt(invocation: &Invocation, processes: &mut Processes, spool: &Spool, stop: &Stop) -> Exit {
+/// Runs the command to the end of its last process and of their output.
+async fn attempt(
+    invocation: &Invocation,
+    processes: &mut Processes,
+    spool: &Spool,
+    stop: &StopRequest,
+) -> Exit {
     let deadline = after(Instant::now(), Duration::from_millis(invocation.timeout_ms));
     let grace = Duration::from_millis(invocation.grace_ms);
     let killed_before = oom::kills();
@@ -91,16 +97,16 @@ async fn attempt(invocation: &Invocation, processes: &mut Processes, spool: &Spo
     match start(invocation, processes, spool, &ended).await {
         Err(error) => exit.error = Some(error),
         Ok((Streams { stdout, stderr }, events)) => {
-            let stdout = tokio::spawn(output::forward(stdout, "stdout", spool.clone(), ended.clone()));
-            let stderr = tokio::spawn(output::forward(stderr, "stderr", spool.clone(), ended.clone()));
+            let stdout = tokio::spawn(log::forward(stdout, "stdout", spool.clone(), ended.clone()));
+            let stderr = tokio::spawn(log::forward(stderr, "stderr", spool.clone(), ended.clone()));
             let events = tokio::spawn(events.collect());
             let (cause, all_gone) = supervise(processes, deadline, grace, stop).await;
             exit.at = Timestamp::now();
             exit.oom_kills = oom::kills().saturating_sub(killed_before);
             ended.cancel();
-            // readers do not panic, and nobody aborts them; a full spool holds them up while the platform is away
-            let last_words = timeout(LINGER, async { tokio::join!(stdout, stderr, events) }).await;
-            exit.reported = last_words.ok().and_then(|(_, _, reported)| reported.ok().flatten());
+            // the readers wait while the spool is full, so a platform that is away delays them
+            let output = timeout(DELIVERY_LIMIT, async { tokio::join!(stdout, stderr, events) }).await;
+            exit.reported = output.ok().and_then(|(_, _, reported)| reported.ok().flatten());
             exit.cause = cause;
             exit.code = processes.status().and_then(WaitStatus::exit_status);
             exit.signal = processes.status().and_then(WaitStatus::terminating_signal);
@@ -114,21 +120,21 @@ async fn attempt(invocation: &Invocation, processes: &mut Processes, spool: &Spo
     exit
 }
 
-/// Opens the doors of the box and starts the command.
+/// Opens the port of the LLM proxy and the event socket, and starts the command.
 async fn start(
     invocation: &Invocation,
     processes: &mut Processes,
     spool: &Spool,
     ended: &CancellationToken,
-) -> Result<(Streams, Events), String> {
+) -> Result<(Streams, EventSocket), String> {
     let mut env = invocation.env.clone();
     let tunnel = Tunnel::open(socket()).await.map_err(|error| format!("cannot open a port: {error}"))?;
     let base_url = tunnel.base_url().map_err(|error| format!("cannot open a port: {error}"))?;
     env.insert("OPENAI_BASE_URL".into(), base_url);
     let directory = std::env::temp_dir();
-    let events = Events::open(&directory, spool.clone(), ended.clone())
+    let events = EventSocket::open(&directory, spool.clone(), ended.clone())
         .map_err(|error| format!("cannot listen for events in {}: {error}", directory.display()))?;
-    env.insert(events::VARIABLE.into(), events.path().display().to_string());
+    env.insert(event_socket::PATH_VARIABLE.into(), events.path().display().to_string());
     let team = ["/proc/self/exe".to_owned(), "team".to_owned()];
     let argv = if invocation.argv.is_empty() {
         let description = serde_json::to_string(&invocation.team)

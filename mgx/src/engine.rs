@@ -7,8 +7,8 @@ use anyhow::Context;
 use mgx_runtimes::image::Images;
 use mgx_runtimes::pool::{Bounds, PoolConfig};
 use mgx_runtimes::{
-    ContainerSpec, Containers, Docker, DockerApi, DockerConfig, Libpod, Links, Network, Null, Parking,
-    Podman, PodmanConfig, Pool, Process, ProcessConfig, Runtime, Tunnel,
+    ContainerEngine, ContainerSpec, Docker, DockerConfig, DockerEngine, Links, Network, Null, Podman,
+    PodmanConfig, PodmanEngine, Pool, PoolableRuntime, Process, ProcessConfig, Runtime, Tunnel,
 };
 use tokio::sync::mpsc;
 use tracing::{info, warn};
@@ -106,7 +106,7 @@ pub(crate) fn parking(
     instance: &str,
     tunnels: mpsc::Sender<Tunnel>,
 ) -> anyhow::Result<WithImage> {
-    let (engine, images): (Arc<dyn Parking>, Arc<dyn Images>) = match config.runtime {
+    let (engine, images): (Arc<dyn PoolableRuntime>, Arc<dyn Images>) = match config.runtime {
         RuntimeName::Docker | RuntimeName::PoolDocker => {
             let docker = Docker::connect(docker(config, instance), links(config, instance, tunnels)?);
             let images = docker.images();
@@ -128,12 +128,14 @@ pub(crate) fn parking(
 ///
 /// # Errors
 /// The runtime has no engine.
-pub(crate) fn containers(config: &Config, instance: &str) -> anyhow::Result<Arc<dyn Containers>> {
+pub(crate) fn containers(config: &Config, instance: &str) -> anyhow::Result<Arc<dyn ContainerEngine>> {
     match config.runtime {
         RuntimeName::Docker | RuntimeName::PoolDocker => {
-            Ok(Arc::new(DockerApi::new(docker(config, instance))))
+            Ok(Arc::new(DockerEngine::new(docker(config, instance))))
         }
-        RuntimeName::Podman | RuntimeName::PoolPodman => Ok(Arc::new(Libpod::new(podman(config, instance)))),
+        RuntimeName::Podman | RuntimeName::PoolPodman => {
+            Ok(Arc::new(PodmanEngine::new(podman(config, instance))))
+        }
         RuntimeName::Process | RuntimeName::Null => {
             anyhow::bail!("the runtime \"{}\" has no engine", config.runtime.name())
         }
@@ -143,9 +145,9 @@ pub(crate) fn containers(config: &Config, instance: &str) -> anyhow::Result<Arc<
 /// Where the agent image is made: in the engine of `config`, or in Docker if it names none.
 pub(crate) fn images(config: &Config) -> Arc<dyn Images> {
     match config.runtime {
-        RuntimeName::Podman | RuntimeName::PoolPodman => Arc::new(Libpod::new(podman(config, ""))),
+        RuntimeName::Podman | RuntimeName::PoolPodman => Arc::new(PodmanEngine::new(podman(config, ""))),
         RuntimeName::Docker | RuntimeName::PoolDocker | RuntimeName::Process | RuntimeName::Null => {
-            Arc::new(mgx_runtimes::Engine::new(docker_host(config)))
+            Arc::new(mgx_runtimes::DockerConnection::new(docker_host(config)))
         }
     }
 }

@@ -9,8 +9,8 @@ use mgx_protocol::Invocation;
 use mgx_protocol::SlotId;
 use mgx_runtimes::image::{Images, Made, agent_image};
 use mgx_runtimes::{
-    ContainerSpec, EngineInfo, Listed, Parked, Parking, Placement, Run, Runtime, RuntimeError,
-    RuntimeErrorKind,
+    ContainerSpec, EngineInfo, Listed, Placement, PoolableRuntime, Run, Runtime, RuntimeError,
+    RuntimeErrorKind, WarmContainer,
 };
 use tokio::sync::{Notify, OnceCell};
 use tracing::{info, warn};
@@ -76,7 +76,7 @@ impl AgentImage {
 /// An engine with its agent image.
 #[derive(Debug)]
 pub struct WithImage {
-    engine: Arc<dyn Parking>,
+    engine: Arc<dyn PoolableRuntime>,
     images: Arc<dyn Images>,
     image: AgentImage,
     made: OnceCell<()>,
@@ -84,7 +84,7 @@ pub struct WithImage {
 
 impl WithImage {
     /// A runtime that makes `image` among the `images` of `engine`.
-    pub fn new(engine: Arc<dyn Parking>, images: Arc<dyn Images>, image: AgentImage) -> Self {
+    pub fn new(engine: Arc<dyn PoolableRuntime>, images: Arc<dyn Images>, image: AgentImage) -> Self {
         Self { engine, images, image, made: OnceCell::new() }
     }
 
@@ -134,9 +134,13 @@ impl Runtime for WithImage {
 }
 
 #[async_trait]
-impl Parking for WithImage {
-    async fn park(&self, slot: &SlotId, left: Arc<Notify>) -> Result<Parked, RuntimeError> {
-        self.engine.park(slot, left).await
+impl PoolableRuntime for WithImage {
+    async fn keep_warm(
+        &self,
+        slot: &SlotId,
+        disconnected: Arc<Notify>,
+    ) -> Result<WarmContainer, RuntimeError> {
+        self.engine.keep_warm(slot, disconnected).await
     }
 }
 

@@ -1,6 +1,6 @@
-//! What every runtime must do, as one function that a test calls with its runtime and a [`Kit`].
+//! The conformance suite: what every runtime must do, as a function that a test calls with its runtime and a [`Kit`].
 //!
-//! `docs/examples/runtime` does that from outside of this tree.
+//! `docs/examples/runtime` calls it from a crate of its own.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,32 +8,31 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, join_all};
-use mgx_protocol::{AgentEvent, Exit, ExitCause, Invocation, Team};
-use mgx_protocol::{Attempt, JobId, SlotId};
+use mgx_protocol::{AgentEvent, Attempt, Exit, ExitCause, Invocation, JobId, SlotId, Team};
 use tokio::time::{Instant, timeout};
 
 use crate::{Command, ContainerSpec, Ended, Output, Placement, Run, Runtime, RuntimeErrorKind, Workspace};
 
-/// No step of a test takes longer.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long one step of a test may take.
+const STEP_LIMIT: Duration = Duration::from_secs(30);
 
-/// How to say to one runtime what the tests want of it.
+/// What the suite needs to know of a runtime.
 pub struct Kit {
-    /// A container in which every [`Task`] can run.
+    /// The specification of a container in which every [`Task`] can run.
     pub spec: ContainerSpec,
-    /// The same of an image that does not exist.
+    /// The same with an image that does not exist.
     pub missing: ContainerSpec,
-    /// A workspace that the container's user may write.
+    /// A workspace that is writable for the container's user.
     pub workspace: Option<PathBuf>,
-    /// The command for a task.
+    /// The command of a task.
     pub argv: fn(Task) -> Vec<String>,
-    /// Ends the first process in the container of a slot with SIGKILL.
+    /// Sends SIGKILL to the first process in the container of a slot.
     pub kill: Box<dyn Fn(SlotId) -> BoxFuture<'static, ()> + Send + Sync>,
-    /// The runtime as another process of the platform would see it.
-    pub again: Box<dyn Fn() -> Box<dyn Runtime> + Send + Sync>,
+    /// Opens the runtime once more, as another process of the platform.
+    pub another_process: Box<dyn Fn() -> Box<dyn Runtime> + Send + Sync>,
 }
 
-/// What a command is to do.
+/// What a command has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Task {
     /// Print `hello` and exit with code 3.
@@ -42,10 +41,10 @@ pub enum Task {
     Count,
     /// Print `ready`, then sleep for a minute; SIGTERM ends it.
     Sleep,
-    /// Print `ready`, then sleep for a minute, whatever SIGTERM says.
+    /// Print `ready`, then sleep for a minute and ignore SIGTERM.
     Ignore,
-    /// Take more memory than there is.
-    Devour,
+    /// Allocate more memory than the limit.
+    ExhaustMemory,
 }
 
 impl fmt::Debug for Kit {
@@ -56,10 +55,10 @@ impl fmt::Debug for Kit {
 
 /// A promise that a runtime cannot keep, because there is no container around its runners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lacking {
-    /// Whatever image is asked for, there is none.
+pub enum Unsupported {
+    /// There are no images.
     Images,
-    /// Commands take all the memory of the machine.
+    /// The memory of commands is not limited.
     MemoryLimit,
 }
 
@@ -68,22 +67,22 @@ pub async fn conformance(runtime: &dyn Runtime, kit: &Kit) {
     conformance_without(&[], runtime, kit).await;
 }
 
-/// Runs every test but those of the promises that are openly `lacking`.
-pub async fn conformance_without(lacking: &[Lacking], runtime: &dyn Runtime, kit: &Kit) {
+/// Runs every test but those of what the runtime declares as `unsupported`.
+pub async fn conformance_without(unsupported: &[Unsupported], runtime: &dyn Runtime, kit: &Kit) {
     a_container_serves_from_create_to_remove(runtime, kit).await;
     a_slot_holds_one_container(runtime, kit).await;
     an_empty_slot_is_not_found(runtime).await;
-    if !lacking.contains(&Lacking::Images) {
-        a_missing_image_is_named_as_such(runtime, kit).await;
+    if !unsupported.contains(&Unsupported::Images) {
+        a_missing_image_is_reported_as_such(runtime, kit).await;
     }
     a_command_is_stopped_gently(runtime, kit).await;
     a_stubborn_command_is_killed_after_the_grace_time(runtime, kit).await;
     a_command_ends_at_its_deadline(runtime, kit).await;
     a_run_survives_the_platform(kit).await;
-    a_death_without_a_word_is_told(runtime, kit).await;
-    the_dead_can_be_taken_up(kit).await;
-    whoever_was_not_invoked_says_so_and_can_be(kit).await;
-    if !lacking.contains(&Lacking::MemoryLimit) {
+    an_exit_that_the_runner_did_not_report_is_reported(runtime, kit).await;
+    a_run_that_has_ended_can_be_resumed(kit).await;
+    a_container_without_an_invocation_is_reported_and_can_be_invoked(kit).await;
+    if !unsupported.contains(&Unsupported::MemoryLimit) {
         memory_is_limited(runtime, kit).await;
     }
     let left = runtime.list().await.expect("the engine answers");
@@ -96,7 +95,7 @@ async fn a_container_serves_from_create_to_remove(runtime: &dyn Runtime, kit: &K
     assert_eq!(running(runtime, &slot).await, Some(true));
     let mut run = invoke(runtime, kit, &slot, Task::Hello).await;
     let (events, ended) = finish(&mut run).await;
-    assert!(said(&events, "hello"), "{events:?} {ended:?}");
+    assert!(contain(&events, "hello"), "{events:?} {ended:?}");
     let exit = reported(ended);
     assert_eq!((exit.code, exit.signal, exit.cause), (Some(3), None, ExitCause::Ended));
     assert_eq!(exit.last_seq, numbered(&events), "the exit names the last event");
@@ -113,23 +112,23 @@ async fn a_slot_holds_one_container(runtime: &dyn Runtime, kit: &Kit) {
     for error in created.into_iter().filter_map(Result::err) {
         assert_eq!(error.kind(), RuntimeErrorKind::Conflict, "{error}");
     }
-    let other = (kit.again)();
+    let other = (kit.another_process)();
     let conflict = other.create(&kit.spec, &placement).await.expect_err("the slot is taken");
     assert_eq!(conflict.kind(), RuntimeErrorKind::Conflict, "{conflict}");
-    assert_eq!(running(runtime, &slot).await, Some(true), "the losers did no harm");
+    assert_eq!(running(runtime, &slot).await, Some(true), "the refused calls did no harm");
     remove(runtime, &slot).await;
 }
 
 async fn an_empty_slot_is_not_found(runtime: &dyn Runtime) {
     let slot = a_slot();
     let invoked = runtime.invoke(&slot, invocation(Vec::new())).await;
-    assert_eq!(invoked.expect_err("nobody is there").kind(), RuntimeErrorKind::NotFound);
+    assert_eq!(invoked.expect_err("the slot is empty").kind(), RuntimeErrorKind::NotFound);
     let reattached = runtime.reattach(&slot).await;
-    assert_eq!(reattached.expect_err("nobody is there").kind(), RuntimeErrorKind::NotFound);
+    assert_eq!(reattached.expect_err("the slot is empty").kind(), RuntimeErrorKind::NotFound);
     runtime.remove(&slot).await.expect("removing nothing is no error");
 }
 
-async fn a_missing_image_is_named_as_such(runtime: &dyn Runtime, kit: &Kit) {
+async fn a_missing_image_is_reported_as_such(runtime: &dyn Runtime, kit: &Kit) {
     let slot = a_slot();
     let created = runtime.create(&kit.missing, &placement(kit, &slot)).await;
     assert_eq!(created.expect_err("there is no image").kind(), RuntimeErrorKind::ImageMissing);
@@ -139,19 +138,19 @@ async fn a_missing_image_is_named_as_such(runtime: &dyn Runtime, kit: &Kit) {
 async fn a_command_is_stopped_gently(runtime: &dyn Runtime, kit: &Kit) {
     let slot = create(runtime, kit).await;
     let mut run = invoke(runtime, kit, &slot, Task::Sleep).await;
-    until_said(&mut run, "ready").await;
+    until_printed(&mut run, "ready").await;
     let start = Instant::now();
-    run.tell(Command::Stop(PATIENCE)).await;
+    run.tell(Command::Stop(STEP_LIMIT)).await;
     let exit = reported(finish(&mut run).await.1);
     assert_eq!((exit.signal, exit.cause), (Some(15), ExitCause::Stopped), "{exit:?}");
-    assert!(start.elapsed() < PATIENCE / 2, "it did not wait for the end of the grace time");
+    assert!(start.elapsed() < STEP_LIMIT / 2, "it did not wait for the end of the grace time");
     remove(runtime, &slot).await;
 }
 
 async fn a_stubborn_command_is_killed_after_the_grace_time(runtime: &dyn Runtime, kit: &Kit) {
     let slot = create(runtime, kit).await;
     let mut run = invoke(runtime, kit, &slot, Task::Ignore).await;
-    until_said(&mut run, "ready").await;
+    until_printed(&mut run, "ready").await;
     let (start, grace) = (Instant::now(), Duration::from_millis(700));
     run.tell(Command::Stop(grace)).await;
     let exit = reported(finish(&mut run).await.1);
@@ -170,68 +169,68 @@ async fn a_command_ends_at_its_deadline(runtime: &dyn Runtime, kit: &Kit) {
 }
 
 async fn a_run_survives_the_platform(kit: &Kit) {
-    let first = (kit.again)();
+    let first = (kit.another_process)();
     let slot = create(&*first, kit).await;
     let mut run = invoke(&*first, kit, &slot, Task::Count).await;
-    let heard = until_said(&mut run, "3").await;
-    let stored = numbered(&heard);
+    let read = until_printed(&mut run, "3").await;
+    let stored = numbered(&read);
     run.tell(Command::Ack(stored)).await;
     drop((first, run));
 
-    let heir = (kit.again)();
-    let mut run = heir.reattach(&slot).await.expect("it still runs");
+    let successor = (kit.another_process)();
+    let mut run = successor.reattach(&slot).await.expect("it still runs");
     let (rest, ended) = finish(&mut run).await;
     let resumed = rest.first().expect("there is more to come").seq;
     assert!(resumed <= stored + 1, "no event is lost: {resumed} after {stored}");
-    let all: Vec<_> = heard.into_iter().chain(rest.into_iter().filter(|event| event.seq > stored)).collect();
+    let all: Vec<_> = read.into_iter().chain(rest.into_iter().filter(|event| event.seq > stored)).collect();
     let exit = reported(ended);
     assert_eq!(exit.last_seq, numbered(&all));
     assert_eq!(exit.code, Some(0));
-    assert!(said(&all, "20"), "{all:?}");
+    assert!(contain(&all, "20"), "{all:?}");
     run.tell(Command::Dismiss).await;
-    remove(&*heir, &slot).await;
+    remove(&*successor, &slot).await;
 }
 
-async fn a_death_without_a_word_is_told(runtime: &dyn Runtime, kit: &Kit) {
+async fn an_exit_that_the_runner_did_not_report_is_reported(runtime: &dyn Runtime, kit: &Kit) {
     let slot = create(runtime, kit).await;
     let mut run = invoke(runtime, kit, &slot, Task::Sleep).await;
-    until_said(&mut run, "ready").await;
+    until_printed(&mut run, "ready").await;
     (kit.kill)(slot.clone()).await;
     assert_eq!(finish(&mut run).await.1, Ended::Died { code: 137 });
     assert_eq!(running(runtime, &slot).await, Some(false), "it is there until it is removed");
     remove(runtime, &slot).await;
 }
 
-async fn the_dead_can_be_taken_up(kit: &Kit) {
-    let first = (kit.again)();
+async fn a_run_that_has_ended_can_be_resumed(kit: &Kit) {
+    let first = (kit.another_process)();
     let slot = create(&*first, kit).await;
     let mut run = invoke(&*first, kit, &slot, Task::Sleep).await;
-    until_said(&mut run, "ready").await;
+    until_printed(&mut run, "ready").await;
     drop((first, run));
     (kit.kill)(slot.clone()).await;
-    let heir = (kit.again)();
-    let mut run = heir.reattach(&slot).await.expect("its remains are there");
+    let successor = (kit.another_process)();
+    let mut run = successor.reattach(&slot).await.expect("its remains are there");
     assert_eq!(finish(&mut run).await.1, Ended::Died { code: 137 });
-    remove(&*heir, &slot).await;
+    remove(&*successor, &slot).await;
 }
 
-async fn whoever_was_not_invoked_says_so_and_can_be(kit: &Kit) {
-    let first = (kit.again)();
+async fn a_container_without_an_invocation_is_reported_and_can_be_invoked(kit: &Kit) {
+    let first = (kit.another_process)();
     let slot = create(&*first, kit).await;
     drop(first);
-    let heir = (kit.again)();
-    let reattached = heir.reattach(&slot).await;
+    let successor = (kit.another_process)();
+    let reattached = successor.reattach(&slot).await;
     assert_eq!(reattached.expect_err("it has no run").kind(), RuntimeErrorKind::NotInvoked);
-    let mut run = invoke(&*heir, kit, &slot, Task::Hello).await;
+    let mut run = invoke(&*successor, kit, &slot, Task::Hello).await;
     assert_eq!(reported(finish(&mut run).await.1).code, Some(3));
-    let again = heir.invoke(&slot, invocation((kit.argv)(Task::Hello))).await;
+    let again = successor.invoke(&slot, invocation((kit.argv)(Task::Hello))).await;
     assert_eq!(again.expect_err("it serves once").kind(), RuntimeErrorKind::Conflict);
-    remove(&*heir, &slot).await;
+    remove(&*successor, &slot).await;
 }
 
 async fn memory_is_limited(runtime: &dyn Runtime, kit: &Kit) {
     let slot = create(runtime, kit).await;
-    let mut run = invoke(runtime, kit, &slot, Task::Devour).await;
+    let mut run = invoke(runtime, kit, &slot, Task::ExhaustMemory).await;
     let exit = reported(finish(&mut run).await.1);
     assert!(exit.oom_kills >= 1, "{exit:?}");
     remove(runtime, &slot).await;
@@ -241,7 +240,7 @@ async fn create(runtime: &dyn Runtime, kit: &Kit) -> SlotId {
     let slot = a_slot();
     let placement = placement(kit, &slot);
     let creating = runtime.create(&kit.spec, &placement);
-    timeout(PATIENCE, creating).await.expect("creating has a deadline").expect("it becomes ready");
+    timeout(STEP_LIMIT, creating).await.expect("creating has a deadline").expect("it becomes ready");
     slot
 }
 
@@ -250,7 +249,7 @@ async fn invoke(runtime: &dyn Runtime, kit: &Kit, slot: &SlotId, task: Task) -> 
 }
 
 async fn remove(runtime: &dyn Runtime, slot: &SlotId) {
-    timeout(PATIENCE, runtime.remove(slot))
+    timeout(STEP_LIMIT, runtime.remove(slot))
         .await
         .expect("removing has a deadline")
         .expect("it can be removed");
@@ -267,7 +266,7 @@ async fn running(runtime: &dyn Runtime, slot: &SlotId) -> Option<bool> {
 async fn finish(run: &mut Run) -> (Vec<AgentEvent>, Ended) {
     let mut events = Vec::new();
     loop {
-        for output in timeout(PATIENCE, run.next(64)).await.expect("it ends in time") {
+        for output in timeout(STEP_LIMIT, run.next(64)).await.expect("it ends in time") {
             match output {
                 Output::Event(event) => events.push(event),
                 Output::Ended(ended) => return (events, ended),
@@ -277,10 +276,10 @@ async fn finish(run: &mut Run) -> (Vec<AgentEvent>, Ended) {
 }
 
 /// All events up to the one that says `text`.
-async fn until_said(run: &mut Run, text: &str) -> Vec<AgentEvent> {
+async fn until_printed(run: &mut Run, text: &str) -> Vec<AgentEvent> {
     let mut events = Vec::new();
-    while !said(&events, text) {
-        for output in timeout(PATIENCE, run.next(1)).await.expect("it speaks in time") {
+    while !contain(&events, text) {
+        for output in timeout(STEP_LIMIT, run.next(1)).await.expect("it speaks in time") {
             match output {
                 Output::Event(event) => events.push(event),
                 Output::Ended(ended) => panic!("it ended before it said {text:?}: {ended:?}, {events:?}"),
@@ -290,7 +289,7 @@ async fn until_said(run: &mut Run, text: &str) -> Vec<AgentEvent> {
     events
 }
 
-fn said(events: &[AgentEvent], text: &str) -> bool {
+fn contain(events: &[AgentEvent], text: &str) -> bool {
     events
         .iter()
         .any(|event| event.data.values().any(|value| value.as_str().is_some_and(|it| it.contains(text))))

@@ -1,4 +1,8 @@
-//! Docker, and whatever else speaks its API: the engine makes and destroys boxes, all else goes over the link.
+//! Docker, and other engines that speak its API.
+
+pub mod connection;
+mod images;
+mod namespace_holders;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -17,18 +21,21 @@ use futures_util::StreamExt;
 use mgx_protocol::SlotId;
 use tokio::sync::OnceCell;
 
-use crate::contained::{Contained, Containers, End, EndStream, MAX_LAST_WORDS, name};
-use crate::engine::{Engine, deadline, status, within};
-use crate::hardening::{Dialect, Hardening, INSTANCE_LABEL, SLOT_LABEL, join, processes};
+use crate::engine::runtime::EngineRuntime;
+use crate::engine::{
+    ContainerEngine, ContainerExit, ExitStream, MAX_LOG_TAIL_BYTES, container_name, deadline,
+};
+use crate::hardening::profile::write_profile;
+use crate::hardening::{Dialect, Hardening, INSTANCE_LABEL, SLOT_LABEL, join, max_processes};
 use crate::image::Images;
 use crate::link::Links;
-use crate::namespaces::{Lease, Namespaces};
-use crate::profile::write_profile;
 use crate::{
     ContainerSpec, Ended, EngineInfo, Listed, OciRuntime, Placement, RuntimeError, RuntimeErrorKind,
 };
+use connection::{DockerConnection, status, within};
+use namespace_holders::{HolderLease, NamespaceHolders};
 
-/// Where the engine is, and whose containers they are.
+/// Where the engine is, and how its containers are marked and run.
 #[derive(Clone, Debug)]
 pub struct DockerConfig {
     /// The engine's socket: `unix:///var/run/docker.sock`, or the path alone.
@@ -39,62 +46,62 @@ pub struct DockerConfig {
     pub user: String,
     /// Where the system-call profile is written if the engine is Podman, which takes a path only.
     pub profile: PathBuf,
-    /// How many containers of the platform's own may hold network namespaces in store, so that starts take less; 0:
-    /// none.
+    /// How many containers of the platform's own may keep network namespaces ready, which shortens starts; 0 for none.
     pub holders: usize,
 }
 
-/// Containers of an engine that speaks the Docker API.
-pub type Docker = Contained<DockerApi>;
+/// The runtime of an engine that speaks the Docker API.
+pub type Docker = EngineRuntime<DockerEngine>;
 
-/// Docker's part of it.
+/// An engine that speaks the Docker API.
 #[derive(Debug)]
-pub struct DockerApi {
-    engine: Arc<Engine>,
+pub struct DockerEngine {
+    connection: Arc<DockerConnection>,
     config: DockerConfig,
-    /// Done when the profile is where Podman finds it.
+    /// Set when the system-call profile has been written for Podman.
     profile: OnceCell<()>,
-    /// Network namespaces in store; none without a place where their holders can call.
-    namespaces: Option<Namespaces>,
-    /// The namespaces of those that are made and not started.
-    joined: Mutex<HashMap<SlotId, Lease>>,
+    /// Network namespaces that are ready; `None` without a directory for the holders' sockets.
+    namespaces: Option<NamespaceHolders>,
+    /// The holders whose namespaces are joined by containers that are created and not started.
+    joined: Mutex<HashMap<SlotId, HolderLease>>,
 }
 
 impl Docker {
-    /// A runtime on the engine of `config`, whose runners call at `links`. Reaches for it with the first call, so the
-    /// engine may come later than the platform.
+    /// A runtime on the engine of `config`, whose runners connect to `links`. It connects with the first call, so the
+    /// engine may start later than the platform.
     pub fn connect(config: DockerConfig, links: Links) -> Self {
-        let (instance, most, directory) = (config.instance.clone(), config.holders, links.beside("-net"));
-        let mut docker = DockerApi::new(config);
-        docker.namespaces = Some(Namespaces::new(Arc::clone(&docker.engine), instance, directory, most));
+        let (instance, most, directory) =
+            (config.instance.clone(), config.holders, links.sibling_directory("-net"));
+        let mut docker = DockerEngine::new(config);
+        let holders = NamespaceHolders::new(Arc::clone(&docker.connection), instance, directory, most);
+        docker.namespaces = Some(holders);
         Self::new(docker, links)
     }
 
-    /// Where the agent image is made.
+    /// The images of the engine.
     pub fn images(&self) -> Arc<dyn Images> {
-        Arc::clone(&self.containers().engine) as _
+        Arc::clone(&self.engine().connection) as _
     }
 }
 
 #[async_trait]
-impl Containers for DockerApi {
+impl ContainerEngine for DockerEngine {
     async fn create(
         &self,
         spec: &ContainerSpec,
         placement: &Placement,
         link: &Path,
     ) -> Result<(), RuntimeError> {
-        let connected = self.engine.connected().await?;
+        let connected = self.connection.connected().await?;
         let dialect = if connected.is_podman {
             if let Some(name) = spec.oci_runtime.name() {
-                // it would take its own, and not say so
-                let message = format!(
-                    "Podman cannot be asked for {name:?} in Docker's language; set runtime = \"podman\""
-                );
+                // it would use its own runtime without an error
+                let message =
+                    format!("Podman's Docker API ignores the OCI runtime {name:?}; set runtime = \"podman\"");
                 return Err(RuntimeError::new(RuntimeErrorKind::OciRuntimeMissing, message));
             }
             self.profile.get_or_try_init(|| write_profile(&self.config.profile)).await?;
-            Dialect::Podman { profile: self.config.profile.clone(), processes: processes() }
+            Dialect::Podman { profile: self.config.profile.clone(), processes: max_processes() }
         } else {
             Dialect::Docker
         };
@@ -105,17 +112,17 @@ impl Containers for DockerApi {
             dialect,
         };
         let create = async |body| {
-            let options = CreateContainerOptionsBuilder::new().name(&name(&placement.slot)).build();
+            let options = CreateContainerOptionsBuilder::new().name(&container_name(&placement.slot)).build();
             let creating = connected.client.create_container(Some(options), body);
             let created = within(deadline::CREATE, "cannot create the container", creating).await;
             created.map(drop).map_err(|error| unknown_runtime(spec, error))
         };
         let mut body = hardening.container(spec, placement, link);
-        if let Some(lease) = self.lend(spec, connected.is_podman).await {
+        if let Some(lease) = self.lend_namespace(spec, connected.is_podman).await {
             let alone = body.clone();
             join(&mut body, lease.container());
             match create(body).await {
-                // the holder has gone
+                // the holder has ended
                 Err(error) if error.kind() == RuntimeErrorKind::NotFound => body = alone,
                 Ok(()) => {
                     self.joined().insert(placement.slot.clone(), lease);
@@ -130,35 +137,35 @@ impl Containers for DockerApi {
         create(body).await
     }
 
-    /// What Docker is asked for it does, or it refuses.
+    /// Docker does what it is asked for or refuses it, so there is nothing to check.
     async fn inspect(&self, _: &ContainerSpec, _: &Placement) -> Result<(), RuntimeError> {
         Ok(())
     }
 
     async fn start(&self, slot: &SlotId) -> Result<(), RuntimeError> {
         let client = self.client().await?;
-        let name = name(slot);
+        let name = container_name(slot);
         let lease = self.joined().remove(slot);
         let starting = client.start_container(&name, None);
         let started = within(deadline::CREATE, "cannot start the container", starting).await;
         match &started {
-            // it may start yet: its namespace stays its own
+            // the container may still start: its namespace is not lent again
             Err(error)
                 if matches!(error.kind(), RuntimeErrorKind::Deadline | RuntimeErrorKind::Unavailable) =>
             {
                 drop(lease);
             }
-            Ok(()) | Err(_) => lease.into_iter().for_each(Lease::give_back),
+            Ok(()) | Err(_) => lease.into_iter().for_each(HolderLease::give_back),
         }
         started
     }
 
-    async fn ended(&self, slot: &SlotId) -> Result<Option<Ended>, RuntimeError> {
+    async fn exit_of(&self, slot: &SlotId) -> Result<Option<Ended>, RuntimeError> {
         use ContainerStateStatusEnum::CREATED;
         let client = self.client().await?;
-        let name = name(slot);
-        let looking = client.inspect_container(&name, None);
-        let state = within(deadline::LOOK, "cannot look at the container", looking).await?.state;
+        let name = container_name(slot);
+        let inspecting = client.inspect_container(&name, None);
+        let state = within(deadline::INSPECT, "cannot inspect the container", inspecting).await?.state;
         Ok(match state {
             Some(
                 ContainerState { running: Some(true), .. } | ContainerState { status: Some(CREATED), .. },
@@ -168,35 +175,35 @@ impl Containers for DockerApi {
         })
     }
 
-    async fn last_words(&self, slot: &SlotId) -> String {
-        let mut words = String::new();
+    async fn log_tail(&self, slot: &SlotId) -> String {
+        let mut log = String::new();
         let reading = async {
-            let connected = self.engine.connected().await?;
+            let connected = self.connection.connected().await?;
             // Podman's tail loses the first half of a line that was written in two
             let tail = if connected.is_podman { "all" } else { "10" };
             let options = LogsOptionsBuilder::new().stdout(true).stderr(true).tail(tail).build();
-            let mut lines = connected.client.logs(&name(slot), Some(options)).boxed();
-            while let (Some(Ok(line)), true) = (lines.next().await, words.len() < MAX_LAST_WORDS) {
-                words.push_str(&line.to_string());
+            let mut lines = connected.client.logs(&container_name(slot), Some(options)).boxed();
+            while let (Some(Ok(line)), true) = (lines.next().await, log.len() < MAX_LOG_TAIL_BYTES) {
+                log.push_str(&line.to_string());
             }
             Ok::<_, RuntimeError>(())
         };
-        tokio::time::timeout(deadline::LOOK, reading).await.ok();
-        words
+        tokio::time::timeout(deadline::INSPECT, reading).await.ok();
+        log
     }
 
     async fn remove(&self, slot: &SlotId) -> Result<(), RuntimeError> {
         drop(self.joined().remove(slot));
         let client = self.client().await?;
         let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
-        let name = name(slot);
+        let name = container_name(slot);
         let removing = async {
             match client.remove_container(&name, Some(options)).await {
                 Err(error) if matches!(status(&error), Some(404 | 409)) => Ok(()),
                 answer => answer,
             }
         };
-        within(deadline::KILL, "cannot remove the container", removing).await
+        within(deadline::REMOVE, "cannot remove the container", removing).await
     }
 
     async fn list(&self) -> Result<Vec<Listed>, RuntimeError> {
@@ -204,7 +211,7 @@ impl Containers for DockerApi {
         let filters = HashMap::from([("label", vec![self.label()])]);
         let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
         let listing = client.list_containers(Some(options));
-        let containers = within(deadline::LOOK, "cannot list the containers", listing).await?;
+        let containers = within(deadline::INSPECT, "cannot list the containers", listing).await?;
         Ok(containers.iter().filter_map(listed).collect())
     }
 
@@ -214,7 +221,7 @@ impl Containers for DockerApi {
     }
 
     async fn info(&self) -> Result<EngineInfo, RuntimeError> {
-        let connected = self.engine.connected().await?;
+        let connected = self.connection.connected().await?;
         self.ping().await?;
         Ok(EngineInfo {
             name: if connected.is_podman { "podman" } else { "docker" }.to_owned(),
@@ -222,7 +229,7 @@ impl Containers for DockerApi {
         })
     }
 
-    async fn ends(&self, since: Option<i64>) -> Result<EndStream, RuntimeError> {
+    async fn exits(&self, since: Option<i64>) -> Result<ExitStream, RuntimeError> {
         let filters = HashMap::from([
             ("type", vec!["container".to_owned()]),
             ("event", vec!["die".to_owned(), "destroy".to_owned()]),
@@ -235,20 +242,21 @@ impl Containers for DockerApi {
         };
         let client = self.client().await?.clone();
         let events = client.events(Some(options.build()));
-        let ends = events.map(|event| {
-            event.map(|event| end(&event)).map_err(|error| {
-                RuntimeError::new(RuntimeErrorKind::Unavailable, "cannot hear the engine").because(error)
+        let exits = events.map(|event| {
+            event.map(|event| container_exit(&event)).map_err(|error| {
+                RuntimeError::new(RuntimeErrorKind::Unavailable, "cannot read the engine's events")
+                    .because(error)
             })
         });
-        Ok(ends.boxed())
+        Ok(exits.boxed())
     }
 }
 
-impl DockerApi {
-    /// The containers of the instance of `config`.
+impl DockerEngine {
+    /// The engine of `config`, without namespace holders.
     pub fn new(config: DockerConfig) -> Self {
         Self {
-            engine: Arc::new(Engine::new(&config.host)),
+            connection: Arc::new(DockerConnection::new(&config.host)),
             config,
             profile: OnceCell::new(),
             namespaces: None,
@@ -256,8 +264,8 @@ impl DockerApi {
         }
     }
 
-    /// A network namespace for a container of `spec`. gVisor makes its own, and Podman needs no time for it.
-    async fn lend(&self, spec: &ContainerSpec, is_podman: bool) -> Option<Lease> {
+    /// A network namespace for a container of `spec`. gVisor cannot join one, and Podman makes one in no time.
+    async fn lend_namespace(&self, spec: &ContainerSpec, is_podman: bool) -> Option<HolderLease> {
         match spec.oci_runtime {
             OciRuntime::Engines | OciRuntime::Runc | OciRuntime::Crun if !is_podman => {
                 self.namespaces.as_ref()?.lend(&spec.image).await
@@ -266,12 +274,12 @@ impl DockerApi {
         }
     }
 
-    fn joined(&self) -> MutexGuard<'_, HashMap<SlotId, Lease>> {
+    fn joined(&self) -> MutexGuard<'_, HashMap<SlotId, HolderLease>> {
         self.joined.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn client(&self) -> Result<&bollard::Docker, RuntimeError> {
-        self.engine.connected().await.map(|connected| &connected.client)
+        self.connection.connected().await.map(|connected| &connected.client)
     }
 
     fn label(&self) -> String {
@@ -279,12 +287,12 @@ impl DockerApi {
     }
 }
 
-/// What an engine means that does not know the OCI runtime of `spec`, and what to do about it.
+/// `error`, or, if it means that the engine does not know the OCI runtime of `spec`, an error with the remedy.
 fn unknown_runtime(spec: &ContainerSpec, error: RuntimeError) -> RuntimeError {
     // 20.10 says "Unknown runtime specified runsc", 25 "unknown or invalid runtime name: runsc"
-    let said = error.to_string().to_ascii_lowercase();
+    let text = error.to_string().to_ascii_lowercase();
     match spec.oci_runtime.name() {
-        Some(name) if said.contains("unknown") && said.contains("runtime") => {
+        Some(name) if text.contains("unknown") && text.contains("runtime") => {
             let message = format!(
                 "the engine does not know the OCI runtime {name:?}: install it, put it under \"runtimes\" in \
                  /etc/docker/daemon.json and reload the engine (`mgx doctor` says how), or change [isolation]"
@@ -308,17 +316,17 @@ fn listed(container: &ContainerSummary) -> Option<Listed> {
     Some(Listed { slot, running })
 }
 
-/// What an event says of the container of a slot.
-fn end(event: &EventMessage) -> End {
+/// The exit that an event of the engine reports.
+fn container_exit(event: &EventMessage) -> ContainerExit {
     let of = event.actor.as_ref().and_then(|actor| {
         let attributes = actor.attributes.as_ref()?;
         let slot = attributes.get(SLOT_LABEL)?.parse().ok()?;
         match event.action.as_deref()? {
-            // without a code, the next look finds it
+            // an event without a code: the comparison with the list finds the exit
             "die" => Some((slot, Ended::Died { code: attributes.get("exitCode")?.parse().ok()? })),
             "destroy" => Some((slot, Ended::Lost)),
             _ => None,
         }
     });
-    End { of, at: event.time_nano }
+    ContainerExit { of, at: event.time_nano }
 }

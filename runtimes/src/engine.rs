@@ -1,157 +1,101 @@
-//! The connection to a container engine: made when it is first needed, and every call with a deadline.
+//! `trait ContainerEngine`: how an engine does each step of a container's life.
+//!
+//! [`runtime::EngineRuntime`] decides in which order the steps come, and what happens when one fails.
 
-use std::fmt;
-use std::time::Duration;
+pub(crate) mod deadline;
+mod exit_watcher;
+pub mod runtime;
 
-use bollard::errors::Error as EngineError;
-use bollard::models::SystemInfoCgroupVersionEnum;
-use tokio::sync::OnceCell;
+use std::path::Path;
 
-use crate::{RuntimeError, RuntimeErrorKind};
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+use mgx_protocol::SlotId;
 
-/// How long to wait for the engine, by what is asked of it.
-pub(crate) mod deadline {
-    use std::time::Duration;
+use crate::{ContainerSpec, Ended, EngineInfo, Listed, Placement, RuntimeError};
 
-    pub(crate) const PING: Duration = Duration::from_secs(2);
-    pub(crate) const LOOK: Duration = Duration::from_secs(5);
-    /// What Podman is: it asks the package manager for the versions of its parts, which takes seconds on a busy
-    /// machine.
-    pub(crate) const ABOUT: Duration = Duration::from_secs(30);
-    pub(crate) const CREATE: Duration = Duration::from_secs(30);
-    pub(crate) const KILL: Duration = Duration::from_secs(10);
-    pub(crate) const IMPORT: Duration = Duration::from_mins(2);
+/// How much of a failed container's log an error message has, in bytes.
+pub(crate) const MAX_LOG_TAIL_BYTES: usize = 2048;
+
+/// How one engine does each step with the containers of one instance of the platform. Every call has a deadline.
+#[async_trait]
+pub trait ContainerEngine: std::fmt::Debug + Send + Sync + 'static {
+    /// Creates the container of `placement`, whose link directory is `link`, and does not start it.
+    ///
+    /// # Errors
+    /// `Conflict` if there is one; after any other error, the caller may remove what is there.
+    async fn create(
+        &self,
+        spec: &ContainerSpec,
+        placement: &Placement,
+        link: &Path,
+    ) -> Result<(), RuntimeError>;
+
+    /// Checks that the engine has applied every part of the hardening.
+    ///
+    /// # Errors
+    /// `Refused` if it has not.
+    async fn inspect(&self, spec: &ContainerSpec, placement: &Placement) -> Result<(), RuntimeError>;
+
+    /// Starts the container.
+    ///
+    /// # Errors
+    /// The engine's.
+    async fn start(&self, slot: &SlotId) -> Result<(), RuntimeError>;
+
+    /// How the container ended; `None` if it runs or has not been started.
+    ///
+    /// # Errors
+    /// `NotFound` if there is none, or the engine does not say.
+    async fn exit_of(&self, slot: &SlotId) -> Result<Option<Ended>, RuntimeError>;
+
+    /// The end of its log, at most about [`MAX_LOG_TAIL_BYTES`]; empty if there is none.
+    async fn log_tail(&self, slot: &SlotId) -> String;
+
+    /// Kills and deletes the container. Succeeds if there is none.
+    ///
+    /// # Errors
+    /// `Conflict` if it is just ending by itself: the caller tries again. After any other error it may still exist.
+    async fn remove(&self, slot: &SlotId) -> Result<(), RuntimeError>;
+
+    /// All containers of the instance.
+    ///
+    /// # Errors
+    /// The engine's.
+    async fn list(&self) -> Result<Vec<Listed>, RuntimeError>;
+
+    /// Whether the engine answers.
+    ///
+    /// # Errors
+    /// It does not.
+    async fn ping(&self) -> Result<(), RuntimeError>;
+
+    /// The engine's name and version.
+    ///
+    /// # Errors
+    /// It does not answer.
+    async fn info(&self) -> Result<EngineInfo, RuntimeError>;
+
+    /// The exits of containers as they happen, from now on or since [`ContainerExit::at`] of an earlier one.
+    ///
+    /// # Errors
+    /// The engine's.
+    async fn exits(&self, since: Option<i64>) -> Result<ExitStream, RuntimeError>;
 }
 
-/// A container engine that speaks the Docker API, there or not.
-pub struct Engine {
-    host: String,
-    connected: OnceCell<Connected>,
+/// Exits, until the engine goes away. An engine may leave some out, or report them late or twice.
+pub type ExitStream = BoxStream<'static, Result<ContainerExit, RuntimeError>>;
+
+/// The exit of a container, as an engine reports it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ContainerExit {
+    /// The container's slot, and how it ended; `None` if the event does not say, so that the list has to be compared.
+    pub of: Option<(SlotId, Ended)>,
+    /// When, by the engine's clock, in nanoseconds since 1970.
+    pub at: Option<i64>,
 }
 
-/// An engine that has answered once.
-#[derive(Debug)]
-pub(crate) struct Connected {
-    pub(crate) client: bollard::Docker,
-    pub(crate) cgroup_v1: bool,
-    pub(crate) is_podman: bool,
-    pub(crate) version: String,
-}
-
-impl Engine {
-    /// The engine at `host`: `unix:///var/run/docker.sock`, or the path alone.
-    pub fn new(host: impl Into<String>) -> Self {
-        let host = host.into();
-        let host = if host.contains("://") { host } else { format!("unix://{host}") };
-        Self { host, connected: OnceCell::new() }
-    }
-
-    /// The client, after the first call in the highest version of the API that both sides speak.
-    pub(crate) async fn connected(&self) -> Result<&Connected, RuntimeError> {
-        self.connected.get_or_try_init(|| self.connect()).await
-    }
-
-    async fn connect(&self) -> Result<Connected, RuntimeError> {
-        let unreachable = || format!("cannot reach the container engine at {}", self.host);
-        let client = bollard::Docker::connect_with_host(&self.host).map_err(|error| {
-            RuntimeError::new(RuntimeErrorKind::Unavailable, unreachable()).because(error)
-        })?;
-        within(deadline::PING, &unreachable(), client.ping()).await?;
-        let client = within(deadline::ABOUT, &unreachable(), client.negotiate_version()).await?;
-        let info = within(deadline::ABOUT, "ask the engine about itself", client.info()).await?;
-        let cgroup_v1 = info.cgroup_version == Some(SystemInfoCgroupVersionEnum::_1);
-        // only Podman has this log driver
-        let is_podman = info
-            .plugins
-            .and_then(|plugins| plugins.log)
-            .is_some_and(|drivers| drivers.iter().any(|driver| driver == "k8s-file"));
-        let version = info.server_version.unwrap_or_default();
-        Ok(Connected { client, cgroup_v1, is_podman, version })
-    }
-}
-
-impl fmt::Debug for Engine {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Engine").field("host", &self.host).finish_non_exhaustive()
-    }
-}
-
-/// What `call` answers within `limit`. `what` says in an error what was tried.
-pub(crate) async fn within<T>(
-    limit: Duration,
-    what: &str,
-    call: impl Future<Output = Result<T, EngineError>>,
-) -> Result<T, RuntimeError> {
-    let answer = tokio::time::timeout(limit, call).await.map_err(|_| {
-        let message = format!("{what}: no answer from the engine within {} s", limit.as_secs());
-        RuntimeError::new(RuntimeErrorKind::Deadline, message)
-    })?;
-    answer.map_err(|error| explained(what, error))
-}
-
-/// The HTTP status with which the engine refused, if that is what happened.
-pub(crate) fn status(error: &EngineError) -> Option<u16> {
-    match error {
-        EngineError::DockerResponseServerError { status_code, .. } => Some(*status_code),
-        _ => None,
-    }
-}
-
-fn explained(what: &str, error: EngineError) -> RuntimeError {
-    let kind = match &error {
-        EngineError::DockerResponseServerError { status_code: 404, message } => {
-            if message.to_ascii_lowercase().contains("no such image") {
-                RuntimeErrorKind::ImageMissing
-            } else {
-                RuntimeErrorKind::NotFound
-            }
-        }
-        EngineError::DockerResponseServerError { status_code: 409, .. } => RuntimeErrorKind::Conflict,
-        // Podman has no other status for it
-        EngineError::DockerResponseServerError { status_code: 500, message }
-            if message.contains("name is already in use") || message.contains("container state improper") =>
-        {
-            RuntimeErrorKind::Conflict
-        }
-        // Docker: it ended by itself between being seen and being killed
-        EngineError::DockerResponseServerError { status_code: 500, message }
-            if message.contains("cannot remove") && message.contains("is not running") =>
-        {
-            RuntimeErrorKind::Conflict
-        }
-        EngineError::RequestTimeoutError => RuntimeErrorKind::Deadline,
-        EngineError::IOError { .. }
-        | EngineError::HyperResponseError { .. }
-        | EngineError::HyperLegacyError { .. }
-        | EngineError::SocketNotFoundError(_) => RuntimeErrorKind::Unavailable,
-        // The engine answered, with a refusal or with something that is not its API.
-        _ => RuntimeErrorKind::Refused,
-    };
-    RuntimeError::new(kind, what).because(error)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_engines_mean_is_told_from_what_they_say() {
-        use RuntimeErrorKind::{Conflict, ImageMissing, NotFound, Refused};
-        for (status_code, message, kind) in [
-            (404, "No such image: x:latest", ImageMissing),
-            (404, "No such container: x", NotFound),
-            (409, "Conflict. The container name \"/x\" is already in use", Conflict),
-            (500, "container state improper", Conflict),
-            (500, "Could not kill running container 1, cannot remove - Container 1 is not running", Conflict),
-            (
-                500,
-                "Could not kill running container 1, cannot remove - tried to kill it, and it did not",
-                Refused,
-            ),
-            (400, "no command specified", Refused),
-        ] {
-            let error = EngineError::DockerResponseServerError { status_code, message: message.to_owned() };
-            assert_eq!(explained("cannot", error).kind(), kind, "{message}");
-        }
-    }
+/// The name of the container of `slot`.
+pub(crate) fn container_name(slot: &SlotId) -> String {
+    format!("mgx-{slot}")
 }

@@ -1,7 +1,7 @@
-//! A runtime without an engine: containers that live in memory, follow a script, and outlive the platform.
+//! A runtime for tests: containers that exist in memory, follow a script, and outlive the platform.
 //!
-//! It waits only on tokio's clock, so that a test with a paused clock sees an hour in a millisecond, and two runs of
-//! one script are alike to the last event.
+//! It waits only on tokio's clock, so that an hour passes in a millisecond under a paused clock, and two runs of a script
+//! produce the same events.
 
 mod container;
 mod script;
@@ -12,28 +12,27 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use mgx_protocol::Invocation;
-use mgx_protocol::{Attempt, JobId, SlotId};
+use mgx_protocol::{Attempt, Invocation, JobId, SlotId};
 use tokio::sync::{Notify, mpsc};
 
 use crate::{
-    ContainerSpec, EngineInfo, Listed, Parked, Parking, Placement, Run, Runtime, RuntimeError,
-    RuntimeErrorKind,
+    ContainerSpec, EngineInfo, Listed, Placement, PoolableRuntime, Run, Runtime, RuntimeError,
+    RuntimeErrorKind, WarmContainer,
 };
 use container::Container;
-pub use script::{Act, Birth, OnStop, Script};
+pub use script::{Act, Creation, OnStop, Script};
 
 /// Decides how the creation of the container in a slot goes.
-pub type Births = dyn Fn(&ContainerSpec, &SlotId) -> Birth + Send + Sync;
+pub type Creations = dyn Fn(&ContainerSpec, &SlotId) -> Creation + Send + Sync;
 /// Decides what an invocation does.
 pub type Scripts = dyn Fn(&Invocation) -> Script + Send + Sync;
 
-/// Everything that the containers are: it is still there when the platform that made them is gone.
+/// The engine's state: the containers, which are still there after the platform that made them has ended.
 #[derive(Clone)]
 pub struct World(Arc<Inner>);
 
 struct Inner {
-    births: Box<Births>,
+    creations: Box<Creations>,
     scripts: Box<Scripts>,
     state: Mutex<State>,
 }
@@ -49,13 +48,13 @@ struct State {
 pub struct Counts {
     /// Containers that were made.
     pub created: u64,
-    /// The most containers that there were at a time.
+    /// The most containers that existed at a time.
     pub most: usize,
-    /// Every invocation that was heard, in order.
+    /// Every invocation that a container has received, in order.
     pub invoked: Vec<Invoked>,
 }
 
-/// An invocation that a container has heard.
+/// An invocation that a container has received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invoked {
     /// The job.
@@ -73,16 +72,16 @@ pub struct Fake {
 }
 
 impl World {
-    /// An empty world, in which containers are born and live as told.
+    /// A world without containers, in which each is created and run as these functions decide.
     pub fn new(
-        births: impl Fn(&ContainerSpec, &SlotId) -> Birth + Send + Sync + 'static,
+        creations: impl Fn(&ContainerSpec, &SlotId) -> Creation + Send + Sync + 'static,
         scripts: impl Fn(&Invocation) -> Script + Send + Sync + 'static,
     ) -> Self {
         let state = Mutex::default();
-        Self(Arc::new(Inner { births: Box::new(births), scripts: Box::new(scripts), state }))
+        Self(Arc::new(Inner { creations: Box::new(creations), scripts: Box::new(scripts), state }))
     }
 
-    /// A view of this world, as a process of the platform has it.
+    /// The runtime of this world for one process of the platform.
     pub fn runtime(&self) -> Fake {
         Fake { world: self.clone() }
     }
@@ -92,12 +91,12 @@ impl World {
         self.lock().counts.clone()
     }
 
-    /// How many containers there are.
-    pub fn population(&self) -> usize {
+    /// How many containers exist.
+    pub fn container_count(&self) -> usize {
         self.lock().containers.len()
     }
 
-    /// Kills what runs in a slot without a word, as `kill -9` of its first process does.
+    /// Ends the container of a slot, as SIGKILL to its first process does.
     pub fn kill(&self, slot: &SlotId) {
         if let Some(container) = self.find(slot) {
             container.die(137);
@@ -137,12 +136,14 @@ impl Runtime for Fake {
         if self.world.find(slot).is_some() {
             return Err(error(RuntimeErrorKind::Conflict, slot));
         }
-        let (after, outcome) = match (self.world.0.births)(spec, slot) {
-            Birth::Ready(after) => (after, self.world.add(slot)),
-            Birth::Fails(after, kind) => (after, Err(error(kind, slot))),
-            Birth::FailsButIsThere(after, kind) => (after, self.world.add(slot).and(Err(error(kind, slot)))),
+        let (after, outcome) = match (self.world.0.creations)(spec, slot) {
+            Creation::Ready(after) => (after, self.world.add(slot)),
+            Creation::Fails(after, kind) => (after, Err(error(kind, slot))),
+            Creation::FailsButExists(after, kind) => {
+                (after, self.world.add(slot).and(Err(error(kind, slot))))
+            }
         };
-        // a timer takes a tick even for no time at all
+        // a timer takes a tick even for a duration of zero
         if !after.is_zero() {
             tokio::time::sleep(after).await;
         }
@@ -156,8 +157,8 @@ impl Runtime for Fake {
         if !container.invoke((self.world.0.scripts)(&invocation), &invocation) {
             return Err(error(RuntimeErrorKind::Conflict, slot));
         }
-        let heard = Invoked { job: invocation.job, attempt: invocation.attempt, beside };
-        self.world.lock().counts.invoked.push(heard);
+        let invoked = Invoked { job: invocation.job, attempt: invocation.attempt, beside };
+        self.world.lock().counts.invoked.push(invoked);
         Ok(attach(container))
     }
 
@@ -173,7 +174,7 @@ impl Runtime for Fake {
     async fn remove(&self, slot: &SlotId) -> Result<(), RuntimeError> {
         let container = self.world.lock().containers.remove(slot);
         if let Some(container) = container {
-            container.vanish();
+            container.remove();
         }
         Ok(())
     }
@@ -192,13 +193,17 @@ impl Runtime for Fake {
 }
 
 #[async_trait]
-impl Parking for Fake {
-    async fn park(&self, slot: &SlotId, left: Arc<Notify>) -> Result<Parked, RuntimeError> {
+impl PoolableRuntime for Fake {
+    async fn keep_warm(
+        &self,
+        slot: &SlotId,
+        disconnected: Arc<Notify>,
+    ) -> Result<WarmContainer, RuntimeError> {
         let container = self.world.find(slot).ok_or_else(|| error(RuntimeErrorKind::NotFound, slot))?;
         let nonce = container.nonce().ok_or_else(|| error(RuntimeErrorKind::NotReady, slot))?;
-        let (parked, waiting) = Parked::new(nonce, None);
-        tokio::spawn(container::wait(container, nonce, waiting, left));
-        Ok(parked)
+        let (warm, claims) = WarmContainer::new(nonce, None);
+        tokio::spawn(container::serve_claim(container, nonce, claims, disconnected));
+        Ok(warm)
     }
 }
 

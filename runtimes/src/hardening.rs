@@ -1,9 +1,11 @@
-//! What every container looks like to the engine: untrusted, and held on a short leash.
+//! The hardening of every container: what the engine is asked for, because the code in it is untrusted.
 //!
 //! `seccomp.json` is a profile in the engine's format, written for this platform: an allow-list of what a process
 //! without privileges needs. Beyond what engines refuse by themselves it refuses `io_uring`, keyrings, new
 //! namespaces, the mount family, debugging of other processes, 32-bit system calls, and every socket family but
 //! unix, inet, inet6 and netlink.
+
+pub(crate) mod profile;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -24,19 +26,19 @@ pub const INSTANCE_LABEL: &str = "mgx.instance";
 /// Label that names the slot of a container.
 pub const SLOT_LABEL: &str = "mgx.slot";
 
-/// Label of holders of network namespaces, with the instance that they belong to. They have no other.
+/// Label of holders of network namespaces, with the instance that they belong to. They have no other label.
 pub const HOLDER_LABEL: &str = "mgx.holder";
 
-/// What every container is called inside.
+/// The host name inside every container.
 const HOSTNAME: &str = "mgx";
 
 /// The system calls that a container may make (<https://docs.docker.com/engine/security/seccomp/>).
-pub const SECCOMP: &str = include_str!("seccomp.json");
+pub const SECCOMP: &str = include_str!("hardening/seccomp.json");
 
-/// How the profile refuses `clone3(2)`, and how it allows it.
-const CLONE3_IS_MISSING: &str =
+/// The rule by which the profile refuses `clone3(2)`, and the rule that allows it.
+const CLONE3_REFUSED: &str =
     "\"names\": [\"clone3\"],\n      \"action\": \"SCMP_ACT_ERRNO\",\n      \"errnoRet\": 38";
-const CLONE3_IS_GVISORS: &str = "\"names\": [\"clone3\"],\n      \"action\": \"SCMP_ACT_ALLOW\"";
+const CLONE3_ALLOWED: &str = "\"names\": [\"clone3\"],\n      \"action\": \"SCMP_ACT_ALLOW\"";
 
 const MIB: i64 = 1024 * 1024;
 
@@ -62,27 +64,27 @@ pub struct Hardening {
     /// Whether the engine understands `memory.swappiness`: cgroup version 1 only. Nothing depends on it, because
     /// memory and swap together are limited to `memory_bytes` as well.
     pub swappiness: bool,
-    /// What the engine has to be told in a way of its own.
+    /// The engine that the request is for.
     pub dialect: Dialect,
 }
 
-/// Who it is that speaks the Docker API.
+/// The engine behind the Docker API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Dialect {
     /// Docker.
     Docker,
     /// Podman.
     Podman {
-        /// The system-call profile: it takes a path where Docker takes the text.
+        /// The path of the system-call profile, where Docker takes its text.
         profile: PathBuf,
-        /// Processes of one user, as [`processes`] has it: it has a default that its own service may not have.
+        /// The limit of [`max_processes`]: Podman's own default needs a capability that its service may not have.
         processes: i64,
     },
 }
 
-/// The most processes of one user, all containers together, that Podman may be asked for. It lowers its own limit to
-/// the kernel's highest process number, and cannot give more than it has. What a container may have is its `pids`.
-pub fn processes() -> i64 {
+/// The highest limit for the processes of one user, over all containers, that Podman can set: the kernel's highest PID,
+/// and no more than this process's own limit. The limit of a single container is its `pids`.
+pub fn max_processes() -> i64 {
     let highest = std::fs::read_to_string("/proc/sys/kernel/pid_max");
     let highest = highest.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(32_768);
     let own = getrlimit(Resource::Nproc).maximum.and_then(|own| i64::try_from(own).ok());
@@ -107,13 +109,12 @@ impl Hardening {
     }
 
     fn host(&self, spec: &ContainerSpec, placement: &Placement, link: &Path) -> HostConfig {
-        // Nothing in the container may write into the link directory, so it is mounted read-only:
-        // that does not keep anyone from connecting to the socket in it.
+        // read-only: processes can connect to the socket in it, and nothing can be written
         let mut mounts = vec![bind(link, LINK_DIR, true, RPRIVATE)];
         mounts.extend(placement.workspace.as_ref().map(|workspace| {
             let propagation = match workspace {
                 Workspace::Directory(_) => RPRIVATE,
-                Workspace::Seat(_) => RSLAVE,
+                Workspace::MountPoint(_) => RSLAVE,
             };
             bind(workspace.path(), WORKSPACE_DIR, false, propagation)
         }));
@@ -124,7 +125,7 @@ impl Hardening {
             cap_drop: Some(vec!["ALL".to_owned()]),
             security_opt: Some(vec!["no-new-privileges".to_owned(), self.seccomp(spec.oci_runtime)]),
             readonly_rootfs: Some(true),
-            // `exec`: whoever could put a program here could put it into the workspace as well.
+            // `exec` allows nothing new: a program could be put into the workspace as well
             tmpfs: Some(HashMap::from([(
                 "/tmp".to_owned(),
                 format!("rw,exec,nosuid,nodev,mode=1777,size={TMP_BYTES}"),
@@ -162,16 +163,16 @@ impl Hardening {
     }
 }
 
-/// What to ask of the engine for a holder of network namespaces (`namespaces.rs`), whose link directory is `link`. It
-/// runs the platform's own program and nothing of a job's; what it may do more than others is make namespaces and bring
-/// their loopback up. The engine removes it when it ends.
+/// The request for a holder of network namespaces (`docker/namespace_holders.rs`), whose link directory is `link`. It runs
+/// the platform's own program and nothing of a job's. Beyond other containers it may make namespaces and bring up their
+/// loopback. The engine removes it when it ends.
 pub(crate) fn holder(image: &str, instance: &str, link: &Path) -> ContainerCreateBody {
     let texts = |texts: &[&str]| Some(texts.iter().map(|&text| text.to_owned()).collect());
     let profile = format!("seccomp={}", with_unshare());
     ContainerCreateBody {
         image: Some(image.to_owned()),
         cmd: texts(&["hold"]),
-        // those who join it are called the same
+        // a container that joins its network namespace has the same host name
         hostname: Some(HOSTNAME.to_owned()),
         user: Some("0:0".to_owned()),
         labels: Some(HashMap::from([(HOLDER_LABEL.to_owned(), instance.to_owned())])),
@@ -199,7 +200,7 @@ pub(crate) fn holder(image: &str, instance: &str, link: &Path) -> ContainerCreat
     }
 }
 
-/// The profile of system calls, and `unshare(2)`.
+/// The system-call profile with `unshare(2)` allowed.
 fn with_unshare() -> String {
     let rule = r#"{ "names": ["unshare"], "action": "SCMP_ACT_ALLOW" }, "#;
     let at = SECCOMP.find("\"syscalls\"").and_then(|at| Some(at + SECCOMP[at..].find('[')? + 1));
@@ -207,13 +208,13 @@ fn with_unshare() -> String {
     format!("{before}{rule}{after}")
 }
 
-/// The profile with `clone3(2)` left to gVisor, whose kernel does not have it and says so. It would refuse it with an
-/// error of its own instead of the profile's, and the C library then starts no program.
+/// The profile with `clone3(2)` allowed. gVisor's kernel has no `clone3` and answers `ENOSYS`, as the profile would; but
+/// gVisor refuses by a profile with another error number, after which the C library starts no program.
 fn for_gvisor() -> String {
-    SECCOMP.replacen(CLONE3_IS_MISSING, CLONE3_IS_GVISORS, 1)
+    SECCOMP.replacen(CLONE3_REFUSED, CLONE3_ALLOWED, 1)
 }
 
-/// Makes the container of `body` join the network namespace of `holder`, which has its name already.
+/// Makes the container of `body` join the network namespace of `holder`, which brings its host name along.
 pub(crate) fn join(body: &mut ContainerCreateBody, holder: &str) {
     body.hostname = None;
     if let Some(host) = &mut body.host_config {

@@ -1,30 +1,26 @@
-//! The agent image: a static runner and next to nothing else, handed to the engine as one deterministic tar.
+//! The agent image: a static runner and little else, imported into the engine as one deterministic tar.
 
 use std::fmt::{self, Write as _};
 use std::io;
 
 use async_trait::async_trait;
-use bollard::query_parameters::CreateImageOptionsBuilder;
-use bytes::Bytes;
-use futures_util::TryStreamExt;
 use tokio_tar::{Builder, EntryType, Header};
 
-use crate::engine::{Engine, deadline, status, within};
 use crate::{RuntimeError, RuntimeErrorKind};
 
-/// Label of an image that tells, as a SHA-256, what it was made of.
+/// The label of an image that holds the SHA-256 of its files.
 pub const CONTENT_LABEL: &str = "mgx.runner";
 
-/// Whether there was anything to do.
+/// Whether the image had to be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Made {
     /// The image was made.
     Built,
-    /// An image of this name and content was there.
+    /// An image of this name and content existed.
     Present,
 }
 
-/// A file of an image, beyond those that every image has.
+/// A file that an image has beside those of every agent image.
 #[derive(Clone, Debug)]
 pub enum Extra {
     /// A program, mode 0755, at this path (relative to `/`).
@@ -33,7 +29,7 @@ pub enum Extra {
     Symlink(String, String),
 }
 
-/// A place where images are kept: an engine.
+/// The images of an engine.
 #[async_trait]
 pub trait Images: fmt::Debug + Send + Sync {
     /// The [`CONTENT_LABEL`] of the image `tag`; `None` if it has none, or there is no such image.
@@ -49,20 +45,20 @@ pub trait Images: fmt::Debug + Send + Sync {
     async fn import(&self, tag: &str, image: Image) -> Result<(), RuntimeError>;
 }
 
-/// What an engine makes an image of.
+/// The parts of an image to import.
 #[derive(Debug)]
 pub struct Image {
     /// Its files, as a tar.
     pub rootfs: Vec<u8>,
-    /// What it says of them, as instructions of a Dockerfile.
+    /// Its configuration, as instructions of a Dockerfile.
     pub changes: Vec<String>,
 }
 
 /// Makes the agent image `tag` from a static `runner`, the certificates of `ca_bundle` (PEM) and `extras`,
-/// unless an image of this name and content is there.
+/// unless an image of this name and content exists.
 ///
 /// # Errors
-/// `Refused` if the runner is not a static program; otherwise as any call to an engine.
+/// `Refused` if the runner is not a static program; otherwise the engine's.
 pub async fn agent_image(
     images: &dyn Images,
     tag: &str,
@@ -90,31 +86,6 @@ pub async fn agent_image(
     Ok(Made::Built)
 }
 
-#[async_trait]
-impl Images for Engine {
-    async fn content(&self, tag: &str) -> Result<Option<String>, RuntimeError> {
-        let client = &self.connected().await?.client;
-        let looking = async {
-            match client.inspect_image(tag).await {
-                Err(error) if status(&error) == Some(404) => Ok(None),
-                answer => answer.map(Some),
-            }
-        };
-        let image = within(deadline::LOOK, "cannot look for the agent image", looking).await?;
-        let labels = image.and_then(|image| image.config).and_then(|config| config.labels);
-        Ok(labels.and_then(|mut labels| labels.remove(CONTENT_LABEL)))
-    }
-
-    async fn import(&self, tag: &str, image: Image) -> Result<(), RuntimeError> {
-        let client = &self.connected().await?.client;
-        let options = CreateImageOptionsBuilder::new().from_src("-").repo(tag).changes(image.changes).build();
-        let importing = client
-            .create_image(Some(options), Some(bollard::body_full(Bytes::from(image.rootfs))), None)
-            .try_collect::<Vec<_>>();
-        within(deadline::IMPORT, "cannot import the agent image", importing).await.map(drop)
-    }
-}
-
 /// Refuses a program that would need a loader and libraries, which the image does not have.
 fn check_static(program: &[u8]) -> Result<(), RuntimeError> {
     let refused = |message: &str| Err(RuntimeError::new(RuntimeErrorKind::Refused, message));
@@ -128,7 +99,7 @@ fn check_static(program: &[u8]) -> Result<(), RuntimeError> {
 }
 
 /// Whether an ELF program asks for an interpreter (a program header of type `PT_INTERP`, elf(5)).
-/// `None` if it is not a program for a machine of ours.
+/// `None` if it is not a 64-bit little-endian ELF program.
 fn has_interpreter(program: &[u8]) -> Option<bool> {
     const PT_INTERP: u32 = 3;
     if program.get(..6)? != b"\x7fELF\x02\x01" {
@@ -206,7 +177,7 @@ async fn append(
     tar.append(&header, io::Cursor::new(content)).await
 }
 
-/// A header that tells nothing of who packed it, where or when.
+/// A header without owner and time, so that equal files make equal bytes.
 fn header(kind: EntryType, mode: u32, size: u64) -> Header {
     let mut header = Header::new_ustar();
     header.set_entry_type(kind);

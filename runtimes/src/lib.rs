@@ -1,43 +1,39 @@
-//! Container runtimes: what can make a box, run one invocation in it, and destroy it.
+//! Container runtimes: each makes containers, runs one invocation in each of them, and removes them.
 //!
-//! Read [`runtime`] first: the one trait, and the values that cross it. Knows nothing of jobs' states, tenants,
+//! Read [`runtime`] first: the one trait, and the values that cross it. The crate does not know job states, users,
 //! stores or HTTP.
 
-#[cfg(feature = "testing")]
-pub mod conformance;
-pub mod contained;
-mod deaths;
+pub mod runtime;
+
 pub mod docker;
-mod driver;
-pub mod engine;
-pub mod error;
 #[cfg(feature = "testing")]
 pub mod fake;
-pub mod hardening;
-pub mod image;
-mod latest;
-mod lines;
-pub mod link;
-mod namespaces;
 pub mod null;
-pub mod parked;
 pub mod podman;
 pub mod pool;
 pub mod process;
-mod profile;
-pub mod runtime;
 
-pub use contained::Containers;
-pub use docker::{Docker, DockerApi, DockerConfig};
-pub use engine::Engine;
-pub use error::{RuntimeError, RuntimeErrorKind};
-pub use link::{Links, Tunnel};
+pub mod engine;
+pub mod hardening;
+pub mod image;
+pub mod link;
+
+#[cfg(feature = "testing")]
+pub mod conformance;
+
+pub use docker::connection::DockerConnection;
+pub use docker::{Docker, DockerConfig, DockerEngine};
+pub use engine::ContainerEngine;
+pub use engine::runtime::EngineRuntime;
+pub use link::Links;
+pub use link::listener::Tunnel;
 pub use null::Null;
-pub use parked::{Parked, Parking};
-pub use podman::{Libpod, Podman, PodmanConfig};
+pub use podman::config::PodmanConfig;
+pub use podman::{Podman, PodmanEngine};
 pub use pool::Pool;
 pub use process::{Process, ProcessConfig};
-pub use runtime::{
-    Command, ContainerSpec, Ended, EngineInfo, Limits, Listed, Network, OciRuntime, Output, Placement, Run,
-    Runtime, Workspace,
-};
+pub use runtime::error::{RuntimeError, RuntimeErrorKind};
+pub use runtime::run::{Command, Ended, Output, Run};
+pub use runtime::spec::{ContainerSpec, Limits, Network, OciRuntime, Placement, Workspace};
+pub use runtime::warm::{PoolableRuntime, WarmContainer};
+pub use runtime::{EngineInfo, Listed, Runtime};

@@ -1,6 +1,6 @@
-//! A runtime whose containers do nothing and succeed at once: for measuring the queue around them.
+//! A runtime whose containers do nothing and succeed at once: for measuring the queue.
 //!
-//! Nothing of a job is run. It is chosen by name, says so at every start, and stands in for no other runtime.
+//! It runs nothing of a job. It is used only if the configuration names it, and the server says so when it starts.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -20,22 +20,21 @@ use crate::{
     RuntimeErrorKind,
 };
 
-/// The command that holds its slot until it is asked to stop, and no longer than its argument says, in milliseconds, if
-/// it has one.
+/// The command `hold [MILLISECONDS]`: keeps its slot until it is asked to stop, or for the given time.
 pub const HOLD: &str = "hold";
 
-/// The command that talks: `say COUNT BYTES [PER_SECOND]` makes so many events with so many bytes of text each, as fast
-/// as they are taken, or not faster than so many a second.
+/// The command `say COUNT BYTES [PER_SECOND]`: makes COUNT events with BYTES bytes of text each, as fast as they are read,
+/// or PER_SECOND events a second.
 pub const SAY: &str = "say";
 
 /// The most text of one event, in bytes.
-const MAX_TEXT: u64 = 60 * 1024;
+const MAX_TEXT_BYTES: u64 = 60 * 1024;
 
-/// Containers that are entries in a map, and end with the process.
+/// Containers that are entries of a map and end with the process.
 #[derive(Clone, Default)]
 pub struct Null {
     slots: Arc<Mutex<HashMap<SlotId, bool>>>,
-    witness: Option<mpsc::Sender<Invoked>>,
+    observer: Option<mpsc::Sender<Invoked>>,
 }
 
 /// A job was given its invocation.
@@ -48,9 +47,9 @@ pub struct Invoked {
 }
 
 impl Null {
-    /// A runtime that tells `witness` of every invocation; of none that the channel has no room for.
-    pub fn watched(witness: mpsc::Sender<Invoked>) -> Self {
-        Self { witness: Some(witness), ..Self::default() }
+    /// A runtime that sends every invocation to `observer`, while the channel has room.
+    pub fn watched(observer: mpsc::Sender<Invoked>) -> Self {
+        Self { observer: Some(observer), ..Self::default() }
     }
 
     /// Containers by slot, and whether each has been invoked.
@@ -70,8 +69,8 @@ impl Runtime for Null {
     async fn create(&self, _: &ContainerSpec, placement: &Placement) -> Result<(), RuntimeError> {
         let slot = &placement.slot;
         match self.lock().entry(slot.clone()) {
-            Entry::Vacant(place) => {
-                place.insert(false);
+            Entry::Vacant(entry) => {
+                entry.insert(false);
                 Ok(())
             }
             Entry::Occupied(_) => Err(error(RuntimeErrorKind::Conflict, slot)),
@@ -84,8 +83,8 @@ impl Runtime for Null {
             Some(true) => return Err(error(RuntimeErrorKind::Conflict, slot)),
             Some(invoked) => *invoked = true,
         }
-        if let Some(witness) = &self.witness {
-            witness.try_send(Invoked { job: invocation.job, at: Instant::now() }).ok();
+        if let Some(observer) = &self.observer {
+            observer.try_send(Invoked { job: invocation.job, at: Instant::now() }).ok();
         }
         let task = Task::of(&invocation.argv);
         let backlog = if task.is_speech() { Run::BACKLOG } else { 1 };
@@ -103,7 +102,7 @@ impl Runtime for Null {
         Ok(Run::new(outputs_of_run, commands_of_run))
     }
 
-    /// Containers end with the process, so there is never one to take up again.
+    /// Containers end with the process, so no run can be resumed.
     async fn reattach(&self, slot: &SlotId) -> Result<Run, RuntimeError> {
         let kind = match self.lock().get(slot) {
             None | Some(true) => RuntimeErrorKind::NotFound,
@@ -130,12 +129,12 @@ impl Runtime for Null {
 #[derive(Clone, Copy, Debug)]
 enum Task {
     End,
-    /// Holds its slot for so long at the most.
+    /// Keeps its slot for at most this time.
     Hold(Duration),
     Say(Speech),
 }
 
-/// Events to make.
+/// The events of a command `say`.
 #[derive(Clone, Copy, Debug)]
 struct Speech {
     count: u64,
@@ -151,7 +150,7 @@ impl Task {
             Some(HOLD) => Self::Hold(number(1).map_or(Duration::MAX, Duration::from_millis)),
             Some(SAY) => Self::Say(Speech {
                 count: number(1).unwrap_or(1),
-                bytes: number(2).map_or(0, |bytes| usize::try_from(bytes.min(MAX_TEXT)).unwrap_or(0)),
+                bytes: number(2).map_or(0, |bytes| usize::try_from(bytes.min(MAX_TEXT_BYTES)).unwrap_or(0)),
                 pause: number(3).filter(|per_second| *per_second > 0).map_or(Duration::ZERO, |per_second| {
                     Duration::from_secs(1) / u32::try_from(per_second).unwrap_or(u32::MAX)
                 }),
@@ -165,7 +164,7 @@ impl Task {
     }
 }
 
-/// Ends when its time is over, when it is asked to, or when nobody is left to ask.
+/// Ends after its time, when it is asked to stop, or when its [`Run`] is dropped.
 async fn hold(time: Duration, outputs: mpsc::Sender<Output>, commands: mpsc::Receiver<Command>) {
     let cause = match tokio::time::timeout(time, stopped(commands)).await {
         Ok(()) => ExitCause::Stopped,
@@ -174,7 +173,7 @@ async fn hold(time: Duration, outputs: mpsc::Sender<Output>, commands: mpsc::Rec
     outputs.send(ended(cause, 0)).await.ok();
 }
 
-/// Talks until it has said everything, or until it is asked to stop.
+/// Makes its events, until it is asked to stop.
 async fn say(speech: Speech, outputs: mpsc::Sender<Output>, commands: mpsc::Receiver<Command>) {
     let text: String = "All work and no play. ".chars().cycle().take(speech.bytes).collect();
     let begin = tokio::time::Instant::now();
@@ -280,8 +279,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_container_succeeds_at_once_and_serves_one_invocation() {
-        let (witness, mut invoked) = mpsc::channel(8);
-        let runtime = Null::watched(witness);
+        let (observer, mut invoked) = mpsc::channel(8);
+        let runtime = Null::watched(observer);
         let slot: SlotId = "job-1".parse().unwrap();
         let order = invocation(&[]);
         let job = order.job;
@@ -306,7 +305,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_command_holds_its_slot_until_it_is_stopped() {
+    async fn the_command_hold_keeps_its_slot_until_it_is_stopped() {
         let runtime = Null::default();
         let slot: SlotId = "job-1".parse().unwrap();
         runtime.create(&spec(), &placement(&slot)).await.unwrap();
@@ -318,7 +317,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_says_so_much_so_fast() {
+    async fn it_makes_as_many_events_as_fast_as_it_is_told() {
         let runtime = Null::default();
         let slot: SlotId = "job-1".parse().unwrap();
         runtime.create(&spec(), &placement(&slot)).await.unwrap();
@@ -343,7 +342,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_holds_its_slot_for_no_longer_than_it_says() {
+    async fn it_keeps_its_slot_for_no_longer_than_it_is_told() {
         let runtime = Null::default();
         let slot: SlotId = "job-1".parse().unwrap();
         runtime.create(&spec(), &placement(&slot)).await.unwrap();

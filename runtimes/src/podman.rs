@@ -1,14 +1,15 @@
 //! Podman, over its own API (libpod): rootful or rootless, 4.x and 5.x.
 //!
-//! `docs/runtimes.md` has what was measured, and what a service needs. What the engine was asked for it does not
-//! always do and does not always say so: every container is looked at before it is started, and one that has not
-//! every wall is not started ([`spec`]).
+//! Podman ignores some of what it is asked for without an error. So every container is inspected before it is started,
+//! and is not started if a part of the hardening is missing ([`spec`]). `docs/runtimes.md` has the requirements of the
+//! service, and the measurements.
 
 mod client;
+pub mod config;
 mod service;
 mod spec;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -21,72 +22,60 @@ use tokio::sync::OnceCell;
 
 pub use service::{Obstacle, Service};
 
-use crate::contained::{Contained, Containers, End, EndStream, MAX_LAST_WORDS, name};
-use crate::engine::deadline;
-use crate::hardening::{INSTANCE_LABEL, SLOT_LABEL, processes};
+use crate::engine::runtime::EngineRuntime;
+use crate::engine::{
+    ContainerEngine, ContainerExit, ExitStream, MAX_LOG_TAIL_BYTES, container_name, deadline,
+};
+use crate::hardening::profile::write_profile;
+use crate::hardening::{INSTANCE_LABEL, SLOT_LABEL, max_processes};
 use crate::image::{Image, Images};
 use crate::link::Links;
-use crate::profile::write_profile;
 use crate::{ContainerSpec, Ended, EngineInfo, Listed, Placement, RuntimeError, RuntimeErrorKind};
-use client::{Client, Question, escaped};
-use spec::Walls;
+use client::{Client, Request, escaped};
+use config::PodmanConfig;
+use spec::PodmanSpec;
 
-/// Where the service is, and whose containers they are.
-#[derive(Clone, Debug)]
-pub struct PodmanConfig {
-    /// The service's socket: `unix:///run/podman/podman.sock`, or the path alone.
-    pub host: String,
-    /// The OCI runtime that containers must run in, such as `runc`; empty: the service's own.
-    pub oci_runtime: String,
-    /// The name of this instance of the platform; containers of other instances are never touched.
-    pub instance: String,
-    /// `uid:gid` of every process in a container; not root.
-    pub user: String,
-    /// Where the system-call profile is written, for the service to read it: libpod takes a path only.
-    pub profile: PathBuf,
-}
+/// The runtime of Podman.
+pub type Podman = EngineRuntime<PodmanEngine>;
 
-/// Containers of Podman.
-pub type Podman = Contained<Libpod>;
-
-/// Podman's part of it.
+/// Podman, through libpod.
 #[derive(Debug)]
-pub struct Libpod {
+pub struct PodmanEngine {
     client: Client,
     config: PodmanConfig,
-    /// Known after the first call that was answered.
+    /// Set after the first call that was answered.
     service: OnceCell<Service>,
-    /// Done when the profile is where the service finds it.
+    /// Set when the system-call profile has been written.
     profile: OnceCell<()>,
-    processes: i64,
+    max_processes: i64,
 }
 
 impl Podman {
-    /// A runtime on the service of `config`, whose runners call at `links`. Reaches for it with the first call, so
-    /// the service may come later than the platform.
+    /// A runtime on the service of `config`, whose runners connect to `links`. It connects with the first call, so the
+    /// service may start later than the platform.
     pub fn connect(config: PodmanConfig, links: Links) -> Self {
-        Self::new(Libpod::new(config), links)
+        Self::new(PodmanEngine::new(config), links)
     }
 
-    /// Where the agent image is made.
+    /// The images of Podman.
     pub fn images(&self) -> Arc<dyn Images> {
-        Arc::clone(self.containers()) as _
+        Arc::clone(self.engine()) as _
     }
 }
 
-impl Libpod {
-    /// The containers of the instance of `config`.
+impl PodmanEngine {
+    /// The engine of `config`.
     pub fn new(config: PodmanConfig) -> Self {
         let client = Client::new(&config.host);
         let (service, profile) = (OnceCell::new(), OnceCell::new());
-        Self { client, config, service, profile, processes: processes() }
+        Self { client, config, service, profile, max_processes: max_processes() }
     }
 
-    /// What the service is, once it has been found fit to hold untrusted code.
+    /// The description of the service, if it can isolate untrusted code.
     async fn service(&self) -> Result<&Service, RuntimeError> {
         self.service
             .get_or_try_init(|| async {
-                let service = service::of(&self.client).await?;
+                let service = service::describe(&self.client).await?;
                 let is_root = rustix::process::geteuid().is_root();
                 if let Some(obstacle) = service.obstacle(is_root) {
                     return Err(RuntimeError::new(RuntimeErrorKind::Refused, obstacle.to_string()));
@@ -97,12 +86,12 @@ impl Libpod {
     }
 }
 
-/// What the service at `host` is.
+/// The description of the service at `host`.
 ///
 /// # Errors
 /// It does not answer.
-pub async fn look(host: &str) -> Result<Service, RuntimeError> {
-    service::of(&Client::new(host)).await
+pub async fn describe(host: &str) -> Result<Service, RuntimeError> {
+    service::describe(&Client::new(host)).await
 }
 
 #[derive(Deserialize)]
@@ -143,7 +132,7 @@ struct Actor {
 }
 
 #[async_trait]
-impl Containers for Libpod {
+impl ContainerEngine for PodmanEngine {
     async fn create(
         &self,
         spec: &ContainerSpec,
@@ -152,53 +141,53 @@ impl Containers for Libpod {
     ) -> Result<(), RuntimeError> {
         let service = self.service().await?;
         self.profile.get_or_try_init(|| write_profile(&self.config.profile)).await?;
-        let body = self.walls(service, spec, placement).body(link);
-        let question = Question::post("/containers/create").json(&body);
-        self.client.ask(deadline::CREATE, "cannot create the container", question).await.map(drop)
+        let body = self.spec(service, spec, placement).body(link);
+        let request = Request::post("/containers/create").json(&body);
+        self.client.send(deadline::CREATE, "cannot create the container", request).await.map(drop)
     }
 
     async fn inspect(&self, spec: &ContainerSpec, placement: &Placement) -> Result<(), RuntimeError> {
         let service = self.service().await?;
-        let seen: Value = self.seen(&placement.slot).await?;
-        self.walls(service, spec, placement).missing(&seen).map_or(Ok(()), |missing| {
+        let inspected: Value = self.inspected(&placement.slot).await?;
+        self.spec(service, spec, placement).missing(&inspected).map_or(Ok(()), |missing| {
             let message = format!("Podman made a container without what was asked for: {missing}");
             Err(RuntimeError::new(RuntimeErrorKind::Refused, message))
         })
     }
 
     async fn start(&self, slot: &SlotId) -> Result<(), RuntimeError> {
-        let question = Question::post(format!("/containers/{}/start", name(slot)));
-        self.client.ask(deadline::CREATE, "cannot start the container", question).await.map(drop)
+        let request = Request::post(format!("/containers/{}/start", container_name(slot)));
+        self.client.send(deadline::CREATE, "cannot start the container", request).await.map(drop)
     }
 
-    async fn ended(&self, slot: &SlotId) -> Result<Option<Ended>, RuntimeError> {
-        let Inspected { state } = self.seen(slot).await?;
+    async fn exit_of(&self, slot: &SlotId) -> Result<Option<Ended>, RuntimeError> {
+        let Inspected { state } = self.inspected(slot).await?;
         Ok(match state.status.as_str() {
             "exited" | "stopped" => Some(Ended::Died { code: state.exit_code }),
             "removing" => Some(Ended::Lost),
-            // configured, created, initialized, running, paused, stopping, and what is not known yet
+            // configured, created, initialized, running, paused, stopping, or a state of a newer version
             _ => None,
         })
     }
 
-    async fn last_words(&self, slot: &SlotId) -> String {
+    async fn log_tail(&self, slot: &SlotId) -> String {
         // not with `tail`: it loses the first half of a line that was written in two
-        let question = Question::get(format!("/containers/{}/logs", name(slot)))
+        let request = Request::get(format!("/containers/{}/logs", container_name(slot)))
             .with("stdout", "true")
             .with("stderr", "true");
-        match self.client.ask(deadline::LOOK, "cannot read the container's log", question).await {
-            Ok(answer) => words(&answer.bytes()),
+        match self.client.send(deadline::INSPECT, "cannot read the container's log", request).await {
+            Ok(answer) => log_text(&answer.bytes()),
             Err(_) => String::new(),
         }
     }
 
     async fn remove(&self, slot: &SlotId) -> Result<(), RuntimeError> {
         // the timeout is between SIGTERM and SIGKILL
-        let question = Question::delete(format!("/containers/{}", name(slot)))
+        let request = Request::delete(format!("/containers/{}", container_name(slot)))
             .with("force", "true")
             .with("v", "true")
             .with("timeout", "0");
-        match self.client.ask(deadline::KILL, "cannot remove the container", question).await {
+        match self.client.send(deadline::REMOVE, "cannot remove the container", request).await {
             Err(error) if error.kind() == RuntimeErrorKind::NotFound => Ok(()),
             answer => answer.map(drop),
         }
@@ -206,51 +195,50 @@ impl Containers for Libpod {
 
     async fn list(&self) -> Result<Vec<Listed>, RuntimeError> {
         let what = "cannot list the containers";
-        let question = Question::get("/containers/json")
+        let request = Request::get("/containers/json")
             .with("all", "true")
             .with("filters", json!({ "label": [self.label()] }).to_string());
-        let rows: Vec<Row> = self.client.ask(deadline::LOOK, what, question).await?.json(what)?;
+        let rows: Vec<Row> = self.client.send(deadline::INSPECT, what, request).await?.json(what)?;
         Ok(rows.into_iter().filter_map(listed).collect())
     }
 
     async fn ping(&self) -> Result<(), RuntimeError> {
         let what = "cannot reach the container engine";
-        self.client.ask(deadline::PING, what, Question::get("/_ping")).await.map(drop)
+        self.client.send(deadline::PING, what, Request::get("/_ping")).await.map(drop)
     }
 
     async fn info(&self) -> Result<EngineInfo, RuntimeError> {
         let what = "cannot reach the container engine";
-        let answer = self.client.ask(deadline::PING, what, Question::get("/_ping")).await?;
+        let answer = self.client.send(deadline::PING, what, Request::get("/_ping")).await?;
         Ok(EngineInfo { name: "podman".to_owned(), version: answer.version().to_owned() })
     }
 
-    async fn ends(&self, since: Option<i64>) -> Result<EndStream, RuntimeError> {
+    async fn exits(&self, since: Option<i64>) -> Result<ExitStream, RuntimeError> {
         let filters = json!({ "type": ["container"], "event": ["died", "remove"], "label": [self.label()] });
-        let mut question =
-            Question::get("/events").with("stream", "true").with("filters", filters.to_string());
+        let mut request = Request::get("/events").with("stream", "true").with("filters", filters.to_string());
         if let Some(nanos) = since {
-            question =
-                question.with("since", format!("{}.{:09}", nanos / 1_000_000_000, nanos % 1_000_000_000));
+            request =
+                request.with("since", format!("{}.{:09}", nanos / 1_000_000_000, nanos % 1_000_000_000));
         }
-        let lines = self.client.lines(deadline::LOOK, "cannot hear the engine", question).await?;
-        Ok(lines.map(|line| Ok(end(&line?))).boxed())
+        let lines = self.client.lines(deadline::INSPECT, "cannot read the engine's events", request).await?;
+        Ok(lines.map(|line| Ok(container_exit(&line?))).boxed())
     }
 }
 
-impl Libpod {
-    fn walls<'a>(
+impl PodmanEngine {
+    fn spec<'a>(
         &'a self,
         service: &'a Service,
         spec: &'a ContainerSpec,
         placement: &'a Placement,
-    ) -> Walls<'a> {
-        Walls { config: &self.config, service, spec, placement, processes: self.processes }
+    ) -> PodmanSpec<'a> {
+        PodmanSpec { config: &self.config, service, spec, placement, max_processes: self.max_processes }
     }
 
-    async fn seen<T: serde::de::DeserializeOwned>(&self, slot: &SlotId) -> Result<T, RuntimeError> {
-        let what = "cannot look at the container";
-        let question = Question::get(format!("/containers/{}/json", name(slot)));
-        self.client.ask(deadline::LOOK, what, question).await?.json(what)
+    async fn inspected<T: serde::de::DeserializeOwned>(&self, slot: &SlotId) -> Result<T, RuntimeError> {
+        let what = "cannot inspect the container";
+        let request = Request::get(format!("/containers/{}/json", container_name(slot)));
+        self.client.send(deadline::INSPECT, what, request).await?.json(what)
     }
 
     fn label(&self) -> String {
@@ -259,13 +247,13 @@ impl Libpod {
 }
 
 #[async_trait]
-impl Images for Libpod {
+impl Images for PodmanEngine {
     async fn content(&self, tag: &str) -> Result<Option<String>, RuntimeError> {
-        // the image comes first of all: whether the service is fit for it should be known by then
+        // the image is the first thing that is asked for: an unfit service is refused here
         self.service().await?;
         let what = "cannot look for the agent image";
-        let question = Question::get(format!("/images/{}/json", escaped(tag)));
-        match self.client.ask(deadline::LOOK, what, question).await {
+        let request = Request::get(format!("/images/{}/json", escaped(tag)));
+        match self.client.send(deadline::INSPECT, what, request).await {
             Ok(answer) => {
                 let image: Value = answer.json(what)?;
                 Ok(image["Labels"][crate::image::CONTENT_LABEL].as_str().map(str::to_owned))
@@ -278,12 +266,12 @@ impl Images for Libpod {
     }
 
     async fn import(&self, tag: &str, image: Image) -> Result<(), RuntimeError> {
-        let mut question =
-            Question::post("/images/import").with("reference", tag).tar(Bytes::from(image.rootfs));
+        let mut request =
+            Request::post("/images/import").with("reference", tag).tar(Bytes::from(image.rootfs));
         for change in image.changes {
-            question = question.with("changes", change);
+            request = request.with("changes", change);
         }
-        self.client.ask(deadline::IMPORT, "cannot import the agent image", question).await.map(drop)
+        self.client.send(deadline::IMPORT, "cannot import the agent image", request).await.map(drop)
     }
 }
 
@@ -292,32 +280,34 @@ fn listed(row: Row) -> Option<Listed> {
     Some(Listed { slot, running: matches!(row.state.as_str(), "running" | "paused" | "stopping") })
 }
 
-/// What a line of the event stream says.
-fn end(line: &[u8]) -> End {
-    let Ok(event) = serde_json::from_slice::<Event>(line) else { return End { of: None, at: None } };
+/// The exit that a line of the event stream reports.
+fn container_exit(line: &[u8]) -> ContainerExit {
+    let Ok(event) = serde_json::from_slice::<Event>(line) else {
+        return ContainerExit { of: None, at: None };
+    };
     let attributes = &event.actor.attributes;
     let of = attributes.get(SLOT_LABEL).and_then(|slot| slot.parse().ok()).and_then(|slot| {
         let ended = match event.action.as_str() {
-            // without a code, the next look finds it
+            // an event without a code: the comparison with the list finds the exit
             "died" => Ended::Died { code: attributes.get("containerExitCode")?.parse().ok()? },
             "remove" => Ended::Lost,
             _ => return None,
         };
         Some((slot, ended))
     });
-    End { of, at: event.time_nano }
+    ContainerExit { of, at: event.time_nano }
 }
 
-/// The end of a log: frames of a stream's number, three zero bytes, a length and so many bytes.
-fn words(mut log: &[u8]) -> String {
-    let mut words = Vec::new();
+/// The end of a log in the format of `attach`: frames of a stream's number, three zero bytes, a length and so many bytes.
+fn log_text(mut log: &[u8]) -> String {
+    let mut text = Vec::new();
     while let [_, 0, 0, 0, a, b, c, d, rest @ ..] = log {
         let length = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
         let (frame, after) = rest.split_at(length.min(rest.len()));
-        words.extend_from_slice(frame);
+        text.extend_from_slice(frame);
         log = after;
     }
-    let end = &words[words.len().saturating_sub(MAX_LAST_WORDS)..];
+    let end = &text[text.len().saturating_sub(MAX_LOG_TAIL_BYTES)..];
     String::from_utf8_lossy(end).into_owned()
 }
 
@@ -331,24 +321,27 @@ mod tests {
             {"containerExitCode":"137","mgx.slot":"job-1","name":"mgx-job-1"}},"time":17,"timeNano":1795640270208519972}"#;
         let slot: SlotId = "job-1".parse().unwrap();
         assert_eq!(
-            end(died),
-            End { of: Some((slot.clone(), Ended::Died { code: 137 })), at: Some(1_795_640_270_208_519_972) }
+            container_exit(died),
+            ContainerExit {
+                of: Some((slot.clone(), Ended::Died { code: 137 })),
+                at: Some(1_795_640_270_208_519_972)
+            }
         );
         let removed = br#"{"Action":"remove","Actor":{"Attributes":{"mgx.slot":"job-1"}},"timeNano":2}"#;
-        assert_eq!(end(removed), End { of: Some((slot, Ended::Lost)), at: Some(2) });
+        assert_eq!(container_exit(removed), ContainerExit { of: Some((slot, Ended::Lost)), at: Some(2) });
     }
 
     #[test]
     fn an_event_that_tells_nothing_is_passed_over() {
         let stranger = br#"{"Action":"died","Actor":{"Attributes":{"containerExitCode":"0"}},"timeNano":3}"#;
-        assert_eq!(end(stranger), End { of: None, at: Some(3) });
-        assert_eq!(end(b"not JSON"), End { of: None, at: None });
+        assert_eq!(container_exit(stranger), ContainerExit { of: None, at: Some(3) });
+        assert_eq!(container_exit(b"not JSON"), ContainerExit { of: None, at: None });
     }
 
     #[test]
     fn a_log_is_read_up_to_where_it_breaks_off() {
         let log = [&[1, 0, 0, 0, 0, 0, 0, 3][..], b"abc", &[2, 0, 0, 0, 0, 0, 0, 9], b"def"].concat();
-        assert_eq!(words(&log), "abcdef");
-        assert_eq!(words(b"no frame"), "");
+        assert_eq!(log_text(&log), "abcdef");
+        assert_eq!(log_text(b"no frame"), "");
     }
 }

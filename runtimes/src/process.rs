@@ -1,9 +1,9 @@
 //! Processes instead of containers, for development and chaos tests only: they are isolated from NOTHING.
 //!
-//! A slot is a directory. In it a shell keeps the runner: it waits for it and writes down how it ended, so that the
-//! platform may die meanwhile. Limits, the network and the image of a [`ContainerSpec`] mean nothing here.
+//! A slot is a directory. A shell in it waits for the runner and writes its exit code to a file, so that the platform may
+//! be killed meanwhile. Limits, network and image of a [`ContainerSpec`] are ignored.
 
-mod place;
+mod slot_directory;
 
 use std::io;
 use std::path::PathBuf;
@@ -18,48 +18,48 @@ use crate::link::Links;
 use crate::{
     ContainerSpec, EngineInfo, Listed, Placement, Run, Runtime, RuntimeError, RuntimeErrorKind, Workspace,
 };
-use place::{Place, Places};
+use slot_directory::{SlotDirectories, SlotDirectory};
 
-/// How long a started runner may take until it has called.
+/// How long a started runner may take to connect.
 const READY_LIMIT: Duration = Duration::from_secs(10);
 
-/// How often a runner that has not called yet is looked at.
-const LOOK: Duration = Duration::from_millis(100);
+/// How often it is checked whether a runner that has not connected has ended.
+const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Where the runner is, and where the slots are.
 #[derive(Clone, Debug)]
 pub struct ProcessConfig {
     /// The agent-runner.
     pub runner: PathBuf,
-    /// The directory of the slots; made if it is not there, and then closed to everyone else.
+    /// The directory of the slots, which is made with mode 0700.
     pub slots: PathBuf,
 }
 
-/// Runners without containers around them, as the user that the platform runs as.
+/// Runners without containers, as the user that the platform runs as.
 #[derive(Debug)]
 pub struct Process {
     runner: PathBuf,
-    places: Places,
+    slots: SlotDirectories,
     links: Links,
 }
 
 impl Process {
-    /// A runtime whose runners call at `links`.
+    /// A runtime whose runners connect to `links`.
     ///
     /// # Errors
     /// The directory of the slots cannot be made.
     pub fn new(config: ProcessConfig, links: Links) -> io::Result<Self> {
-        Ok(Self { runner: config.runner, places: Places::new(&config.slots)?, links })
+        Ok(Self { runner: config.runner, slots: SlotDirectories::new(&config.slots)?, links })
     }
 
-    async fn boot(&self, place: &Place, placement: &Placement) -> Result<(), RuntimeError> {
+    async fn boot(&self, directory: &SlotDirectory, placement: &Placement) -> Result<(), RuntimeError> {
         let slot = &placement.slot;
         let link = self.links.open(slot)?;
-        place.start(slot, &self.runner, &link, placement.workspace.as_ref().map(Workspace::path)).await?;
+        directory.start(slot, &self.runner, &link, placement.workspace.as_ref().map(Workspace::path)).await?;
         tokio::select! {
             ready = self.links.ready(slot, READY_LIMIT) => ready.map(drop),
-            () = ended(place) => {
-                let message = format!("the runner ended before it was ready; its last words: {:?}", place.last_words());
+            () = ended(directory) => {
+                let message = format!("the runner ended before it was ready; its log ends with: {:?}", directory.log_tail());
                 Err(RuntimeError::new(RuntimeErrorKind::NotReady, message))
             }
         }
@@ -74,60 +74,60 @@ impl Runtime for Process {
             return Err(RuntimeError::new(RuntimeErrorKind::ImageMissing, message));
         }
         let slot = &placement.slot;
-        let place = self.places.make(slot)?;
-        let booted = self.boot(&place, placement).await;
+        let directory = self.slots.make(slot)?;
+        let booted = self.boot(&directory, placement).await;
         if let Err(error) = &booted {
             debug!(%slot, %error, "the runner did not become ready");
-            self.remove(slot).await.unwrap_or_else(|error| warn!(%slot, %error, "a slot is left over"));
+            self.remove(slot).await.unwrap_or_else(|error| warn!(%slot, %error, "cannot remove a slot"));
         }
         booted
     }
 
     async fn invoke(&self, slot: &SlotId, mut invocation: Invocation) -> Result<Run, RuntimeError> {
-        let place = self.places.of(slot);
+        let directory = self.slots.of(slot);
         if let Some(below) = invocation.workdir.strip_prefix(WORKSPACE_DIR) {
-            invocation.workdir = format!("{}{below}", place.workspace().display());
+            invocation.workdir = format!("{}{below}", directory.workspace().display());
         }
-        invocation.env.extend(place.marks());
-        self.links.start(slot, invocation, async move { place.death().await })
+        invocation.env.extend(directory.variables());
+        self.links.start(slot, invocation, async move { directory.exit().await })
     }
 
     async fn reattach(&self, slot: &SlotId) -> Result<Run, RuntimeError> {
-        let place = self.places.of(slot);
-        if !place.exists() {
+        let directory = self.slots.of(slot);
+        if !directory.exists() {
             let message = format!("there is nothing in slot {slot}");
             return Err(RuntimeError::new(RuntimeErrorKind::NotFound, message));
         }
-        // Whoever listened before is cut off, and the runner calls anew.
+        // ends an earlier run of this process, so that the runner connects again
         self.links.release(slot);
-        if !place.is_alive() {
-            return Ok(Run::over(place.death().await));
+        if !directory.is_alive() {
+            return Ok(Run::ended(directory.exit().await));
         }
         self.links.open(slot)?;
         match self.links.ready(slot, READY_LIMIT).await {
-            Ok(true) => self.links.resume(slot, async move { place.death().await }),
+            Ok(true) => self.links.resume(slot, async move { directory.exit().await }),
             Ok(false) => {
-                let message = format!("the runner of slot {slot} never heard its invocation");
+                let message = format!("the runner of slot {slot} has had no invocation");
                 Err(RuntimeError::new(RuntimeErrorKind::NotInvoked, message))
             }
-            Err(_) if !place.is_alive() => Ok(Run::over(place.death().await)),
+            Err(_) if !directory.is_alive() => Ok(Run::ended(directory.exit().await)),
             Err(error) => Err(error),
         }
     }
 
     async fn remove(&self, slot: &SlotId) -> Result<(), RuntimeError> {
-        let place = self.places.of(slot);
-        place.sweep().await?;
-        place.delete()?;
-        // whoever was about to start when the first sweep looked
-        place.sweep().await?;
+        let directory = self.slots.of(slot);
+        directory.kill_processes().await?;
+        directory.delete()?;
+        // processes that were being started during the first call
+        directory.kill_processes().await?;
         self.links.close(slot);
         Ok(())
     }
 
     async fn list(&self) -> Result<Vec<Listed>, RuntimeError> {
-        let slots = self.places.all()?.into_iter();
-        Ok(slots.map(|slot| Listed { running: self.places.of(&slot).is_alive(), slot }).collect())
+        let slots = self.slots.all()?.into_iter();
+        Ok(slots.map(|slot| Listed { running: self.slots.of(&slot).is_alive(), slot }).collect())
     }
 
     async fn info(&self) -> Result<EngineInfo, RuntimeError> {
@@ -137,8 +137,8 @@ impl Runtime for Process {
 }
 
 /// Resolves when the runner has ended.
-async fn ended(place: &Place) {
-    while !place.has_ended() {
-        tokio::time::sleep(LOOK).await;
+async fn ended(directory: &SlotDirectory) {
+    while !directory.has_ended() {
+        tokio::time::sleep(CHECK_INTERVAL).await;
     }
 }

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use mgx_protocol::Invocation;
 use mgx_runtimes::conformance::{Kit, Task, conformance};
-use mgx_runtimes::fake::{Act, Birth, OnStop, Script, World};
+use mgx_runtimes::fake::{Act, Creation, OnStop, Script, World};
 use mgx_runtimes::{ContainerSpec, Limits, Network, OciRuntime, RuntimeErrorKind};
 
 const MISSING: &str = "missing";
 
 #[tokio::test(start_paused = true)]
 async fn the_fake_does_what_every_runtime_must() {
-    let world = World::new(born, played);
+    let world = World::new(creation, script);
     let (others, killer) = (world.clone(), world.clone());
     let kit = Kit {
         spec: spec("fake"),
@@ -23,24 +23,24 @@ async fn the_fake_does_what_every_runtime_must() {
             let killer = killer.clone();
             Box::pin(async move { killer.kill(&slot) })
         }),
-        again: Box::new(move || Box::new(others.runtime())),
+        another_process: Box::new(move || Box::new(others.runtime())),
     };
     conformance(&world.runtime(), &kit).await;
-    assert_eq!(world.population(), 0);
+    assert_eq!(world.container_count(), 0);
 }
 
-fn born(spec: &ContainerSpec, _: &mgx_protocol::SlotId) -> Birth {
+fn creation(spec: &ContainerSpec, _: &mgx_protocol::SlotId) -> Creation {
     match spec.image.as_str() {
-        MISSING => Birth::Fails(Duration::from_millis(1), RuntimeErrorKind::ImageMissing),
-        _ => Birth::Ready(Duration::from_millis(200)),
+        MISSING => Creation::Fails(Duration::from_millis(1), RuntimeErrorKind::ImageMissing),
+        _ => Creation::Ready(Duration::from_millis(200)),
     }
 }
 
-fn played(invocation: &Invocation) -> Script {
+fn script(invocation: &Invocation) -> Script {
     let soon = Duration::from_millis(100);
     let say = |text: &str| (soon, Act::Say(text.to_owned()));
     let exit = |code, oom_kills| (soon, Act::Exit { code, oom_kills, reported: None });
-    let task = [Task::Hello, Task::Count, Task::Sleep, Task::Ignore, Task::Devour]
+    let task = [Task::Hello, Task::Count, Task::Sleep, Task::Ignore, Task::ExhaustMemory]
         .into_iter()
         .find(|task| format!("{task:?}") == invocation.argv[0])
         .unwrap();
@@ -48,7 +48,7 @@ fn played(invocation: &Invocation) -> Script {
         Task::Hello => vec![say("hello"), exit(3, 0)],
         Task::Count => (1..=20).map(|number: u32| say(&number.to_string())).chain([exit(0, 0)]).collect(),
         Task::Sleep | Task::Ignore => vec![say("ready")],
-        Task::Devour => vec![exit(137, 1)],
+        Task::ExhaustMemory => vec![exit(137, 1)],
     };
     let on_stop = if task == Task::Ignore { OnStop::Ignores } else { OnStop::Ends(soon) };
     Script { acts, on_stop }

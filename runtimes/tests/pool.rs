@@ -12,8 +12,8 @@ use futures_util::future::join_all;
 use mgx_protocol::Invocation;
 use mgx_protocol::SlotId;
 use mgx_runtimes::conformance::{Kit, Task, conformance, invocation};
-use mgx_runtimes::fake::{Act, Birth, OnStop, Script, World};
-use mgx_runtimes::pool::report::{Arrival, Report};
+use mgx_runtimes::fake::{Act, Creation, OnStop, Script, World};
+use mgx_runtimes::pool::report::{Report, WorkspaceDelivery};
 use mgx_runtimes::pool::{Bounds, PoolConfig};
 use mgx_runtimes::{
     Command, ContainerSpec, Ended, Limits, Network, OciRuntime, Output, Placement, Pool, Runtime,
@@ -25,11 +25,11 @@ use tokio::time::sleep;
 
 const MISSING: &str = "missing";
 const MIB: u64 = 1 << 20;
-const BIRTH: Duration = Duration::from_millis(200);
+const CREATE_TIME: Duration = Duration::from_millis(200);
 
 #[tokio::test(start_paused = true)]
 async fn a_pool_does_what_every_runtime_must() {
-    let (world, directory) = (World::new(born, played), Home::new());
+    let (world, directory) = (World::new(creation, script), Home::new());
     let pool = Arc::new(started(&world, directory.path(), config()).await);
     let (others, path, killer, names) =
         (world.clone(), directory.path().to_owned(), world.clone(), Arc::clone(&pool));
@@ -42,32 +42,32 @@ async fn a_pool_does_what_every_runtime_must() {
             let (killer, slot) = (killer.clone(), names.container_of(&slot));
             Box::pin(async move { killer.kill(&slot) })
         }),
-        again: Box::new(move || Box::new(open(&others, &path, config()))),
+        another_process: Box::new(move || Box::new(open(&others, &path, config()))),
     };
     conformance(&*pool, &kit).await;
-    sleep(2 * BIRTH).await;
+    sleep(2 * CREATE_TIME).await;
     let report = report(&pool);
     assert!(report.hits >= 5, "{report:?}");
     assert_eq!(report.parked, report.target, "it is full again: {report:?}");
     pool.dissolve().await;
-    assert_eq!(world.population(), 0);
+    assert_eq!(world.container_count(), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_start_takes_what_waits_and_the_pool_fills_up_again() {
-    let (world, directory) = (World::new(born, played), Home::new());
+    let (world, directory) = (World::new(creation, script), Home::new());
     let pool = started(&world, directory.path(), config()).await;
-    assert_eq!((pool.list().await.unwrap(), world.population()), (vec![], 3), "what waits is nobody's");
+    assert_eq!((pool.list().await.unwrap(), world.container_count()), (vec![], 3), "what waits is nobody's");
     let begun = tokio::time::Instant::now();
     let slot = create(&pool, "job-1").await;
     assert_eq!(begun.elapsed(), Duration::ZERO, "nothing was made for it");
     assert_eq!(slots(&pool).await, ["job-1"]);
     let run = pool.invoke(&slot, invocation(vec!["Hello".to_owned()])).await.unwrap();
     assert!(matches!(last(run).await, Ended::Reported(exit) if exit.code == Some(3)));
-    sleep(2 * BIRTH).await;
-    assert_eq!(world.population(), 4);
+    sleep(2 * CREATE_TIME).await;
+    assert_eq!(world.container_count(), 4);
     pool.remove(&slot).await.unwrap();
-    assert_eq!((pool.list().await.unwrap(), world.population()), (vec![], 3));
+    assert_eq!((pool.list().await.unwrap(), world.container_count()), (vec![], 3));
     let report = report(&pool);
     assert_eq!((report.hits, report.misses, report.hit_rate()), (1, 0, Some(1.0)));
     assert!((195..=300).contains(&report.cold_ms_avoided), "{report:?}");
@@ -75,7 +75,7 @@ async fn a_start_takes_what_waits_and_the_pool_fills_up_again() {
 
 #[tokio::test(start_paused = true)]
 async fn an_empty_pool_is_no_cliff() {
-    let (world, directory) = (World::new(born, played), Home::new());
+    let (world, directory) = (World::new(creation, script), Home::new());
     let pool = started(&world, directory.path(), config()).await;
     let starts = (0..20).map(|number| {
         let pool = &pool;
@@ -88,13 +88,13 @@ async fn an_empty_pool_is_no_cliff() {
     let mut took = join_all(starts).await;
     took.sort();
     assert_eq!(took[..3], [Duration::ZERO; 3]);
-    assert_eq!(took[3..], [BIRTH; 17], "the others start as if there were no pool");
+    assert_eq!(took[3..], [CREATE_TIME; 17], "the others start as if there were no pool");
     assert_eq!(slots(&pool).await.len(), 20);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_job_that_needs_another_container_gets_one() {
-    let (world, directory) = (World::new(born, played), Home::new());
+    let (world, directory) = (World::new(creation, script), Home::new());
     let pool = started(&world, directory.path(), config()).await;
     let limits = Limits { pids: 7, ..spec("agent").limits };
     for (name, spec, workspace) in [
@@ -109,20 +109,20 @@ async fn a_job_that_needs_another_container_gets_one() {
     let reports = pool.report();
     let agent = reports.iter().find(|report| report.image == "agent").unwrap();
     assert_eq!((agent.hits, agent.misses, agent.quarantined, agent.parked), (0, 2, 0, 3));
-    assert_eq!(agent.workspaces, Arrival::Cold);
+    assert_eq!(agent.workspaces, WorkspaceDelivery::Cold);
     assert_eq!(slots(&pool).await, ["image-1", "larger-1", "workspace-1"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_dies_while_it_waits_is_replaced_and_never_handed_out() {
-    let (world, directory) = (World::new(born, played), Home::new());
+    let (world, directory) = (World::new(creation, script), Home::new());
     let pool = started(&world, directory.path(), config()).await;
     for slot in parked(&world).await {
         world.kill(&slot);
     }
     // the very next start, before anybody has looked
     create(&pool, "job-1").await;
-    sleep(3 * BIRTH).await;
+    sleep(3 * CREATE_TIME).await;
     assert_eq!(running(&world).await, 4, "one works, three wait");
     let report = report(&pool);
     assert_eq!((report.quarantined, report.parked), (3, 3), "{report:?}");
@@ -130,12 +130,12 @@ async fn what_dies_while_it_waits_is_replaced_and_never_handed_out() {
 
 #[tokio::test(start_paused = true)]
 async fn what_waits_survives_the_platform_and_what_was_claimed_keeps_its_name() {
-    let (world, directory) = (World::new(born, played), Home::new());
+    let (world, directory) = (World::new(creation, script), Home::new());
     let pool = started(&world, directory.path(), config()).await;
     let busy = create(&pool, "busy-1").await;
     drop(pool.invoke(&busy, invocation(vec!["Sleep".to_owned()])).await.unwrap());
     let idle = create(&pool, "idle-1").await;
-    sleep(3 * BIRTH).await;
+    sleep(3 * CREATE_TIME).await;
     let before = parked(&world).await;
     drop(pool);
 
@@ -157,7 +157,7 @@ async fn what_waits_survives_the_platform_and_what_was_claimed_keeps_its_name() 
 
 #[tokio::test(start_paused = true)]
 async fn what_was_made_from_another_build_or_is_on_no_list_is_removed() {
-    let (world, directory) = (World::new(born, played), Home::new());
+    let (world, directory) = (World::new(creation, script), Home::new());
     drop(started(&world, directory.path(), config()).await);
     // made, and not written down when the platform died
     let lost = Placement { slot: "pool-lost".parse().unwrap(), ..placement("x") };
@@ -166,23 +166,23 @@ async fn what_was_made_from_another_build_or_is_on_no_list_is_removed() {
     let newer = PoolConfig { generation: "2".to_owned(), ..config() };
     let pool = started(&world, directory.path(), newer).await;
     assert_eq!(report(&pool).parked, 3);
-    assert_eq!(world.population(), 3);
+    assert_eq!(world.container_count(), 3);
     assert!(parked(&world).await.iter().all(|slot| !before.contains(slot)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_pool_that_cannot_be_filled_does_not_hammer_the_engine() {
     static IS_WELL: AtomicBool = AtomicBool::new(false);
-    let born = |spec: &ContainerSpec, slot: &SlotId| {
+    let creation = |spec: &ContainerSpec, slot: &SlotId| {
         let is_pools = slot.as_str().starts_with("pool-");
-        match born(spec, slot) {
-            Birth::Ready(after) if is_pools && !IS_WELL.load(Ordering::Relaxed) => {
-                Birth::FailsButIsThere(after, RuntimeErrorKind::Deadline)
+        match creation(spec, slot) {
+            Creation::Ready(after) if is_pools && !IS_WELL.load(Ordering::Relaxed) => {
+                Creation::FailsButExists(after, RuntimeErrorKind::Deadline)
             }
             birth => birth,
         }
     };
-    let (world, directory) = (World::new(born, played), Home::new());
+    let (world, directory) = (World::new(creation, script), Home::new());
     let pool = open(&world, directory.path(), config());
     pool.start();
     sleep(Duration::from_mins(5)).await;
@@ -190,7 +190,7 @@ async fn a_pool_that_cannot_be_filled_does_not_hammer_the_engine() {
     assert!((8..16).contains(&tries), "it waits longer and longer: {tries}");
     assert!(report(&pool).broken);
     create(&pool, "job-1").await;
-    assert_eq!(world.population(), 1, "what failed is removed, and jobs start all the same");
+    assert_eq!(world.container_count(), 1, "what failed is removed, and jobs start all the same");
     IS_WELL.store(true, Ordering::Relaxed);
     sleep(Duration::from_secs(70)).await;
     let report = report(&pool);
@@ -199,16 +199,16 @@ async fn a_pool_that_cannot_be_filled_does_not_hammer_the_engine() {
 
 #[tokio::test(start_paused = true)]
 async fn memory_bounds_what_waits_and_demand_moves_it() {
-    let (world, directory) = (World::new(born, played), Home::new());
+    let (world, directory) = (World::new(creation, script), Home::new());
     let two = PoolConfig { memory_bytes: 2 * 64 * MIB, ..config() };
     let pool = open(&world, directory.path(), two);
     pool.start();
-    sleep(5 * BIRTH).await;
+    sleep(5 * CREATE_TIME).await;
     assert_eq!(report(&pool).parked, 2, "there is memory for no more");
     drop(pool);
 
     let directory = Home::new();
-    let world = World::new(born, played);
+    let world = World::new(creation, script);
     let pool = started(&world, directory.path(), config()).await;
     for number in 0..150 {
         let slot = create(&pool, &format!("job-{number}")).await;
@@ -220,7 +220,7 @@ async fn memory_bounds_what_waits_and_demand_moves_it() {
     assert!(busy.hit_rate().unwrap() > 0.95, "{busy:?}");
     sleep(Duration::from_mins(3)).await;
     let idle = report(&pool);
-    assert_eq!((idle.target, idle.parked, world.population()), (3, 3, 3));
+    assert_eq!((idle.target, idle.parked, world.container_count()), (3, 3, 3));
     // at least three of 64 MiB each for three minutes
     assert!(idle.wasted_mib_s >= 3 * 64 * 180, "{idle:?}");
 }
@@ -307,18 +307,18 @@ async fn last(mut run: mgx_runtimes::Run) -> Ended {
     }
 }
 
-fn born(spec: &ContainerSpec, _: &SlotId) -> Birth {
+fn creation(spec: &ContainerSpec, _: &SlotId) -> Creation {
     match spec.image.as_str() {
-        MISSING => Birth::Fails(Duration::from_millis(1), RuntimeErrorKind::ImageMissing),
-        _ => Birth::Ready(BIRTH),
+        MISSING => Creation::Fails(Duration::from_millis(1), RuntimeErrorKind::ImageMissing),
+        _ => Creation::Ready(CREATE_TIME),
     }
 }
 
-fn played(invocation: &Invocation) -> Script {
+fn script(invocation: &Invocation) -> Script {
     let soon = Duration::from_millis(100);
     let say = |text: &str| (soon, Act::Say(text.to_owned()));
     let exit = |code, oom_kills| (soon, Act::Exit { code, oom_kills, reported: None });
-    let task = [Task::Hello, Task::Count, Task::Sleep, Task::Ignore, Task::Devour]
+    let task = [Task::Hello, Task::Count, Task::Sleep, Task::Ignore, Task::ExhaustMemory]
         .into_iter()
         .find(|task| format!("{task:?}") == invocation.argv[0])
         .unwrap();
@@ -326,7 +326,7 @@ fn played(invocation: &Invocation) -> Script {
         Task::Hello => vec![say("hello"), exit(3, 0)],
         Task::Count => (1..=20).map(|number: u32| say(&number.to_string())).chain([exit(0, 0)]).collect(),
         Task::Sleep | Task::Ignore => vec![say("ready")],
-        Task::Devour => vec![exit(137, 1)],
+        Task::ExhaustMemory => vec![exit(137, 1)],
     };
     let on_stop = if task == Task::Ignore { OnStop::Ignores } else { OnStop::Ends(soon) };
     Script { acts, on_stop }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mgx_protocol::SlotId;
-use mgx_runtimes::conformance::{Kit, Lacking, Task, conformance_without};
+use mgx_runtimes::conformance::{Kit, Task, Unsupported, conformance_without};
 use mgx_runtimes::{
     ContainerSpec, Limits, Links, Network, OciRuntime, Placement, Process, ProcessConfig, Runtime,
     RuntimeErrorKind,
@@ -26,10 +26,10 @@ async fn processes_do_what_every_runtime_must_but_for_what_needs_a_container() {
         workspace: Some(directory.path().join("workspace")),
         argv: |task| ["/bin/sh", "-c", script(task)].map(str::to_owned).into(),
         kill: Box::new(move |slot| Box::pin(kill(slots.join(slot.as_str())))),
-        again: Box::new(move || Box::new(runtime(&again, &runner()))),
+        another_process: Box::new(move || Box::new(runtime(&again, &runner()))),
     };
     let runtime = runtime(directory.path(), &runner());
-    conformance_without(&[Lacking::Images, Lacking::MemoryLimit], &runtime, &kit).await;
+    conformance_without(&[Unsupported::Images, Unsupported::MemoryLimit], &runtime, &kit).await;
     assert_eq!(processes(directory.path()), [0; 0], "no process is left");
 }
 
@@ -46,7 +46,7 @@ async fn a_runner_that_is_not_there_is_the_missing_image() {
 async fn a_runner_that_cannot_start_says_why_and_leaves_nothing() {
     let directory = TempDir::new().unwrap();
     let runtime = runtime(directory.path(), Path::new("/etc/passwd"));
-    let error = runtime.create(&spec(), &placement("stillborn-1")).await.unwrap_err();
+    let error = runtime.create(&spec(), &placement("unstartable-1")).await.unwrap_err();
     assert_eq!(error.kind(), RuntimeErrorKind::NotReady);
     assert!(error.to_string().contains("Permission denied"), "{error}");
     assert_eq!(runtime.list().await.unwrap(), []);
@@ -80,7 +80,7 @@ fn script(task: Task) -> &'static str {
         Task::Count => "for i in $(seq 20); do echo $i; sleep 0.1; done",
         Task::Sleep => "echo ready; exec sleep 60",
         Task::Ignore => "trap '' TERM; echo ready; sleep 60",
-        Task::Devour => unreachable!("it has no limit of memory"),
+        Task::ExhaustMemory => unreachable!("it has no limit of memory"),
     }
 }
 

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use mgx_protocol::Invocation;
 use mgx_protocol::{Attempt, JobId, SlotId, StateName};
-use mgx_runtimes::fake::{Act, Birth, Fake, OnStop, Script, World};
+use mgx_runtimes::fake::{Act, Creation, Fake, OnStop, Script, World};
 use mgx_runtimes::{
     ContainerSpec, EngineInfo, Limits, Listed, Network, OciRuntime, Placement, Run, Runtime, RuntimeError,
     RuntimeErrorKind,
@@ -85,7 +85,7 @@ impl House {
     /// Jobs run for so many seconds.
     fn new(seconds: u64) -> Self {
         let world = World::new(
-            |_, _| Birth::Ready(Duration::from_millis(100)),
+            |_, _| Creation::Ready(Duration::from_millis(100)),
             move |_| Script {
                 acts: vec![(
                     SECOND * u32::try_from(seconds).unwrap(),
@@ -157,7 +157,7 @@ async fn what_waits_is_accepted_and_held_until_the_engine_is_there() {
     let back = Instant::now();
     let handover = timeout(5 * SECOND, scheduler.handover()).await.unwrap();
     assert!(handover.engine_was_away && handover.listed_after_ms >= 60_000, "{handover}");
-    while house.world.population() == 0 {
+    while house.world.container_count() == 0 {
         sleep(SECOND / 100).await;
     }
     assert!(back.elapsed() <= 3 * SECOND, "it starts soon: after {:?}", back.elapsed());
@@ -182,7 +182,7 @@ async fn an_engine_that_goes_away_disturbs_nobody_who_runs_and_holds_who_waits()
     house.engine.go(false);
     sleep(40 * SECOND).await;
     assert_eq!(house.state(waits).await.name(), StateName::Succeeded);
-    assert_eq!(house.world.population(), 0);
+    assert_eq!(house.world.container_count(), 0);
 }
 
 #[tokio::test(start_paused = true)]

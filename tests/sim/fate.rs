@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use mgx_protocol::ReportedResult;
 use mgx_protocol::{JobId, SessionId, StateName};
 use mgx_runtimes::RuntimeErrorKind;
-use mgx_runtimes::fake::{Act, Birth, OnStop, Script};
+use mgx_runtimes::fake::{Act, Creation, OnStop, Script};
 use mgx_scheduler::{Group, Retry, Strategy, Terms};
 use uuid::Uuid;
 
@@ -24,23 +24,23 @@ pub(crate) struct Fate {
     pub(crate) noted: Vec<Duration>,
     pub(crate) timeout_s: u32,
     pub(crate) terms: Terms,
-    pub(crate) births: Vec<Birth>,
+    pub(crate) creations: Vec<Creation>,
     pub(crate) script: Script,
 }
 
 impl Fate {
     pub(crate) fn of(random: &mut SeededRandom, n: u32) -> Self {
-        let births = match random.below(10) {
-            0 => vec![Birth::Fails(random.up_to_millis(500), RuntimeErrorKind::ImageMissing)],
-            1 => vec![Birth::Fails(random.up_to_millis(500), RuntimeErrorKind::NotReady)],
+        let creations = match random.below(10) {
+            0 => vec![Creation::Fails(random.up_to_millis(500), RuntimeErrorKind::ImageMissing)],
+            1 => vec![Creation::Fails(random.up_to_millis(500), RuntimeErrorKind::NotReady)],
             2 => vec![
-                Birth::Fails(random.up_to_millis(500), RuntimeErrorKind::Unavailable),
-                Birth::FailsButIsThere(random.up_to_millis(30_000), RuntimeErrorKind::Deadline),
-                Birth::Ready(random.up_to_millis(500)),
+                Creation::Fails(random.up_to_millis(500), RuntimeErrorKind::Unavailable),
+                Creation::FailsButExists(random.up_to_millis(30_000), RuntimeErrorKind::Deadline),
+                Creation::Ready(random.up_to_millis(500)),
             ],
             // there at once, as from a warm pool
-            3..5 => vec![Birth::Ready(Duration::ZERO)],
-            _ => vec![Birth::Ready(random.up_to_millis(800))],
+            3..5 => vec![Creation::Ready(Duration::ZERO)],
+            _ => vec![Creation::Ready(random.up_to_millis(800))],
         };
         Self {
             id: JobId(Uuid::from_u128(u128::from(n))),
@@ -51,7 +51,7 @@ impl Fate {
             noted: (0..random.below(8)).map(|_| random.up_to_millis(90_000)).collect(),
             timeout_s: 5 + random.below(60),
             terms: terms(random),
-            births,
+            creations,
             script: script(random),
         }
     }
@@ -60,7 +60,7 @@ impl Fate {
     pub(crate) fn destiny(&self, slack: Duration) -> Option<StateName> {
         let Terms { group, queue_ttl_s, retry, .. } = &self.terms;
         let undisturbed = self.cancelled.is_none()
-            && matches!(self.births[..], [Birth::Ready(_)])
+            && matches!(self.creations[..], [Creation::Ready(_)])
             && group.is_none()
             && queue_ttl_s.is_none()
             && retry.times == 0;

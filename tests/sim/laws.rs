@@ -30,7 +30,7 @@ pub(crate) fn check(
         jobs.iter().filter(|job| !job.state.has_ended()).map(|job| (job.id, job.state)).collect();
     law!(in_time && unfinished.is_empty(), "not everything has come to an end: {unfinished:?} {load:?}");
 
-    law!(world.population() == 0, "{} containers are left", world.population());
+    law!(world.container_count() == 0, "{} containers are left", world.container_count());
     law!(load == Load { waiting: 0, live: 0, taken: 0 }, "something was not given back: {load:?}");
 
     for (session, log) in &logs {

@@ -224,8 +224,8 @@ impl Scenario {
             move |_, slot| {
                 let (job, attempt) = slot.as_str().rsplit_once('-').expect("a slot of a job");
                 let job = JobId(Uuid::parse_str(job).expect("a job's id"));
-                let births = &fates[&job].births;
-                births[(attempt.parse::<usize>().expect("a number") - 1).min(births.len() - 1)]
+                let creations = &fates[&job].creations;
+                creations[(attempt.parse::<usize>().expect("a number") - 1).min(creations.len() - 1)]
             },
             move |invocation| scripts[&invocation.job].script.clone(),
         )

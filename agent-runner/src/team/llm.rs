@@ -1,6 +1,6 @@
-//! One turn of a conversation with a model, over the OpenAI-compatible streaming API of the LLM proxy.
+//! The client of the LLM proxy: one request for a streamed reply, repeated if it fails (OpenAI's chat completions API).
 //!
-//! Speaks plain HTTP/1.1: it only ever talks to the loopback port that leads to the platform.
+//! Plain HTTP/1.1 suffices: it only connects to the loopback port that leads to the platform.
 
 use std::fmt;
 use std::io;
@@ -17,28 +17,29 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
+use super::event_reporter::{Deltas, cut};
 use super::reply::{Assembly, BadChunk, Reply, message};
-use super::report::{Deltas, cut};
 
-/// How long the service may say nothing, from the request on.
-const IDLE: Duration = Duration::from_mins(2);
+/// How long the service may send nothing, from the request on.
+const SILENCE_LIMIT: Duration = Duration::from_mins(2);
 
-/// How long to wait before each further try, unless the service says how long.
-const PAUSES: [Duration; 3] = [Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(8)];
+/// The pause before each repetition, unless the service names one.
+const RETRY_PAUSES: [Duration; 3] =
+    [Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(8)];
 
-/// The longest wait that a service may ask for.
-const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+/// The longest pause that the service may name.
+const MAX_RETRY_PAUSE: Duration = Duration::from_mins(1);
 
 /// The longest event of a reply's stream, in bytes.
 const MAX_EVENT_BYTES: usize = 1024 * 1024;
 
-/// How much of an error's body is read.
-const ERROR_BODY: usize = 64 * 1024;
+/// How much of an error's body is read, in bytes.
+const MAX_ERROR_BODY_BYTES: usize = 64 * 1024;
 
-/// How much of an error's text is passed on.
-const ERROR_TEXT: usize = 1024;
+/// How much of an error's text is reported, in bytes.
+const MAX_ERROR_TEXT_BYTES: usize = 1024;
 
-/// The service, and our token for it.
+/// The address of the service, and the token of this attempt.
 pub(crate) struct Client {
     authority: String,
     path: String,
@@ -60,16 +61,16 @@ pub(crate) enum LlmError {
     /// The service reported an error in mid-stream.
     #[error("the model service broke off its reply: {0}")]
     Provider(String),
-    /// No connection, or it broke.
+    /// There is no connection, or it broke.
     #[error("the connection to the model service failed: {0}")]
     Connection(String),
     /// The stream ended too early.
     #[error("the model's reply was cut off")]
     Cut,
-    /// Nothing came for too long.
-    #[error("the model service said nothing for {} s", IDLE.as_secs())]
+    /// The service sent nothing for too long.
+    #[error("the model service sent nothing for {} s", SILENCE_LIMIT.as_secs())]
     Idle,
-    /// The reply has no end.
+    /// The reply is longer than the limits.
     #[error("the model's reply is too large")]
     TooLarge,
     /// The runner takes no events any more.
@@ -78,7 +79,7 @@ pub(crate) enum LlmError {
 }
 
 impl LlmError {
-    /// Its kind, for programs.
+    /// The value of `error_type` in its event.
     pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Status { is_final: true, .. } | Self::TooLarge => "llm_refused",
@@ -91,7 +92,7 @@ impl LlmError {
     }
 
     /// Whether the same request may succeed later.
-    fn is_passing(&self) -> bool {
+    fn is_retryable(&self) -> bool {
         match self {
             Self::Status { status, is_final, .. } => {
                 !is_final && matches!(status, 408 | 409 | 425 | 429 | 500..)
@@ -101,8 +102,8 @@ impl LlmError {
         }
     }
 
-    /// How long the service wants us to wait.
-    fn wanted_pause(&self) -> Option<Duration> {
+    /// The pause that the service has asked for.
+    fn requested_pause(&self) -> Option<Duration> {
         match self {
             Self::Status { retry_after, .. } => *retry_after,
             Self::Provider(_)
@@ -119,7 +120,7 @@ impl Client {
     /// A client of the API at `base_url`, such as `http://127.0.0.1:9000/v1`.
     ///
     /// # Errors
-    /// A text for people: it is no such URL.
+    /// A text for people: `base_url` is no URL with a host.
     pub(crate) fn new(base_url: &str, token: String) -> Result<Self, String> {
         let uri: Uri = base_url.parse().map_err(|error| format!("OPENAI_BASE_URL: {error}"))?;
         let authority = uri.authority().ok_or("OPENAI_BASE_URL: it names no host")?.to_string();
@@ -127,27 +128,27 @@ impl Client {
         Ok(Self { authority, path, token })
     }
 
-    /// Asks on behalf of `agent`, and passes the text on as it comes. A reply that does not come whole is asked for
-    /// again, a few times: nothing has been done with it yet.
+    /// Requests a reply for `agent` and reports its text as it comes. A request that fails is repeated a few times, which is
+    /// safe because no tool has been run yet.
     ///
     /// # Errors
-    /// The last of the failures.
+    /// The last failure.
     pub(crate) async fn turn(
         &self,
         agent: &str,
         request: &Value,
         deltas: &mut Deltas<'_>,
     ) -> Result<Reply, LlmError> {
-        let mut pauses = PAUSES.into_iter();
+        let mut pauses = RETRY_PAUSES.into_iter();
         loop {
             let error = match self.attempt(agent, request, deltas).await {
                 Ok(reply) => return Ok(reply),
                 Err(error) => error,
             };
-            let pause = pauses.next().filter(|_| error.is_passing());
+            let pause = pauses.next().filter(|_| error.is_retryable());
             let Some(pause) = pause else { return Err(error) };
             deltas.reset(&error.to_string()).await?;
-            sleep(error.wanted_pause().unwrap_or(pause).min(LONGEST_PAUSE)).await;
+            sleep(error.requested_pause().unwrap_or(pause).min(MAX_RETRY_PAUSE)).await;
         }
     }
 
@@ -157,7 +158,7 @@ impl Client {
         request: &Value,
         deltas: &mut Deltas<'_>,
     ) -> Result<Reply, LlmError> {
-        let response = timeout_at(Instant::now() + IDLE, self.send(agent, request));
+        let response = timeout_at(Instant::now() + SILENCE_LIMIT, self.send(agent, request));
         let response = response.await.map_err(|_| LlmError::Idle)??;
         let reply = if response.status().is_success() {
             read(response.into_body(), deltas).await
@@ -173,7 +174,7 @@ impl Client {
         let stream = TcpStream::connect(&self.authority).await.map_err(|error| failed(&error))?;
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|error| failed(&error))?;
-        // it ends when the response has been read or dropped; its errors come out of the body
+        // ends when the response has been read or dropped; its errors come out of the body
         tokio::spawn(connection);
         let request = Request::post(&self.path)
             .header(HOST, &self.authority)
@@ -188,28 +189,28 @@ impl Client {
 
 async fn read(mut body: Incoming, deltas: &mut Deltas<'_>) -> Result<Reply, LlmError> {
     let (mut events, mut assembly) = (Parser::new(MAX_EVENT_BYTES), Assembly::default());
-    let mut idle = Instant::now() + IDLE;
+    let mut silent = Instant::now() + SILENCE_LIMIT;
     loop {
         let due = deltas.due();
         let frame = tokio::select! {
             biased;
             frame = body.frame() => frame,
-            () = sleep_until(due.unwrap_or(idle)), if due.is_some() => {
+            () = sleep_until(due.unwrap_or(silent)), if due.is_some() => {
                 deltas.flush().await?;
                 continue;
             }
-            () = sleep_until(idle) => return Err(LlmError::Idle),
+            () = sleep_until(silent) => return Err(LlmError::Idle),
         };
-        idle = Instant::now() + IDLE;
+        silent = Instant::now() + SILENCE_LIMIT;
         let Some(frame) = frame else { return assembly.finish().ok_or(LlmError::Cut) };
-        // a broken transfer after the reply's end takes nothing away from it
+        // a transfer that breaks after the end of the reply does no harm
         let Ok(frame) = frame else { return assembly.finish().ok_or(LlmError::Cut) };
         let Ok(bytes) = frame.into_data() else { continue };
         let mut bytes = &bytes[..];
         while let Some(event) = events.next_frame(&mut bytes).map_err(|_| LlmError::TooLarge)? {
             let text = assembly.push(event.data).map_err(|bad| match bad {
                 BadChunk::Unreadable(why) => LlmError::Provider(format!("it cannot be read: {why}")),
-                BadChunk::Error(why) => LlmError::Provider(cut(&why, ERROR_TEXT)),
+                BadChunk::Error(why) => LlmError::Provider(cut(&why, MAX_ERROR_TEXT_BYTES)),
                 BadChunk::TooLarge => LlmError::TooLarge,
             })?;
             if !text.is_empty() {
@@ -219,22 +220,25 @@ async fn read(mut body: Incoming, deltas: &mut Deltas<'_>) -> Result<Reply, LlmE
     }
 }
 
-/// The error that an unsuccessful response stands for.
+/// The error of a response without a status of success.
 async fn refusal(response: Response<Incoming>) -> LlmError {
     let status = response.status().as_u16();
     let seconds = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
     let retry_after = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    let body =
-        timeout_at(Instant::now() + IDLE, Limited::new(response.into_body(), ERROR_BODY).collect()).await;
+    let body = timeout_at(
+        Instant::now() + SILENCE_LIMIT,
+        Limited::new(response.into_body(), MAX_ERROR_BODY_BYTES).collect(),
+    )
+    .await;
     let body = body.ok().and_then(Result::ok).map(Collected::to_bytes).unwrap_or_default();
     let json = serde_json::from_slice::<Value>(&body);
-    // a spent budget is a 429 too, and the platform says that time does not help
+    // the proxy answers 429 for a spent budget too, and says that a repetition does not help
     let is_final = json.as_ref().is_ok_and(|body| body["error"]["retryable"] == false);
-    let said = match json {
+    let text = match json {
         Ok(body) => message(["error", "detail"].iter().find_map(|key| body.get(key)).unwrap_or(&body)),
         Err(_) => String::from_utf8_lossy(&body).trim().to_owned(),
     };
-    LlmError::Status { status, message: cut(&said, ERROR_TEXT), retry_after, is_final }
+    LlmError::Status { status, message: cut(&text, MAX_ERROR_TEXT_BYTES), retry_after, is_final }
 }
 
 #[cfg(test)]
@@ -242,22 +246,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_may_pass_is_tried_again_and_what_will_not_is_told_at_once() {
-        let said =
+    fn passing_failures_are_retried_and_lasting_ones_are_not() {
+        let answered =
             |status, is_final| LlmError::Status { status, message: "no".into(), retry_after: None, is_final };
-        let status = |status| said(status, false);
-        for passing in [408, 409, 429, 500, 502, 503, 529].map(status) {
-            assert!(passing.is_passing(), "{passing}");
+        let status = |status| answered(status, false);
+        for retryable in [408, 409, 429, 500, 502, 503, 529].map(status) {
+            assert!(retryable.is_retryable(), "{retryable}");
         }
-        for final_word in [400, 401, 402, 403, 404, 413, 422].map(status) {
-            assert!(!final_word.is_passing(), "{final_word}");
+        for lasting in [400, 401, 402, 403, 404, 413, 422].map(status) {
+            assert!(!lasting.is_retryable(), "{lasting}");
         }
-        let spent = said(429, true);
-        assert_eq!((spent.is_passing(), spent.kind()), (false, "llm_refused"));
+        let spent = answered(429, true);
+        assert_eq!((spent.is_retryable(), spent.kind()), (false, "llm_refused"));
         assert!(
             [LlmError::Cut, LlmError::Idle, LlmError::Connection(String::new())]
                 .iter()
-                .all(LlmError::is_passing)
+                .all(LlmError::is_retryable)
         );
     }
 

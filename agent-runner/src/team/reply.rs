@@ -1,16 +1,15 @@
-//! A model's reply, put together from the chunks of its stream.
+//! Assembles a model's reply from the chunks of its stream.
 //!
-//! Servers that call themselves OpenAI-compatible leave out, repeat or misplace almost every field, so each one is
-//! optional here.
+//! OpenAI-compatible services leave out, repeat or misplace almost every field, so each one is optional here.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// The longest content, and the longest arguments of one tool call, in bytes.
-const LENGTH: usize = 1024 * 1024;
+const MAX_TEXT_BYTES: usize = 1024 * 1024;
 
 /// How many tools one reply may call.
-const CALLS: usize = 64;
+const MAX_CALLS: usize = 64;
 
 /// A whole reply.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -23,15 +22,15 @@ pub(crate) struct Reply {
 /// A tool that the model wants to use.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct ToolCall {
-    /// Names the call in the conversation.
+    /// Identifies the call in the conversation.
     pub(crate) id: String,
     /// The tool.
     pub(crate) name: String,
-    /// Its arguments: JSON, if the model got it right.
+    /// Its arguments: JSON, unless the model made a mistake.
     pub(crate) arguments: String,
 }
 
-/// Tokens that were used.
+/// The tokens of a request and its reply.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Usage {
@@ -40,7 +39,7 @@ pub(crate) struct Usage {
 }
 
 impl Usage {
-    /// Both together.
+    /// The sum of both.
     pub(crate) fn plus(self, other: Self) -> Self {
         Self {
             prompt_tokens: self.prompt_tokens.saturating_add(other.prompt_tokens),
@@ -52,15 +51,15 @@ impl Usage {
 /// What is wrong with a chunk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum BadChunk {
-    /// It cannot be understood.
+    /// It is not JSON, or not a chunk.
     Unreadable(String),
     /// The service reports an error in mid-stream.
     Error(String),
-    /// The reply grows without end.
+    /// The reply is longer than the limits.
     TooLarge,
 }
 
-/// A reply that is still coming.
+/// A reply of which some chunks have arrived.
 #[derive(Debug, Default)]
 pub(crate) struct Assembly {
     content: String,
@@ -70,7 +69,7 @@ pub(crate) struct Assembly {
 }
 
 impl Assembly {
-    /// Adds the data of one event, and returns the text that it adds to the content.
+    /// Adds the data of one event; the text that it adds to the content.
     pub(crate) fn push(&mut self, data: &str) -> Result<String, BadChunk> {
         if data.trim() == "[DONE]" {
             self.complete = true;
@@ -96,14 +95,14 @@ impl Assembly {
             self.add(fragment)?;
         }
         let text = delta.content.unwrap_or_default();
-        if self.content.len() + text.len() > LENGTH {
+        if self.content.len() + text.len() > MAX_TEXT_BYTES {
             return Err(BadChunk::TooLarge);
         }
         self.content.push_str(&text);
         Ok(text)
     }
 
-    /// The reply; nothing if the stream ended before it said that it was complete.
+    /// The reply; `None` if the stream ended before it was complete.
     pub(crate) fn finish(self) -> Option<Reply> {
         let numbered = self.calls.into_iter().enumerate();
         let calls = numbered.map(|(number, (_, call))| {
@@ -115,20 +114,24 @@ impl Assembly {
 
     fn add(&mut self, fragment: Fragment) -> Result<(), BadChunk> {
         let id = fragment.id.unwrap_or_default();
-        let place = self.calls.iter().rposition(|(index, call)| {
-            // an id of its own makes a new call, whatever index the server gives it
+        let position = self.calls.iter().rposition(|(index, call)| {
+            // a new id begins a new call, whatever its index
             (id.is_empty() || call.id.is_empty() || call.id == id)
                 && (fragment.index.is_none() || *index == fragment.index)
         });
-        let place = match place {
-            Some(place) if fragment.index.is_some() || id.is_empty() || self.calls[place].1.id == id => place,
-            _ if self.calls.len() == CALLS => return Err(BadChunk::TooLarge),
+        let position = match position {
+            Some(position)
+                if fragment.index.is_some() || id.is_empty() || self.calls[position].1.id == id =>
+            {
+                position
+            }
+            _ if self.calls.len() == MAX_CALLS => return Err(BadChunk::TooLarge),
             _ => {
                 self.calls.push((fragment.index, ToolCall::default()));
                 self.calls.len() - 1
             }
         };
-        let call = &mut self.calls[place].1;
+        let call = &mut self.calls[position].1;
         if call.id.is_empty() {
             call.id = id;
         }
@@ -141,11 +144,11 @@ impl Assembly {
             Some(Value::Null) | None => {}
             Some(whole) => call.arguments = whole.to_string(),
         }
-        if call.arguments.len() > LENGTH { Err(BadChunk::TooLarge) } else { Ok(()) }
+        if call.arguments.len() > MAX_TEXT_BYTES { Err(BadChunk::TooLarge) } else { Ok(()) }
     }
 }
 
-/// The text of an `error` value, which is an object with a `message`, or anything.
+/// The text of an `error` value: its `message` if it has one, otherwise the value itself.
 pub(crate) fn message(error: &Value) -> String {
     let text = error.get("message").unwrap_or(error);
     text.as_str().map_or_else(|| text.to_string(), Into::into)
@@ -288,12 +291,12 @@ mod tests {
     #[test]
     fn a_reply_has_bounds() {
         let mut assembly = Assembly::default();
-        let chunk = format!(r#"{{"choices":[{{"delta":{{"content":"{}"}}}}]}}"#, "x".repeat(LENGTH));
+        let chunk = format!(r#"{{"choices":[{{"delta":{{"content":"{}"}}}}]}}"#, "x".repeat(MAX_TEXT_BYTES));
         assembly.push(&chunk).unwrap();
         assert_eq!(assembly.push(&chunk), Err(BadChunk::TooLarge));
         let mut assembly = Assembly::default();
         let call = |id| format!(r#"{{"choices":[{{"delta":{{"tool_calls":[{{"id":"{id}"}}]}}}}]}}"#);
-        assert!((0..CALLS).all(|id| assembly.push(&call(id)).is_ok()));
-        assert_eq!(assembly.push(&call(CALLS)), Err(BadChunk::TooLarge));
+        assert!((0..MAX_CALLS).all(|id| assembly.push(&call(id)).is_ok()));
+        assert_eq!(assembly.push(&call(MAX_CALLS)), Err(BadChunk::TooLarge));
     }
 }

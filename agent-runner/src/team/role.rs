@@ -1,45 +1,45 @@
-//! One member of the team at work: asks the model, carries out the tools it calls, and asks again until it is done.
+//! One role of the team: asks the model, runs the tools that it calls, and asks again until it calls none.
 
 use std::fmt::Write;
 use std::io;
 
-use mgx_protocol::Role;
+use mgx_protocol::{EventKind, Role};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::event_reporter::{Deltas, EventReporter, cut};
 use super::llm::{Client, LlmError};
 use super::reply::{Reply, ToolCall, Usage};
-use super::report::{Deltas, Report, cut};
 use super::tools::{Tool, call};
 use super::workspace::Workspace;
 
-/// How much of each colleague's final message is handed over, in bytes.
-const HAND_OVER: usize = 16 * 1024;
+/// How much of an earlier role's final message the next ones are told, in bytes.
+const MAX_MESSAGE_BYTES: usize = 16 * 1024;
 
-/// How much a conversation may hold; older tool results make room for newer ones. In bytes of JSON.
-const CONVERSATION: usize = 768 * 1024;
+/// The largest conversation, in bytes of JSON; older tool results are left out for newer ones.
+const MAX_CONVERSATION_BYTES: usize = 768 * 1024;
 
 /// How many of the newest messages always stay whole.
-const KEEP: usize = 8;
+const NEWEST_KEPT: usize = 8;
 
-/// What a role has said when it was done.
+/// The result of a role that has finished.
 #[derive(Clone, Debug)]
-pub(crate) struct Done {
-    /// Its name.
+pub(crate) struct RoleOutput {
+    /// The role's name.
     pub(crate) role: String,
     /// Its final message.
-    pub(crate) output: String,
-    /// What it has used.
+    pub(crate) message: String,
+    /// The tokens that it has used.
     pub(crate) usage: Usage,
 }
 
 /// Why a role could not finish.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RoleError {
-    /// The model does not answer.
+    /// The model gave no reply.
     #[error(transparent)]
     Llm(#[from] LlmError),
-    /// It never came to an end.
+    /// The role used up its model calls.
     #[error("it did not finish within {0} model calls")]
     Turns(u32),
 }
@@ -51,7 +51,7 @@ impl From<io::Error> for RoleError {
 }
 
 impl RoleError {
-    /// Its kind, for programs.
+    /// The value of `error_type` in its event.
     pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Llm(error) => error.kind(),
@@ -60,28 +60,28 @@ impl RoleError {
     }
 }
 
-/// What every role works with.
+/// What all roles share.
 #[derive(Debug)]
-pub(crate) struct Desk {
+pub(crate) struct TeamContext {
     pub(crate) client: Client,
-    pub(crate) report: Report,
+    pub(crate) report: EventReporter,
     pub(crate) workspace: Workspace,
     pub(crate) max_turns: u32,
 }
 
-impl Desk {
-    /// Lets `role` work on `prompt` after its `colleagues`.
+impl TeamContext {
+    /// Runs `role` on `prompt`, after the roles whose output is `earlier`.
     ///
     /// # Errors
-    /// It could not finish.
-    pub(crate) async fn work(
+    /// The role could not finish.
+    pub(crate) async fn run_role(
         &mut self,
         role: &Role,
         prompt: &str,
-        colleagues: &[Done],
-    ) -> Result<Done, RoleError> {
+        earlier: &[RoleOutput],
+    ) -> Result<RoleOutput, RoleError> {
         let tools: Vec<_> = role.tools.iter().filter_map(|name| Tool::named(name)).collect();
-        let mut messages = opening(role, prompt, colleagues);
+        let mut messages = opening(role, prompt, earlier);
         let mut usage = Usage::default();
         for _ in 0..self.max_turns {
             make_room(&mut messages);
@@ -89,10 +89,10 @@ impl Desk {
             let mut deltas = Deltas::of(&mut self.report, &role.name);
             let reply = self.client.turn(&role.name, &request, &mut deltas).await?;
             usage = usage.plus(reply.usage);
-            self.report.event("message_complete", &role.name, said(&reply)).await?;
+            self.report.event(&EventKind::MessageComplete, &role.name, message_data(&reply)).await?;
             messages.push(assistant(&reply));
             if reply.calls.is_empty() {
-                return Ok(Done { role: role.name.clone(), output: reply.content, usage });
+                return Ok(RoleOutput { role: role.name.clone(), message: reply.content, usage });
             }
             for call in &reply.calls {
                 let result = self.use_tool(&role.name, &tools, call).await?;
@@ -102,12 +102,12 @@ impl Desk {
         Err(RoleError::Turns(self.max_turns))
     }
 
-    /// Carries out one call, and tells how it went; what the model is to read about it.
+    /// Runs one tool call and reports it; the text for the model.
     async fn use_tool(&mut self, role: &str, tools: &[Tool], wanted: &ToolCall) -> io::Result<String> {
         let ToolCall { id, name, .. } = wanted;
         let args = arguments(wanted);
         let start = json!({ "tool_call_id": id, "tool_name": name, "tool_args": args });
-        self.report.event("tool_start", role, start).await?;
+        self.report.event(&EventKind::ToolStart, role, start).await?;
         let began = Instant::now();
         let outcome = call(&self.workspace, tools, wanted);
         let (success, result) = match &outcome {
@@ -124,7 +124,7 @@ impl Desk {
         if let Err(error) = &outcome {
             end["error"] = json!(error);
         }
-        self.report.event("tool_end", role, end).await?;
+        self.report.event(&EventKind::ToolEnd, role, end).await?;
         Ok(result)
     }
 }
@@ -141,29 +141,30 @@ pub(crate) fn request(role: &Role, messages: &[Value], tools: &[Tool]) -> Value 
         request["tools"] = tools.iter().map(|tool| tool.definition()).collect();
     }
     if let Some(temperature) = role.temperature {
-        // as it was written: 0.7, not the nearest 32-bit number in 64 bits
+        // through its text, so that 0.7 does not become 0.699999988079071
         request["temperature"] =
             json!(temperature.to_string().parse::<f64>().unwrap_or(f64::from(temperature)));
     }
     request
 }
 
-/// The role's own instructions, what the user wants, and what the colleagues have said.
-fn opening(role: &Role, prompt: &str, colleagues: &[Done]) -> Vec<Value> {
+/// The first messages: the role's instructions, the user's prompt, and the final messages of earlier roles.
+fn opening(role: &Role, prompt: &str, earlier: &[RoleOutput]) -> Vec<Value> {
     let mut task = prompt.to_owned();
-    for Done { role, output, .. } in colleagues.iter().filter(|done| !done.output.trim().is_empty()) {
-        // a String takes every write
-        write!(task, "\n\n--- from the {role} ---\n{}", cut(output, HAND_OVER)).ok();
+    for RoleOutput { role, message, .. } in earlier.iter().filter(|output| !output.message.trim().is_empty())
+    {
+        // writing into a String cannot fail
+        write!(task, "\n\n--- from the {role} ---\n{}", cut(message, MAX_MESSAGE_BYTES)).ok();
     }
     vec![json!({ "role": "system", "content": role.prompt }), json!({ "role": "user", "content": task })]
 }
 
-/// A reply as the next request repeats it.
+/// A reply as a message of the next request.
 fn assistant(reply: &Reply) -> Value {
     let calls: Vec<_> = reply
         .calls
         .iter()
-        // some services refuse a conversation with arguments that are not JSON, even their own
+        // some services refuse arguments that are not JSON, even if their own model wrote them
         .map(|call| {
             json!({
                 "id": call.id,
@@ -179,8 +180,8 @@ fn assistant(reply: &Reply) -> Value {
     message
 }
 
-/// A reply as its event tells it.
-fn said(reply: &Reply) -> Value {
+/// A reply as the data of its event.
+fn message_data(reply: &Reply) -> Value {
     let mut data = json!({ "content": reply.content, "role": "assistant", "usage": reply.usage });
     if !reply.calls.is_empty() {
         let calls = reply.calls.iter();
@@ -191,18 +192,18 @@ fn said(reply: &Reply) -> Value {
     data
 }
 
-/// The arguments as an object; an empty one if they are none.
+/// The arguments as an object; an empty one if they are no object.
 fn arguments(call: &ToolCall) -> Value {
     serde_json::from_str(&call.arguments).ok().filter(Value::is_object).unwrap_or_else(|| json!({}))
 }
 
-/// Empties the oldest tool results until the conversation fits.
+/// Leaves out the oldest tool results until the conversation fits.
 fn make_room(messages: &mut [Value]) {
     let size = |message: &Value| message.to_string().len();
     let mut total: usize = messages.iter().map(size).sum();
-    let old = messages.len().saturating_sub(KEEP);
+    let old = messages.len().saturating_sub(NEWEST_KEPT);
     for message in messages[..old].iter_mut().filter(|message| message["role"] == "tool") {
-        if total <= CONVERSATION {
+        if total <= MAX_CONVERSATION_BYTES {
             return;
         }
         let before = size(message);
@@ -216,7 +217,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn old_tool_results_make_room_for_new_ones() {
+    fn old_tool_results_are_left_out_for_new_ones() {
         let result = json!({ "role": "tool", "tool_call_id": "1", "content": "x".repeat(100_000) });
         let mut messages = vec![json!({ "role": "system", "content": "s".repeat(100_000) })];
         messages.extend(std::iter::repeat_n(result, 12));
@@ -235,12 +236,12 @@ mod tests {
             prompt: "You build.".into(),
             tools: Vec::new(),
         };
-        let colleague = |role: &str, output: &str| Done {
+        let output = |role: &str, message: &str| RoleOutput {
             role: role.into(),
-            output: output.into(),
+            message: message.into(),
             usage: Usage::default(),
         };
-        let colleagues = [colleague("architect", "Use one page."), colleague("silent", " ")];
-        insta::assert_json_snapshot!(request(&role, &opening(&role, "a page", &colleagues), &[]));
+        let earlier = [output("architect", "Use one page."), output("silent", " ")];
+        insta::assert_json_snapshot!(request(&role, &opening(&role, "a page", &earlier), &[]));
     }
 }

@@ -1,27 +1,32 @@
-//! The intent router: one cheap question to a model, which of the roles this prompt needs.
+//! The intent router: asks a model, in one cheap request, which of the roles a prompt needs.
 
 use mgx_protocol::Role;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::event_reporter::Deltas;
 use super::reply::Usage;
-use super::report::Deltas;
-use super::role::{Desk, request};
+use super::role::{TeamContext, request};
 
-/// A role of this name routes, and does nothing else.
+/// The name of the role that routes and does nothing else.
 pub(crate) const ROUTER: &str = "router";
 
-/// Who works, and what it took to find out.
+/// Which roles work, and what the question has used.
 #[derive(Debug)]
 pub(crate) struct Route<'a> {
     pub(crate) roles: Vec<&'a Role>,
     pub(crate) usage: Usage,
-    /// Why the question was not answered; then all work.
+    /// Why the question was not answered; then all roles work.
     pub(crate) error: Option<String>,
 }
 
 /// Asks `router` which of `roles` the prompt needs. Without a usable answer: all of them.
-pub(crate) async fn route<'a>(desk: &Desk, router: &Role, roles: &[&'a Role], prompt: &str) -> Route<'a> {
+pub(crate) async fn route<'a>(
+    context: &TeamContext,
+    router: &Role,
+    roles: &[&'a Role],
+    prompt: &str,
+) -> Route<'a> {
     let names: Vec<_> = roles.iter().map(|role| role.name.as_str()).collect();
     let task = format!(
         "{prompt}\n\n---\nThe roles are: {}. Answer with one JSON object, {{\"roles\": [\"…\"]}}, that names \
@@ -31,7 +36,7 @@ pub(crate) async fn route<'a>(desk: &Desk, router: &Role, roles: &[&'a Role], pr
     let messages =
         [json!({ "role": "system", "content": router.prompt }), json!({ "role": "user", "content": task })];
     let request = request(router, &messages, &[]);
-    match desk.client.turn(&router.name, &request, &mut Deltas::unseen()).await {
+    match context.client.turn(&router.name, &request, &mut Deltas::discarded()).await {
         Ok(reply) => Route { roles: chosen(&reply.content, roles), usage: reply.usage, error: None },
         Err(error) => {
             Route { roles: roles.to_vec(), usage: Usage::default(), error: Some(error.to_string()) }

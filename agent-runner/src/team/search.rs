@@ -2,26 +2,25 @@
 
 use regex_lite::Regex;
 
-use super::report::cut;
-use super::tools::Outcome;
-use super::workspace::{FILE, Workspace};
+use super::event_reporter::cut;
+use super::workspace::{MAX_FILE_BYTES, ToolResult, Workspace};
 
 /// How many lines one search finds.
-const MATCHES: usize = 100;
+const MAX_MATCHES: usize = 100;
 
 /// How much of a line is shown, in bytes.
-const LINE: usize = 200;
+const MAX_LINE_BYTES: usize = 200;
 
-/// How much text one search goes through, in bytes.
-const TEXT: u64 = 32 * 1024 * 1024;
+/// How much text one search reads, in bytes.
+const MAX_TEXT_BYTES: u64 = 32 * 1024 * 1024;
 
 /// The longest pattern, in bytes.
-const PATTERN: usize = 1024;
+const MAX_PATTERN_BYTES: usize = 1024;
 
 /// Finds `pattern` below the directory `path`.
-pub(crate) fn search(workspace: &Workspace, path: &str, pattern: &str, regex: bool) -> Outcome {
-    if pattern.is_empty() || pattern.len() > PATTERN {
-        return Err(format!("a pattern has 1 to {PATTERN} bytes"));
+pub(crate) fn search(workspace: &Workspace, path: &str, pattern: &str, regex: bool) -> ToolResult {
+    if pattern.is_empty() || pattern.len() > MAX_PATTERN_BYTES {
+        return Err(format!("a pattern has 1 to {MAX_PATTERN_BYTES} bytes"));
     }
     let expression = regex.then(|| Regex::new(pattern)).transpose();
     let expression = expression.map_err(|error| format!("the regular expression is not right: {error}"))?;
@@ -30,17 +29,17 @@ pub(crate) fn search(workspace: &Workspace, path: &str, pattern: &str, regex: bo
         None => line.contains(pattern),
     };
     let mut found = Vec::new();
-    let mut left = TEXT;
+    let mut left = MAX_TEXT_BYTES;
     let complete = workspace.walk(path, &mut |path, size| {
-        if usize::try_from(size).is_ok_and(|size| size > FILE) {
+        if usize::try_from(size).is_ok_and(|size| size > MAX_FILE_BYTES) {
             return true;
         }
         left = left.saturating_sub(size);
-        // what cannot be read as text has no lines to find
+        // a file that is no text has no lines to find
         let text = path.to_str().and_then(|path| workspace.text(path).ok()).unwrap_or_default();
         for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| matches(line)) {
-            found.push(format!("{}:{number}: {}", path.display(), cut(line.trim(), LINE)));
-            if found.len() == MATCHES {
+            found.push(format!("{}:{number}: {}", path.display(), cut(line.trim(), MAX_LINE_BYTES)));
+            if found.len() == MAX_MATCHES {
                 return false;
             }
         }
@@ -74,6 +73,6 @@ mod tests {
         insta::assert_debug_snapshot!(found);
         workspace.write("many", &"needle in a haystack\n".repeat(1000)).unwrap();
         let many = search(&workspace, "", "needle", false).unwrap();
-        assert_eq!(many.lines().count(), MATCHES + 1);
+        assert_eq!(many.lines().count(), MAX_MATCHES + 1);
     }
 }

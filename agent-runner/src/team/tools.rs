@@ -1,6 +1,6 @@
-//! The tools that a team member may use: what the model is told about each, and how a call is carried out.
+//! The tools of the team: what the model is told about each, and how a call is run.
 //!
-//! Whatever a model gets wrong becomes an error text that it can read and act upon, never the end of the run.
+//! A wrong call becomes an error text for the model, never the end of the run.
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -8,10 +8,7 @@ use serde_json::{Value, json};
 
 use super::reply::ToolCall;
 use super::search::search;
-use super::workspace::Workspace;
-
-/// What a tool has to say: its result, or what went wrong.
-pub(crate) type Outcome = Result<String, String>;
+use super::workspace::{ToolResult, Workspace};
 
 /// A tool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,7 +111,7 @@ impl Tool {
         })
     }
 
-    fn run(self, workspace: &Workspace, arguments: &str) -> Outcome {
+    fn run(self, workspace: &Workspace, arguments: &str) -> ToolResult {
         match self {
             Self::ListFiles => {
                 let Directory { path } = parsed(arguments)?;
@@ -144,8 +141,8 @@ impl Tool {
     }
 }
 
-/// Carries out `call` for somebody who may use the tools `allowed`.
-pub(crate) fn call(workspace: &Workspace, allowed: &[Tool], call: &ToolCall) -> Outcome {
+/// Runs `call` for a role that may use the tools `allowed`.
+pub(crate) fn call(workspace: &Workspace, allowed: &[Tool], call: &ToolCall) -> ToolResult {
     let Some(tool) = allowed.iter().find(|tool| tool.name() == call.name) else {
         let names: Vec<_> = allowed.iter().map(|tool| tool.name()).collect();
         return Err(format!("there is no tool {:?}; there are: {}", call.name, names.join(", ")));
@@ -153,7 +150,7 @@ pub(crate) fn call(workspace: &Workspace, allowed: &[Tool], call: &ToolCall) -> 
     tool.run(workspace, &call.arguments)
 }
 
-/// The arguments of a call; none at all count as an empty object.
+/// The arguments of a call; an empty text counts as an empty object.
 fn parsed<T: DeserializeOwned>(arguments: &str) -> Result<T, String> {
     let arguments = if arguments.trim().is_empty() { "{}" } else { arguments };
     serde_json::from_str(arguments).map_err(|error| format!("the arguments are not right: {error}"))

@@ -1,4 +1,4 @@
-//! The files of the workspace, and nothing beyond them: no path and no symbolic link leads out.
+//! The files of the workspace, confined: no path and no symbolic link leads out of it.
 
 use std::fmt::Write as _;
 use std::io::{self, Read, Write};
@@ -10,26 +10,27 @@ use mgx_protocol::WORKSPACE_DIR;
 use rustix::fs::OFlags;
 use uuid::Uuid;
 
-use super::tools::Outcome;
+/// The result of a tool: a text for the model, also if it failed.
+pub(crate) type ToolResult = Result<String, String>;
 
 /// The largest file that is read or written, in bytes.
-pub(crate) const FILE: usize = 1024 * 1024;
+pub(crate) const MAX_FILE_BYTES: usize = 1024 * 1024;
 
 /// How much of a file one call returns, in bytes.
-const PART: usize = 32 * 1024;
+const MAX_PART_BYTES: usize = 32 * 1024;
 
 /// How many files one call lists.
-const ENTRIES: usize = 500;
+const MAX_LISTED: usize = 500;
 
-/// How deep directories are searched.
-const DEPTH: usize = 32;
+/// How many directories deep a listing or a search goes.
+const MAX_DEPTH: usize = 32;
 
-/// Directories that hold what tools made, not what people or agents wrote.
-const LEFT_OUT: [&str; 9] =
+/// Directories whose files are made by tools; listings and searches leave them out.
+const GENERATED: [&str; 9] =
     [".git", ".next", ".venv", "__pycache__", "build", "dist", "node_modules", "target", ".mgx"];
 
-/// The permissions of a file that is written.
-const MODE: u32 = 0o644;
+/// The permissions of a written file.
+const FILE_MODE: u32 = 0o644;
 
 /// A workspace.
 #[derive(Debug)]
@@ -47,32 +48,34 @@ impl Workspace {
     }
 
     /// The files below `path`, one on each line.
-    pub(crate) fn list(&self, path: &str) -> Outcome {
+    pub(crate) fn list(&self, path: &str) -> ToolResult {
         let mut lines = Vec::new();
         let complete = self.walk(path, &mut |path, size| {
             lines.push(format!("{} ({size} bytes)", path.display()));
-            lines.len() < ENTRIES
+            lines.len() < MAX_LISTED
         })?;
         if lines.is_empty() {
             return Ok("there are no files".into());
         }
         if !complete {
-            lines.push(format!("… only the first {ENTRIES} files are listed; name a directory to see more"));
+            lines.push(format!(
+                "… only the first {MAX_LISTED} files are listed; name a directory to see more"
+            ));
         }
         Ok(lines.join("\n"))
     }
 
     /// At most `count` lines of a file from line `first` on.
-    pub(crate) fn read(&self, path: &str, first: usize, count: Option<usize>) -> Outcome {
+    pub(crate) fn read(&self, path: &str, first: usize, count: Option<usize>) -> ToolResult {
         let text = self.text(path)?;
         let total = text.lines().count();
         let skipped = first.max(1) - 1;
         let mut part = String::new();
         let mut shown = 0;
         for line in text.split_inclusive('\n').skip(skipped).take(count.unwrap_or(usize::MAX)) {
-            if part.len() + line.len() > PART {
+            if part.len() + line.len() > MAX_PART_BYTES {
                 if shown == 0 {
-                    part.push_str(&line[..line.floor_char_boundary(PART)]);
+                    part.push_str(&line[..line.floor_char_boundary(MAX_PART_BYTES)]);
                     part.push_str("… (the rest of this line is left out)\n");
                     shown = 1;
                 }
@@ -85,16 +88,16 @@ impl Workspace {
             return Err(format!("{path} has only {total} lines"));
         }
         if skipped + shown < total {
-            // a String takes every write
+            // writing into a String cannot fail
             write!(part, "… (lines {first} to {} of {total})", skipped + shown).ok();
         }
         Ok(part)
     }
 
-    /// Writes a whole file: it is the old one or the new one, never half of either.
-    pub(crate) fn write(&self, path: &str, content: &str) -> Outcome {
-        if content.len() > FILE {
-            return Err(format!("the content has {} bytes; a file may have {FILE}", content.len()));
+    /// Writes a whole file, atomically: a reader sees the old one or the new one.
+    pub(crate) fn write(&self, path: &str, content: &str) -> ToolResult {
+        if content.len() > MAX_FILE_BYTES {
+            return Err(format!("the content has {} bytes; a file may have {MAX_FILE_BYTES}", content.len()));
         }
         let relative = file(path)?;
         let directory = relative.parent().unwrap_or(Path::new(""));
@@ -104,7 +107,7 @@ impl Workspace {
         let temporary = directory.join(format!(".mgx-{}.tmp", Uuid::now_v7().as_simple()));
         let written = self.replace(&temporary, &relative, content);
         if written.is_err() {
-            // it may not even have been made
+            // it may not exist
             self.root.remove_file(&temporary).ok();
         }
         written.map_err(|error| failed(path, &error))?;
@@ -112,7 +115,7 @@ impl Workspace {
     }
 
     /// Replaces the one occurrence of `old`.
-    pub(crate) fn edit(&self, path: &str, old: &str, new: &str) -> Outcome {
+    pub(crate) fn edit(&self, path: &str, old: &str, new: &str) -> ToolResult {
         if old.is_empty() {
             return Err("the old passage is empty; use write_file to write a whole file".into());
         }
@@ -125,7 +128,7 @@ impl Workspace {
     }
 
     /// Deletes a file or an empty directory.
-    pub(crate) fn delete(&self, path: &str) -> Outcome {
+    pub(crate) fn delete(&self, path: &str) -> ToolResult {
         let relative = file(path)?;
         let metadata = self.root.symlink_metadata(&relative).map_err(|error| failed(path, &error))?;
         let deleted = if metadata.is_dir() {
@@ -138,9 +141,9 @@ impl Workspace {
     }
 
     /// The text of a file.
-    pub(crate) fn text(&self, path: &str) -> Outcome {
+    pub(crate) fn text(&self, path: &str) -> ToolResult {
         let mut options = OpenOptions::new();
-        // a named pipe must not make us wait for somebody to write into it
+        // opening a named pipe would otherwise block until a process writes into it
         options.read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed());
         let file = self.root.open_with(file(path)?, &options).map_err(|error| failed(path, &error))?;
         let metadata = file.metadata().map_err(|error| failed(path, &error))?;
@@ -148,16 +151,16 @@ impl Workspace {
             return Err(format!("{path} is not a file"));
         }
         let mut bytes = Vec::new();
-        let limit = u64::try_from(FILE).unwrap_or(u64::MAX) + 1;
+        let limit = u64::try_from(MAX_FILE_BYTES).unwrap_or(u64::MAX) + 1;
         file.take(limit).read_to_end(&mut bytes).map_err(|error| failed(path, &error))?;
-        if bytes.len() > FILE {
-            return Err(format!("{path} has more than {FILE} bytes"));
+        if bytes.len() > MAX_FILE_BYTES {
+            return Err(format!("{path} has more than {MAX_FILE_BYTES} bytes"));
         }
         String::from_utf8(bytes).map_err(|_| format!("{path} is not a text file"))
     }
 
-    /// Calls `visit` with path and size of every file below `path`, in order, until it says false. Whether it
-    /// never did. Symbolic links are not followed.
+    /// Calls `visit` with path and size of every file below `path`, in order, until it returns false; whether all were
+    /// visited. Symbolic links are not followed.
     pub(crate) fn walk(&self, path: &str, visit: &mut dyn FnMut(&Path, u64) -> bool) -> Result<bool, String> {
         let relative = relative(path)?;
         let start = if relative.as_os_str().is_empty() { Path::new(".") } else { &relative };
@@ -167,7 +170,7 @@ impl Workspace {
 
     fn replace(&self, temporary: &Path, path: &Path, content: &str) -> io::Result<()> {
         let mut options = OpenOptions::new();
-        options.write(true).create_new(true).mode(MODE);
+        options.write(true).create_new(true).mode(FILE_MODE);
         self.root.open_with(temporary, &options)?.write_all(content.as_bytes())?;
         self.root.rename(temporary, &self.root, path)
     }
@@ -184,13 +187,16 @@ fn walk(
     for entry in entries {
         let name = entry.file_name();
         let path = path.join(&name);
-        // whoever vanishes between two looks is not listed
+        // a file that has been deleted meanwhile is left out
         let Ok(metadata) = entry.metadata() else { continue };
         if metadata.is_file() {
             if !visit(&path, metadata.len()) {
                 return Ok(false);
             }
-        } else if metadata.is_dir() && depth < DEPTH && !LEFT_OUT.iter().any(|left_out| name == *left_out) {
+        } else if metadata.is_dir()
+            && depth < MAX_DEPTH
+            && !GENERATED.iter().any(|generated| name == *generated)
+        {
             let Ok(below) = directory.open_dir(&name) else { continue };
             if !walk(&below, &path, depth + 1, visit)? {
                 return Ok(false);

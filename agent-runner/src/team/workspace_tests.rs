@@ -1,4 +1,4 @@
-//! What the workspace's tools answer, and what they refuse.
+//! Tests of the workspace's tools: what they return, and what they refuse.
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 
@@ -14,7 +14,7 @@ fn workspace() -> (tempfile::TempDir, Workspace) {
 #[test]
 fn a_file_is_written_read_edited_listed_and_deleted() {
     let (directory, workspace) = workspace();
-    let mut said = vec![
+    let results = [
         workspace.list(""),
         workspace.write("/workspace/src/app.ts", "one\ntwo\nthree\n"),
         workspace.write("src/app.ts", "one\ntwo\ntwo\n"),
@@ -32,8 +32,7 @@ fn a_file_is_written_read_edited_listed_and_deleted() {
         workspace.delete("src"),
         workspace.read("src/app.ts", 1, None),
     ];
-    insta::assert_debug_snapshot!(said);
-    said.clear();
+    insta::assert_debug_snapshot!(results);
     let mode =
         |path: &str| directory.path().join("inside").join(path).metadata().unwrap().permissions().mode();
     assert_eq!(mode("node_modules/x/index.js") & 0o777, 0o644);
@@ -80,28 +79,31 @@ fn what_is_no_text_or_too_much_is_refused_and_long_files_come_in_parts() {
     let (directory, workspace) = workspace();
     let inside = directory.path().join("inside");
     std::fs::write(inside.join("picture"), [0xFF, 0, 1]).unwrap();
-    std::fs::write(inside.join("huge"), vec![b'x'; FILE + 1]).unwrap();
+    std::fs::write(inside.join("huge"), vec![b'x'; MAX_FILE_BYTES + 1]).unwrap();
     rustix::fs::mkfifoat(rustix::fs::CWD, inside.join("pipe"), rustix::fs::Mode::RUSR).unwrap();
     std::fs::write(inside.join("long"), "a line of text\n".repeat(10_000)).unwrap();
-    std::fs::write(inside.join("wide"), "é".repeat(PART)).unwrap();
+    std::fs::write(inside.join("wide"), "é".repeat(MAX_PART_BYTES)).unwrap();
     assert_eq!(workspace.read("picture", 1, None).unwrap_err(), "picture is not a text file");
-    assert_eq!(workspace.read("huge", 1, None).unwrap_err(), format!("huge has more than {FILE} bytes"));
+    assert_eq!(
+        workspace.read("huge", 1, None).unwrap_err(),
+        format!("huge has more than {MAX_FILE_BYTES} bytes")
+    );
     assert_eq!(workspace.read("", 1, None).unwrap_err(), "\"\" names no file");
     assert_eq!(workspace.read("pipe", 1, None).unwrap_err(), "pipe is not a file");
     std::fs::remove_file(inside.join("pipe")).unwrap();
-    assert!(workspace.write("new", &"x".repeat(FILE + 1)).is_err());
+    assert!(workspace.write("new", &"x".repeat(MAX_FILE_BYTES + 1)).is_err());
     assert!(workspace.write("", "x").is_err() && workspace.write("long/x", "x").is_err());
     let part = workspace.read("long", 5000, None).unwrap();
     assert!(
-        part.len() < PART + 100 && part.ends_with("… (lines 5000 to 7183 of 10000)"),
+        part.len() < MAX_PART_BYTES + 100 && part.ends_with("… (lines 5000 to 7183 of 10000)"),
         "{}",
         &part[part.len() - 60..]
     );
-    assert!(workspace.read("wide", 1, None).unwrap().len() < PART + 100);
-    for number in 0..=ENTRIES {
+    assert!(workspace.read("wide", 1, None).unwrap().len() < MAX_PART_BYTES + 100);
+    for number in 0..=MAX_LISTED {
         std::fs::write(inside.join(format!("f{number}")), "").unwrap();
     }
     let list = workspace.list("").unwrap();
-    assert_eq!(list.lines().count(), ENTRIES + 1);
+    assert_eq!(list.lines().count(), MAX_LISTED + 1);
     assert!(list.ends_with("to see more"));
 }

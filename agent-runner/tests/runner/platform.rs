@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use tokio_util::codec::Framed;
 
 /// No step of a test takes longer than this unless something is broken.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const STEP_LIMIT: Duration = Duration::from_secs(30);
 
 type Frames = Framed<UnixStream, JsonFrames<FromRunner, ToRunner>>;
 
@@ -95,7 +95,7 @@ impl Box {
 
     /// Waits until the runner has ended by itself; whether it was content.
     pub(crate) async fn gone(mut self) -> bool {
-        timeout(PATIENCE, self.process.wait()).await.expect("the runner goes").unwrap().success()
+        timeout(STEP_LIMIT, self.process.wait()).await.expect("the runner goes").unwrap().success()
     }
 
     /// Whether the runner is still there.
@@ -146,7 +146,7 @@ impl Platform {
     /// The next control connection.
     pub(crate) async fn control(&mut self) -> Control {
         let (ready, frames) =
-            timeout(PATIENCE, self.controls.recv()).await.expect("the runner calls").unwrap();
+            timeout(STEP_LIMIT, self.controls.recv()).await.expect("the runner calls").unwrap();
         assert_eq!((ready.version, ready.slot.as_str()), (VERSION, "slot-1"));
         Control { ready, frames }
     }
@@ -163,7 +163,11 @@ impl Control {
 
     /// The next frame.
     pub(crate) async fn next(&mut self) -> FromRunner {
-        timeout(PATIENCE, self.frames.next()).await.expect("the runner speaks").expect("and goes on").unwrap()
+        timeout(STEP_LIMIT, self.frames.next())
+            .await
+            .expect("the runner speaks")
+            .expect("and goes on")
+            .unwrap()
     }
 
     /// The next frame, which is an event.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use mgx_runtimes::pool::report::{Arrival, Percentiles, Report};
+use mgx_runtimes::pool::report::{Percentiles, Report, WorkspaceDelivery};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -31,7 +31,7 @@ pub(crate) struct PoolView {
     /// How a workspace comes into one that waits: `propagated` (mounted on the host, it appears there), `cold` (it
     /// cannot: such jobs start cold), `unknown` (none has waited yet).
     #[schema(value_type = String, example = "propagated")]
-    workspaces: Arrival,
+    workspaces: WorkspaceDelivery,
     /// How many wait.
     parked: usize,
     /// How many should.

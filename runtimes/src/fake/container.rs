@@ -1,18 +1,17 @@
-//! One fake container: its script runs whether anybody is connected or not, and what it says is kept until it is
+//! One fake container: its script runs whether or not the platform is connected, and its events are kept until they are
 //! acknowledged, as a real runner does.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use mgx_protocol::{AgentEvent, Claimed, EventKind, Exit, ExitCause, Invocation};
-use mgx_protocol::{JobId, Nonce};
+use mgx_protocol::{AgentEvent, Claimed, EventKind, Exit, ExitCause, Invocation, JobId, Nonce};
 use serde_json::{Map, Value};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::script::{Act, OnStop, Script};
-use crate::parked::Waiting;
+use crate::runtime::warm::ClaimReceiver;
 use crate::{Command, Ended, Output};
 
 /// A container, invoked or not.
@@ -28,11 +27,11 @@ struct State {
     /// What it can be claimed with, until it is.
     nonce: Option<Nonce>,
     invoked: Option<JobId>,
-    /// Said and not acknowledged.
+    /// Events that are not acknowledged.
     spool: Vec<AgentEvent>,
-    said: u64,
+    last_seq: u64,
     ended: Option<Ended>,
-    /// When patience with it ends.
+    /// When SIGKILL is due.
     kill_at: Option<Instant>,
     /// When it was first asked to stop.
     asked_at: Option<Instant>,
@@ -45,7 +44,7 @@ impl Default for Container {
             nonce: Some(Nonce::new()),
             invoked: None,
             spool: Vec::new(),
-            said: 0,
+            last_seq: 0,
             ended: None,
             kill_at: None,
             asked_at: None,
@@ -56,18 +55,18 @@ impl Default for Container {
 }
 
 impl Container {
-    /// Starts the script. False: it has one already.
+    /// Starts the script; false if the container has one already.
     pub(super) fn invoke(self: &Arc<Self>, script: Script, invocation: &Invocation) -> bool {
         if self.lock().invoked.replace(invocation.job).is_some() {
             return false;
         }
         let deadline = Instant::now() + Duration::from_millis(invocation.timeout_ms);
         let grace = Duration::from_millis(invocation.grace_ms);
-        tokio::spawn(self.clone().live(script, deadline, grace));
+        tokio::spawn(self.clone().run_script(script, deadline, grace));
         true
     }
 
-    /// What it can be claimed with; nothing if that has happened, or it has ended.
+    /// The nonce of a claim; `None` if the container was claimed or has ended.
     pub(super) fn nonce(&self) -> Option<Nonce> {
         let state = self.lock();
         state.nonce.filter(|_| state.ended.is_none() && state.invoked.is_none())
@@ -91,12 +90,12 @@ impl Container {
         self.end(Ended::Died { code });
     }
 
-    /// It is removed, whatever it was doing.
-    pub(super) fn vanish(&self) {
+    /// Removes the container, whatever it is doing.
+    pub(super) fn remove(&self) {
         self.end(Ended::Lost);
     }
 
-    async fn live(self: Arc<Self>, script: Script, deadline: Instant, grace: Duration) {
+    async fn run_script(self: Arc<Self>, script: Script, deadline: Instant, grace: Duration) {
         let mut changed = self.changed.subscribe();
         let mut acts = script.acts.into_iter();
         let mut next = acts.next().map(|(pause, act)| (Instant::now() + pause, act));
@@ -133,9 +132,9 @@ impl Container {
         match act {
             Act::Say(text) => {
                 let mut state = self.lock();
-                state.said += 1;
+                state.last_seq += 1;
                 let event = AgentEvent {
-                    seq: state.said,
+                    seq: state.last_seq,
                     at: state.now(),
                     kind: EventKind::MessageDelta,
                     agent: Some("engineer".to_owned()),
@@ -143,14 +142,14 @@ impl Container {
                 };
                 state.spool.push(event);
                 drop(state);
-                self.ring();
+                self.notify();
             }
             Act::Exit { code, oom_kills, reported } => {
                 self.exit(Some(code), None, oom_kills, ExitCause::Ended);
                 if let Some(Ended::Reported(exit)) = &mut self.lock().ended {
                     exit.reported = reported;
                 }
-                self.ring();
+                self.notify();
             }
             Act::Die(code) => self.die(code),
         }
@@ -159,7 +158,7 @@ impl Container {
     fn exit(&self, code: Option<i32>, signal: Option<i32>, oom_kills: u64, cause: ExitCause) {
         let (last_seq, at) = {
             let state = self.lock();
-            (state.said, state.now())
+            (state.last_seq, state.now())
         };
         self.end(Ended::Reported(Exit {
             last_seq,
@@ -187,17 +186,17 @@ impl Container {
         state.asked_at.get_or_insert_with(Instant::now);
         state.kill_at = Some(state.kill_at.map_or(kill_at, |sooner| sooner.min(kill_at)));
         drop(state);
-        self.ring();
+        self.notify();
     }
 
     fn end(&self, ended: Ended) {
         let mut state = self.lock();
-        // a report is no longer worth anything when the container itself is gone
+        // what the runner has reported is lost with the container
         if state.ended.is_none() || ended == Ended::Lost {
             state.ended = Some(ended);
         }
         drop(state);
-        self.ring();
+        self.notify();
     }
 
     /// What comes after event number `sent`, if there is anything.
@@ -205,14 +204,14 @@ impl Container {
         let state = self.lock();
         let event = state.spool.iter().find(|event| event.seq > sent).cloned().map(Output::Event);
         match &state.ended {
-            // what dies without a word takes what it has not sent along
+            // events that were not sent are lost with the container
             Some(ended @ (Ended::Died { .. } | Ended::Lost)) => Some(Output::Ended(ended.clone())),
             Some(ended @ Ended::Reported(_)) => event.or_else(|| Some(Output::Ended(ended.clone()))),
             None => event,
         }
     }
 
-    fn obey(&self, command: Command) {
+    fn on_command(&self, command: Command) {
         match command {
             Command::Ack(seq) => self.lock().spool.retain(|event| event.seq > seq),
             Command::Stop(grace) => self.ask_to_stop(grace),
@@ -220,7 +219,7 @@ impl Container {
         }
     }
 
-    fn ring(&self) {
+    fn notify(&self) {
         self.changed.send_modify(|count| *count += 1);
     }
 
@@ -236,27 +235,32 @@ impl State {
     }
 }
 
-/// Waits for the claim of a container, and confirms it with `nonce`. Rings `left` if it ends before.
-pub(super) async fn wait(container: Arc<Container>, nonce: Nonce, mut waiting: Waiting, left: Arc<Notify>) {
+/// Waits for the claim of a container, and confirms it with `nonce`. Notifies `disconnected` if the container ends before.
+pub(super) async fn serve_claim(
+    container: Arc<Container>,
+    nonce: Nonce,
+    mut claims: ClaimReceiver,
+    disconnected: Arc<Notify>,
+) {
     let mut changed = container.changed.subscribe();
     let ended = async { while container.lock().ended.is_none() && changed.changed().await.is_ok() {} };
     tokio::select! {
         biased;
         () = ended => {
-            drop(waiting);
-            left.notify_one();
+            drop(claims);
+            disconnected.notify_one();
         }
-        claim = waiting.claimed() => {
-            if let Some(claim) = claim
+        reply = claims.claim() => {
+            if let Some(reply) = reply
                 && container.lock().nonce.take().is_some()
             {
-                claim.send(Claimed { nonce, workspace: None }).ok();
+                reply.send(Claimed { nonce, workspace: None }).ok();
             }
         }
     }
 }
 
-/// One connection of the platform to a container: everything unacknowledged, then all that comes, then the end.
+/// One connection of the platform to a container: the events that are not acknowledged, those that come, and the end.
 pub(super) async fn connect(
     container: Arc<Container>,
     outputs: mpsc::Sender<Output>,
@@ -271,7 +275,7 @@ pub(super) async fn connect(
         tokio::select! {
             biased;
             command = commands.recv() => match command {
-                Some(command) => container.obey(command),
+                Some(command) => container.on_command(command),
                 None => return,
             },
             permit = outputs.reserve(), if next.is_some() => {

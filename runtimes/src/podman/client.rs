@@ -1,9 +1,8 @@
 //! A thin client of libpod: one connection for each request, every request with a deadline.
 //!
-//! Why not a crate: `podman-api` 0.11 cannot ask for `no_new_privileges` (it misspells the key, and the engine
-//! ignores what it does not know), has no way to send a request of one's own, and brings a second HTTP stack. What is
-//! needed here is ten requests and one stream. A connection over a unix socket costs less than 0.1 ms, and none can
-//! go stale while the service restarts.
+//! The crate `podman-api` 0.11 is not used because it cannot set `no_new_privileges` (it misspells the key, which the
+//! engine then ignores), cannot send a custom request, and brings a second HTTP stack for ten requests and one stream. A
+//! connection over a unix socket costs less than 0.1 ms, and none can go stale while the service restarts.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -15,7 +14,7 @@ use futures_util::stream::BoxStream;
 use http_body_util::{BodyDataStream, BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -28,19 +27,19 @@ use crate::{RuntimeError, RuntimeErrorKind};
 const API: &str = "/v4.0.0/libpod";
 
 /// The largest answer that is read, in bytes: the list of ten thousand containers is smaller.
-const MAX_ANSWER: usize = 64 * 1024 * 1024;
+const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 
 /// The longest line of a stream, in bytes.
-const MAX_LINE: usize = 64 * 1024;
+const MAX_LINE_BYTES: usize = 64 * 1024;
 
-/// A libpod service at a unix socket, there or not.
+/// A client of the libpod service at a unix socket, reachable or not.
 pub(crate) struct Client {
     socket: PathBuf,
 }
 
-/// What is asked: a method, a path below the API with its query, and a body.
+/// A request: a method, a path below the API with its query, and a body.
 #[derive(Debug)]
-pub(crate) struct Question {
+pub(crate) struct Request {
     method: Method,
     path: String,
     query: Vec<(&'static str, String)>,
@@ -48,14 +47,14 @@ pub(crate) struct Question {
     body: Bytes,
 }
 
-/// What was answered, with a status of success.
+/// An answer with a status of success.
 #[derive(Debug)]
 pub(crate) struct Answer {
     body: Bytes,
     version: String,
 }
 
-/// What the engine says when it refuses.
+/// The body of a refusal.
 #[derive(Debug, Default, Deserialize)]
 struct Refusal {
     #[serde(default)]
@@ -64,7 +63,7 @@ struct Refusal {
     message: String,
 }
 
-impl Question {
+impl Request {
     pub(crate) fn get(path: impl Into<String>) -> Self {
         Self::new(Method::GET, path)
     }
@@ -95,7 +94,7 @@ impl Question {
         Self { body, content_type: "application/x-tar", ..self }
     }
 
-    fn request(self) -> Result<Request<Full<Bytes>>, http::Error> {
+    fn into_http(self) -> Result<http::Request<Full<Bytes>>, http::Error> {
         let mut uri = format!("{API}{}", self.path);
         for (index, (key, value)) in self.query.iter().enumerate() {
             uri.push(if index == 0 { '?' } else { '&' });
@@ -103,10 +102,10 @@ impl Question {
             uri.push('=');
             uri.push_str(&escaped(value));
         }
-        Request::builder()
+        http::Request::builder()
             .method(self.method)
             .uri(uri)
-            // what a service behind a unix socket is called does not matter, but HTTP/1.1 wants a name
+            // HTTP/1.1 requires a host, whose name does not matter over a unix socket
             .header("host", "podman")
             .header("content-type", self.content_type)
             .body(Full::new(self.body))
@@ -114,7 +113,7 @@ impl Question {
 }
 
 impl Answer {
-    /// The answer as JSON.
+    /// The body as JSON.
     pub(crate) fn json<T: DeserializeOwned>(&self, what: &str) -> Result<T, RuntimeError> {
         serde_json::from_slice(&self.body).map_err(|error| {
             RuntimeError::new(RuntimeErrorKind::Refused, format!("{what}: an answer that is not libpod's"))
@@ -126,7 +125,7 @@ impl Answer {
         self.body
     }
 
-    /// The version of libpod that every answer names.
+    /// The version of libpod, which every answer names.
     pub(crate) fn version(&self) -> &str {
         &self.version
     }
@@ -138,32 +137,31 @@ impl Client {
         Self { socket: PathBuf::from(host.strip_prefix("unix://").unwrap_or(host)) }
     }
 
-    /// The answer to `question` within `limit`. `what` says in an error what was tried.
-    pub(crate) async fn ask(
+    /// Sends `request`; the answer within `limit`. `what` tells in an error what was tried.
+    pub(crate) async fn send(
         &self,
         limit: Duration,
         what: &str,
-        question: Question,
+        request: Request,
     ) -> Result<Answer, RuntimeError> {
-        let asking = async {
-            let (head, body) = self.send(what, question).await?.into_parts();
+        let answer = async {
+            let (head, body) = self.connect_and_send(what, request).await?.into_parts();
             let version = head.headers.get("libpod-api-version").and_then(|version| version.to_str().ok());
-            let body = Limited::new(body, MAX_ANSWER).collect().await;
-            let body = body.map_err(|error| lost(what).because(error))?.to_bytes();
+            let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await;
+            let body = body.map_err(|error| unavailable(what).because(error))?.to_bytes();
             Ok(Answer { body, version: version.unwrap_or_default().to_owned() })
         };
-        in_time(limit, what, asking).await
+        in_time(limit, what, answer).await
     }
 
-    /// The lines of an answer without end. The first of them may take for ever, the answer itself no longer than
-    /// `limit`.
+    /// The lines of an endless answer. Its head comes within `limit`; the lines have no deadline.
     pub(crate) async fn lines(
         &self,
         limit: Duration,
         what: &'static str,
-        question: Question,
+        request: Request,
     ) -> Result<BoxStream<'static, Result<Bytes, RuntimeError>>, RuntimeError> {
-        let answer = in_time(limit, what, self.send(what, question)).await?;
+        let answer = in_time(limit, what, self.connect_and_send(what, request)).await?;
         let pieces = BodyDataStream::new(answer.into_body());
         let lines = futures_util::stream::try_unfold(
             (pieces, BytesMut::new()),
@@ -174,12 +172,12 @@ impl Client {
                         return Ok(Some((line, (pieces, rest))));
                     }
                     match pieces.next().await {
-                        Some(Ok(piece)) if rest.len() <= MAX_LINE => rest.extend_from_slice(&piece),
+                        Some(Ok(piece)) if rest.len() <= MAX_LINE_BYTES => rest.extend_from_slice(&piece),
                         Some(Ok(_)) => {
-                            let message = format!("{what}: a line of more than {MAX_LINE} bytes");
+                            let message = format!("{what}: a line of more than {MAX_LINE_BYTES} bytes");
                             return Err(RuntimeError::new(RuntimeErrorKind::Refused, message));
                         }
-                        Some(Err(error)) => return Err(lost(what).because(error)),
+                        Some(Err(error)) => return Err(unavailable(what).because(error)),
                         None => return Ok(None),
                     }
                 }
@@ -188,24 +186,28 @@ impl Client {
         Ok(lines.boxed())
     }
 
-    async fn send(&self, what: &str, question: Question) -> Result<Response<Incoming>, RuntimeError> {
-        let request = question
-            .request()
+    async fn connect_and_send(
+        &self,
+        what: &str,
+        request: Request,
+    ) -> Result<Response<Incoming>, RuntimeError> {
+        let request = request
+            .into_http()
             .map_err(|error| RuntimeError::new(RuntimeErrorKind::Refused, what).because(error))?;
         let stream = UnixStream::connect(&self.socket).await.map_err(|error| {
             let message = format!("{what}: cannot reach Podman at {}", self.socket.display());
             RuntimeError::new(RuntimeErrorKind::Unavailable, message).because(error)
         })?;
         let (mut sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(|error| lost(what).because(error))?;
-        // ends with the answer's body, or when that is dropped
+            http1::handshake(TokioIo::new(stream)).await.map_err(|error| unavailable(what).because(error))?;
+        // ends with the answer's body or when that is dropped
         tokio::spawn(connection);
-        let answer = sender.send_request(request).await.map_err(|error| lost(what).because(error))?;
+        let answer = sender.send_request(request).await.map_err(|error| unavailable(what).because(error))?;
         match answer.status() {
             status if status.is_success() => Ok(answer),
             status => {
-                let body = Limited::new(answer.into_body(), MAX_LINE).collect().await;
-                let body = body.map_err(|error| lost(what).because(error))?.to_bytes();
+                let body = Limited::new(answer.into_body(), MAX_LINE_BYTES).collect().await;
+                let body = body.map_err(|error| unavailable(what).because(error))?.to_bytes();
                 Err(refused(what, status, &body))
             }
         }
@@ -221,19 +223,19 @@ impl fmt::Debug for Client {
 async fn in_time<T>(
     limit: Duration,
     what: &str,
-    asking: impl Future<Output = Result<T, RuntimeError>>,
+    answer: impl Future<Output = Result<T, RuntimeError>>,
 ) -> Result<T, RuntimeError> {
-    tokio::time::timeout(limit, asking).await.unwrap_or_else(|_| {
+    tokio::time::timeout(limit, answer).await.unwrap_or_else(|_| {
         let message = format!("{what}: no answer from Podman within {} s", limit.as_secs());
         Err(RuntimeError::new(RuntimeErrorKind::Deadline, message))
     })
 }
 
-fn lost(what: &str) -> RuntimeError {
+fn unavailable(what: &str) -> RuntimeError {
     RuntimeError::new(RuntimeErrorKind::Unavailable, what)
 }
 
-/// Podman 4 answers 500 to nearly everything; the cause is what tells.
+/// The error of a refusal. Podman 4 answers 500 to nearly everything, so the kind follows from the cause.
 fn refused(what: &str, status: StatusCode, body: &[u8]) -> RuntimeError {
     let refusal: Refusal = serde_json::from_slice(body).unwrap_or_else(|_| Refusal {
         cause: String::new(),
@@ -277,7 +279,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_cause_tells_what_a_refusal_means() {
+    fn the_kind_of_a_refusal_follows_from_its_cause() {
         use RuntimeErrorKind::{Conflict, ImageMissing, NotFound, Refused};
         for (status, body, kind) in [
             (500, r#"{"cause":"image not known","message":"x:latest: image not known"}"#, ImageMissing),
@@ -307,8 +309,8 @@ mod tests {
 
     #[test]
     fn a_query_cannot_be_broken_out_of() {
-        let question = Question::get("/containers/json").with("filters", r#"{"label":["a=b&c"]}"#);
-        let uri = question.request().unwrap().uri().to_string();
+        let request = Request::get("/containers/json").with("filters", r#"{"label":["a=b&c"]}"#);
+        let uri = request.into_http().unwrap().uri().to_string();
         assert_eq!(uri, "/v4.0.0/libpod/containers/json?filters=%7B%22label%22%3A%5B%22a%3Db%26c%22%5D%7D");
     }
 }

@@ -1,14 +1,14 @@
-//! What a libpod service is, and whether it can hold untrusted code at all.
+//! The description of a libpod service, and whether it can isolate untrusted code.
 
 use std::fmt;
 
 use serde::Deserialize;
 
-use super::client::{Client, Question};
+use super::client::{Client, Request};
 use crate::RuntimeError;
 use crate::engine::deadline;
 
-/// What a service says of itself.
+/// The description of a service, from itself.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(from = "Info")]
 pub struct Service {
@@ -18,22 +18,24 @@ pub struct Service {
     pub rootless: bool,
     /// Whether limits are kept by cgroups of version 1.
     pub cgroup_v1: bool,
-    /// The controllers that it may use.
+    /// The cgroup controllers that it may use.
     pub controllers: Vec<String>,
-    /// The OCI runtime that it uses if nobody names one, such as `crun` or `runc`, and its version as it tells it.
+    /// The OCI runtime that it uses by default, such as `crun` or `runc`.
     pub oci_runtime: String,
-    /// The first line of what the OCI runtime says of its version.
+    /// The first line of the OCI runtime's version text.
     pub oci_version: String,
 }
 
-/// What a container's limits need.
-const NEEDED: [&str; 3] = ["cpu", "memory", "pids"];
+/// The cgroup controllers that a container's limits need.
+const NEEDED_CONTROLLERS: [&str; 3] = ["cpu", "memory", "pids"];
 
 impl Service {
-    /// Why containers cannot be run here; `is_root`: the platform is run by root.
+    /// Why the service cannot run containers; `is_root` tells whether the platform runs as root.
     pub fn obstacle(&self, is_root: bool) -> Option<Obstacle> {
-        let missing: Vec<&str> =
-            NEEDED.into_iter().filter(|name| !self.controllers.iter().any(|it| it == name)).collect();
+        let missing: Vec<&str> = NEEDED_CONTROLLERS
+            .into_iter()
+            .filter(|name| !self.controllers.iter().any(|it| it == name))
+            .collect();
         let (what, remedy) = match (self.rootless, self.cgroup_v1, is_root) {
             (true, true, _) => (
                 "rootless Podman limits nothing with cgroups of version 1".to_owned(),
@@ -57,7 +59,7 @@ impl Service {
     }
 }
 
-/// Why untrusted code cannot be held, and what the operator can do about it.
+/// Why a service cannot isolate untrusted code, and what the operator can do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Obstacle {
     /// What is wrong.
@@ -72,10 +74,10 @@ impl fmt::Display for Obstacle {
     }
 }
 
-/// What the service of `client` is.
-pub(super) async fn of(client: &Client) -> Result<Service, RuntimeError> {
+/// The description of the service of `client`.
+pub(super) async fn describe(client: &Client) -> Result<Service, RuntimeError> {
     let what = "cannot ask Podman about itself";
-    client.ask(deadline::ABOUT, what, Question::get("/info")).await?.json(what)
+    client.send(deadline::INFO, what, Request::get("/info")).await?.json(what)
 }
 
 #[derive(Deserialize)]
@@ -141,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_that_could_not_hold_anybody_is_turned_down_with_a_remedy() {
+    fn a_service_that_cannot_isolate_is_refused_with_a_remedy() {
         let all = ["cpuset", "cpu", "memory", "pids"];
         let advice = |service: Service, is_root| {
             service.obstacle(is_root).map_or("none".to_owned(), |it| it.to_string())

@@ -1,29 +1,30 @@
-//! What a container looks like to libpod: the same walls as elsewhere, and whether the engine has put them up.
+//! The hardening of a container in libpod's terms, and the check that Podman has applied it.
 
 use std::path::Path;
 
 use mgx_protocol::{LINK_DIR, WORKSPACE_DIR};
 use serde_json::{Map, Value, json};
 
-use super::{PodmanConfig, Service};
-use crate::contained::name;
+use super::config::PodmanConfig;
+use super::service::Service;
+use crate::engine::container_name;
 use crate::hardening::{CPU_PERIOD_US, INSTANCE_LABEL, LOG_BYTES, SLOT_LABEL, TMP_BYTES, ULIMITS};
 use crate::{ContainerSpec, Network, Placement, Workspace};
 
-/// The walls of one container.
+/// The specification of one container.
 #[derive(Debug)]
-pub(super) struct Walls<'a> {
+pub(super) struct PodmanSpec<'a> {
     pub(super) config: &'a PodmanConfig,
     pub(super) service: &'a Service,
     pub(super) spec: &'a ContainerSpec,
     pub(super) placement: &'a Placement,
-    /// As [`crate::hardening::processes`] has it.
-    pub(super) processes: i64,
+    /// The limit of [`crate::hardening::max_processes`].
+    pub(super) max_processes: i64,
 }
 
-impl Walls<'_> {
-    /// What to ask of libpod (`SpecGenerator` in its reference). Keys that it does not know it ignores in silence,
-    /// which is why [`missing`](Self::missing) looks at the result.
+impl PodmanSpec<'_> {
+    /// The request to libpod (`SpecGenerator` in its reference). It ignores unknown keys without an error, which is why
+    /// [`missing`](Self::missing) checks the result.
     pub(super) fn body(&self, link: &Path) -> Value {
         let slot = &self.placement.slot;
         let limits = &self.spec.limits;
@@ -31,16 +32,16 @@ impl Walls<'_> {
             self.placement.labels.iter().map(|(key, value)| (key.clone(), json!(value))).collect();
         labels.insert(INSTANCE_LABEL.to_owned(), json!(self.config.instance));
         labels.insert(SLOT_LABEL.to_owned(), json!(slot));
-        // Nothing in the container may write into the link directory; that does not keep anyone from connecting.
+        // read-only: processes can connect to the socket in it, and nothing can be written
         let mut mounts = vec![bind(link, LINK_DIR, "ro", "rprivate")];
         mounts.extend(self.placement.workspace.as_ref().map(|workspace| {
             let propagation = match workspace {
                 Workspace::Directory(_) => "rprivate",
-                Workspace::Seat(_) => "rslave",
+                Workspace::MountPoint(_) => "rslave",
             };
             bind(workspace.path(), WORKSPACE_DIR, "rw", propagation)
         }));
-        // `exec`: whoever could put a program here could put it into the workspace as well.
+        // `exec` allows nothing new: a program could be put into the workspace as well
         mounts.push(json!({
             "destination": "/tmp", "type": "tmpfs", "source": "tmpfs",
             "options": ["rw", "exec", "nosuid", "nodev", "notmpcopyup", "mode=1777", format!("size={TMP_BYTES}")],
@@ -50,11 +51,11 @@ impl Walls<'_> {
             memory["swappiness"] = json!(0);
         }
         let mut body = json!({
-            "name": name(slot),
+            "name": container_name(slot),
             "image": self.spec.image,
             "hostname": "mgx",
             "user": self.config.user,
-            // nothing of the host's, the image's or the engine's
+            // no variables of the host, the image or the engine
             "env": { "MGX_SLOT": slot },
             "unsetenvall": true,
             "env_host": false,
@@ -80,7 +81,7 @@ impl Walls<'_> {
             "pidns": { "nsmode": "private" },
             "utsns": { "nsmode": "private" },
             "cgroupns": { "nsmode": "private" },
-            // the files of the image, not ones of the host's
+            // the files of the image, not those of the host
             "use_image_hosts": true,
             "use_image_resolve_conf": true,
             "init": false,
@@ -91,7 +92,7 @@ impl Walls<'_> {
             "log_configuration": { "driver": "k8s-file", "size": LOG_BYTES },
         });
         if self.service.rootless {
-            // the platform's own user is the same one inside, so that both own the workspace
+            // the platform's user has the same uid inside, so that both own the workspace
             body["userns"] = json!({ "nsmode": "keep-id" });
         }
         if let Some(runtime) = self.oci_runtime() {
@@ -100,24 +101,23 @@ impl Walls<'_> {
         body
     }
 
-    /// The OCI runtime that it must run in, if not just any.
+    /// The OCI runtime that the container must run in; `None` if the service may choose.
     fn oci_runtime(&self) -> Option<&str> {
         let configured = Some(self.config.oci_runtime.as_str()).filter(|name| !name.is_empty());
         self.spec.oci_runtime.name().or(configured)
     }
 
-    /// Podman has a default of its own for what is not named here, and a service without `CAP_SYS_RESOURCE` cannot
-    /// have it.
+    /// With `nproc`, because Podman's own default for it needs `CAP_SYS_RESOURCE`, which the service may not have.
     fn ulimits(&self) -> impl Iterator<Item = (&'static str, i64)> {
-        ULIMITS.into_iter().chain([("nproc", self.processes)])
+        ULIMITS.into_iter().chain([("nproc", self.max_processes)])
     }
 
-    /// The first wall that a container, as libpod describes it, does not have.
-    pub(super) fn missing(&self, seen: &Value) -> Option<String> {
-        let host = &seen["HostConfig"];
+    /// The first part of the hardening that is missing in `inspected`, a container as libpod describes it.
+    pub(super) fn missing(&self, inspected: &Value) -> Option<String> {
+        let host = &inspected["HostConfig"];
         let limits = &self.spec.limits;
         let expected = [
-            ("User", &seen["Config"]["User"], json!(self.config.user)),
+            ("User", &inspected["Config"]["User"], json!(self.config.user)),
             ("Privileged", &host["Privileged"], json!(false)),
             ("ReadonlyRootfs", &host["ReadonlyRootfs"], json!(true)),
             (
@@ -136,16 +136,16 @@ impl Walls<'_> {
             ("CpuQuota", &host["CpuQuota"], json!(limits.cpu_quota)),
             ("PidsLimit", &host["PidsLimit"], json!(limits.pids)),
         ];
-        let unequal = expected.into_iter().find(|(_, seen, wanted)| *seen != wanted);
-        if let Some((name, seen, wanted)) = unequal {
-            return Some(format!("{name} is {seen} instead of {wanted}"));
+        let unequal = expected.into_iter().find(|(_, found, wanted)| *found != wanted);
+        if let Some((name, found, wanted)) = unequal {
+            return Some(format!("{name} is {found} instead of {wanted}"));
         }
         let has =
             |list: &Value, text: &str| list.as_array().is_some_and(|list| list.iter().any(|it| it == text));
         if !has(&host["SecurityOpt"], "no-new-privileges") {
             return Some("no-new-privileges is not set".to_owned());
         }
-        for capabilities in [&seen["EffectiveCaps"], &seen["BoundingCaps"], &host["CapAdd"]] {
+        for capabilities in [&inspected["EffectiveCaps"], &inspected["BoundingCaps"], &host["CapAdd"]] {
             if capabilities.as_array().is_some_and(|list| !list.is_empty()) {
                 return Some(format!("it has the capabilities {capabilities}"));
             }
@@ -160,16 +160,16 @@ impl Walls<'_> {
         }
         let mounts = 1 + usize::from(self.placement.workspace.is_some());
         let writable = |mount: &&Value| mount["RW"] == true;
-        let seen_mounts = seen["Mounts"].as_array().map(Vec::as_slice).unwrap_or_default();
-        if seen_mounts.len() != mounts || seen_mounts.iter().filter(writable).count() != mounts - 1 {
-            return Some(format!("its mounts are {}", seen["Mounts"]));
+        let mounts_found = inspected["Mounts"].as_array().map(Vec::as_slice).unwrap_or_default();
+        if mounts_found.len() != mounts || mounts_found.iter().filter(writable).count() != mounts - 1 {
+            return Some(format!("its mounts are {}", inspected["Mounts"]));
         }
-        if let Some(runtime) = self.oci_runtime().filter(|runtime| seen["OCIRuntime"] != **runtime) {
+        if let Some(runtime) = self.oci_runtime().filter(|runtime| inspected["OCIRuntime"] != **runtime) {
             return Some(format!(
                 "the OCI runtime is {} instead of {runtime:?}: this Podman takes it from its own file only, \
                  so put runtime = {runtime:?} under [engine] in /etc/containers/containers.conf and start its \
                  service again",
-                seen["OCIRuntime"]
+                inspected["OCIRuntime"]
             ));
         }
         None
@@ -201,8 +201,8 @@ mod tests {
         }
     }
 
-    /// What `ask` makes of the walls of a container of `config`, on a service that is `rootless` or not.
-    fn walls<T>(config: &PodmanConfig, rootless: bool, ask: impl FnOnce(Walls<'_>) -> T) -> T {
+    /// The result of `check` for the specification of a container of `config`, on a service that is `rootless` or not.
+    fn with_spec<T>(config: &PodmanConfig, rootless: bool, check: impl FnOnce(PodmanSpec<'_>) -> T) -> T {
         let service = Service {
             version: "4.3.1".to_owned(),
             rootless,
@@ -225,11 +225,17 @@ mod tests {
                 (SLOT_LABEL.to_owned(), "a label of the caller never replaces ours".to_owned()),
             ]),
         };
-        ask(Walls { config, service: &service, spec: &spec, placement: &placement, processes: 32_768 })
+        check(PodmanSpec {
+            config,
+            service: &service,
+            spec: &spec,
+            placement: &placement,
+            max_processes: 32_768,
+        })
     }
 
-    /// How Podman 4.3 describes a container that has every wall.
-    fn closed() -> Value {
+    /// A container with all of the hardening, as Podman 4.3 describes it.
+    fn hardened() -> Value {
         json!({
             "OCIRuntime": "runc", "EffectiveCaps": null, "BoundingCaps": null,
             "Config": { "User": "10001:10001" },
@@ -255,8 +261,8 @@ mod tests {
     #[test]
     fn this_is_what_libpod_is_asked_for() {
         let link = Path::new("/run/mgx/job-1");
-        insta::assert_json_snapshot!(walls(&config(""), false, |walls| walls.body(link)));
-        let rootless = walls(&config("crun"), true, |walls| walls.body(link));
+        insta::assert_json_snapshot!(with_spec(&config(""), false, |spec| spec.body(link)));
+        let rootless = with_spec(&config("crun"), true, |spec| spec.body(link));
         assert_eq!(rootless["userns"], json!({ "nsmode": "keep-id" }), "both own the workspace");
         assert_eq!(rootless["oci_runtime"], "crun");
         assert_eq!(
@@ -267,10 +273,11 @@ mod tests {
     }
 
     #[test]
-    fn a_container_that_lacks_a_wall_is_found_out() {
-        let missing = |config: &PodmanConfig, seen: &Value| walls(config, false, |walls| walls.missing(seen));
-        assert_eq!(missing(&config(""), &closed()), None);
-        assert_eq!(missing(&config("runc"), &closed()), None);
+    fn a_container_that_lacks_a_part_of_the_hardening_is_found() {
+        let missing =
+            |config: &PodmanConfig, seen: &Value| with_spec(config, false, |spec| spec.missing(seen));
+        assert_eq!(missing(&config(""), &hardened()), None);
+        assert_eq!(missing(&config("runc"), &hardened()), None);
         for (place, value) in [
             ("/Config/User", json!("")),
             ("/HostConfig/Privileged", json!(true)),
@@ -293,12 +300,12 @@ mod tests {
             ("/Mounts", json!([])),
             ("/HostConfig", json!(null)),
         ] {
-            let mut seen = closed();
+            let mut seen = hardened();
             *seen.pointer_mut(place).unwrap() = value;
             assert!(missing(&config(""), &seen).is_some(), "{place}");
         }
         insta::assert_snapshot!(
-            missing(&config("crun"), &closed()).unwrap(),
+            missing(&config("crun"), &hardened()).unwrap(),
             @r#"the OCI runtime is "runc" instead of "crun": this Podman takes it from its own file only, so put runtime = "crun" under [engine] in /etc/containers/containers.conf and start its service again"#
         );
     }

@@ -1,61 +1,75 @@
-//! Keeps the pool from asking an engine that fails again and again: after some failures it waits, longer each time.
+//! A circuit breaker: after several failures in a row the pool pauses making containers, longer each time.
 
 use std::time::Duration;
 
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use tokio::time::Instant;
 
-/// So many failures in a row open it.
-const PATIENCE: u32 = 3;
+/// How many failures in a row open the breaker.
+const FAILURES_TO_OPEN: u32 = 3;
 
-/// The first and the longest wait.
-const PAUSE: [Duration; 2] = [Duration::from_secs(1), Duration::from_mins(1)];
+/// The pauses while it is open.
+const PAUSES: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_secs(1))
+    .with_max_delay(Duration::from_mins(1))
+    .without_max_times();
 
-/// Whether to try.
-#[derive(Clone, Copy, Debug, Default)]
+/// The state of the breaker: closed without a pause, open with one.
+#[derive(Debug)]
 pub(crate) struct Breaker {
     failures: u32,
-    until: Option<Instant>,
+    pauses: ExponentialBackoff,
+    paused_until: Option<Instant>,
 }
 
-/// What a failure has done.
+impl Default for Breaker {
+    fn default() -> Self {
+        Self { failures: 0, pauses: PAUSES.build(), paused_until: None }
+    }
+}
+
+/// What a failure has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Noted {
-    /// Nothing yet.
-    Counted,
-    /// It is open now, and was not before.
+pub(crate) enum Change {
+    /// The breaker is still closed.
+    None,
+    /// The breaker has opened.
     Opened,
-    /// It stays open, for longer.
-    StaysOpen,
+    /// The breaker stays open, for longer.
+    Extended,
 }
 
 impl Breaker {
-    /// How many may be tried at once at `now`, where it would be `usual` if all were well: one, to see whether it is.
+    /// How many containers may be made at once at `now`: `usual` while the breaker is closed, none during a pause, and one
+    /// after it, as a trial.
     pub(crate) fn allowance(&self, usual: usize, now: Instant) -> usize {
-        match self.until {
+        match self.paused_until {
             None => usual,
             Some(until) if now < until => 0,
             Some(_) => usual.min(1),
         }
     }
 
-    /// Whether it is open, if only by a crack.
+    /// Whether the breaker is open; after its pause too, until a trial succeeds.
     pub(crate) fn is_open(&self) -> bool {
-        self.until.is_some()
+        self.paused_until.is_some()
     }
 
-    /// It went well. Whether that has closed it.
+    /// Records a success; whether that has closed the breaker.
     pub(crate) fn succeeded(&mut self) -> bool {
         std::mem::take(self).is_open()
     }
 
-    /// It went wrong at `now`.
-    pub(crate) fn failed(&mut self, now: Instant) -> Noted {
+    /// Records a failure at `now`.
+    pub(crate) fn failed(&mut self, now: Instant) -> Change {
         self.failures = self.failures.saturating_add(1);
-        let Some(times) = self.failures.checked_sub(PATIENCE) else { return Noted::Counted };
-        let pause = PAUSE[0].saturating_mul(1 << times.min(10)).min(PAUSE[1]);
-        match self.until.replace(now + pause) {
-            None => Noted::Opened,
-            Some(_) => Noted::StaysOpen,
+        if self.failures < FAILURES_TO_OPEN {
+            return Change::None;
+        }
+        let pause = self.pauses.next().unwrap_or_default();
+        match self.paused_until.replace(now + pause) {
+            None => Change::Opened,
+            Some(_) => Change::Extended,
         }
     }
 }
@@ -69,14 +83,14 @@ mod tests {
         let now = Instant::now();
         let seconds = Duration::from_secs;
         let mut breaker = Breaker::default();
-        assert_eq!(breaker.failed(now), Noted::Counted);
-        assert_eq!(breaker.failed(now), Noted::Counted);
+        assert_eq!(breaker.failed(now), Change::None);
+        assert_eq!(breaker.failed(now), Change::None);
         assert_eq!(breaker.allowance(2, now), 2);
-        assert_eq!(breaker.failed(now), Noted::Opened);
+        assert_eq!(breaker.failed(now), Change::Opened);
         assert_eq!(breaker.allowance(2, now + seconds(1) - Duration::from_millis(1)), 0);
         assert_eq!(breaker.allowance(2, now + seconds(1)), 1, "one, to see");
         for pause in [2, 4, 8, 16, 32, 60, 60] {
-            assert_eq!(breaker.failed(now), Noted::StaysOpen);
+            assert_eq!(breaker.failed(now), Change::Extended);
             assert_eq!(breaker.allowance(2, now + seconds(pause - 1)), 0, "{pause}");
             assert_eq!(breaker.allowance(2, now + seconds(pause)), 1, "{pause}");
         }

@@ -1,4 +1,4 @@
-//! The limits of a container that runs: set where the kernel keeps them, without its engine.
+//! Changes the limits of a running container in its control group, without its engine.
 //!
 //! cgroup v1 and v2 (kernel documentation, `admin-guide/cgroup-v1` and `admin-guide/cgroup-v2.rst`). There is no swap
 //! beyond the memory in either: v1 limits the sum of both, v2 the swap, which the engine has set to none.
@@ -13,10 +13,10 @@ use rustix::process::Pid;
 use super::mountinfo::{MountPoint, mounts};
 use crate::Limits;
 
-/// Microseconds in a period of [`Limits::cpu_quota`].
-const PERIOD: u32 = 100_000;
+/// The period of [`Limits::cpu_quota`], in microseconds.
+const CPU_PERIOD_US: u32 = 100_000;
 
-/// The control group of one container, which we may change.
+/// The control group of one container, whose limits this process may write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Cgroup {
     /// A directory in each hierarchy.
@@ -32,14 +32,14 @@ pub(crate) enum Cgroup {
     V2(PathBuf),
 }
 
-/// Bytes of memory that the container of `process` uses: its processes', its page cache, and what the kernel keeps for
-/// it. `None` if its control group is not to be found.
+/// The memory that the container of `process` uses, in bytes: its processes, its page cache, and the kernel's memory for
+/// it. `None` if its control group is not found.
 pub fn memory_of(process: Pid) -> Option<u64> {
     Cgroup::of(process)?.used().ok()
 }
 
 impl Cgroup {
-    /// The group of `process`, if every limit of it can be written.
+    /// The group of `process`, if this process may write every limit of it.
     pub(crate) fn of(process: Pid) -> Option<Self> {
         let groups = fs::read_to_string(format!("/proc/{}/cgroup", process.as_raw_nonzero())).ok()?;
         let group = Self::find(&groups, &mounts(None).ok()?)?;
@@ -71,7 +71,7 @@ impl Cgroup {
     /// Sets `limits` in the place of `before`.
     ///
     /// # Errors
-    /// The kernel refuses one of them: then those before it are set.
+    /// The kernel refuses one of them; those before it have been set.
     pub(crate) fn set(&self, before: &Limits, limits: &Limits) -> io::Result<()> {
         match self {
             Self::V1 { memory, cpu, pids } => {
@@ -89,7 +89,7 @@ impl Cgroup {
             }
             Self::V2(group) => {
                 write(&group.join("memory.max"), limits.memory_bytes)?;
-                write(&group.join("cpu.max"), format_args!("{} {PERIOD}", limits.cpu_quota))?;
+                write(&group.join("cpu.max"), format_args!("{} {CPU_PERIOD_US}", limits.cpu_quota))?;
                 write(&group.join("pids.max"), limits.pids)
             }
         }
@@ -122,7 +122,7 @@ fn fields(line: &str) -> Option<(&str, &str)> {
     line.split_once(':')?.1.split_once(':')
 }
 
-/// Where the group `path` is, if `mount` shows it.
+/// The directory of the group `path`, if it is below `mount`.
 fn below(mount: &MountPoint, path: &str) -> Option<PathBuf> {
     Some(mount.at.join(Path::new(path).strip_prefix(&mount.root).ok()?))
 }
@@ -162,7 +162,7 @@ mod tests {
         assert_eq!(found, Some(Cgroup::V2("/sys/fs/cgroup/system.slice/docker-c1.scope".into())));
 
         let inside = [mount("/sys/fs/cgroup", "/system.slice/mgx.service", "cgroup2", "rw")];
-        assert_eq!(Cgroup::find(scope, &inside), None, "it is not below what we see");
+        assert_eq!(Cgroup::find(scope, &inside), None, "it is not below the mount");
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! What waits and who has claimed it, in files: the next life of the platform reads them.
+//! The ledger: files that tell which containers are warm and which job has claimed which, for the time after a restart.
 //!
-//! `parked/SLOT` describes a container that waits. A claim moves it to `claims/JOB'S SLOT`: one rename, which the
-//! file system lets only one do, so a container is at every moment one or the other. Entries are written for a
-//! process that may be killed, not for a machine that loses power: that ends every container too.
+//! `parked/SLOT` describes a warm container. A claim moves it to `claims/JOB'S SLOT` in one rename, which succeeds once, so a
+//! container is always in exactly one of both. Entries survive a kill of the process, but not a loss of power, which ends
+//! every container as well.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -23,16 +23,16 @@ pub(crate) struct Ledger {
     claims: PathBuf,
 }
 
-/// A container that waits, or waited until it was claimed.
+/// A container that is warm, or was until it was claimed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Entry {
-    /// Its slot: what the runtime below knows it by.
+    /// Its slot in the runtime below.
     pub(crate) slot: SlotId,
-    /// What its runner is claimed with.
+    /// The nonce of its runner.
     pub(crate) nonce: Nonce,
-    /// What it is made of.
+    /// Its specification.
     pub(crate) spec: ContainerSpec,
-    /// Which build of the image it was made from.
+    /// The build of the image that it was made from.
     pub(crate) generation: String,
 }
 
@@ -45,7 +45,7 @@ impl Ledger {
         Ok(ledger)
     }
 
-    /// Writes down that a container waits.
+    /// Records that a container is warm.
     pub(crate) fn park(&self, entry: &Entry) -> io::Result<()> {
         let path = self.parked.join(entry.slot.as_str());
         let half = path.with_extension("half");
@@ -53,7 +53,7 @@ impl Ledger {
         fs::rename(half, path)
     }
 
-    /// Gives the container that waits in `slot` to `job`. False: that one has a container already.
+    /// Gives the warm container of `slot` to `job`; false if the job has a container already.
     pub(crate) fn claim(&self, slot: &SlotId, job: &SlotId) -> io::Result<bool> {
         let (from, to) = (self.parked.join(slot.as_str()), self.claims.join(job.as_str()));
         match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
@@ -63,36 +63,36 @@ impl Ledger {
         }
     }
 
-    /// The container that `job` has claimed, if it has.
+    /// The slot of the container that `job` has claimed.
     pub(crate) fn claimed_by(&self, job: &SlotId) -> Option<SlotId> {
         read(&self.claims.join(job.as_str())).map(|entry| entry.slot)
     }
 
-    /// Every container that waits.
+    /// Every warm container.
     pub(crate) fn all_parked(&self) -> io::Result<Vec<Entry>> {
         Ok(entries(&self.parked)?.into_iter().map(|(_, entry)| entry).collect())
     }
 
-    /// Every container that was claimed, and by whom.
+    /// Every claimed container, with the slot of its job.
     pub(crate) fn all_claims(&self) -> io::Result<BTreeMap<SlotId, SlotId>> {
         Ok(entries(&self.claims)?.into_iter().map(|(job, entry)| (entry.slot, job)).collect())
     }
 
-    /// The container of `slot` does not wait any more.
+    /// Removes the warm container of `slot`.
     pub(crate) fn forget(&self, slot: &SlotId) {
         remove(&self.parked.join(slot.as_str()));
     }
 
-    /// What `job` had claimed is gone.
+    /// Removes the claim of `job`.
     pub(crate) fn release(&self, job: &SlotId) {
         remove(&self.claims.join(job.as_str()));
     }
 }
 
-/// What can be read in `directory`, by the slot that each is named after.
+/// The readable entries of `directory`, with the slots that they are named after.
 fn entries(directory: &Path) -> io::Result<Vec<(SlotId, Entry)>> {
     let files = fs::read_dir(directory)?.flatten();
-    // one that vanishes meanwhile is not there; one half written is no slot's
+    // a file that is gone meanwhile, or half written, is left out
     Ok(files
         .filter_map(|file| Some((file.file_name().to_str()?.parse().ok()?, read(&file.path())?)))
         .collect())
@@ -101,14 +101,16 @@ fn entries(directory: &Path) -> io::Result<Vec<(SlotId, Entry)>> {
 fn read(path: &Path) -> Option<Entry> {
     let text = fs::read(path).ok()?;
     serde_json::from_slice(&text)
-        .inspect_err(|error| warn!(path = %path.display(), %error, "cannot be read"))
+        .inspect_err(
+            |error| warn!(path = %path.display(), %error, "cannot read an entry of the pool's ledger"),
+        )
         .ok()
 }
 
 fn remove(path: &Path) {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            warn!(path = %path.display(), %error, "cannot be removed");
+            warn!(path = %path.display(), %error, "cannot remove an entry of the pool's ledger");
         }
         Ok(()) | Err(_) => {}
     }
@@ -131,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_is_claimed_once_and_by_one() {
+    fn a_warm_container_is_claimed_once_and_by_one_job() {
         let directory = tempfile::tempdir().unwrap();
         let ledger = Ledger::open(directory.path()).unwrap();
         let (one, two) = (entry("pool-1"), entry("pool-2"));
@@ -153,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_passed_over() {
+    fn an_entry_that_cannot_be_read_is_left_out() {
         let directory = tempfile::tempdir().unwrap();
         let ledger = Ledger::open(directory.path()).unwrap();
         fs::write(directory.path().join("parked/pool-1"), "{").unwrap();

@@ -1,4 +1,7 @@
-//! `/proc/PID/mountinfo` (proc(5)): what is mounted where, as far as the pool has to know.
+//! Parses `/proc/PID/mountinfo` (proc(5)), as far as the pool needs it.
+//!
+//! The crate `procfs` reads it too. It is not used, because it would add two crates for these lines and builds two hash
+//! maps of options for each mount.
 
 use std::fs;
 use std::io;
@@ -9,38 +12,38 @@ use rustix::process::Pid;
 /// One mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct MountPoint {
-    /// Where.
+    /// The mount point.
     pub(crate) at: PathBuf,
-    /// The part of the file system that is mounted.
+    /// The directory of the file system that is mounted.
     pub(crate) root: PathBuf,
-    /// The peers that share their mounts with it.
+    /// Its peer group, if it is shared.
     pub(crate) shared: Option<u64>,
-    /// The peers whose mounts appear in it.
+    /// The peer group whose mounts appear in it, if it is a slave.
     pub(crate) master: Option<u64>,
-    /// `ext4`, `cgroup2`, ….
+    /// The file system: `ext4`, `cgroup2`, ….
     pub(crate) kind: String,
-    /// Options of the file system, as a list with commas.
+    /// The options of the file system, separated by commas.
     pub(crate) options: String,
 }
 
-/// The mounts that `process` sees, in the order in which they were made; without one: this process.
+/// The mounts of `process`, or of this process, in the order in which they were made.
 pub(crate) fn mounts(process: Option<Pid>) -> io::Result<Vec<MountPoint>> {
     let who = process.map_or_else(|| "self".to_owned(), |pid| pid.as_raw_nonzero().to_string());
     let text = fs::read_to_string(format!("/proc/{who}/mountinfo"))?;
     Ok(text.lines().filter_map(parse).collect())
 }
 
-/// What is mounted at `path`: the last one, which covers those before it.
+/// The mount at `path`: the last one, which covers those before it.
 pub(crate) fn at<'a>(mounts: &'a [MountPoint], path: &Path) -> Option<&'a MountPoint> {
     mounts.iter().rfind(|mount| mount.at == path)
 }
 
 fn parse(line: &str) -> Option<MountPoint> {
-    let (place, source) = line.split_once(" - ")?;
-    let mut place = place.split(' ').skip(3);
-    let (root, at) = (place.next()?, place.next()?);
+    let (mount, source) = line.split_once(" - ")?;
+    let mut mount = mount.split(' ').skip(3);
+    let (root, at) = (mount.next()?, mount.next()?);
     let (mut shared, mut master) = (None, None);
-    for tag in place.skip(1) {
+    for tag in mount.skip(1) {
         match tag.split_once(':') {
             Some(("shared", group)) => shared = group.parse().ok(),
             Some(("master", group)) => master = group.parse().ok(),
@@ -52,7 +55,7 @@ fn parse(line: &str) -> Option<MountPoint> {
     Some(MountPoint { at: unescaped(at), root: unescaped(root), shared, master, kind, options })
 }
 
-/// Blanks, tabs, line ends and backslashes of a path are written as three octal digits.
+/// `path` without its octal escapes, by which spaces, tabs, line feeds and backslashes are written.
 fn unescaped(path: &str) -> PathBuf {
     let mut parts = path.split('\\');
     let mut plain = parts.next().unwrap_or_default().to_owned();
@@ -74,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_says_where_and_with_whom() {
+    fn a_line_has_the_mount_point_and_its_peer_groups() {
         let line =
             r"61 27 254:0 /data/a\040b /srv/a\040b rw,relatime shared:7 master:3 - ext4 /dev/vda rw,discard";
         let mount = parse(line).unwrap();
@@ -87,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn our_own_mounts_can_be_read() {
+    fn the_mounts_of_this_process_can_be_read() {
         let mounts = mounts(None).unwrap();
         assert!(at(&mounts, Path::new("/proc")).is_some_and(|mount| mount.kind == "proc"));
     }

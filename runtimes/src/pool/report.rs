@@ -1,4 +1,4 @@
-//! What a pool has been good for, in numbers.
+//! The numbers of a pool: hits, misses, times, and the memory of warm containers.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -8,58 +8,58 @@ use tokio::time::Instant;
 
 use crate::OciRuntime;
 
-/// Over how many of the last claims percentiles are told.
-const REMEMBERED: usize = 1000;
+/// How many of the last claims the percentiles are computed from.
+const MAX_CLAIM_TIMES: usize = 1000;
 
-/// How much of a new time the average takes in.
-const SHARE: u32 = 8;
+/// The divisor of the moving average: a new time counts one part in so many.
+const AVERAGE_DIVISOR: u32 = 8;
 
-/// One pool: containers that are alike.
+/// The numbers of one subpool.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Report {
     /// The image of its containers.
     pub image: String,
-    /// What they are separated from the host by.
+    /// The OCI runtime of its containers.
     pub oci_runtime: OciRuntime,
-    /// How a workspace comes into them.
-    pub workspaces: Arrival,
-    /// How many wait.
+    /// How a workspace gets into its warm containers.
+    pub workspaces: WorkspaceDelivery,
+    /// How many containers are warm.
     pub parked: usize,
-    /// How many should wait.
+    /// How many containers should be warm.
     pub target: usize,
     /// How many are being made.
     pub making: usize,
-    /// Starts that found one waiting.
+    /// Starts that claimed a warm container.
     pub hits: u64,
-    /// Starts that did not, and made their container themselves.
+    /// Starts that made their own container.
     pub misses: u64,
-    /// Containers that were thrown away for some doubt.
+    /// Containers that were removed because a claim failed or their runner disconnected.
     pub quarantined: u64,
-    /// MiB × seconds that containers have waited, each counted with the memory that it may use.
+    /// MiB × seconds for which containers have been warm, each counted with its memory limit.
     pub wasted_mib_s: u64,
-    /// Milliseconds that hits would have waited for a container, less those that their claims took.
+    /// Milliseconds that the hits have saved: the average time of making a container, less that of the claim.
     pub cold_ms_avoided: u64,
-    /// Milliseconds from a start to the runner's word that it is claimed, over the last hits.
+    /// Milliseconds from a start to the runner's confirmation of the claim, over the last hits.
     pub claim_ms: Percentiles,
     /// Milliseconds that making a container takes, on average.
     pub create_ms: f64,
-    /// Whether the pool has stopped making containers for a while, because making them fails.
+    /// Whether the pool pauses making containers because it fails.
     pub broken: bool,
 }
 
-/// How a workspace comes into a container that waits.
+/// How a workspace gets into a warm container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Arrival {
-    /// It is mounted on the host and appears there.
+pub enum WorkspaceDelivery {
+    /// It is mounted on the host and appears in the container.
     Propagated,
-    /// It cannot: a job that brings one gets a container of its own, made with it.
+    /// Not at all: a job with a workspace gets a container that is made for it.
     Cold,
-    /// No container has told yet.
+    /// Unknown, because no container has been made.
     Unknown,
 }
 
-/// The middle and the far end of some times, in milliseconds.
+/// Percentiles of times, in milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Percentiles {
     /// Half of them are at most this.
@@ -69,7 +69,7 @@ pub struct Percentiles {
 }
 
 impl Report {
-    /// Whether as many wait as should.
+    /// Whether as many containers are warm as should be.
     pub fn is_settled(&self) -> bool {
         self.parked == self.target && self.making == 0
     }
@@ -82,66 +82,68 @@ impl Report {
     }
 }
 
-/// What one pool counts.
+/// What one subpool counts.
 #[derive(Debug)]
-pub(crate) struct Tally {
+pub(crate) struct Counters {
     pub(crate) hits: u64,
     pub(crate) misses: u64,
     pub(crate) quarantined: u64,
     pub(crate) avoided: Duration,
-    /// Bytes that wait, since when, and bytes × seconds until then.
-    waiting: u64,
+    /// Memory limits of the warm containers together, in bytes.
+    warm_bytes: u64,
+    /// When that was changed last.
     since: Instant,
+    /// Bytes × seconds until then.
     wasted: f64,
-    /// What making a container takes, on average.
+    /// How long making a container takes, on average.
     pub(crate) create: Duration,
     claims: VecDeque<Duration>,
 }
 
-impl Tally {
-    /// Nothing yet, and a guess at what making a container takes.
+impl Counters {
+    /// Zero everywhere, and an assumption of how long making a container takes.
     pub(crate) fn new(create: Duration, now: Instant) -> Self {
         Self {
             hits: 0,
             misses: 0,
             quarantined: 0,
             avoided: Duration::ZERO,
-            waiting: 0,
+            warm_bytes: 0,
             since: now,
             wasted: 0.0,
             create,
-            claims: VecDeque::with_capacity(REMEMBERED),
+            claims: VecDeque::with_capacity(MAX_CLAIM_TIMES),
         }
     }
 
-    /// A start found one waiting, and had it after `took`.
+    /// Counts a start that claimed a container within `took`.
     pub(crate) fn hit(&mut self, took: Duration) {
         self.hits += 1;
         self.avoided += self.create.saturating_sub(took);
-        if self.claims.len() == REMEMBERED {
+        if self.claims.len() == MAX_CLAIM_TIMES {
             self.claims.pop_front();
         }
         self.claims.push_back(took);
     }
 
-    /// Making a container took this long.
+    /// Counts the time of making a container.
     pub(crate) fn made(&mut self, took: Duration) {
-        self.create = (self.create * (SHARE - 1) + took) / SHARE;
+        self.create = (self.create * (AVERAGE_DIVISOR - 1) + took) / AVERAGE_DIVISOR;
     }
 
-    /// A container with so much memory waits from `now` on.
-    pub(crate) fn wait_more(&mut self, memory_bytes: u64, now: Instant) {
+    /// A container with this memory limit is warm from `now` on.
+    pub(crate) fn add_warm(&mut self, memory_bytes: u64, now: Instant) {
         self.wasted = self.wasted_at(now);
-        (self.waiting, self.since) = (self.waiting.saturating_add(memory_bytes), now);
+        (self.warm_bytes, self.since) = (self.warm_bytes.saturating_add(memory_bytes), now);
     }
 
-    /// It waits no longer.
-    pub(crate) fn wait_less(&mut self, memory_bytes: u64, now: Instant) {
+    /// It is not warm any more.
+    pub(crate) fn remove_warm(&mut self, memory_bytes: u64, now: Instant) {
         self.wasted = self.wasted_at(now);
-        (self.waiting, self.since) = (self.waiting.saturating_sub(memory_bytes), now);
+        (self.warm_bytes, self.since) = (self.warm_bytes.saturating_sub(memory_bytes), now);
     }
 
-    /// MiB × seconds that all have waited until `now`.
+    /// MiB × seconds of warm containers until `now`.
     pub(crate) fn wasted_mib_s(&self, now: Instant) -> u64 {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a cast saturates")]
         let whole = (self.wasted_at(now) / f64::from(1 << 20)).round() as u64;
@@ -150,7 +152,7 @@ impl Tally {
 
     fn wasted_at(&self, now: Instant) -> f64 {
         #[expect(clippy::cast_precision_loss, reason = "a sum for people")]
-        let bytes = self.waiting as f64;
+        let bytes = self.warm_bytes as f64;
         self.wasted + bytes * now.saturating_duration_since(self.since).as_secs_f64()
     }
 
@@ -171,19 +173,19 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_pool_tells_what_it_has_saved_and_what_it_has_cost() {
+    async fn a_pool_reports_what_it_has_saved_and_what_it_has_cost() {
         let (millis, start) = (Duration::from_millis, Instant::now());
-        let mut tally = Tally::new(millis(200), start);
+        let mut counters = Counters::new(millis(200), start);
         for took in [3, 5, 4] {
-            tally.hit(millis(took));
+            counters.hit(millis(took));
         }
-        assert_eq!(tally.avoided, millis(600 - 12));
-        assert_eq!(tally.claim_ms(), Percentiles { p50: 4.0, p99: 5.0 });
-        tally.made(millis(280));
-        assert_eq!(tally.create, millis(210));
-        tally.wait_more(64 << 20, start);
-        tally.wait_more(32 << 20, start + millis(500));
-        tally.wait_less(64 << 20, start + millis(1500));
-        assert_eq!(tally.wasted_mib_s(start + millis(2500)), 96 + 64);
+        assert_eq!(counters.avoided, millis(600 - 12));
+        assert_eq!(counters.claim_ms(), Percentiles { p50: 4.0, p99: 5.0 });
+        counters.made(millis(280));
+        assert_eq!(counters.create, millis(210));
+        counters.add_warm(64 << 20, start);
+        counters.add_warm(32 << 20, start + millis(500));
+        counters.remove_warm(64 << 20, start + millis(1500));
+        assert_eq!(counters.wasted_mib_s(start + millis(2500)), 96 + 64);
     }
 }

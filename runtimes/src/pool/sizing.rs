@@ -1,27 +1,27 @@
-//! How many containers should wait: a pure function of how many are asked for, and of what they cost.
+//! How many containers should be warm: a pure function of the demand and of the time that making one takes.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Over how long arrivals are averaged.
+/// The time over which arrivals are averaged.
 const WINDOW: Duration = Duration::from_secs(10);
 
-/// How many standard deviations of the arrivals during one refill the pool is to bear.
-const MARGIN: f64 = 3.0;
+/// How many standard deviations above the expected arrivals the pool is sized for.
+const DEVIATIONS: f64 = 3.0;
 
-/// What one pool may hold.
+/// The bounds of a subpool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// As many wait always.
+    /// The least number of warm containers.
     pub min: usize,
-    /// More never do.
+    /// The highest number of warm containers.
     pub max: usize,
-    /// How long nobody has to come until no more than `min` wait.
+    /// After how long without a job the number falls to `min`.
     pub idle: Duration,
 }
 
-/// How often somebody came lately.
+/// The rate at which jobs have started lately.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Demand {
     /// Arrivals a second, as of `last`.
@@ -30,17 +30,17 @@ pub(crate) struct Demand {
 }
 
 impl Demand {
-    /// Nobody came before `now`.
+    /// No arrival before `now`.
     pub(crate) fn new(now: Instant) -> Self {
         Self { rate: 0.0, last: now }
     }
 
-    /// Somebody comes.
+    /// Counts an arrival.
     pub(crate) fn arrival(&mut self, now: Instant) {
         *self = Self { rate: self.rate(now) + 1.0 / WINDOW.as_secs_f64(), last: now };
     }
 
-    /// Arrivals a second, with those long ago counting less and less.
+    /// Arrivals a second; older ones count exponentially less.
     fn rate(&self, now: Instant) -> f64 {
         self.rate * (-(self.quiet(now).as_secs_f64() / WINDOW.as_secs_f64())).exp()
     }
@@ -50,11 +50,11 @@ impl Demand {
     }
 }
 
-/// How many should wait at `now`, where `before` were to wait, making one takes `create`, and memory is there for
-/// `affordable`.
+/// How many containers should be warm at `now`, if `before` was the last target, making one takes `create`, and there is
+/// memory for `affordable`.
 ///
-/// Whoever comes while one is being made should find another one: those are on average rate × time, and nearly
-/// always fewer than that and three standard deviations (arrivals by chance vary by the square root of their number).
+/// Every job that arrives while a container is being made should find another one. Their number is rate × time on average,
+/// and nearly always below that plus three standard deviations (the deviation of a Poisson process is the square root).
 pub(crate) fn target(
     bounds: Bounds,
     demand: &Demand,
@@ -67,8 +67,8 @@ pub(crate) fn target(
         bounds.min
     } else {
         let during = demand.rate(now) * create.as_secs_f64();
-        // a pool that shrank at each lull would be empty at each return
-        ceil(during + MARGIN * during.sqrt()).max(before)
+        // a target that fell in every lull would be too small after it
+        ceil(during + DEVIATIONS * during.sqrt()).max(before)
     };
     wanted.max(bounds.min).min(bounds.max).min(affordable)
 }
@@ -101,29 +101,29 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_keeps_the_least() {
+    async fn without_demand_the_target_is_the_minimum() {
         let (demand, now) = after(0, CREATE);
         assert_eq!(target(BOUNDS, &demand, CREATE, 0, 100, now), 2);
     }
 
     #[tokio::test]
-    async fn it_grows_with_the_rate_and_the_price_of_a_miss() {
+    async fn the_target_grows_with_the_rate_and_the_time_of_making_one() {
         // ten a second: 2.5 come while one is made, and up to 4.7 more by chance
         let (demand, now) = after(1000, Duration::from_millis(100));
         assert_eq!(target(BOUNDS, &demand, CREATE, 2, 100, now), 8);
         assert_eq!(target(BOUNDS, &demand, CREATE / 10, 2, 100, now), 2);
-        assert_eq!(target(BOUNDS, &demand, CREATE * 10, 2, 100, now), 20, "never beyond the most");
+        assert_eq!(target(BOUNDS, &demand, CREATE * 10, 2, 100, now), 20, "never above the maximum");
     }
 
     #[tokio::test]
-    async fn memory_has_the_last_word() {
+    async fn the_target_never_exceeds_the_memory() {
         let (demand, now) = after(1000, Duration::from_millis(100));
         assert_eq!(target(BOUNDS, &demand, CREATE, 8, 5, now), 5);
         assert_eq!(target(BOUNDS, &demand, CREATE, 8, 0, now), 0);
     }
 
     #[tokio::test]
-    async fn it_shrinks_only_when_nobody_has_come_for_long() {
+    async fn the_target_falls_only_after_a_long_time_without_demand() {
         let (demand, now) = after(1000, Duration::from_millis(100));
         let lull = BOUNDS.idle.saturating_sub(Duration::from_secs(1));
         assert_eq!(target(BOUNDS, &demand, CREATE, 8, 100, now + lull), 8);

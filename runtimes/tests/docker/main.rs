@@ -1,7 +1,6 @@
-//! The runtimes on real engines: conformance, and a look at the walls from inside and outside.
+//! The runtimes on real engines: conformance, and the hardening as seen from inside and outside.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-mod bench;
 mod outage;
 mod pool;
 mod probe;
@@ -31,7 +30,7 @@ async fn an_engine_does_what_every_runtime_must(#[case] on: On) {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_image_is_made_once(#[case] on: On) {
     let world = World::new(on, "image").await;
-    assert_eq!(world.make_image().await, Made::Present, "the world has made it");
+    assert_eq!(world.make_image().await, Made::Present, "World::new has made it");
 }
 
 #[rstest]
@@ -55,14 +54,14 @@ async fn containers_of_another_instance_are_not_ours(#[case] on: On) {
 #[case::podman_as_docker(On::PodmanAsDocker)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_container_that_cannot_start_says_why_and_is_gone(#[case] on: On) {
-    let world = World::new(on, "stillborn").await;
+    let world = World::new(on, "unstartable").await;
     let runtime = world.runtime();
-    let placement = world.placement("stillborn-1");
+    let placement = world.placement("unstartable-1");
     let spec = world.without_runner().await;
     let error = runtime.create(&spec, &placement).await.unwrap_err();
     assert_eq!(error.kind(), RuntimeErrorKind::NotReady);
     insta::allow_duplicates! {
-        insta::assert_snapshot!(error, @r#"the container ended with code 127 before its runner was ready; its last words: "agent-runner: applet not found""#);
+        insta::assert_snapshot!(error, @r#"the container ended with code 127 before its runner was ready; its log ends with: "agent-runner: applet not found""#);
     }
     assert_eq!(runtime.list().await.unwrap(), []);
     assert!(!world.link_directory(&placement.slot).exists());

@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::world::{On, World, shell};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const STEP_LIMIT: Duration = Duration::from_secs(20);
 
 #[rstest]
 #[case::docker(On::Docker)]
@@ -41,7 +41,7 @@ async fn a_run_goes_on_without_its_engine_and_its_death_is_told_afterwards(#[cas
     let early = timeout(Duration::from_secs(1), run.next(1)).await;
     assert!(early.is_err(), "nobody can know how it died yet: {early:?}");
     let _engine = forward(on, &socket);
-    let told = timeout(PATIENCE, run.next(1)).await.unwrap();
+    let told = timeout(STEP_LIMIT, run.next(1)).await.unwrap();
     assert_eq!(told, [Output::Ended(Ended::Died { code: 137 })]);
     run.tell(Command::Dismiss).await;
     runtime.remove(&placement.slot).await.unwrap();
@@ -84,7 +84,7 @@ fn forward(on: On, socket: &Path) -> JoinHandle<()> {
 
 async fn hear(run: &mut Run, text: &str) {
     loop {
-        for output in timeout(PATIENCE, run.next(1)).await.unwrap() {
+        for output in timeout(STEP_LIMIT, run.next(1)).await.unwrap() {
             let Output::Event(event) = output else { panic!("it ended: {output:?}") };
             if event.data.values().any(|value| value.as_str().is_some_and(|it| it.contains(text))) {
                 return;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use mgx_protocol::SlotId;
 use mgx_protocol::{AgentEvent, Invocation};
 use mgx_runtimes::conformance::{Kit, conformance, invocation};
-use mgx_runtimes::pool::report::{Arrival, Report};
+use mgx_runtimes::pool::report::{Report, WorkspaceDelivery};
 use mgx_runtimes::pool::{Bounds, PoolConfig};
 use mgx_runtimes::{Command, ContainerSpec, Ended, Limits, Output, Placement, Pool, Run, Runtime, Workspace};
 use rstest::rstest;
@@ -29,13 +29,15 @@ async fn a_pool_over_an_engine_does_what_every_runtime_must(#[case] on: On) {
     let kill = plain.kill;
     let kit = Kit {
         kill: Box::new(move |slot| kill(names.container_of(&slot))),
-        again: Box::new(move || Box::new(Pool::open(Arc::from(another()), config(&path, 0)).unwrap())),
+        another_process: Box::new(move || {
+            Box::new(Pool::open(Arc::from(another()), config(&path, 0)).unwrap())
+        }),
         ..world.kit()
     };
     conformance(&*pool, &kit).await;
     let report = report(&pool);
     assert!(report.hits >= 5, "{report:?}");
-    assert_eq!((report.quarantined, report.workspaces), (0, Arrival::Propagated), "{report:?}");
+    assert_eq!((report.quarantined, report.workspaces), (0, WorkspaceDelivery::Propagated), "{report:?}");
     gone(&world, &pool).await;
 }
 
@@ -149,30 +151,6 @@ async fn what_waits_is_idle_and_outlives_the_platform(#[case] on: On) {
     let at_first = wakeups();
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(wakeups(), at_first, "{pids:?}");
-    gone(&world, &pool).await;
-}
-
-#[rstest]
-#[case::docker(On::Docker)]
-#[case::podman(On::Podman)]
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "a measurement, for a quiet machine: cargo test -p mgx-runtimes --test docker claim -- --ignored --nocapture"]
-async fn how_long_a_claim_takes(#[case] on: On) {
-    let world = World::new(on, "pool-bench").await;
-    let pool = full(&world, 4).await;
-    let mut took = Vec::new();
-    for round in 0..200 {
-        wait_for(&pool, 4).await;
-        let placement = world.placement(&format!("claim-{round}"));
-        let began = Instant::now();
-        pool.create(&World::spec(), &placement).await.unwrap();
-        took.push(began.elapsed());
-        pool.remove(&placement.slot).await.unwrap();
-    }
-    took.sort();
-    let at = |share: usize| took[(took.len() * share).div_ceil(100) - 1];
-    println!("claim with a workspace, n={}: p50 {:?} p99 {:?} max {:?}", took.len(), at(50), at(99), at(100));
-    println!("{:?}", report(&pool));
     gone(&world, &pool).await;
 }
 

@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use mgx_protocol::LINK_SOCKET;
 use mgx_runtimes::conformance::invocation;
 use mgx_runtimes::hardening::SECCOMP;
-use mgx_runtimes::{Command, Output, Parking, Placement};
+use mgx_runtimes::{Command, Output, Placement, PoolableRuntime};
 use rstest::rstest;
 
 use crate::world::{On, World, shell};
@@ -57,7 +57,7 @@ async fn nothing_but_the_workspace_is_reached_from_inside(#[case] on: On) {
 }
 
 /// Runs the probe in the container of `placement`, which is removed then.
-async fn seen_from_inside(runtime: &dyn Parking, placement: &Placement) {
+async fn seen_from_inside(runtime: &dyn PoolableRuntime, placement: &Placement) {
     let probe =
         PROBE.replace("tr ", "busybox tr ").replace("cut ", "busybox cut ").replace("dmesg", "busybox dmesg");
     let probe = probe.replace("try setuid_root chroot", "try setuid_root busybox chroot");
@@ -70,7 +70,7 @@ async fn seen_from_inside(runtime: &dyn Parking, placement: &Placement) {
 }
 
 /// The lines with a tab in them that `script` prints in the container of `placement`.
-async fn said(runtime: &dyn Parking, placement: &Placement, script: &str) -> String {
+async fn said(runtime: &dyn PoolableRuntime, placement: &Placement, script: &str) -> String {
     let mut run = runtime.invoke(&placement.slot, invocation(shell(script))).await.unwrap();
     let mut text = String::new();
     loop {

@@ -9,8 +9,8 @@ use mgx_protocol::SlotId;
 use mgx_runtimes::conformance::{Kit, Task};
 use mgx_runtimes::image::{Extra, Images, Made, agent_image};
 use mgx_runtimes::{
-    ContainerSpec, Docker, DockerConfig, Limits, Links, Network, OciRuntime, Parking, Placement, Podman,
-    PodmanConfig, Workspace,
+    ContainerSpec, Docker, DockerConfig, Limits, Links, Network, OciRuntime, Placement, Podman, PodmanConfig,
+    PoolableRuntime, Workspace,
 };
 use tempfile::TempDir;
 use tokio::sync::{Mutex, mpsc};
@@ -73,16 +73,16 @@ impl World {
         ContainerSpec { image: image.to_owned(), ..Self::spec() }
     }
 
-    pub(crate) fn runtime(&self) -> Box<dyn Parking> {
+    pub(crate) fn runtime(&self) -> Box<dyn PoolableRuntime> {
         self.place.runtime()
     }
 
-    pub(crate) fn runtime_at(&self, host: &str) -> Box<dyn Parking> {
+    pub(crate) fn runtime_at(&self, host: &str) -> Box<dyn PoolableRuntime> {
         self.place.runtime_at(host)
     }
 
     /// The runtime as another process of the platform would see it.
-    pub(crate) fn another(&self) -> impl Fn() -> Box<dyn Parking> + Send + Sync + 'static {
+    pub(crate) fn another(&self) -> impl Fn() -> Box<dyn PoolableRuntime> + Send + Sync + 'static {
         let place = self.place.clone();
         move || place.runtime()
     }
@@ -114,7 +114,7 @@ impl World {
             workspace: Some(self.workspace()),
             argv: |task| shell(script(task)),
             kill: Box::new(move |slot| Box::pin(on.kill(slot))),
-            again: Box::new(move || another()),
+            another_process: Box::new(move || another()),
         }
     }
 
@@ -134,11 +134,11 @@ impl World {
 }
 
 impl Place {
-    fn runtime(&self) -> Box<dyn Parking> {
+    fn runtime(&self) -> Box<dyn PoolableRuntime> {
         self.runtime_at(&self.on.host())
     }
 
-    fn runtime_at(&self, host: &str) -> Box<dyn Parking> {
+    fn runtime_at(&self, host: &str) -> Box<dyn PoolableRuntime> {
         match self.on {
             On::Docker | On::PodmanAsDocker => Box::new(self.docker(host)),
             On::Podman => Box::new(self.podman(host)),
@@ -227,7 +227,7 @@ fn script(task: Task) -> &'static str {
         Task::Sleep => "echo ready; exec sleep 60",
         Task::Ignore => "trap '' TERM; echo ready; sleep 60",
         // tail keeps its last line, and there is no end of it
-        Task::Devour => "tail /dev/zero",
+        Task::ExhaustMemory => "tail /dev/zero",
     }
 }
 

@@ -19,7 +19,7 @@ use tokio::time::timeout;
 
 use crate::runner::{Runner, event, exit};
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const STEP_LIMIT: Duration = Duration::from_secs(10);
 
 /// A link of one slot, opened in a directory of its own.
 struct Weather {
@@ -46,7 +46,7 @@ impl Weather {
     /// A runner that has heard its invocation, and the run of it.
     async fn started(&self) -> (Runner, Run) {
         let mut runner = Runner::call(&self.socket(), &self.slot, None).await;
-        self.links.ready(&self.slot, PATIENCE).await.unwrap();
+        self.links.ready(&self.slot, STEP_LIMIT).await.unwrap();
         let run = self.links.start(&self.slot, invocation(Vec::new()), pending()).unwrap();
         assert!(runner.hears_invocation().await);
         (runner, run)
@@ -56,7 +56,7 @@ impl Weather {
 async fn outputs(run: &mut Run, count: usize) -> Vec<Output> {
     let mut outputs = Vec::new();
     while outputs.len() < count {
-        outputs.extend(timeout(PATIENCE, run.next(count - outputs.len())).await.expect("it comes in time"));
+        outputs.extend(timeout(STEP_LIMIT, run.next(count - outputs.len())).await.expect("it comes in time"));
     }
     outputs
 }
@@ -115,7 +115,7 @@ async fn a_gap_ends_the_connection_until_it_is_filled() {
 async fn an_invocation_that_was_not_heard_is_said_again() {
     let weather = Weather::new();
     let runner = Runner::call(&weather.socket(), &weather.slot, None).await;
-    weather.links.ready(&weather.slot, PATIENCE).await.unwrap();
+    weather.links.ready(&weather.slot, STEP_LIMIT).await.unwrap();
     drop(runner);
     let mut run = weather.links.start(&weather.slot, invocation(Vec::new()), pending()).unwrap();
     let mut runner = Runner::call(&weather.socket(), &weather.slot, None).await;
@@ -156,7 +156,7 @@ async fn a_new_platform_takes_up_where_the_runner_resumes() {
     links.open(&slot).unwrap();
     let weather = Weather { root, links, tunnels, slot };
     let mut runner = Runner::call(&weather.socket(), &weather.slot, invoked).await;
-    assert!(weather.links.ready(&weather.slot, PATIENCE).await.unwrap(), "it has its invocation");
+    assert!(weather.links.ready(&weather.slot, STEP_LIMIT).await.unwrap(), "it has its invocation");
     let mut run = weather.links.resume(&weather.slot, pending()).unwrap();
     for seq in 7..=8 {
         runner.says(event(seq)).await;
@@ -205,7 +205,7 @@ async fn a_runner_one_version_back_is_taken_up_and_understood() {
     let job = "01a214ae-9255-7727-88e9-a18dbe603d99";
     let ready = format!(r#"{{"frame":"ready","version":1,"slot":"slot-1","invoked":["{job}",1]}}"#);
     says(&mut runner, &ready).await;
-    assert!(weather.links.ready(&weather.slot, PATIENCE).await.unwrap(), "it has its invocation");
+    assert!(weather.links.ready(&weather.slot, STEP_LIMIT).await.unwrap(), "it has its invocation");
     let mut run = weather.links.resume(&weather.slot, pending()).unwrap();
     let log = r#""type":"log","data":{"stream":"stdout","text":"hi"}"#;
     says(&mut runner, &format!(r#"{{"frame":"event","seq":7,"at":"2026-11-22T10:30:00Z",{log}}}"#)).await;
@@ -266,7 +266,7 @@ async fn a_flood_waits_at_the_gate() {
 async fn last_words_come_before_the_news_of_a_death() {
     let weather = Weather::new();
     let mut runner = Runner::call(&weather.socket(), &weather.slot, None).await;
-    weather.links.ready(&weather.slot, PATIENCE).await.unwrap();
+    weather.links.ready(&weather.slot, STEP_LIMIT).await.unwrap();
     let died = Ended::Died { code: 137 };
     let mut run = weather.links.start(&weather.slot, invocation(Vec::new()), ready(died.clone())).unwrap();
     assert!(runner.hears_invocation().await);
@@ -283,7 +283,7 @@ async fn last_words_come_before_the_news_of_a_death() {
 async fn a_report_counts_more_than_the_news_of_a_death() {
     let weather = Weather::new();
     let mut runner = Runner::call(&weather.socket(), &weather.slot, None).await;
-    weather.links.ready(&weather.slot, PATIENCE).await.unwrap();
+    weather.links.ready(&weather.slot, STEP_LIMIT).await.unwrap();
     let mut run = weather.links.start(&weather.slot, invocation(Vec::new()), ready(Ended::Lost)).unwrap();
     assert!(runner.hears_invocation().await);
     runner.says(exit(0)).await;
@@ -299,7 +299,7 @@ async fn a_tunnel_is_handed_on_to_the_byte_and_refused_when_there_is_no_room() {
     let mut weather = Weather::new();
     let mut first = Runner::call_silently(&weather.socket()).await.stream();
     first.write_all(b"\0\0\0\x12{\"frame\":\"tunnel\"}GET / HTTP/1.1\r\n").await.unwrap();
-    let mut tunnel = timeout(PATIENCE, weather.tunnels.recv()).await.unwrap().unwrap();
+    let mut tunnel = timeout(STEP_LIMIT, weather.tunnels.recv()).await.unwrap().unwrap();
     assert_eq!(tunnel.slot, weather.slot);
     let mut bytes = [0; 16];
     tunnel.stream.read_exact(&mut bytes).await.unwrap();
@@ -314,7 +314,7 @@ async fn a_tunnel_is_handed_on_to_the_byte_and_refused_when_there_is_no_room() {
     // one of the two has found room; the other one is closed
     let [one, other] = &mut streams[..] else { unreachable!() };
     let (mut left, mut right) = ([0], [0]);
-    let closed = timeout(PATIENCE, async {
+    let closed = timeout(STEP_LIMIT, async {
         tokio::select! { read = one.read(&mut left) => read, read = other.read(&mut right) => read }
     });
     assert_eq!(closed.await.unwrap().unwrap(), 0);

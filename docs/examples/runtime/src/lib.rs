@@ -1,11 +1,11 @@
 //! A runtime in one file: containers made with nothing but `unshare` and `chroot` (util-linux, coreutils; root).
 //!
-//! An image is a directory with `/agent-runner` in it, and with what is mounted over (see [`INSIDE`]). A container is a directory of files, `pid` and in the end
-//! `code`, and a process in namespaces of its own. That is enough to be a runtime: the order of the steps, the runner
-//! link and all that a run is come with [`Contained`]. The test below runs the suite that every runtime has to pass.
+//! An image is a directory with `/agent-runner` and the mount points of [`INSIDE`]. A container is a directory with the
+//! files `pid` and, after its end, `code`, and a process in namespaces of its own. That suffices for a runtime: the order
+//! of the steps, the runner link and the runs come with [`EngineRuntime`]. The test runs the conformance suite.
 //!
-//! It is an example and no wall for untrusted code: there are no limits, no filter of system calls, and the image can
-//! be written to by whoever may.
+//! This is an example and does not isolate untrusted code: there are no limits, no filter of system calls, and the image
+//! is writable.
 
 use std::collections::HashSet;
 use std::io;
@@ -17,16 +17,17 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
 use mgx_protocol::SlotId;
-use mgx_runtimes::contained::{Contained, End, EndStream};
+use mgx_runtimes::engine::{ContainerExit, ExitStream};
 use mgx_runtimes::{
-    ContainerSpec, Containers, Ended, EngineInfo, Listed, Placement, RuntimeError, RuntimeErrorKind,
+    ContainerEngine, ContainerSpec, Ended, EngineInfo, EngineRuntime, Listed, Placement, RuntimeError,
+    RuntimeErrorKind,
 };
 
-/// How often it is looked for containers that have ended.
-const LOOK: Duration = Duration::from_millis(20);
+/// How often the example checks for containers that have ended.
+const CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Becomes the container's first process, in namespaces that are new: `$1` is the image, `$2` the link directory, `$3`
-/// the workspace, which may be missing. What is mounted here is seen by nobody else.
+/// The script of the container's first process, in new namespaces: `$1` is the image, `$2` the link directory, `$3` the
+/// workspace, which may be empty. Its mounts are private to the container.
 const INSIDE: &str = r#"
 mount --bind "$2" "$1/run/mgx" && mount -t proc proc "$1/proc" || exit 125
 for device in null random urandom; do mount --bind "/dev/$device" "$1/dev/$device" || exit 125; done
@@ -34,26 +35,26 @@ mount -t tmpfs tmpfs "$1/tmp" || exit 125
 [ -z "$3" ] || mount --bind "$3" "$1/workspace" || exit 125
 exec env -i MGX_SLOT="$MGX_SLOT" "$(command -v chroot)" --userspec=10001:10001 "$1" /agent-runner"#;
 
-/// The first process that this starts is the first one of the new namespace, and how it ended is passed on.
-const FIRST: &str = r#"sh -c "$@"; exit $?"#;
+/// Starts the first process of the new PID namespace, and passes its exit code on.
+const START: &str = r#"sh -c "$@"; exit $?"#;
 
-/// Waits for the container and writes down how it ended: `$1` is its directory, the rest makes it.
-const KEEPER: &str = r#"
+/// Waits for the container and writes its exit code to a file: `$1` is its directory, the rest is its command.
+const WAIT: &str = r#"
 here="$1"; shift; echo $$ >"$here/pid.new" && mv "$here/pid.new" "$here/pid"
 "$@" >"$here/log" 2>&1 </dev/null; echo $? >"$here/code.new" && mv "$here/code.new" "$here/code""#;
 
-/// Containers of namespaces.
-pub type Unshared = Contained<Unshare>;
+/// The runtime of these containers.
+pub type Unshared = EngineRuntime<Unshare>;
 
-/// How they are made.
+/// Makes containers with `unshare`.
 #[derive(Debug)]
 pub struct Unshare {
-    /// A directory for each; what is not in it does not exist.
+    /// Holds a directory for each container.
     directory: PathBuf,
 }
 
 impl Unshare {
-    /// Containers that are kept in `directory`.
+    /// An engine whose containers are in `directory`.
     ///
     /// # Errors
     /// It cannot be made.
@@ -75,7 +76,7 @@ impl Unshare {
 }
 
 #[async_trait]
-impl Containers for Unshare {
+impl ContainerEngine for Unshare {
     async fn create(
         &self,
         spec: &ContainerSpec,
@@ -87,7 +88,7 @@ impl Containers for Unshare {
             return Err(RuntimeError::new(RuntimeErrorKind::ImageMissing, message));
         }
         let here = self.of(&placement.slot);
-        // the file system lets only one make it
+        // fails if another call has made it
         std::fs::create_dir(&here).map_err(|error| {
             let kind = match error.kind() {
                 io::ErrorKind::AlreadyExists => RuntimeErrorKind::Conflict,
@@ -101,7 +102,7 @@ impl Containers for Unshare {
         std::fs::write(here.join("parts"), parts.join("\n")).map_err(refused)
     }
 
-    /// There is nothing between us and what was asked for.
+    /// Nothing has to be checked: no engine could ignore a part of the request.
     async fn inspect(&self, _: &ContainerSpec, _: &Placement) -> Result<(), RuntimeError> {
         Ok(())
     }
@@ -110,23 +111,22 @@ impl Containers for Unshare {
         let here = self.of(slot);
         let parts = std::fs::read_to_string(here.join("parts")).map_err(refused)?;
         let namespaces = ["--mount", "--pid", "--net", "--uts", "--ipc"];
-        let mut keeper = Command::new("sh");
-        keeper.args(["-c", KEEPER, "keeper"]).arg(&here).arg("unshare").args(namespaces);
-        keeper
-            .args(["sh", "-c", FIRST, "first", INSIDE, "inside"])
+        let mut wait = Command::new("sh");
+        wait.args(["-c", WAIT, "wait"]).arg(&here).arg("unshare").args(namespaces);
+        wait.args(["sh", "-c", START, "first", INSIDE, "inside"])
             .args(parts.split('\n'))
             .env("MGX_SLOT", slot.as_str());
-        // whoever kills the platform does not kill this
-        keeper.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        // a group of its own, so that a signal to the platform does not reach it
+        wait.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         // tokio reaps it when it ends
-        tokio::process::Command::from(keeper).spawn().map_err(refused)?;
+        tokio::process::Command::from(wait).spawn().map_err(refused)?;
         while !here.join("pid").exists() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         Ok(())
     }
 
-    async fn ended(&self, slot: &SlotId) -> Result<Option<Ended>, RuntimeError> {
+    async fn exit_of(&self, slot: &SlotId) -> Result<Option<Ended>, RuntimeError> {
         let here = self.of(slot);
         if !here.is_dir() {
             return Err(RuntimeError::new(
@@ -134,23 +134,23 @@ impl Containers for Unshare {
                 format!("there is no container {slot}"),
             ));
         }
-        // its keeper may write the code and go between two looks: the code comes last
-        let is_kept = keeper(&here).is_none_or(|pid| Path::new("/proc").join(pid.to_string()).exists());
+        // read last: the waiting process may write the code between both checks
+        let is_waited_for = waiter(&here).is_none_or(|pid| Path::new("/proc").join(pid.to_string()).exists());
         let code = std::fs::read_to_string(here.join("code")).ok().and_then(|code| code.trim().parse().ok());
-        Ok(match (code, is_kept) {
+        Ok(match (code, is_waited_for) {
             (Some(code), _) => Some(Ended::Died { code }),
             (None, true) => None,
             (None, false) => Some(Ended::Lost),
         })
     }
 
-    async fn last_words(&self, slot: &SlotId) -> String {
+    async fn log_tail(&self, slot: &SlotId) -> String {
         std::fs::read_to_string(self.of(slot).join("log")).unwrap_or_default()
     }
 
     async fn remove(&self, slot: &SlotId) -> Result<(), RuntimeError> {
         let here = self.of(slot);
-        if let Some(pid) = keeper(&here) {
+        if let Some(pid) = waiter(&here) {
             let kill = Command::new("kill").args(["-KILL", "--", &format!("-{pid}")]).output();
             kill.map_err(refused)?;
         }
@@ -163,8 +163,8 @@ impl Containers for Unshare {
     async fn list(&self) -> Result<Vec<Listed>, RuntimeError> {
         let mut listed = Vec::new();
         for slot in self.slots()? {
-            // one that vanishes meanwhile is not there
-            if let Ok(ended) = self.ended(&slot).await {
+            // a container that was removed meanwhile is left out
+            if let Ok(ended) = self.exit_of(&slot).await {
                 listed.push(Listed { slot, running: ended.is_none() });
             }
         }
@@ -179,28 +179,31 @@ impl Containers for Unshare {
         Ok(EngineInfo { name: "unshare".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() })
     }
 
-    /// An engine that can tell would be asked; here they are looked for.
-    async fn ends(&self, _: Option<i64>) -> Result<EndStream, RuntimeError> {
-        let looking =
+    /// An engine with an event stream would be asked; here the containers are checked regularly.
+    async fn exits(&self, _: Option<i64>) -> Result<ExitStream, RuntimeError> {
+        let exits =
             stream::unfold((Self { directory: self.directory.clone() }, HashSet::new()), async |state| {
-                let (unshare, mut told) = state;
+                let (unshare, mut reported) = state;
                 loop {
                     for slot in unshare.slots().unwrap_or_default() {
-                        if let Ok(Some(ended)) = unshare.ended(&slot).await
-                            && told.insert(slot.clone())
+                        if let Ok(Some(ended)) = unshare.exit_of(&slot).await
+                            && reported.insert(slot.clone())
                         {
-                            return Some((Ok(End { of: Some((slot, ended)), at: None }), (unshare, told)));
+                            return Some((
+                                Ok(ContainerExit { of: Some((slot, ended)), at: None }),
+                                (unshare, reported),
+                            ));
                         }
                     }
-                    tokio::time::sleep(LOOK).await;
+                    tokio::time::sleep(CHECK_INTERVAL).await;
                 }
             });
-        Ok(looking.boxed())
+        Ok(exits.boxed())
     }
 }
 
-/// The process that waits for the container in `here`, if that has been started.
-fn keeper(here: &Path) -> Option<u32> {
+/// The process that waits for the container in `here`, if it has been started.
+fn waiter(here: &Path) -> Option<u32> {
     std::fs::read_to_string(here.join("pid")).ok()?.trim().parse().ok()
 }
 
@@ -212,7 +215,7 @@ fn refused(error: io::Error) -> RuntimeError {
 mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
-    use mgx_runtimes::conformance::{Kit, Lacking, Task, conformance_without};
+    use mgx_runtimes::conformance::{Kit, Task, Unsupported, conformance_without};
     use mgx_runtimes::{Limits, Links, Network, OciRuntime};
     use tokio::sync::mpsc;
 
@@ -229,7 +232,7 @@ mod tests {
         std::fs::create_dir(&workspace).unwrap();
         std::fs::set_permissions(&workspace, PermissionsExt::from_mode(0o777)).unwrap();
         std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
-        let (place, containers) = (directory.path().to_owned(), directory.path().join("containers"));
+        let (root, containers) = (directory.path().to_owned(), directory.path().join("containers"));
         let limits = Limits { memory_bytes: 64 << 20, cpu_quota: 50_000, pids: 64 };
         let spec = ContainerSpec {
             image: image.to_string_lossy().into_owned(),
@@ -243,16 +246,16 @@ mod tests {
             workspace: Some(workspace),
             argv: |task| ["/bin/sh", "-c", script(task)].map(str::to_owned).into(),
             kill: Box::new(move |slot| Box::pin(kill(containers.join(slot.as_str())))),
-            again: Box::new(move || Box::new(runtime(&place))),
+            another_process: Box::new(move || Box::new(runtime(&root))),
         };
-        conformance_without(&[Lacking::MemoryLimit], &runtime(directory.path()), &kit).await;
+        conformance_without(&[Unsupported::MemoryLimit], &runtime(directory.path()), &kit).await;
     }
 
-    fn runtime(place: &Path) -> Unshared {
-        // nobody listens to tunnels
+    fn runtime(root: &Path) -> Unshared {
+        // no task serves the tunnels
         let (tunnels, _) = mpsc::channel(1);
-        let links = Links::new(place.join("l"), tunnels).unwrap();
-        Unshared::new(Unshare::new(place.join("containers")).unwrap(), links)
+        let links = Links::new(root.join("l"), tunnels).unwrap();
+        Unshared::new(Unshare::new(root.join("containers")).unwrap(), links)
     }
 
     fn may_unshare() -> bool {
@@ -281,18 +284,18 @@ mod tests {
             Task::Count => "for i in $(seq 20); do echo $i; sleep 0.1; done",
             Task::Sleep => "echo ready; exec sleep 60",
             Task::Ignore => "trap '' TERM; echo ready; sleep 60",
-            Task::Devour => unreachable!("it has no limit of memory"),
+            Task::ExhaustMemory => unreachable!("it has no limit of memory"),
         }
     }
 
-    /// Kills the first process of the container in `here`: the child of the keeper's child.
+    /// Kills the first process of the container in `here`: the child of the waiting process's child.
     async fn kill(here: PathBuf) {
         let child = |pid: &str| std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
-        let (unshare, code) = (child(&keeper(&here).unwrap().to_string()), here.join("code"));
+        let (unshare, code) = (child(&waiter(&here).unwrap().to_string()), here.join("code"));
         let runner = child(unshare.trim());
         assert!(Command::new("kill").args(["-KILL", runner.trim()]).status().unwrap().success());
         while !code.exists() {
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(CHECK_INTERVAL).await;
         }
     }
 }

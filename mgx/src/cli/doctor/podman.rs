@@ -12,7 +12,7 @@ pub(super) async fn look(config: &Config) -> Vec<Finding> {
     let host = podman_host(config);
     let image = AgentImage::of(config);
     let mut findings = vec![engine::runner(&image)];
-    let service = match podman::look(&host).await {
+    let service = match podman::describe(&host).await {
         Ok(service) => service,
         Err(error) => {
             let remedy = "start it (`systemctl enable --now podman.socket`, with `--user` if it is to be rootless; \
