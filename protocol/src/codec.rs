@@ -1,4 +1,4 @@
-//! Frames on the runner link: JSON behind a 32-bit big-endian length.
+//! The codec of the runner link: frames of JSON behind a 32-bit big-endian length.
 
 use std::io;
 use std::marker::PhantomData;
@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio_util::codec::{Decoder, Encoder, LengthDelimitedCodec};
 
-/// The largest frame, in bytes of JSON. A longer one ends the connection.
+/// The largest frame, in bytes of JSON. A longer one is an error that ends the connection.
 pub const MAX_FRAME_BYTES: usize = 1024 * 1024;
 
 /// Reads `In` and writes `Out`.

@@ -1,13 +1,12 @@
-//! What the platform and the runner in a container say to each other over the runner link.
+//! The frames of the runner link, between the platform and the runner in a container.
 //!
-//! The link is one unix socket in a directory that is mounted into the container. The platform listens, the
-//! runner dials out. The first frame says what a connection is for:
+//! The link is a unix socket in a directory that is mounted into the container. The platform listens, and the runner
+//! connects. The first frame says what a connection is for:
 //!
-//! * [`FromRunner::Ready`]: the control connection. After it the platform may send one [`ToRunner::Claim`], which the
-//!   runner confirms, and then sends one [`Invocation`]. Events flow back, each numbered, and each acknowledged once it
-//!   is stored. [`Exit`] comes last and is repeated on every reconnection until the platform says
-//!   [`ToRunner::Dismiss`].
-//! * [`FromRunner::Tunnel`]: from here on raw bytes of one HTTP/1.1 connection to the LLM proxy, and nothing else.
+//! * [`FromRunner::Ready`]: the control connection. The platform may send one [`ToRunner::Claim`], which the runner confirms,
+//!   and then sends one [`Invocation`]. The runner sends numbered events, and the platform acknowledges them when they are
+//!   stored. [`Exit`] comes last, and again after every reconnection, until the platform sends [`ToRunner::Dismiss`].
+//! * [`FromRunner::Tunnel`]: the bytes of one HTTP/1.1 connection to the LLM proxy follow, without further frames.
 //!
 //! Frames are JSON behind a 32-bit big-endian length, at most [`crate::codec::MAX_FRAME_BYTES`] bytes.
 
@@ -16,10 +15,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Attempt, EventKind, Invocation, JobId, Nonce, SlotId};
 
-/// Version of this protocol. A runner of version 1 cannot be claimed; all else it says and hears is the same.
+/// The version of this protocol. A runner of version 1 cannot be claimed; everything else is the same.
 pub const VERSION: u32 = 2;
 
-/// The oldest version of a runner that the platform still understands.
+/// The oldest version of a runner that the platform supports.
 pub const OLDEST_VERSION: u32 = 1;
 
 /// The socket's name inside the link directory.
@@ -40,11 +39,11 @@ pub const MAX_EVENT_BYTES: usize = 64 * 1024;
 pub enum FromRunner {
     /// Opens a control connection.
     Ready(Ready),
-    /// Opens a connection that carries raw bytes to the LLM proxy.
+    /// Opens a connection to the LLM proxy, which carries raw bytes.
     Tunnel,
-    /// Confirms a claim. From now on the runner refuses every other claim.
+    /// Confirms a claim. The runner refuses every further claim.
     Claimed(Claimed),
-    /// Something the agent did.
+    /// An event of the agent.
     Event(AgentEvent),
     /// The command has ended and every process of it is gone.
     Exit(Exit),
@@ -54,62 +53,62 @@ pub enum FromRunner {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "frame", rename_all = "snake_case")]
 pub enum ToRunner {
-    /// Takes the runner for one job, if it is the one that named this nonce. It answers [`FromRunner::Claimed`] once,
-    /// and closes the connection of a claim with another nonce or of a second claim.
+    /// Claims the runner for one job. It answers [`FromRunner::Claimed`] if the nonce is its own, and closes the connection
+    /// after a claim with another nonce and after a second claim.
     Claim {
         /// From its [`Ready`].
         nonce: Nonce,
     },
-    /// What to run. Sent once; a runner that has one already ignores a second.
+    /// What to run. A runner that has an invocation ignores a second one.
     Invocation(Box<Invocation>),
-    /// Every event up to and including `seq` is stored and may be forgotten.
+    /// Every event up to and including `seq` is stored, so that the runner may drop it.
     Ack {
         /// The highest stored event number.
         seq: u64,
     },
-    /// Ask the command to end: SIGTERM to all its processes now, SIGKILL after the grace time.
-    /// Repeating it can only bring the kill nearer.
+    /// Ends the command: SIGTERM to all its processes now, SIGKILL after the grace time. A repetition can only bring
+    /// SIGKILL nearer.
     Stop {
         /// Milliseconds between SIGTERM and SIGKILL; 0 kills at once.
         grace_ms: u64,
     },
-    /// The exit is stored; the runner may end.
+    /// The exit is stored, so that the runner may end.
     Dismiss,
 }
 
-/// Which runner opened the connection, and how far it has come.
+/// The runner of a control connection, and its state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ready {
-    /// [`VERSION`] of the runner.
+    /// The [`VERSION`] of the runner.
     pub version: u32,
     /// The slot it was started for.
     pub slot: SlotId,
-    /// The invocation it is busy with, if it has one: a reconnection.
+    /// The invocation that it has, after a reconnection.
     pub invoked: Option<(JobId, Attempt)>,
-    /// What it can be claimed with, until it has been. Runners of version 1 have none.
+    /// The nonce for its claim, until it was claimed. Runners of version 1 have none.
     #[serde(default)]
     pub nonce: Option<Nonce>,
 }
 
-/// A claimed runner: its nonce, and the workspace that it sees.
+/// The confirmation of a claim: the runner's nonce, and the workspace that it sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claimed {
-    /// What it was claimed with.
+    /// The nonce of the claim.
     pub nonce: Nonce,
     /// The directory at [`WORKSPACE_DIR`], if there is one.
     pub workspace: Option<DirectoryId>,
 }
 
-/// Which directory this is, as stat(2) names it: the same on the host and in a container.
+/// The identity of a directory (stat(2)), which is the same on the host and in a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DirectoryId {
-    /// The file system.
+    /// The device of its file system.
     pub dev: u64,
-    /// Its inode there.
+    /// Its inode.
     pub ino: u64,
 }
 
-/// Something an agent did, numbered from 1 within its attempt without gaps.
+/// An event of an agent, numbered from 1 within its attempt without gaps.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AgentEvent {
     /// Its number.
@@ -119,7 +118,7 @@ pub struct AgentEvent {
     /// What happened: `agent_start`, `message_delta`, `tool_start`, … (1 to 40 of a-z 0-9 _).
     #[serde(rename = "type")]
     pub kind: EventKind,
-    /// Which member of the team did it.
+    /// The role of the team that it comes from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<String>,
     /// The rest; a JSON object of at most [`MAX_EVENT_BYTES`] bytes.
@@ -137,24 +136,24 @@ pub struct Exit {
     pub code: Option<i32>,
     /// The signal that ended it.
     pub signal: Option<i32>,
-    /// Processes of this container that the kernel killed for want of memory.
+    /// How many processes of the container the kernel killed for want of memory.
     pub oom_kills: u64,
-    /// What made it end.
+    /// Why it ended.
     pub cause: ExitCause,
-    /// What the agent said of its own work in its `finish`, if it sent one. The scheduler weighs it.
+    /// The result that the agent reported with `finish`, if it did. The scheduler decides what it counts.
     #[serde(rename = "claim")]
     pub reported: Option<ReportedResult>,
-    /// Why it could not be started, or what went wrong, for people.
+    /// Why it could not be started or ended, for people.
     pub error: Option<String>,
 }
 
-/// What made a command end.
+/// Why a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ExitCause {
     /// It ended by itself.
     Ended,
-    /// It was asked to stop.
+    /// The platform, or a SIGTERM to the runner, has stopped it.
     Stopped,
     /// It reached its deadline.
     Deadline,
@@ -162,11 +161,11 @@ pub enum ExitCause {
     NotStarted,
 }
 
-/// What an agent says of its own work: untrusted.
+/// The result of a job as its agent reports it. Untrusted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReportedResult {
-    /// Whether it did what it was asked.
+    /// Whether the agent has done its task.
     pub success: bool,
-    /// If not, why.
+    /// Why it has not.
     pub error: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! Identifiers, parsed once at the edge so that no path, label or query ever sees an unchecked one.
+//! Identifiers, which are checked when they are parsed, so that they are safe in paths, labels and queries.
 
 use std::fmt;
 use std::str::FromStr;
@@ -38,7 +38,7 @@ impl FromStr for JobId {
     }
 }
 
-/// Which try of a job this is, counted from 1.
+/// The number of an attempt at a job, from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Attempt(pub u32);
@@ -49,7 +49,7 @@ impl fmt::Display for Attempt {
     }
 }
 
-/// One run of a runner: drawn when it starts, and known only to it and to the platform that it has called.
+/// The nonce of a runner process: drawn when it starts, and known to it and to the platform alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Nonce(pub Uuid);
@@ -68,12 +68,12 @@ impl Default for Nonce {
     }
 }
 
-/// A text that is not an identifier, and what one looks like.
+/// A text is not a valid identifier; the message says what one looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidId(&'static str);
 
-/// Declares a checked text identifier: same rules, different noun, so that they cannot be mixed up.
+/// Declares a type for a checked text identifier.
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident, $valid:path, $rule:literal) => {
         $(#[$doc])*
@@ -126,8 +126,8 @@ text_id!(
     WorkspaceId, is_name, "a workspace id is 1 to 64 of A-Z a-z 0-9 _ -, and starts with a letter or digit"
 );
 text_id!(
-    /// One place for a container. Unique for ever: the container's name is made of it, so the engine itself
-    /// refuses a second container for the same attempt.
+    /// One slot for a container. It is never used twice: the container is named after it, so the engine refuses a second
+    /// container for the same attempt.
     SlotId, is_slot, "a slot id is 1 to 64 of a-z 0-9 -, and starts with a letter or digit"
 );
 

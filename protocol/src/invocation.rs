@@ -1,4 +1,4 @@
-//! What a container is told when its job begins: late binding, so that a container made beforehand can serve any job.
+//! The invocation: everything of a job that its container learns only when the job starts (late binding).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Attempt, JobId, SessionId, WorkspaceId};
 
-/// Everything about one attempt at a job that its container learns only now: late binding.
+/// One attempt at a job, as its container is told of it. Late binding lets a warm container serve any job.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Invocation {
     /// The job.
     pub job: JobId,
-    /// The attempt; events are numbered within it.
+    /// The attempt, within which events are numbered.
     pub attempt: Attempt,
     /// The session.
     pub session: SessionId,
@@ -20,13 +20,13 @@ pub struct Invocation {
     pub workspace: WorkspaceId,
     /// What to run, program first. Empty: the agent team, described by `team`.
     pub argv: Vec<String>,
-    /// The whole environment of the command; values may be secret and are never printed.
+    /// The whole environment of the command. Values may be secret and are not part of `Debug`.
     pub env: BTreeMap<String, String>,
     /// The working directory: absolute, inside the workspace.
     pub workdir: String,
-    /// Milliseconds the command may still run; the runner enforces them by itself.
+    /// How long the command may run, in milliseconds; the runner enforces it.
     pub timeout_ms: u64,
-    /// Milliseconds between SIGTERM and SIGKILL at the deadline.
+    /// The time between SIGTERM and SIGKILL at the deadline, in milliseconds.
     pub grace_ms: u64,
     /// The team to run when `argv` is empty.
     pub team: Team,
@@ -45,24 +45,24 @@ impl fmt::Debug for Invocation {
     }
 }
 
-/// An agent team: roles that work one after the other, in this order.
+/// An agent team: roles that work one after the other.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Team {
-    /// The roles, first to last.
+    /// The roles, in the order in which they work.
     pub roles: Vec<Role>,
     /// How many model calls one role may make.
     pub max_turns: u32,
 }
 
-/// One member of the team.
+/// One role of a team.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Role {
-    /// Machine name, as in the events' `agent_name`: `engineer`.
+    /// Its name, which is `agent_name` of its events: `engineer`.
     pub name: String,
-    /// The model it speaks to.
+    /// The model that it uses.
     pub model: String,
-    /// Sampling temperature; the provider's default if absent.
+    /// The sampling temperature; the provider's default if absent.
     pub temperature: Option<f32>,
     /// Its system prompt.
     pub prompt: String,

@@ -1,4 +1,4 @@
-//! The fake does what every runtime must, so what is proved on it holds elsewhere.
+//! The fake runtime passes the conformance suite, so that tests on it hold for the others.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::time::Duration;

@@ -1,5 +1,4 @@
-//! The warm pool over the fake: it does what every runtime must, binds what it holds to one job each, and is never in
-//! anybody's way.
+//! The warm pool over the fake runtime: it passes the conformance suite, gives each container to one job, and fails no start.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::collections::BTreeMap;
@@ -29,7 +28,7 @@ const CREATE_TIME: Duration = Duration::from_millis(200);
 
 #[tokio::test(start_paused = true)]
 async fn a_pool_does_what_every_runtime_must() {
-    let (world, directory) = (World::new(creation, script), Home::new());
+    let (world, directory) = (World::new(creation, script), PoolDirectory::new());
     let pool = Arc::new(started(&world, directory.path(), config()).await);
     let (others, path, killer, names) =
         (world.clone(), directory.path().to_owned(), world.clone(), Arc::clone(&pool));
@@ -54,10 +53,14 @@ async fn a_pool_does_what_every_runtime_must() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_start_takes_what_waits_and_the_pool_fills_up_again() {
-    let (world, directory) = (World::new(creation, script), Home::new());
+async fn a_start_claims_a_warm_container_and_the_pool_is_refilled() {
+    let (world, directory) = (World::new(creation, script), PoolDirectory::new());
     let pool = started(&world, directory.path(), config()).await;
-    assert_eq!((pool.list().await.unwrap(), world.container_count()), (vec![], 3), "what waits is nobody's");
+    assert_eq!(
+        (pool.list().await.unwrap(), world.container_count()),
+        (vec![], 3),
+        "warm containers are no job's"
+    );
     let begun = tokio::time::Instant::now();
     let slot = create(&pool, "job-1").await;
     assert_eq!(begun.elapsed(), Duration::ZERO, "nothing was made for it");
@@ -74,8 +77,8 @@ async fn a_start_takes_what_waits_and_the_pool_fills_up_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_empty_pool_is_no_cliff() {
-    let (world, directory) = (World::new(creation, script), Home::new());
+async fn an_empty_pool_delays_no_start() {
+    let (world, directory) = (World::new(creation, script), PoolDirectory::new());
     let pool = started(&world, directory.path(), config()).await;
     let starts = (0..20).map(|number| {
         let pool = &pool;
@@ -94,7 +97,7 @@ async fn an_empty_pool_is_no_cliff() {
 
 #[tokio::test(start_paused = true)]
 async fn a_job_that_needs_another_container_gets_one() {
-    let (world, directory) = (World::new(creation, script), Home::new());
+    let (world, directory) = (World::new(creation, script), PoolDirectory::new());
     let pool = started(&world, directory.path(), config()).await;
     let limits = Limits { pids: 7, ..spec("agent").limits };
     for (name, spec, workspace) in [
@@ -105,7 +108,7 @@ async fn a_job_that_needs_another_container_gets_one() {
         let placement = Placement { workspace, ..placement(name) };
         pool.create(&spec, &placement).await.unwrap();
     }
-    // the fake has no control groups to change, and nothing that a workspace could be mounted into
+    // fake containers have no control groups, and no workspace can be mounted into them
     let reports = pool.report();
     let agent = reports.iter().find(|report| report.image == "agent").unwrap();
     assert_eq!((agent.hits, agent.misses, agent.quarantined, agent.parked), (0, 2, 0, 3));
@@ -114,13 +117,13 @@ async fn a_job_that_needs_another_container_gets_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_dies_while_it_waits_is_replaced_and_never_handed_out() {
-    let (world, directory) = (World::new(creation, script), Home::new());
+async fn a_warm_container_that_dies_is_replaced_and_never_claimed() {
+    let (world, directory) = (World::new(creation, script), PoolDirectory::new());
     let pool = started(&world, directory.path(), config()).await;
     for slot in parked(&world).await {
         world.kill(&slot);
     }
-    // the very next start, before anybody has looked
+    // a start before the pool has noticed
     create(&pool, "job-1").await;
     sleep(3 * CREATE_TIME).await;
     assert_eq!(running(&world).await, 4, "one works, three wait");
@@ -129,8 +132,8 @@ async fn what_dies_while_it_waits_is_replaced_and_never_handed_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_waits_survives_the_platform_and_what_was_claimed_keeps_its_name() {
-    let (world, directory) = (World::new(creation, script), Home::new());
+async fn warm_containers_survive_a_restart_and_claimed_ones_keep_their_slot() {
+    let (world, directory) = (World::new(creation, script), PoolDirectory::new());
     let pool = started(&world, directory.path(), config()).await;
     let busy = create(&pool, "busy-1").await;
     drop(pool.invoke(&busy, invocation(vec!["Sleep".to_owned()])).await.unwrap());
@@ -156,10 +159,10 @@ async fn what_waits_survives_the_platform_and_what_was_claimed_keeps_its_name() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_made_from_another_build_or_is_on_no_list_is_removed() {
-    let (world, directory) = (World::new(creation, script), Home::new());
+async fn containers_of_another_build_or_without_an_entry_are_removed() {
+    let (world, directory) = (World::new(creation, script), PoolDirectory::new());
     drop(started(&world, directory.path(), config()).await);
-    // made, and not written down when the platform died
+    // created, and not in the ledger when the platform was killed
     let lost = Placement { slot: "pool-lost".parse().unwrap(), ..placement("x") };
     world.runtime().create(&spec("agent"), &lost).await.unwrap();
     let before = parked(&world).await;
@@ -171,7 +174,7 @@ async fn what_was_made_from_another_build_or_is_on_no_list_is_removed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pool_that_cannot_be_filled_does_not_hammer_the_engine() {
+async fn a_pool_that_cannot_be_filled_asks_the_engine_less_and_less_often() {
     static IS_WELL: AtomicBool = AtomicBool::new(false);
     let creation = |spec: &ContainerSpec, slot: &SlotId| {
         let is_pools = slot.as_str().starts_with("pool-");
@@ -182,7 +185,7 @@ async fn a_pool_that_cannot_be_filled_does_not_hammer_the_engine() {
             birth => birth,
         }
     };
-    let (world, directory) = (World::new(creation, script), Home::new());
+    let (world, directory) = (World::new(creation, script), PoolDirectory::new());
     let pool = open(&world, directory.path(), config());
     pool.start();
     sleep(Duration::from_mins(5)).await;
@@ -198,8 +201,8 @@ async fn a_pool_that_cannot_be_filled_does_not_hammer_the_engine() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn memory_bounds_what_waits_and_demand_moves_it() {
-    let (world, directory) = (World::new(creation, script), Home::new());
+async fn warm_containers_are_bounded_by_memory_and_follow_the_demand() {
+    let (world, directory) = (World::new(creation, script), PoolDirectory::new());
     let two = PoolConfig { memory_bytes: 2 * 64 * MIB, ..config() };
     let pool = open(&world, directory.path(), two);
     pool.start();
@@ -207,7 +210,7 @@ async fn memory_bounds_what_waits_and_demand_moves_it() {
     assert_eq!(report(&pool).parked, 2, "there is memory for no more");
     drop(pool);
 
-    let directory = Home::new();
+    let directory = PoolDirectory::new();
     let world = World::new(creation, script);
     let pool = started(&world, directory.path(), config()).await;
     for number in 0..150 {
@@ -225,10 +228,10 @@ async fn memory_bounds_what_waits_and_demand_moves_it() {
     assert!(idle.wasted_mib_s >= 3 * 64 * 180, "{idle:?}");
 }
 
-/// A directory whose mounts go away with it: what is killed in a test does not take them off.
-struct Home(TempDir);
+/// A directory whose mounts are removed with it, because a pool that is dropped leaves them.
+struct PoolDirectory(TempDir);
 
-impl Home {
+impl PoolDirectory {
     fn new() -> Self {
         Self(TempDir::new().unwrap())
     }
@@ -238,13 +241,13 @@ impl Home {
     }
 }
 
-impl Drop for Home {
+impl Drop for PoolDirectory {
     fn drop(&mut self) {
         while unmount(self.path().join("pool/seats"), UnmountFlags::DETACH).is_ok() {}
     }
 }
 
-/// A pool that is full.
+/// A pool with three warm containers.
 async fn started(world: &World, directory: &Path, config: PoolConfig) -> Pool {
     let pool = open(world, directory, config);
     pool.start();
@@ -287,7 +290,7 @@ async fn slots(runtime: &dyn Runtime) -> Vec<String> {
     slots
 }
 
-/// What waits, as the world has it.
+/// The warm containers, as the world has them.
 async fn parked(world: &World) -> Vec<SlotId> {
     let listed = world.runtime().list().await.unwrap().into_iter();
     listed.map(|listed| listed.slot).filter(|slot| slot.as_str().starts_with("pool-")).collect()

@@ -1,4 +1,4 @@
-//! Processes do what every runtime must, but for what needs a container.
+//! The process runtime passes the conformance suite, except for what needs a container.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::collections::BTreeMap;
@@ -53,7 +53,7 @@ async fn a_runner_that_cannot_start_says_why_and_leaves_nothing() {
 }
 
 fn runtime(directory: &Path, runner: &Path) -> Process {
-    // nobody listens to tunnels
+    // no task serves the tunnels
     let (tunnels, _) = mpsc::channel(1);
     let links = Links::new(directory.join("l"), tunnels).unwrap();
     let config = ProcessConfig { runner: runner.to_owned(), slots: directory.join("slots") };
@@ -84,13 +84,15 @@ fn script(task: Task) -> &'static str {
     }
 }
 
-/// Kills the runner of the slot in `directory`: it is the only child of its keeper.
+/// Kills the runner of the slot in `directory`, which is the only child of its shell.
 async fn kill(directory: PathBuf) {
-    let keeper = std::fs::read_to_string(directory.join("pid")).unwrap();
-    let children = format!("/proc/{0}/task/{0}/children", keeper.trim());
+    let shell = std::fs::read_to_string(directory.join("pid")).unwrap();
+    let children = format!("/proc/{0}/task/{0}/children", shell.trim());
     let runner = std::fs::read_to_string(children).unwrap().trim().parse().unwrap();
     kill_process(Pid::from_raw(runner).unwrap(), Signal::KILL).unwrap();
-    while Path::new("/proc").join(keeper.trim()).join("exe").read_link().is_ok() {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+    while Path::new("/proc").join(shell.trim()).join("exe").read_link().is_ok() {
+        assert!(tokio::time::Instant::now() < deadline, "the shell of {} runs on", directory.display());
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }

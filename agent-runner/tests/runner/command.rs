@@ -1,4 +1,4 @@
-//! What becomes of a command.
+//! The command of an invocation: its environment, its output, how it ends.
 
 use std::io::Write;
 use std::os::unix::net::UnixStream;
@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use mgx_protocol::{Exit, ExitCause, ReportedResult, ToRunner};
 use rustix::process::{Pid, Signal, test_kill_process};
 
-use crate::platform::{Box, Platform, printed};
+use crate::platform::{Platform, RunnerProcess, printed};
 
 /// Runs `script` to its end, with a deadline of 400 ms and a grace of 300 ms if it is `slow`.
 async fn run(script: &str, slow: bool) -> (Vec<String>, Exit) {
-    let runner = Box::start(&[]);
+    let runner = RunnerProcess::start(&[]);
     let (_platform, mut control) = Platform::meet(&runner).await;
     let mut invocation = runner.invocation(Some(script));
     if slow {
@@ -20,7 +20,7 @@ async fn run(script: &str, slow: bool) -> (Vec<String>, Exit) {
     control.invoke(&invocation).await;
     let (events, exit) = control.finish().await;
     assert!(events.iter().map(|event| event.seq).eq(1..=exit.last_seq), "numbered without gaps");
-    assert!(runner.gone().await);
+    assert!(runner.exits().await);
     (printed(&events), exit)
 }
 
@@ -51,7 +51,7 @@ async fn a_command_that_was_suspended_is_killed_too() {
 }
 
 #[tokio::test]
-async fn what_a_command_leaves_behind_is_gone_before_its_exit_is_told() {
+async fn processes_that_a_command_leaves_are_gone_before_its_exit_is_reported() {
     let (lines, exit) = run("sleep 1000 & echo $!; exit 0", false).await;
     let pid: i32 = lines[0].strip_prefix("stdout: ").unwrap().parse().unwrap();
     assert_eq!(exit.code, Some(0));
@@ -60,7 +60,7 @@ async fn what_a_command_leaves_behind_is_gone_before_its_exit_is_told() {
 
 #[tokio::test]
 async fn a_command_that_cannot_be_executed_says_why() {
-    let runner = Box::start(&[]);
+    let runner = RunnerProcess::start(&[]);
     let (_platform, mut control) = Platform::meet(&runner).await;
     let mut invocation = runner.invocation(None);
     invocation.argv = vec!["no-such-program".into()];
@@ -69,7 +69,7 @@ async fn a_command_that_cannot_be_executed_says_why() {
     assert_eq!((exit.cause, exit.code), (ExitCause::NotStarted, None));
     insta::assert_snapshot!(exit.error.unwrap(), @"cannot execute no-such-program: No such file or directory (os error 2)");
 
-    let runner = Box::start(&[]);
+    let runner = RunnerProcess::start(&[]);
     let (_platform, mut control) = Platform::meet(&runner).await;
     let mut invocation = runner.invocation(Some("true"));
     invocation.workdir = "/no/such/directory".into();
@@ -82,7 +82,7 @@ async fn a_command_that_cannot_be_executed_says_why() {
 #[tokio::test]
 async fn a_stop_lets_a_command_finish_within_its_grace_and_a_second_one_is_harder() {
     for (trap, expected) in [("echo bye; exit 0", (Some(0), None)), ("", (None, Some(9)))] {
-        let runner = Box::start(&[]);
+        let runner = RunnerProcess::start(&[]);
         let (_platform, mut control) = Platform::meet(&runner).await;
         let script = format!("trap '{trap}' TERM; echo ready; while :; do sleep 0.05; done");
         control.invoke(&runner.invocation(Some(&script))).await;
@@ -93,14 +93,14 @@ async fn a_stop_lets_a_command_finish_within_its_grace_and_a_second_one_is_harde
         }
         let (events, exit) = control.finish().await;
         assert_eq!(((exit.code, exit.signal), exit.cause), (expected, ExitCause::Stopped));
-        let said_goodbye = printed(&events).contains(&"stdout: bye".to_owned());
-        assert_eq!(said_goodbye, !trap.is_empty(), "its last words arrive");
+        let printed_bye = printed(&events).contains(&"stdout: bye".to_owned());
+        assert_eq!(printed_bye, !trap.is_empty(), "its last output arrives");
     }
 }
 
 #[tokio::test]
-async fn sigterm_to_the_runner_stops_the_command_and_an_idle_runner_just_goes() {
-    let runner = Box::start(&[]);
+async fn sigterm_to_the_runner_stops_the_command_and_ends_an_idle_runner() {
+    let runner = RunnerProcess::start(&[]);
     let (_platform, mut control) = Platform::meet(&runner).await;
     control.invoke(&runner.invocation(Some("echo ready; exec sleep 1000"))).await;
     control.event().await;
@@ -108,15 +108,15 @@ async fn sigterm_to_the_runner_stops_the_command_and_an_idle_runner_just_goes() 
     let (_, exit) = control.finish().await;
     assert_eq!((exit.signal, exit.cause), (Some(15), ExitCause::Stopped));
 
-    let runner = Box::start(&[]);
+    let runner = RunnerProcess::start(&[]);
     let _kept = Platform::meet(&runner).await;
     runner.signal(Signal::TERM);
-    assert!(runner.gone().await);
+    assert!(runner.exits().await);
 }
 
 #[tokio::test]
-async fn any_process_of_the_box_can_report_events_and_the_outcome() {
-    let runner = Box::start(&[]);
+async fn any_process_of_the_container_can_report_events_and_the_result() {
+    let runner = RunnerProcess::start(&[]);
     let (_platform, mut control) = Platform::meet(&runner).await;
     control
         .invoke(&runner.invocation(Some("echo $MGX_EVENTS; until [ -e done ]; do sleep 0.01; done")))
@@ -141,11 +141,12 @@ async fn any_process_of_the_box_can_report_events_and_the_outcome() {
     assert!(!std::path::Path::new(&socket).exists());
 }
 
-/// Makes a real PID 1 with unshare(1): orphans that left the command's session must die with it, and be reaped.
+/// Runs the runner as PID 1 with unshare(1): orphans outside of the command's session must be killed and reaped.
 #[tokio::test]
 #[ignore = "needs the right to make PID namespaces"]
 async fn pid_1_leaves_no_orphan_behind() {
-    let runner = Box::start(&["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc"]);
+    let runner =
+        RunnerProcess::start(&["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc"]);
     let (_platform, mut control) = Platform::meet(&runner).await;
     let script = "setsid sh -c 'trap \"\" TERM; touch escaped; while :; do sleep 1; done' & \
                   until [ -e escaped ]; do sleep 0.01; done; cat /proc/1/cmdline | tr '\\0' ' '; exit 4";
@@ -153,5 +154,5 @@ async fn pid_1_leaves_no_orphan_behind() {
     let (events, exit) = control.finish().await;
     assert!(printed(&events)[0].ends_with("mgx-agent-runner "), "{:?}", printed(&events));
     assert_eq!((exit.code, exit.cause, exit.error), (Some(4), ExitCause::Ended, None));
-    assert!(runner.gone().await);
+    assert!(runner.exits().await);
 }

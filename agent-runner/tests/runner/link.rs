@@ -1,21 +1,21 @@
-//! What a runner does when its platform goes away, and comes back.
+//! The runner when its platform goes away and comes back.
 
 use mgx_protocol::{FromRunner, ToRunner};
 
-use crate::platform::{Box, Platform, printed};
+use crate::platform::{Platform, RunnerProcess, printed};
 
 #[tokio::test]
 async fn a_platform_that_dies_again_and_again_hears_every_event_once_and_in_order() {
     const LINES: u64 = 500;
-    let runner = Box::start(&[]);
+    let runner = RunnerProcess::start(&[]);
     let (mut platform, mut control) = Platform::meet(&runner).await;
     let script = format!("i=0; while [ $i -lt {LINES} ]; do i=$((i+1)); echo $i; done; exit 5");
     let invocation = runner.invocation(Some(&script));
     control.invoke(&invocation).await;
-    // each life of the platform stores some events, acknowledges fewer than it has read, and dies
+    // each process of the platform stores some events, acknowledges fewer than it has read, and is killed
     let mut stored = Vec::new();
-    for life in 1..=10u64 {
-        for _ in 0..life * 7 {
+    for process in 1..=10u64 {
+        for _ in 0..process * 7 {
             let FromRunner::Event(event) = control.next().await else {
                 panic!("the exit comes after {LINES}")
             };
@@ -23,7 +23,7 @@ async fn a_platform_that_dies_again_and_again_hears_every_event_once_and_in_orde
         }
         let acknowledged = stored.len() - 3;
         control.send(ToRunner::Ack { seq: stored[acknowledged - 1].seq }).await;
-        // an answer to what follows the acknowledgement proves that it was heard: none is, so let it be lost too
+        // the acknowledgement may be lost as well, because no later frame proves that it was received
         drop((platform, control));
         platform = Platform::listen(runner.dir.path(), None);
         control = platform.control().await;
@@ -43,12 +43,12 @@ async fn a_platform_that_dies_again_and_again_hears_every_event_once_and_in_orde
     let expected: Vec<_> = (1..=LINES).map(|line| format!("stdout: {line}")).collect();
     assert_eq!(printed(&stored), expected);
     assert_eq!((exit.last_seq, exit.code), (LINES, Some(5)));
-    assert!(runner.gone().await);
+    assert!(runner.exits().await);
 }
 
 #[tokio::test]
 async fn the_exit_is_repeated_until_the_platform_dismisses() {
-    let mut runner = Box::start(&[]);
+    let mut runner = RunnerProcess::start(&[]);
     let (mut platform, mut control) = Platform::meet(&runner).await;
     control.invoke(&runner.invocation(Some("echo once"))).await;
     let event = control.event().await;
@@ -60,16 +60,16 @@ async fn the_exit_is_repeated_until_the_platform_dismisses() {
         assert_eq!(control.event().await, event, "not acknowledged yet");
         assert_eq!(control.next().await, FromRunner::Exit(exit.clone()));
     }
-    assert!(runner.alive(), "nobody has dismissed it");
+    assert!(runner.alive(), "the platform has not dismissed it");
     control.send(ToRunner::Ack { seq: 1 }).await;
     control.send(ToRunner::Dismiss).await;
-    assert!(runner.gone().await);
+    assert!(runner.exits().await);
 }
 
 #[tokio::test]
-async fn a_command_waits_when_nobody_takes_its_output_and_goes_on_when_somebody_does() {
+async fn a_command_waits_while_its_output_is_not_read_and_goes_on_when_it_is() {
     const LINES: u64 = 40_000;
-    let runner = Box::start(&[]);
+    let runner = RunnerProcess::start(&[]);
     let (mut platform, mut control) = Platform::meet(&runner).await;
     control.invoke(&runner.invocation(Some(&format!("seq {LINES}; touch done")))).await;
     control.event().await;
@@ -89,8 +89,8 @@ async fn a_command_waits_when_nobody_takes_its_output_and_goes_on_when_somebody_
 }
 
 #[tokio::test]
-async fn a_stop_before_there_is_anything_to_stop_means_nothing() {
-    let runner = Box::start(&[]);
+async fn a_stop_before_the_invocation_has_no_effect() {
+    let runner = RunnerProcess::start(&[]);
     let (_platform, mut control) = Platform::meet(&runner).await;
     control.send(ToRunner::Stop { grace_ms: 0 }).await;
     control.send(ToRunner::Dismiss).await;

@@ -1,4 +1,4 @@
-//! The runner as a process, against a platform on a unix socket.
+//! The runner as a process, with a test platform at the other end of its link.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

@@ -1,4 +1,4 @@
-//! A platform for tests: listens on the runner link, as the real one does, and can go away and come back.
+//! A platform for tests: listens on the runner link as the real one does, and can go away and come back.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -20,14 +20,14 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::codec::Framed;
 
-/// No step of a test takes longer than this unless something is broken.
+/// How long one step of a test may take.
 pub(crate) const STEP_LIMIT: Duration = Duration::from_secs(30);
 
 type Frames = Framed<UnixStream, JsonFrames<FromRunner, ToRunner>>;
 
-/// A runner, and the directories it sees.
+/// A runner process, and the directories that it sees.
 #[derive(Debug)]
-pub(crate) struct Box {
+pub(crate) struct RunnerProcess {
     pub(crate) dir: TempDir,
     process: Child,
 }
@@ -46,7 +46,7 @@ pub(crate) struct Control {
     frames: Frames,
 }
 
-impl Box {
+impl RunnerProcess {
     /// A runner that waits for its platform. `wrapper` is a program to start it with, if any.
     pub(crate) fn start(wrapper: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
@@ -93,8 +93,8 @@ impl Box {
         rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), signal).unwrap();
     }
 
-    /// Waits until the runner has ended by itself; whether it was content.
-    pub(crate) async fn gone(mut self) -> bool {
+    /// Waits until the runner has exited by itself; whether with success.
+    pub(crate) async fn exits(mut self) -> bool {
         timeout(STEP_LIMIT, self.process.wait()).await.expect("the runner goes").unwrap().success()
     }
 
@@ -105,9 +105,9 @@ impl Box {
 }
 
 impl Platform {
-    /// Listens for the runner of `place`; tunnels lead to `proxy`.
-    pub(crate) fn listen(place: &Path, proxy: Option<SocketAddr>) -> Self {
-        let socket = place.join(LINK_SOCKET);
+    /// Listens in `directory`; tunnels lead to `proxy`.
+    pub(crate) fn listen(directory: &Path, proxy: Option<SocketAddr>) -> Self {
+        let socket = directory.join(LINK_SOCKET);
         std::fs::remove_file(&socket).ok();
         let listener = UnixListener::bind(&socket).unwrap();
         let (sender, controls) = mpsc::channel(16);
@@ -121,7 +121,7 @@ impl Platform {
                     Some(Ok(FromRunner::Ready(ready))) => sender.send((ready, frames)).await.unwrap(),
                     Some(Ok(FromRunner::Tunnel)) => {
                         let mut client = frames.into_parts();
-                        let proxy = proxy.expect("nobody tunnels in this test");
+                        let proxy = proxy.expect("this test opens no tunnel");
                         tunnels.spawn(async move {
                             let mut server = TcpStream::connect(proxy).await.unwrap();
                             tokio::io::AsyncWriteExt::write_all(&mut server, &client.read_buf).await.unwrap();
@@ -136,7 +136,7 @@ impl Platform {
     }
 
     /// A platform without tunnels, and its first control connection.
-    pub(crate) async fn meet(runner: &Box) -> (Self, Control) {
+    pub(crate) async fn meet(runner: &RunnerProcess) -> (Self, Control) {
         let mut platform = Self::listen(runner.dir.path(), None);
         let control = platform.control().await;
         assert_eq!(control.ready.invoked, None);

@@ -1,10 +1,10 @@
-//! The agent team at work, with a scripted model behind the link.
+//! The agent team, with a scripted model behind the link.
 
 use mgx_protocol::{AgentEvent, EventKind, Exit, ExitCause, ReportedResult, Role, Team};
 use serde_json::{Value, json};
 
 use crate::model::{Asked, Model, Scripted, end, fragment, text};
-use crate::platform::{Box, Platform};
+use crate::platform::{Platform, RunnerProcess};
 
 fn role(name: &str, tools: &[&str]) -> Role {
     Role {
@@ -20,9 +20,9 @@ fn reply(chunks: &[Value], reason: &str) -> Scripted {
     Scripted::Stream(chunks.iter().cloned().chain(end(reason)).collect())
 }
 
-/// Lets a team of `roles` work on a workspace with `script` behind it.
-async fn run(roles: Vec<Role>, script: Vec<Scripted>) -> (Box, Vec<AgentEvent>, Exit, Vec<Asked>) {
-    let runner = Box::start(&[]);
+/// Runs a team of `roles` on a workspace, with a model that follows `script`.
+async fn run(roles: Vec<Role>, script: Vec<Scripted>) -> (RunnerProcess, Vec<AgentEvent>, Exit, Vec<Asked>) {
+    let runner = RunnerProcess::start(&[]);
     let model = Model::serve(script).await;
     let mut platform = Platform::listen(runner.dir.path(), Some(model.address));
     let mut control = platform.control().await;
@@ -34,16 +34,16 @@ async fn run(roles: Vec<Role>, script: Vec<Scripted>) -> (Box, Vec<AgentEvent>, 
     (runner, events, exit, model.asked())
 }
 
-/// The events as people read them; times and pieces of text are not stable, so they are left out.
-fn told(events: &[AgentEvent]) -> String {
+/// The events as text, without times and pieces of messages, which vary.
+fn event_lines(events: &[AgentEvent]) -> String {
     let line = |event: &AgentEvent| {
         let mut data = event.data.clone();
         data.remove("duration_ms");
         format!("{} {}: {}", event.agent.as_deref().unwrap_or("-"), event.kind, Value::from(data))
     };
-    let told: Vec<_> =
+    let event_lines: Vec<_> =
         events.iter().filter(|event| event.kind != EventKind::MessageDelta).map(line).collect();
-    told.join("\n")
+    event_lines.join("\n")
 }
 
 fn streamed(events: &[AgentEvent], agent: &str) -> String {
@@ -53,7 +53,7 @@ fn streamed(events: &[AgentEvent], agent: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_team_builds_a_page_through_its_tools_although_the_service_stumbles() {
+async fn a_team_builds_a_page_through_its_tools_although_the_service_fails_at_times() {
     let roles = vec![
         role("router", &[]),
         role("architect", &["list_files"]),
@@ -79,10 +79,10 @@ async fn a_team_builds_a_page_through_its_tools_although_the_service_stumbles() 
     ];
     let (runner, events, exit, asked) = run(roles, script).await;
 
-    insta::assert_snapshot!("the_events_of_a_team", told(&events));
+    insta::assert_snapshot!("the_events_of_a_team", event_lines(&events));
     assert_eq!(streamed(&events, "architect"), "One page will do.");
     assert!(streamed(&events, "engineer").ends_with("It is a lie. It is done."), "and a reset between");
-    assert_eq!(streamed(&events, "router"), "", "the router speaks to no person");
+    assert_eq!(streamed(&events, "router"), "", "the reply of the router is not shown");
     let page = std::fs::read_to_string(runner.workspace().join("index.html")).unwrap();
     assert_eq!(page, "<h1>Hi</h1>");
     assert_eq!((exit.code, exit.cause), (Some(0), ExitCause::Ended));
@@ -93,15 +93,15 @@ async fn a_team_builds_a_page_through_its_tools_although_the_service_stumbles() 
     assert!(asked.iter().all(|asked| asked.authorization == "Bearer attempt-token"));
     assert_eq!(asked[4].body, asked[5].body, "a turn that was cut off is asked for again");
     insta::assert_json_snapshot!("the_last_request_of_a_team", asked[5].body["messages"]);
-    assert!(runner.gone().await);
+    assert!(runner.exits().await);
 }
 
 #[tokio::test]
-async fn a_refused_key_ends_the_run_with_the_services_own_words() {
+async fn a_refused_key_ends_the_run_with_the_services_message() {
     let refusal = Scripted::Refusal(401, "", json!({ "error": { "message": "this token is spent" } }));
     let (_, events, exit, asked) = run(vec![role("engineer", &[])], vec![refusal]).await;
     assert_eq!(asked.len(), 1, "a refusal is not asked for again");
-    insta::assert_snapshot!(told(&events), @r#"
+    insta::assert_snapshot!(event_lines(&events), @r#"
     engineer agent_start: {"framework":"","model":"model-of-engineer","prompt":"make a page"}
     engineer agent_error: {"error":"the model service answered 401: this token is spent","error_type":"llm_refused"}
     "#);
@@ -110,7 +110,7 @@ async fn a_refused_key_ends_the_run_with_the_services_own_words() {
 }
 
 #[tokio::test]
-async fn a_role_that_never_comes_to_an_end_is_stopped_and_says_so() {
+async fn a_role_that_does_not_finish_is_stopped_and_reports_it() {
     let again = reply(&[fragment(0, Some("x"), Some("list_files"), "{}")], "tool_calls");
     let (_, events, exit, asked) = run(vec![role("engineer", &["list_files"])], vec![again; 4]).await;
     assert_eq!(asked.len(), 4);
@@ -120,7 +120,7 @@ async fn a_role_that_never_comes_to_an_end_is_stopped_and_says_so() {
 }
 
 #[tokio::test]
-async fn a_team_without_roles_says_so() {
+async fn a_team_without_roles_reports_it() {
     let (_, events, exit, _) = run(Vec::new(), Vec::new()).await;
     assert_eq!(events, []);
     let error = Some("the team has no roles".into());

@@ -1,4 +1,4 @@
-//! An engine that goes away and comes back, or falls silent: seen through a socket of our own before it.
+//! An engine that goes away and comes back, or stops answering, behind a socket that the test forwards.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,13 +13,14 @@ use tokio::time::{Instant, timeout};
 
 use crate::world::{On, World, shell};
 
+/// How long one step of a test may take.
 const STEP_LIMIT: Duration = Duration::from_secs(20);
 
 #[rstest]
 #[case::docker(On::Docker)]
 #[case::podman(On::Podman)]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_goes_on_without_its_engine_and_its_death_is_told_afterwards(#[case] on: On) {
+async fn a_run_goes_on_without_its_engine_and_its_exit_is_reported_afterwards(#[case] on: On) {
     let world = World::new(on, "outage").await;
     let socket = world.path("engine.sock");
     let engine = forward(on, &socket);
@@ -28,18 +29,18 @@ async fn a_run_goes_on_without_its_engine_and_its_death_is_told_afterwards(#[cas
     runtime.create(&World::spec(), &placement).await.unwrap();
     let script = "echo one; while [ ! -e /workspace/go ]; do sleep 0.1; done; echo two; exec sleep 60";
     let mut run = runtime.invoke(&placement.slot, invocation(shell(script))).await.unwrap();
-    hear(&mut run, "one").await;
+    until_printed(&mut run, "one").await;
 
     engine.abort();
     std::fs::remove_file(&socket).unwrap();
     let error = runtime.list().await.unwrap_err();
     assert_eq!(error.kind(), RuntimeErrorKind::Unavailable, "{error}");
     std::fs::write(world.path("workspace/go"), "").unwrap();
-    hear(&mut run, "two").await;
+    until_printed(&mut run, "two").await;
 
     on.kill(placement.slot.clone()).await;
     let early = timeout(Duration::from_secs(1), run.next(1)).await;
-    assert!(early.is_err(), "nobody can know how it died yet: {early:?}");
+    assert!(early.is_err(), "the engine cannot have reported the exit yet: {early:?}");
     let _engine = forward(on, &socket);
     let told = timeout(STEP_LIMIT, run.next(1)).await.unwrap();
     assert_eq!(told, [Output::Ended(Ended::Died { code: 137 })]);
@@ -51,7 +52,7 @@ async fn a_run_goes_on_without_its_engine_and_its_death_is_told_afterwards(#[cas
 #[case::docker(On::Docker)]
 #[case::podman(On::Podman)]
 #[tokio::test(flavor = "multi_thread")]
-async fn an_engine_that_falls_silent_costs_no_more_than_the_deadline(#[case] on: On) {
+async fn a_call_to_an_engine_that_does_not_answer_ends_at_its_deadline(#[case] on: On) {
     let world = World::new(on, "silence").await;
     let socket = world.path("engine.sock");
     let engine = forward(on, &socket);
@@ -59,14 +60,14 @@ async fn an_engine_that_falls_silent_costs_no_more_than_the_deadline(#[case] on:
     runtime.info().await.unwrap();
     engine.abort();
     std::fs::remove_file(&socket).unwrap();
-    let _deaf = UnixListener::bind(&socket).unwrap();
+    let _silent = UnixListener::bind(&socket).unwrap();
     let start = Instant::now();
     let error = runtime.info().await.unwrap_err();
     assert_eq!(error.kind(), RuntimeErrorKind::Deadline, "{error}");
     assert!((1..4).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
 }
 
-/// Listens at `socket` for the engine, until it is aborted: then every connection breaks.
+/// Forwards `socket` to the engine; aborting the task breaks every connection.
 fn forward(on: On, socket: &Path) -> JoinHandle<()> {
     let listener = UnixListener::bind(socket).unwrap();
     let engine = PathBuf::from(on.host().trim_start_matches("unix://"));
@@ -82,7 +83,7 @@ fn forward(on: On, socket: &Path) -> JoinHandle<()> {
     })
 }
 
-async fn hear(run: &mut Run, text: &str) {
+async fn until_printed(run: &mut Run, text: &str) {
     loop {
         for output in timeout(STEP_LIMIT, run.next(1)).await.unwrap() {
             let Output::Event(event) = output else { panic!("it ended: {output:?}") };

@@ -1,4 +1,4 @@
-//! The warm pool over a real engine: conformance, what is bound late, and what a lease leaves behind (nothing).
+//! The warm pool over a real engine: conformance, late binding, and that a lease leaves nothing behind.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use rstest::rstest;
 
 use crate::world::{On, World, shell};
 
-/// How many leases one test takes.
+/// The environment variable for the number of leases of one test.
 const LEASES: &str = "MGX_POOL_LEASES";
 
 #[rstest]
@@ -124,7 +124,7 @@ async fn a_lease_leaves_nothing_for_the_next(#[case] on: On) {
 #[case::docker(On::Docker)]
 #[case::podman(On::Podman)]
 #[tokio::test(flavor = "multi_thread")]
-async fn what_waits_is_idle_and_outlives_the_platform(#[case] on: On) {
+async fn warm_containers_are_idle_and_outlive_the_platform(#[case] on: On) {
     let world = World::new(on, "pool-again").await;
     let pool = full(&world, 2).await;
     let placement = world.placement("again-1");
@@ -144,7 +144,7 @@ async fn what_waits_is_idle_and_outlives_the_platform(#[case] on: On) {
     assert!(said.iter().any(|line| line == "over"), "{said:?}");
     assert!(matches!(ended, Ended::Reported(exit) if exit.code == Some(0)));
     pool.remove(&placement.slot).await.unwrap();
-    // the runner that waits sleeps: its process is not woken
+    // the runner of a warm container sleeps: its process is not woken
     let pids = runners(&world).await;
     assert_eq!(pids.len(), 2, "{pids:?}");
     let wakeups = || pids.iter().map(|pid| switches(*pid)).sum::<u64>();
@@ -154,7 +154,7 @@ async fn what_waits_is_idle_and_outlives_the_platform(#[case] on: On) {
     gone(&world, &pool).await;
 }
 
-/// A pool in which `count` wait.
+/// A pool with `count` warm containers.
 async fn full(world: &World, count: usize) -> Pool {
     let pool = Pool::open(Arc::from(world.runtime()), config(&world.path("pool"), count)).unwrap();
     pool.start();
@@ -209,7 +209,7 @@ async fn finish(run: &mut Run) -> (Vec<String>, Ended) {
     }
 }
 
-/// The containers that wait, as the engine has them.
+/// The warm containers, as the engine has them.
 async fn waiting(world: &World) -> Vec<SlotId> {
     let listed = world.runtime().list().await.unwrap().into_iter();
     let mut slots: Vec<_> =
@@ -218,7 +218,7 @@ async fn waiting(world: &World) -> Vec<SlotId> {
     slots
 }
 
-/// The runners of all that wait, as the host sees them.
+/// The runners of the warm containers, as the host sees them.
 async fn runners(world: &World) -> Vec<u32> {
     let marks: Vec<_> = waiting(world).await.iter().map(|slot| format!("MGX_SLOT={slot}\0")).collect();
     let all = std::fs::read_dir("/proc").unwrap().flatten();
@@ -231,14 +231,14 @@ async fn runners(world: &World) -> Vec<u32> {
     .collect()
 }
 
-/// How often a process has been put on a processor of its own will.
+/// The voluntary context switches of a process.
 fn switches(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
     line.unwrap().trim().parse().unwrap()
 }
 
-/// Dissolves the pool: no container, mount or socket is left.
+/// Dissolves the pool and checks that no container, mount or socket is left.
 async fn gone(world: &World, pool: &Pool) {
     pool.dissolve().await;
     assert_eq!(world.runtime().list().await.unwrap(), []);

@@ -1,4 +1,4 @@
-//! The walls of a container, from inside and from outside.
+//! The hardening of a container, from inside and from outside.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use rstest::rstest;
 
 use crate::world::{On, World, shell};
 
-/// Prints one line per wall: its name, a tab, what is seen.
+/// Prints one line for each part of the hardening: its name, a tab, what is seen.
 const PROBE: &str = r#"
 say() { printf '%s\t%s\n' "$1" "$2"; }
 try() { name=$1; shift; if err=$("$@" 2>&1 >/dev/null); then say "$name" allowed; else say "$name" "${err##*: }"; fi; }
@@ -61,16 +61,16 @@ async fn seen_from_inside(runtime: &dyn PoolableRuntime, placement: &Placement) 
     let probe =
         PROBE.replace("tr ", "busybox tr ").replace("cut ", "busybox cut ").replace("dmesg", "busybox dmesg");
     let probe = probe.replace("try setuid_root chroot", "try setuid_root busybox chroot");
-    let text = said(runtime, placement, &probe).await;
+    let text = printed(runtime, placement, &probe).await;
     runtime.remove(&placement.slot).await.unwrap();
     let seen: BTreeMap<_, _> = text.lines().filter_map(|line| line.split_once('\t')).collect();
     assert!(seen.len() > 20, "the probe has run: {text}");
-    // the same from within, whoever the engine is
+    // one snapshot for all engines
     insta::assert_debug_snapshot!("nothing_but_the_workspace_is_reached_from_inside", seen);
 }
 
 /// The lines with a tab in them that `script` prints in the container of `placement`.
-async fn said(runtime: &dyn PoolableRuntime, placement: &Placement, script: &str) -> String {
+async fn printed(runtime: &dyn PoolableRuntime, placement: &Placement, script: &str) -> String {
     let mut run = runtime.invoke(&placement.slot, invocation(shell(script))).await.unwrap();
     let mut text = String::new();
     loop {
@@ -94,7 +94,7 @@ async fn said(runtime: &dyn PoolableRuntime, placement: &Placement, script: &str
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_network_namespace_from_the_store_is_empty_and_one_containers_alone() {
+async fn a_network_namespace_of_a_holder_is_empty_and_used_by_one_container() {
     let world = World::new(On::Docker, "store").await;
     let runtime = world.runtime();
     let docker = On::Docker.client().await;
@@ -112,7 +112,7 @@ async fn a_network_namespace_from_the_store_is_empty_and_one_containers_alone() 
             break;
         }
         runtime.remove(&placement.slot).await.unwrap();
-        assert!(round < 50, "nothing is in store");
+        assert!(round < 50, "no holder is ready");
     }
     // one after the other, and then more at once than there are holders
     let placements: Vec<_> = (0..6).map(|index| world.placement(&format!("together-{index}"))).collect();
@@ -125,14 +125,14 @@ async fn a_network_namespace_from_the_store_is_empty_and_one_containers_alone() 
     created.into_iter().for_each(Result::unwrap);
     let look = r#"printf '%s\t%s %s\n' "$(busybox readlink /proc/self/ns/net)" "$(ls /sys/class/net)" "$(cat /sys/class/net/lo/flags)"
         sleep 1"#;
-    let looks = join_all(placements.iter().map(|placement| said(&*runtime, placement, look))).await;
+    let looks = join_all(placements.iter().map(|placement| printed(&*runtime, placement, look))).await;
     for placement in &placements {
         joined += usize::from(network(placement).await.starts_with("container:"));
         runtime.remove(&placement.slot).await.unwrap();
     }
     assert!(joined >= 2, "{joined} of {} have joined one", placements.len());
     let namespaces: BTreeSet<_> = looks.iter().map(|look| look.split_once('\t').unwrap().0).collect();
-    assert_eq!(namespaces.len(), placements.len(), "nobody shares: {looks:?}");
+    assert_eq!(namespaces.len(), placements.len(), "no two containers share one: {looks:?}");
     for look in &looks {
         assert_eq!(look.split_once('\t').unwrap().1, "lo 0x9\n", "nothing but the loopback, which is up");
     }
@@ -238,7 +238,7 @@ fn unconditional(profile: &serde_json::Value) -> BTreeSet<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_holder_that_was_never_started_is_removed_by_the_next_life() {
+async fn a_holder_that_was_never_started_is_removed_after_a_restart() {
     let world = World::new(On::Docker, "unborn").await;
     let docker = On::Docker.client().await;
     let directory = world.path("l-net/left");
@@ -252,7 +252,7 @@ async fn a_holder_that_was_never_started_is_removed_by_the_next_life() {
     runtime.create(&World::spec(), &placement).await.unwrap();
     let began = Instant::now();
     while directory.exists() || docker.inspect_container("mgx-net-left", None).await.is_ok() {
-        assert!(began.elapsed() < Duration::from_secs(10), "it is left over");
+        assert!(began.elapsed() < Duration::from_secs(10), "the holder is left over");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     runtime.remove(&placement.slot).await.unwrap();

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use mgx_protocol::SlotId;
 use mgx_runtimes::conformance::{Kit, Task};
@@ -19,27 +20,27 @@ const IMAGE: &str = "mgx-runtimes-test:latest";
 const BUSYBOX: &str = "/bin/busybox";
 const USER: &str = "10001:10001";
 
-/// An engine, and how it is spoken to.
+/// An engine, and the API that is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum On {
     /// Docker.
     Docker,
-    /// Podman, in its own language.
+    /// Podman, through libpod.
     Podman,
-    /// Podman, in Docker's language.
+    /// Podman, through the Docker API.
     PodmanAsDocker,
 }
 
 pub(crate) struct World {
-    place: Place,
+    instance: Instance,
     directory: TempDir,
 }
 
-/// All that a runtime of a world is made of.
+/// The settings of one instance of the platform.
 #[derive(Clone)]
-struct Place {
+struct Instance {
     on: On,
-    instance: String,
+    name: String,
     directory: PathBuf,
 }
 
@@ -49,9 +50,9 @@ impl World {
         let workspace = directory.path().join("workspace");
         std::fs::create_dir(&workspace).unwrap();
         std::fs::set_permissions(&workspace, std::fs::Permissions::from_mode(0o777)).unwrap();
-        let instance = format!("test-{}-{instance}-{on:?}", std::process::id()).to_lowercase();
-        let place = Place { on, instance, directory: directory.path().to_owned() };
-        let world = Self { place, directory };
+        let name = format!("test-{}-{instance}-{on:?}", std::process::id()).to_lowercase();
+        let instance = Instance { on, name, directory: directory.path().to_owned() };
+        let world = Self { instance, directory };
         world.make_image().await;
         world
     }
@@ -66,7 +67,7 @@ impl World {
         make_image(self, IMAGE, &runner).await
     }
 
-    /// A container whose first process ends at once: busybox in the runner's place.
+    /// A container whose first process ends at once: its runner is busybox.
     pub(crate) async fn without_runner(&self) -> ContainerSpec {
         let image = "mgx-runtimes-test:no-runner";
         make_image(self, image, &busybox()).await;
@@ -74,17 +75,17 @@ impl World {
     }
 
     pub(crate) fn runtime(&self) -> Box<dyn PoolableRuntime> {
-        self.place.runtime()
+        self.instance.runtime()
     }
 
     pub(crate) fn runtime_at(&self, host: &str) -> Box<dyn PoolableRuntime> {
-        self.place.runtime_at(host)
+        self.instance.runtime_at(host)
     }
 
     /// The runtime as another process of the platform would see it.
     pub(crate) fn another(&self) -> impl Fn() -> Box<dyn PoolableRuntime> + Send + Sync + 'static {
-        let place = self.place.clone();
-        move || place.runtime()
+        let instance = self.instance.clone();
+        move || instance.runtime()
     }
 
     pub(crate) fn spec() -> ContainerSpec {
@@ -98,7 +99,7 @@ impl World {
 
     pub(crate) fn placement(&self, slot: &str) -> Placement {
         let slot =
-            format!("{slot}-{}-{:?}", std::process::id(), self.place.on).to_lowercase().parse().unwrap();
+            format!("{slot}-{}-{:?}", std::process::id(), self.instance.on).to_lowercase().parse().unwrap();
         Placement { slot, workspace: Some(Workspace::Directory(self.workspace())), labels: BTreeMap::new() }
     }
 
@@ -107,7 +108,7 @@ impl World {
     }
 
     pub(crate) fn kit(&self) -> Kit {
-        let (on, another) = (self.place.on, self.another());
+        let (on, another) = (self.instance.on, self.another());
         Kit {
             spec: Self::spec(),
             missing: ContainerSpec { image: "mgx-runtimes-test:missing".to_owned(), ..Self::spec() },
@@ -118,9 +119,9 @@ impl World {
         }
     }
 
-    /// What its containers are labelled with.
+    /// The instance that its containers are labelled with.
     pub(crate) fn instance(&self) -> &str {
-        &self.place.instance
+        &self.instance.name
     }
 
     /// A path in the directory of this world.
@@ -133,7 +134,7 @@ impl World {
     }
 }
 
-impl Place {
+impl Instance {
     fn runtime(&self) -> Box<dyn PoolableRuntime> {
         self.runtime_at(&self.on.host())
     }
@@ -154,13 +155,13 @@ impl Place {
 
     fn docker(&self, host: &str) -> Docker {
         let (host, instance, user, profile) =
-            (host.to_owned(), self.instance.clone(), USER.to_owned(), self.profile());
+            (host.to_owned(), self.name.clone(), USER.to_owned(), self.profile());
         Docker::connect(DockerConfig { host, instance, user, profile, holders: 2 }, self.links())
     }
 
     fn podman(&self, host: &str) -> Podman {
         let (host, instance, user, profile) =
-            (host.to_owned(), self.instance.clone(), USER.to_owned(), self.profile());
+            (host.to_owned(), self.name.clone(), USER.to_owned(), self.profile());
         Podman::connect(
             PodmanConfig { host, oci_runtime: String::new(), instance, user, profile },
             self.links(),
@@ -172,7 +173,7 @@ impl Place {
     }
 
     fn links(&self) -> Links {
-        // nobody listens to tunnels
+        // no task serves the tunnels
         let (tunnels, _) = mpsc::channel(1);
         Links::new(self.directory.join("l"), tunnels).unwrap()
     }
@@ -183,7 +184,7 @@ pub(crate) fn shell(script: &str) -> Vec<String> {
 }
 
 impl On {
-    /// A client of the engine that knows nothing of ours.
+    /// A client of the engine that is independent of the runtime.
     pub(crate) async fn client(self) -> bollard::Docker {
         bollard::Docker::connect_with_host(&self.host()).unwrap().negotiate_version().await.unwrap()
     }
@@ -209,12 +210,14 @@ impl On {
         let name = format!("mgx-{slot}");
         let options = bollard::query_parameters::KillContainerOptionsBuilder::new().signal("SIGKILL").build();
         client.kill_container(&name, Some(options)).await.unwrap();
-        // for a moment Podman 5 calls it `stopped`, a word that is not Docker's
+        // Podman 5 reports the state `stopped` for a moment, which the Docker API does not have
         let runs = async || match client.inspect_container(&name, None).await {
             Ok(container) => container.state.unwrap().running == Some(true),
             Err(error) => error.to_string().contains("stopped"),
         };
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
         while runs().await {
+            assert!(tokio::time::Instant::now() < deadline, "{name} runs on");
             tokio::task::yield_now().await;
         }
     }
@@ -241,7 +244,7 @@ async fn make_image(world: &World, tag: &str, runner: &[u8]) -> Made {
     {
         extras.push(Extra::Symlink(format!("bin/{applet}"), "busybox".to_owned()));
     }
-    agent_image(&*world.place.images(), tag, runner, None, &extras).await.unwrap()
+    agent_image(&*world.instance.images(), tag, runner, None, &extras).await.unwrap()
 }
 
 fn busybox() -> Vec<u8> {

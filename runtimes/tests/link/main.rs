@@ -1,4 +1,4 @@
-//! The runner link under every kind of weather: reconnections, gaps, floods, strangers and deaths.
+//! The platform's end of the runner link: reconnections, gaps, floods, foreign connections and exits.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod runner;
@@ -19,17 +19,18 @@ use tokio::time::timeout;
 
 use crate::runner::{Runner, event, exit};
 
+/// How long one step of a test may take.
 const STEP_LIMIT: Duration = Duration::from_secs(10);
 
 /// A link of one slot, opened in a directory of its own.
-struct Weather {
+struct LinkFixture {
     root: TempDir,
     links: Links,
     tunnels: mpsc::Receiver<Tunnel>,
     slot: SlotId,
 }
 
-impl Weather {
+impl LinkFixture {
     fn new() -> Self {
         let root = TempDir::new().unwrap();
         let (sender, tunnels) = mpsc::channel(1);
@@ -43,12 +44,12 @@ impl Weather {
         self.root.path().join("links").join(self.slot.as_str()).join(LINK_SOCKET)
     }
 
-    /// A runner that has heard its invocation, and the run of it.
+    /// A runner that has received its invocation, and its run.
     async fn started(&self) -> (Runner, Run) {
-        let mut runner = Runner::call(&self.socket(), &self.slot, None).await;
+        let mut runner = Runner::connect(&self.socket(), &self.slot, None).await;
         self.links.ready(&self.slot, STEP_LIMIT).await.unwrap();
         let run = self.links.start(&self.slot, invocation(Vec::new()), pending()).unwrap();
-        assert!(runner.hears_invocation().await);
+        assert!(runner.receives_invocation().await);
         (runner, run)
     }
 }
@@ -73,153 +74,153 @@ fn numbers(outputs: &[Output]) -> Vec<u64> {
 }
 
 #[tokio::test]
-async fn what_is_sent_again_after_a_reconnection_is_told_once() {
-    let weather = Weather::new();
-    let (mut runner, mut run) = weather.started().await;
+async fn an_event_that_is_sent_again_after_a_reconnection_is_forwarded_once() {
+    let link = LinkFixture::new();
+    let (mut runner, mut run) = link.started().await;
     for seq in 1..=3 {
-        runner.says(event(seq)).await;
+        runner.sends(event(seq)).await;
     }
     assert_eq!(numbers(&outputs(&mut run, 3).await), [1, 2, 3]);
-    let mut runner = runner.calls_again(&weather.socket()).await;
+    let mut runner = runner.reconnects(&link.socket()).await;
     for seq in 2..=5 {
-        runner.says(event(seq)).await;
+        runner.sends(event(seq)).await;
     }
-    runner.says(exit(5)).await;
+    runner.sends(exit(5)).await;
     assert_eq!(numbers(&outputs(&mut run, 3).await), [4, 5, 1005]);
-    let mut runner = runner.calls_again(&weather.socket()).await;
-    runner.says(exit(5)).await;
+    let mut runner = runner.reconnects(&link.socket()).await;
+    runner.sends(exit(5)).await;
     run.tell(Command::Dismiss).await;
-    assert_eq!(runner.hears().await, Some(ToRunner::Dismiss));
-    assert_eq!(runner.hears().await, None, "and then the line is closed");
+    assert_eq!(runner.receives().await, Some(ToRunner::Dismiss));
+    assert_eq!(runner.receives().await, None, "and then the line is closed");
 }
 
 #[tokio::test]
 async fn a_gap_ends_the_connection_until_it_is_filled() {
-    let weather = Weather::new();
-    let (mut runner, mut run) = weather.started().await;
-    runner.says(event(1)).await;
-    runner.says(event(3)).await;
-    assert_eq!(runner.hears().await, None, "cut off");
-    let mut runner = runner.calls_again(&weather.socket()).await;
-    runner.says(exit(3)).await;
-    assert_eq!(runner.hears().await, None, "an exit may not hide a gap either");
-    let mut runner = runner.calls_again(&weather.socket()).await;
+    let link = LinkFixture::new();
+    let (mut runner, mut run) = link.started().await;
+    runner.sends(event(1)).await;
+    runner.sends(event(3)).await;
+    assert_eq!(runner.receives().await, None, "cut off");
+    let mut runner = runner.reconnects(&link.socket()).await;
+    runner.sends(exit(3)).await;
+    assert_eq!(runner.receives().await, None, "an exit may not hide a gap either");
+    let mut runner = runner.reconnects(&link.socket()).await;
     for seq in 1..=3 {
-        runner.says(event(seq)).await;
+        runner.sends(event(seq)).await;
     }
-    runner.says(exit(3)).await;
+    runner.sends(exit(3)).await;
     assert_eq!(numbers(&outputs(&mut run, 4).await), [1, 2, 3, 1003]);
 }
 
 #[tokio::test]
-async fn an_invocation_that_was_not_heard_is_said_again() {
-    let weather = Weather::new();
-    let runner = Runner::call(&weather.socket(), &weather.slot, None).await;
-    weather.links.ready(&weather.slot, STEP_LIMIT).await.unwrap();
+async fn an_invocation_that_was_not_received_is_sent_again() {
+    let link = LinkFixture::new();
+    let runner = Runner::connect(&link.socket(), &link.slot, None).await;
+    link.links.ready(&link.slot, STEP_LIMIT).await.unwrap();
     drop(runner);
-    let mut run = weather.links.start(&weather.slot, invocation(Vec::new()), pending()).unwrap();
-    let mut runner = Runner::call(&weather.socket(), &weather.slot, None).await;
-    assert!(runner.hears_invocation().await);
-    runner.says(event(1)).await;
+    let mut run = link.links.start(&link.slot, invocation(Vec::new()), pending()).unwrap();
+    let mut runner = Runner::connect(&link.socket(), &link.slot, None).await;
+    assert!(runner.receives_invocation().await);
+    runner.sends(event(1)).await;
     assert_eq!(numbers(&outputs(&mut run, 1).await), [1]);
 }
 
 #[tokio::test]
-async fn what_the_platform_said_is_said_again_after_a_reconnection() {
-    let weather = Weather::new();
-    let (mut runner, mut run) = weather.started().await;
-    runner.says(event(1)).await;
+async fn commands_of_the_platform_are_repeated_after_a_reconnection() {
+    let link = LinkFixture::new();
+    let (mut runner, mut run) = link.started().await;
+    runner.sends(event(1)).await;
     outputs(&mut run, 1).await;
     run.tell(Command::Ack(1)).await;
-    assert_eq!(runner.hears().await, Some(ToRunner::Ack { seq: 1 }));
+    assert_eq!(runner.receives().await, Some(ToRunner::Ack { seq: 1 }));
     run.tell(Command::Stop(Duration::from_mins(1))).await;
-    assert_eq!(runner.hears().await, Some(ToRunner::Stop { grace_ms: 60_000 }));
-    let mut runner = runner.calls_again(&weather.socket()).await;
-    assert_eq!(runner.hears().await, Some(ToRunner::Ack { seq: 1 }));
-    let Some(ToRunner::Stop { grace_ms }) = runner.hears().await else { panic!("no stop") };
+    assert_eq!(runner.receives().await, Some(ToRunner::Stop { grace_ms: 60_000 }));
+    let mut runner = runner.reconnects(&link.socket()).await;
+    assert_eq!(runner.receives().await, Some(ToRunner::Ack { seq: 1 }));
+    let Some(ToRunner::Stop { grace_ms }) = runner.receives().await else { panic!("no stop") };
     assert!((50_000..60_000).contains(&grace_ms), "what is left of the grace time: {grace_ms}");
 }
 
 #[tokio::test]
-async fn a_new_platform_takes_up_where_the_runner_resumes() {
-    let weather = Weather::new();
-    let (mut runner, mut run) = weather.started().await;
-    runner.says(event(1)).await;
+async fn a_new_platform_goes_on_where_the_runner_resumes() {
+    let link = LinkFixture::new();
+    let (mut runner, mut run) = link.started().await;
+    runner.sends(event(1)).await;
     outputs(&mut run, 1).await;
     let invoked = runner.invoked;
-    let Weather { root, links, tunnels, slot } = weather;
+    let LinkFixture { root, links, tunnels, slot } = link;
     drop((links, tunnels, run));
-    assert_eq!(runner.hears().await, None, "the old platform is gone");
+    assert_eq!(runner.receives().await, None, "the old platform is gone");
 
     let (sender, tunnels) = mpsc::channel(1);
     let links = Links::new(root.path().join("links"), sender).unwrap();
     links.open(&slot).unwrap();
-    let weather = Weather { root, links, tunnels, slot };
-    let mut runner = Runner::call(&weather.socket(), &weather.slot, invoked).await;
-    assert!(weather.links.ready(&weather.slot, STEP_LIMIT).await.unwrap(), "it has its invocation");
-    let mut run = weather.links.resume(&weather.slot, pending()).unwrap();
+    let link = LinkFixture { root, links, tunnels, slot };
+    let mut runner = Runner::connect(&link.socket(), &link.slot, invoked).await;
+    assert!(link.links.ready(&link.slot, STEP_LIMIT).await.unwrap(), "it has its invocation");
+    let mut run = link.links.resume(&link.slot, pending()).unwrap();
     for seq in 7..=8 {
-        runner.says(event(seq)).await;
+        runner.sends(event(seq)).await;
     }
-    runner.says(exit(8)).await;
+    runner.sends(exit(8)).await;
     assert_eq!(numbers(&outputs(&mut run, 3).await), [7, 8, 1008]);
 }
 
 #[tokio::test]
-async fn strangers_are_turned_away() {
-    let weather = Weather::new();
-    let socket = weather.socket();
+async fn connections_that_are_not_the_slots_runner_are_closed() {
+    let link = LinkFixture::new();
+    let socket = link.socket();
     let other: SlotId = "slot-2".parse().unwrap();
-    let mut wrong_slot = Runner::call(&socket, &other, None).await;
-    assert_eq!(wrong_slot.hears().await, None);
-    let mut wrong_version = Runner::call_as(&socket, &weather.slot, None, 99).await;
-    assert_eq!(wrong_version.hears().await, None);
-    let mut no_greeting = Runner::call_silently(&socket).await;
-    no_greeting.says(event(1)).await;
-    assert_eq!(no_greeting.hears().await, None);
-    let mut endless = Runner::call_silently(&socket).await;
-    endless.says_bytes(&u32::MAX.to_be_bytes()).await;
-    assert_eq!(endless.hears().await, None);
-    let refused = weather.links.ready(&weather.slot, Duration::from_millis(1)).await.unwrap_err();
+    let mut wrong_slot = Runner::connect(&socket, &other, None).await;
+    assert_eq!(wrong_slot.receives().await, None);
+    let mut wrong_version = Runner::connect_as(&socket, &link.slot, None, 99).await;
+    assert_eq!(wrong_version.receives().await, None);
+    let mut no_greeting = Runner::connect_silently(&socket).await;
+    no_greeting.sends(event(1)).await;
+    assert_eq!(no_greeting.receives().await, None);
+    let mut endless = Runner::connect_silently(&socket).await;
+    endless.sends_bytes(&u32::MAX.to_be_bytes()).await;
+    assert_eq!(endless.receives().await, None);
+    let refused = link.links.ready(&link.slot, Duration::from_millis(1)).await.unwrap_err();
     assert_eq!(refused.kind(), RuntimeErrorKind::Refused);
     assert!(refused.to_string().contains("speaks version 99 of the link"), "{refused}");
 }
 
 #[tokio::test]
-async fn who_has_not_called_is_not_ready() {
-    let weather = Weather::new();
-    let nobody = weather.links.ready(&weather.slot, Duration::from_millis(1)).await;
-    assert_eq!(nobody.unwrap_err().kind(), RuntimeErrorKind::NotReady);
+async fn a_runner_that_has_not_connected_is_not_ready() {
+    let link = LinkFixture::new();
+    let absent = link.links.ready(&link.slot, Duration::from_millis(1)).await;
+    assert_eq!(absent.unwrap_err().kind(), RuntimeErrorKind::NotReady);
 }
 
-/// The very words of the version before this one: what runs may be older than the platform that takes it up.
+/// The exact frames of the version before: a running runner may be older than the platform that resumes its run.
 #[tokio::test]
-async fn a_runner_one_version_back_is_taken_up_and_understood() {
-    let weather = Weather::new();
-    let mut runner = Runner::call_silently(&weather.socket()).await;
-    let says = async |runner: &mut Runner, text: &str| {
+async fn the_run_of_a_runner_of_the_version_before_is_resumed() {
+    let link = LinkFixture::new();
+    let mut runner = Runner::connect_silently(&link.socket()).await;
+    let sends = async |runner: &mut Runner, text: &str| {
         let mut bytes = u32::try_from(text.len()).unwrap().to_be_bytes().to_vec();
         bytes.extend(text.as_bytes());
-        runner.says_bytes(&bytes).await;
+        runner.sends_bytes(&bytes).await;
     };
     let job = "01a214ae-9255-7727-88e9-a18dbe603d99";
     let ready = format!(r#"{{"frame":"ready","version":1,"slot":"slot-1","invoked":["{job}",1]}}"#);
-    says(&mut runner, &ready).await;
-    assert!(weather.links.ready(&weather.slot, STEP_LIMIT).await.unwrap(), "it has its invocation");
-    let mut run = weather.links.resume(&weather.slot, pending()).unwrap();
+    sends(&mut runner, &ready).await;
+    assert!(link.links.ready(&link.slot, STEP_LIMIT).await.unwrap(), "it has its invocation");
+    let mut run = link.links.resume(&link.slot, pending()).unwrap();
     let log = r#""type":"log","data":{"stream":"stdout","text":"hi"}"#;
-    says(&mut runner, &format!(r#"{{"frame":"event","seq":7,"at":"2026-11-22T10:30:00Z",{log}}}"#)).await;
+    sends(&mut runner, &format!(r#"{{"frame":"event","seq":7,"at":"2026-11-22T10:30:00Z",{log}}}"#)).await;
     run.tell(Command::Ack(7)).await;
-    assert_eq!(runner.hears().await, Some(ToRunner::Ack { seq: 7 }));
+    assert_eq!(runner.receives().await, Some(ToRunner::Ack { seq: 7 }));
     let exit = r#"{"frame":"exit","last_seq":7,"at":"2026-11-22T10:30:01Z","code":0,"signal":null,"oom_kills":0,"cause":"ended","claim":null,"error":null}"#;
-    says(&mut runner, exit).await;
+    sends(&mut runner, exit).await;
     assert_eq!(numbers(&outputs(&mut run, 2).await), [7, 1007]);
 }
 
 #[tokio::test]
 async fn an_event_against_the_rules_ends_the_connection() {
-    let weather = Weather::new();
-    let (mut runner, mut run) = weather.started().await;
+    let link = LinkFixture::new();
+    let (mut runner, mut run) = link.started().await;
     let mut huge = event(1);
     if let FromRunner::Event(event) = &mut huge {
         event.data.insert("x".to_owned(), "x".repeat(MAX_EVENT_BYTES).into());
@@ -229,29 +230,29 @@ async fn an_event_against_the_rules_ends_the_connection() {
         event.kind = EventKind::of("Not A Name");
     }
     for wrong in [huge, badly_named] {
-        runner.says(wrong).await;
-        assert_eq!(runner.hears().await, None);
-        runner = runner.calls_again(&weather.socket()).await;
+        runner.sends(wrong).await;
+        assert_eq!(runner.receives().await, None);
+        runner = runner.reconnects(&link.socket()).await;
     }
-    runner.says_bytes(&(2u32 << 20).to_be_bytes()).await;
-    assert_eq!(runner.hears().await, None, "a frame beyond all bounds");
-    let mut runner = runner.calls_again(&weather.socket()).await;
-    runner.says(event(1)).await;
+    runner.sends_bytes(&(2u32 << 20).to_be_bytes()).await;
+    assert_eq!(runner.receives().await, None, "a frame beyond all bounds");
+    let mut runner = runner.reconnects(&link.socket()).await;
+    runner.sends(event(1)).await;
     assert_eq!(numbers(&outputs(&mut run, 1).await), [1], "nothing of it has come through");
 }
 
 #[tokio::test]
-async fn a_flood_waits_at_the_gate() {
+async fn a_flood_of_events_waits_for_the_reader() {
     const FLOOD: u32 = 20_000;
-    let weather = Weather::new();
-    let (mut runner, mut run) = weather.started().await;
+    let link = LinkFixture::new();
+    let (mut runner, mut run) = link.started().await;
     let flood = tokio::spawn(async move {
         for seq in 1..=FLOOD.into() {
-            runner.says(event(seq)).await;
+            runner.sends(event(seq)).await;
         }
         runner
     });
-    // the reader hears Stop while the flood waits, although nobody takes its events
+    // Stop is sent while the flood waits, although the test reads no events
     run.tell(Command::Stop(Duration::ZERO)).await;
     let first = outputs(&mut run, 1).await;
     assert_eq!(numbers(&first), [1]);
@@ -259,19 +260,19 @@ async fn a_flood_waits_at_the_gate() {
     let rest = outputs(&mut run, FLOOD as usize - 1).await;
     assert_eq!(numbers(&rest), (2..=FLOOD.into()).collect::<Vec<_>>());
     let mut runner = flood.await.unwrap();
-    assert_eq!(runner.hears().await, Some(ToRunner::Stop { grace_ms: 0 }));
+    assert_eq!(runner.receives().await, Some(ToRunner::Stop { grace_ms: 0 }));
 }
 
 #[tokio::test]
-async fn last_words_come_before_the_news_of_a_death() {
-    let weather = Weather::new();
-    let mut runner = Runner::call(&weather.socket(), &weather.slot, None).await;
-    weather.links.ready(&weather.slot, STEP_LIMIT).await.unwrap();
+async fn the_last_events_come_before_the_exit_of_the_container() {
+    let link = LinkFixture::new();
+    let mut runner = Runner::connect(&link.socket(), &link.slot, None).await;
+    link.links.ready(&link.slot, STEP_LIMIT).await.unwrap();
     let died = Ended::Died { code: 137 };
-    let mut run = weather.links.start(&weather.slot, invocation(Vec::new()), ready(died.clone())).unwrap();
-    assert!(runner.hears_invocation().await);
+    let mut run = link.links.start(&link.slot, invocation(Vec::new()), ready(died.clone())).unwrap();
+    assert!(runner.receives_invocation().await);
     for seq in 1..=100 {
-        runner.says(event(seq)).await;
+        runner.sends(event(seq)).await;
     }
     drop(runner);
     let told = outputs(&mut run, 101).await;
@@ -280,13 +281,13 @@ async fn last_words_come_before_the_news_of_a_death() {
 }
 
 #[tokio::test]
-async fn a_report_counts_more_than_the_news_of_a_death() {
-    let weather = Weather::new();
-    let mut runner = Runner::call(&weather.socket(), &weather.slot, None).await;
-    weather.links.ready(&weather.slot, STEP_LIMIT).await.unwrap();
-    let mut run = weather.links.start(&weather.slot, invocation(Vec::new()), ready(Ended::Lost)).unwrap();
-    assert!(runner.hears_invocation().await);
-    runner.says(exit(0)).await;
+async fn the_runners_report_counts_more_than_the_exit_of_the_container() {
+    let link = LinkFixture::new();
+    let mut runner = Runner::connect(&link.socket(), &link.slot, None).await;
+    link.links.ready(&link.slot, STEP_LIMIT).await.unwrap();
+    let mut run = link.links.start(&link.slot, invocation(Vec::new()), ready(Ended::Lost)).unwrap();
+    assert!(runner.receives_invocation().await);
+    runner.sends(exit(0)).await;
     drop(runner);
     assert!(matches!(
         outputs(&mut run, 1).await[..],
@@ -295,19 +296,19 @@ async fn a_report_counts_more_than_the_news_of_a_death() {
 }
 
 #[tokio::test]
-async fn a_tunnel_is_handed_on_to_the_byte_and_refused_when_there_is_no_room() {
-    let mut weather = Weather::new();
-    let mut first = Runner::call_silently(&weather.socket()).await.stream();
+async fn a_tunnel_is_passed_on_to_the_byte_and_refused_when_there_is_no_room() {
+    let mut link = LinkFixture::new();
+    let mut first = Runner::connect_silently(&link.socket()).await.stream();
     first.write_all(b"\0\0\0\x12{\"frame\":\"tunnel\"}GET / HTTP/1.1\r\n").await.unwrap();
-    let mut tunnel = timeout(STEP_LIMIT, weather.tunnels.recv()).await.unwrap().unwrap();
-    assert_eq!(tunnel.slot, weather.slot);
+    let mut tunnel = timeout(STEP_LIMIT, link.tunnels.recv()).await.unwrap().unwrap();
+    assert_eq!(tunnel.slot, link.slot);
     let mut bytes = [0; 16];
     tunnel.stream.read_exact(&mut bytes).await.unwrap();
     assert_eq!(&bytes, b"GET / HTTP/1.1\r\n");
 
     let mut streams = Vec::new();
     for _ in 0..2 {
-        let mut stream = Runner::call_silently(&weather.socket()).await.stream();
+        let mut stream = Runner::connect_silently(&link.socket()).await.stream();
         stream.write_all(b"\0\0\0\x12{\"frame\":\"tunnel\"}").await.unwrap();
         streams.push(stream);
     }
@@ -318,42 +319,42 @@ async fn a_tunnel_is_handed_on_to_the_byte_and_refused_when_there_is_no_room() {
         tokio::select! { read = one.read(&mut left) => read, read = other.read(&mut right) => read }
     });
     assert_eq!(closed.await.unwrap().unwrap(), 0);
-    assert!(weather.tunnels.try_recv().is_ok());
+    assert!(link.tunnels.try_recv().is_ok());
 }
 
 #[tokio::test]
-async fn a_slot_is_invoked_once_and_listened_for_until_it_is_closed() {
-    let weather = Weather::new();
-    let (_runner, _run) = weather.started().await;
-    let again = weather.links.start(&weather.slot, invocation(Vec::new()), pending());
+async fn a_slot_is_invoked_once_and_is_open_until_it_is_closed() {
+    let link = LinkFixture::new();
+    let (_runner, _run) = link.started().await;
+    let again = link.links.start(&link.slot, invocation(Vec::new()), pending());
     assert_eq!(again.unwrap_err().kind(), RuntimeErrorKind::Conflict);
-    assert_eq!(weather.links.open(&weather.slot).unwrap_err().kind(), RuntimeErrorKind::Conflict);
-    let directory = weather.socket().parent().unwrap().to_owned();
+    assert_eq!(link.links.open(&link.slot).unwrap_err().kind(), RuntimeErrorKind::Conflict);
+    let directory = link.socket().parent().unwrap().to_owned();
     assert!(directory.exists());
-    weather.links.close(&weather.slot);
+    link.links.close(&link.slot);
     assert!(!directory.exists());
-    let closed = weather.links.start(&weather.slot, invocation(Vec::new()), pending());
+    let closed = link.links.start(&link.slot, invocation(Vec::new()), pending());
     assert_eq!(closed.unwrap_err().kind(), RuntimeErrorKind::NotFound);
 }
 
 #[tokio::test]
-async fn a_runner_of_another_attempt_is_not_listened_to_and_harms_nobody() {
-    let weather = Weather::new();
-    let (mut runner, mut run) = weather.started().await;
+async fn a_runner_of_another_attempt_is_refused_and_does_no_harm() {
+    let link = LinkFixture::new();
+    let (mut runner, mut run) = link.started().await;
     let (job, attempt) = runner.invoked.unwrap();
-    let mut liar = Runner::call(&weather.socket(), &weather.slot, Some((job, Attempt(attempt.0 + 1)))).await;
-    assert_eq!(liar.hears().await, None);
-    runner.says(event(1)).await;
+    let mut liar = Runner::connect(&link.socket(), &link.slot, Some((job, Attempt(attempt.0 + 1)))).await;
+    assert_eq!(liar.receives().await, None);
+    runner.sends(event(1)).await;
     assert_eq!(numbers(&outputs(&mut run, 1).await), [1]);
 }
 
 #[test]
-fn nobody_else_gets_in() {
+fn other_users_of_the_host_have_no_access() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let _guard = runtime.enter();
-    let weather = Weather::new();
+    let link = LinkFixture::new();
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
-    let socket = weather.socket();
+    let socket = link.socket();
     let slot = socket.parent().unwrap();
     assert_eq!(mode(slot.parent().unwrap()), 0o700, "the host's other users");
     assert_eq!(mode(slot), 0o711, "a container connects, and writes nothing beside");

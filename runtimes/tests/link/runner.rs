@@ -19,50 +19,50 @@ pub(crate) struct Runner {
 }
 
 impl Runner {
-    pub(crate) async fn call(socket: &Path, slot: &SlotId, invoked: Option<(JobId, Attempt)>) -> Self {
-        Self::call_as(socket, slot, invoked, VERSION).await
+    pub(crate) async fn connect(socket: &Path, slot: &SlotId, invoked: Option<(JobId, Attempt)>) -> Self {
+        Self::connect_as(socket, slot, invoked, VERSION).await
     }
 
-    pub(crate) async fn call_as(
+    pub(crate) async fn connect_as(
         socket: &Path,
         slot: &SlotId,
         invoked: Option<(JobId, Attempt)>,
         version: u32,
     ) -> Self {
-        let mut runner = Self::call_silently(socket).await;
-        runner.says(FromRunner::Ready(Ready { version, slot: slot.clone(), invoked, nonce: None })).await;
+        let mut runner = Self::connect_silently(socket).await;
+        runner.sends(FromRunner::Ready(Ready { version, slot: slot.clone(), invoked, nonce: None })).await;
         Self { slot: Some(slot.clone()), invoked, ..runner }
     }
 
-    /// Connects without a greeting.
-    pub(crate) async fn call_silently(socket: &Path) -> Self {
+    /// Connects and sends nothing.
+    pub(crate) async fn connect_silently(socket: &Path) -> Self {
         let stream = UnixStream::connect(socket).await.unwrap();
         Self { frames: Framed::new(stream, JsonFrames::default()), slot: None, invoked: None }
     }
 
-    /// Hangs up, and calls again with the invocation it has heard.
-    pub(crate) async fn calls_again(self, socket: &Path) -> Self {
+    /// Disconnects, and connects again with the invocation that it has.
+    pub(crate) async fn reconnects(self, socket: &Path) -> Self {
         let Self { frames, slot, invoked } = self;
         drop(frames);
-        Self::call(socket, &slot.unwrap(), invoked).await
+        Self::connect(socket, &slot.unwrap(), invoked).await
     }
 
-    /// Says a frame. To a line that is closed already, that is no error: what matters is what it hears next.
-    pub(crate) async fn says(&mut self, frame: FromRunner) {
+    /// Sends a frame. A closed connection is no error here: the test checks what the runner receives next.
+    pub(crate) async fn sends(&mut self, frame: FromRunner) {
         self.frames.send(&frame).await.ok();
     }
 
-    pub(crate) async fn says_bytes(&mut self, bytes: &[u8]) {
+    pub(crate) async fn sends_bytes(&mut self, bytes: &[u8]) {
         self.frames.get_mut().write_all(bytes).await.ok();
     }
 
-    /// The next frame; `None` when the line is closed.
-    pub(crate) async fn hears(&mut self) -> Option<ToRunner> {
+    /// The next frame; `None` if the connection is closed.
+    pub(crate) async fn receives(&mut self) -> Option<ToRunner> {
         tokio::time::timeout(Duration::from_secs(10), self.frames.next()).await.unwrap()?.ok()
     }
 
-    pub(crate) async fn hears_invocation(&mut self) -> bool {
-        let Some(ToRunner::Invocation(invocation)) = self.hears().await else { return false };
+    pub(crate) async fn receives_invocation(&mut self) -> bool {
+        let Some(ToRunner::Invocation(invocation)) = self.receives().await else { return false };
         self.invoked = Some((invocation.job, invocation.attempt));
         true
     }
