@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use mgx_protocol::JobId;
-use mgx_runtimes::{ContainerSpec, Containers, Parking, Pool, Runtime};
+use mgx_runtimes::{ContainerEngine, ContainerSpec, Pool, PoolableRuntime, Runtime};
 use mgx_scheduler::Clock;
 use secrecy::SecretString;
 use tokio::task::JoinHandle;
@@ -48,14 +48,18 @@ pub trait Host: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     /// The runtime has no engine.
-    fn containers(&self, overrides: &Overrides, instance: &str) -> anyhow::Result<Arc<dyn Containers>>;
+    fn containers(&self, overrides: &Overrides, instance: &str) -> anyhow::Result<Arc<dyn ContainerEngine>>;
 
     /// The engine of the runtime, without a platform, for waiting containers that belong to `instance`; `None` if the
     /// runtime has no containers.
     ///
     /// # Errors
     /// The engine cannot be set up.
-    fn parking(&self, overrides: &Overrides, instance: &str) -> anyhow::Result<Option<Arc<dyn Parking>>>;
+    fn parking(
+        &self,
+        overrides: &Overrides,
+        instance: &str,
+    ) -> anyhow::Result<Option<Arc<dyn PoolableRuntime>>>;
 
     /// Starts a platform in this process, on a free port of the loopback address, and waits until it schedules.
     ///

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Context;
 use mgx_protocol::SlotId;
 use mgx_runtimes::pool::memory_of;
-use mgx_runtimes::{ContainerSpec, Parked, Parking, Placement, Workspace};
+use mgx_runtimes::{ContainerSpec, Placement, PoolableRuntime, WarmContainer, Workspace};
 use rustix::process::Pid;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -64,22 +64,22 @@ impl ContainerMemory {
 }
 
 async fn start_and_measure(
-    engine: &dyn Parking,
+    engine: &dyn PoolableRuntime,
     spec: &ContainerSpec,
     workspace: &Path,
     slots: &[SlotId],
 ) -> anyhow::Result<Option<ContainerMemory>> {
     fs::create_dir_all(workspace)?;
-    let left = Arc::new(Notify::new());
+    let disconnected = Arc::new(Notify::new());
     let mut parked = Vec::new();
     for slot in slots {
         let workspace = Some(Workspace::Directory(workspace.to_owned()));
         let placement = Placement { slot: slot.clone(), workspace, labels: BTreeMap::new() };
         engine.create(spec, &placement).await?;
-        parked.push(engine.park(slot, Arc::clone(&left)).await?);
+        parked.push(engine.keep_warm(slot, Arc::clone(&disconnected)).await?);
     }
     tokio::time::sleep(REST).await;
-    let processes = parked.iter().filter_map(Parked::process);
+    let processes = parked.iter().filter_map(WarmContainer::process);
     let found: Option<Vec<(f64, f64)>> =
         processes.map(|process| Some((mib(memory_of(process)?), keeper_mib(process)?))).collect();
     let Some(found) = found.filter(|found| !found.is_empty()) else { return Ok(None) };

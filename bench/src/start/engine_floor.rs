@@ -10,7 +10,7 @@ use anyhow::{Context, ensure};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use mgx_protocol::SlotId;
 use mgx_runtimes::pool::report::Report;
-use mgx_runtimes::{ContainerSpec, Containers, Placement, Pool, Runtime, Workspace};
+use mgx_runtimes::{ContainerEngine, ContainerSpec, Placement, Pool, Runtime, Workspace};
 
 use crate::{Host, Overrides};
 
@@ -20,9 +20,9 @@ const QUIET_TIMEOUT: Duration = Duration::from_secs(30);
 /// Starts containers without the platform.
 #[derive(Debug)]
 pub(super) struct EngineFloor {
-    containers: Arc<dyn Containers>,
+    containers: Arc<dyn ContainerEngine>,
     /// The containers of the platform that is measured in turns with this.
-    of_platform: Arc<dyn Containers>,
+    of_platform: Arc<dyn ContainerEngine>,
     spec: ContainerSpec,
     dir: PathBuf,
 }
@@ -62,7 +62,7 @@ impl EngineFloor {
         }
     }
 
-    /// Containers a second that the engine creates, starts and removes, `at_once` at a time.
+    /// ContainerEngine a second that the engine creates, starts and removes, `at_once` at a time.
     pub(super) async fn rate(&self, rounds: Range<u32>, at_once: usize) -> anyhow::Result<f64> {
         let count = u32::try_from(rounds.len())?;
         let began = Instant::now();

@@ -7,7 +7,7 @@ use anyhow::Context;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use mgx_bench::{Host, Overrides, Platform, RuntimeDecorator, Settings};
-use mgx_runtimes::{ContainerSpec, Containers, Network, Parking};
+use mgx_runtimes::{ContainerEngine, ContainerSpec, Network, PoolableRuntime};
 use mgx_scheduler::{Clock, Redactor};
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -101,11 +101,15 @@ impl Host for ConfiguredHost {
         Ok(data_dir::admin_token(data_dir)?)
     }
 
-    fn containers(&self, overrides: &Overrides, instance: &str) -> anyhow::Result<Arc<dyn Containers>> {
+    fn containers(&self, overrides: &Overrides, instance: &str) -> anyhow::Result<Arc<dyn ContainerEngine>> {
         engine::containers(&self.with(overrides)?, instance)
     }
 
-    fn parking(&self, overrides: &Overrides, instance: &str) -> anyhow::Result<Option<Arc<dyn Parking>>> {
+    fn parking(
+        &self,
+        overrides: &Overrides,
+        instance: &str,
+    ) -> anyhow::Result<Option<Arc<dyn PoolableRuntime>>> {
         let config = self.with(overrides)?;
         match config.runtime {
             RuntimeName::Docker | RuntimeName::PoolDocker | RuntimeName::Podman | RuntimeName::PoolPodman => {
