@@ -113,7 +113,7 @@ impl Idempotency {
         }
     }
 
-    /// Stores the answer to a request. If that fails, the failure is logged and the request stands: the next request
+    /// Stores the answer to a request. If that fails, the failure is logged and nothing is undone: the next request
     /// with the key finds by their ids what this one created.
     pub async fn keep_answer(&self, intent: &Intent, answer: Vec<u8>) {
         match self.store.answer(intent, answer).await {

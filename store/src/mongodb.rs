@@ -1,7 +1,7 @@
 //! The store on a MongoDB server, which several processes of one platform share.
 //!
 //! Read [`MongoDb`], then `schema`, `lease`, `writer`, `transaction`, `group_plan`, `group_write`, in that order.
-//! `collections/accounts` stands by itself: every process writes accounts.
+//! `collections/accounts` is independent of them: every process writes accounts.
 
 mod abort;
 mod bson_values;

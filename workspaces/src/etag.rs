@@ -22,7 +22,7 @@ impl ETag {
         ))
     }
 
-    /// The text as it stands in a header, quotes included.
+    /// The text as it is written in a header, quotes included.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -85,7 +85,7 @@ impl Sessions for MongoDb {
                 return Ok(false);
             }
             if let Some(grant) = allowed {
-                // before the device says so; without it, nothing ever comes of this grant
+                // before the device says so; without the device, no token is ever issued for this grant
                 self.add_grant(grant, None).await?;
             }
             let decision = allowed.map_or(DeviceDecision::Denied, |grant| DeviceDecision::Allowed(grant.id));
