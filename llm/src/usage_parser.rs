@@ -1,8 +1,9 @@
 //! Finds the usage that a model reports in its answer, while the answer's bytes pass by.
 
+use mgx_protocol::sse;
 use serde_json::Value;
 
-/// The longest line of a stream, and the longest answer in one piece, that is read, in bytes. The usage of longer ones
+/// The longest event of a stream, and the longest answer in one piece, that is read, in bytes. The usage of longer ones
 /// is estimated.
 const MAX_READ: usize = 1024 * 1024;
 
@@ -13,14 +14,33 @@ pub(crate) struct TokenCount {
     pub(crate) completion_tokens: u64,
 }
 
-/// Reads an answer that arrives in pieces: server-sent events, or one JSON object.
+/// Reads an answer that arrives in pieces.
 #[derive(Debug)]
 pub(crate) struct UsageParser {
-    is_stream: bool,
-    /// The unfinished line of a stream, or the JSON object so far.
-    pending: Vec<u8>,
-    /// The unfinished line, or the JSON object, is longer than [`MAX_READ`] and is not kept.
-    is_skipping: bool,
+    body: Body,
+    found: Found,
+}
+
+/// The part of the answer that is not read yet.
+#[derive(Debug)]
+enum Body {
+    /// Server-sent events.
+    Stream {
+        events: sse::Parser,
+        /// Bytes since the last event that was read.
+        unread: u64,
+        /// Whether an event among them is longer than [`MAX_READ`].
+        is_too_long: bool,
+    },
+    /// One JSON object so far.
+    Json(Vec<u8>),
+    /// One JSON object that is longer than [`MAX_READ`].
+    TooLong,
+}
+
+/// What was found in the answer.
+#[derive(Debug, Default)]
+struct Found {
     reported: Option<TokenCount>,
     /// Characters that the model wrote.
     chars: u64,
@@ -28,56 +48,65 @@ pub(crate) struct UsageParser {
 
 impl UsageParser {
     pub(crate) fn new(is_stream: bool) -> Self {
-        Self { is_stream, pending: Vec::new(), is_skipping: false, reported: None, chars: 0 }
+        let body = if is_stream {
+            Body::Stream { events: sse::Parser::new(MAX_READ), unread: 0, is_too_long: false }
+        } else {
+            Body::Json(Vec::new())
+        };
+        Self { body, found: Found::default() }
     }
 
     /// Takes the next bytes of the answer.
     pub(crate) fn push(&mut self, mut chunk: &[u8]) {
-        while self.is_stream
-            && let Some(end) = chunk.iter().position(|byte| *byte == b'\n')
-        {
-            self.keep(&chunk[..end]);
-            chunk = &chunk[end + 1..];
-            self.read_line();
+        match &mut self.body {
+            Body::Stream { events, unread, is_too_long } => loop {
+                let before = chunk.len();
+                let event = events.next_frame(&mut chunk);
+                *unread += (before - chunk.len()) as u64;
+                match event {
+                    Ok(Some(event)) => {
+                        if std::mem::take(is_too_long) {
+                            self.found.chars += unread.saturating_sub(event.data.len() as u64);
+                        }
+                        *unread = 0;
+                        self.found.read_json(event.data.as_bytes());
+                    }
+                    Ok(None) => return,
+                    Err(sse::TooLong { .. }) => *is_too_long = true,
+                }
+            },
+            Body::Json(bytes) if bytes.len() + chunk.len() > MAX_READ => {
+                self.found.chars += (bytes.len() + chunk.len()) as u64;
+                self.body = Body::TooLong;
+            }
+            Body::Json(bytes) => bytes.extend_from_slice(chunk),
+            Body::TooLong => self.found.chars += chunk.len() as u64,
         }
-        self.keep(chunk);
     }
 
     /// Takes the end of the answer, and returns the usage that the model reported, if it did.
     pub(crate) fn finish(&mut self) -> Option<TokenCount> {
-        if self.is_stream {
-            self.read_line();
-        } else if !self.is_skipping {
-            let answer = std::mem::take(&mut self.pending);
-            self.read_json(&answer);
+        // some providers do not end the last event
+        if let Body::Stream { .. } = self.body {
+            self.push(b"\n\n");
         }
-        self.reported
+        match &self.body {
+            Body::Stream { unread, is_too_long, .. } => {
+                self.found.chars += if *is_too_long { *unread } else { 0 };
+            }
+            Body::Json(answer) => self.found.read_json(answer),
+            Body::TooLong => {}
+        }
+        self.found.reported
     }
 
     /// Tokens of the answer by rule of thumb: a quarter of its characters.
     pub(crate) fn estimated_tokens(&self) -> u64 {
-        self.chars.div_ceil(4)
+        self.found.chars.div_ceil(4)
     }
+}
 
-    fn keep(&mut self, bytes: &[u8]) {
-        if self.is_skipping || self.pending.len() + bytes.len() > MAX_READ {
-            self.is_skipping = true;
-            self.pending.clear();
-            self.chars += bytes.len() as u64;
-        } else {
-            self.pending.extend_from_slice(bytes);
-        }
-    }
-
-    fn read_line(&mut self) {
-        let line = std::mem::take(&mut self.pending);
-        if !std::mem::take(&mut self.is_skipping)
-            && let Some(data) = line.strip_prefix(b"data:")
-        {
-            self.read_json(data);
-        }
-    }
-
+impl Found {
     /// Reads a chunk of a stream, or a whole answer. Fields that are missing or have another type count nothing.
     fn read_json(&mut self, json: &[u8]) {
         let Ok(value) = serde_json::from_slice::<Value>(json) else { return };
@@ -117,7 +146,7 @@ mod tests {
         for piece in pieces {
             parser.push(piece);
         }
-        (parser.finish(), parser.chars)
+        (parser.finish(), parser.found.chars)
     }
 
     #[test]
@@ -132,16 +161,32 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_answer_counts_nothing_and_long_lines_are_not_kept() {
+    fn what_is_no_answer_counts_nothing() {
         assert_eq!(parse(&[b"data: [DONE]\n\ndata: {\"usage\":null}\nhello"], true), (None, 0));
         assert_eq!(parse(&[b"<html>"], false), (None, 0));
-        let mut parser = UsageParser::new(true);
+    }
+
+    #[test]
+    fn the_last_event_of_a_stream_is_read_without_its_end() {
+        let reported = Some(TokenCount { prompt_tokens: 7, completion_tokens: 3 });
+        let unfinished = "data: {\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":3}}";
+        assert_eq!(parse(&[unfinished.as_bytes()], true), (reported, 0));
+    }
+
+    #[test]
+    fn what_is_too_long_is_not_kept_but_estimated() {
+        const PIECE: usize = 64 * 1024;
+        let mut stream = UsageParser::new(true);
+        let mut json = UsageParser::new(false);
         for _ in 0..40 {
-            parser.push(&vec![b'x'; 64 * 1024]);
-            assert!(parser.pending.len() <= MAX_READ);
+            stream.push(&vec![b'x'; PIECE]);
+            json.push(&vec![b'x'; PIECE]);
+            assert!(matches!(&json.body, Body::TooLong) || matches!(&json.body, Body::Json(kept) if kept.len() <= MAX_READ));
         }
-        parser.push(b"\n");
-        parser.push(STREAM.as_bytes());
-        assert!(parser.finish().is_some(), "a line that is too long hides the lines after it");
+        assert_eq!((json.finish(), json.estimated_tokens()), (None, 40 * PIECE as u64 / 4));
+        stream.push(b"\n\n");
+        stream.push(STREAM.as_bytes());
+        assert!(stream.finish().is_some(), "a line that is too long hides the lines after it");
+        assert!(stream.estimated_tokens() >= 40 * PIECE as u64 / 4);
     }
 }

@@ -18,8 +18,8 @@ const ARROWS: [(&str, &[&str]); 17] = [
     ("policies", &["protocol", "runtimes", "scheduler"]),
     ("apps", &["protocol", "workspaces", "runtimes", "scheduler"]),
     ("store", &["protocol", "workspaces", "oauth2", "runtimes", "scheduler", "apps"]),
-    ("api", &["protocol", "workspaces", "llm", "oauth2", "runtimes", "scheduler", "policies", "apps"]),
-    ("bench", &["protocol", "client", "runtimes", "scheduler", "policies", "apps", "store", "api"]),
+    ("api", &["protocol", "workspaces", "oauth2", "runtimes", "scheduler", "policies", "apps"]),
+    ("bench", &["protocol", "client", "runtimes", "scheduler", "store"]),
     (
         "mgx",
         &[

@@ -4,11 +4,15 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use anyhow::{Context, bail, ensure};
 use jiff::Timestamp;
+use mgx_protocol::sse;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
 /// How many readers share one loopback address: the server limits the connections of each.
 const PER_ADDRESS: u32 = 200;
+
+/// The longest event of a stream, in bytes.
+const MAX_EVENT_BYTES: usize = 1 << 20;
 
 /// The server, and the number of the reader.
 #[derive(Clone, Copy, Debug)]
@@ -69,7 +73,7 @@ impl Reader {
         let mut reader = Self { socket, after, bytes: Vec::with_capacity(16 * 1024) };
         loop {
             reader.read_more().await?;
-            if let Some(end) = find(&reader.bytes, b"\r\n\r\n") {
+            if let Some(end) = reader.bytes.windows(4).position(|window| window == b"\r\n\r\n") {
                 let head = String::from_utf8_lossy(&reader.bytes[..end]).into_owned();
                 ensure!(head.starts_with("HTTP/1.1 200") || head.starts_with("HTTP/1.0 200"), "{head}");
                 reader.bytes.drain(..end + 4);
@@ -81,19 +85,12 @@ impl Reader {
     /// Reads to the end of the stream; every sequence number must arrive, once and in order.
     pub(super) async fn until_finish(mut self) -> anyhow::Result<Received> {
         let mut received = Received { last: self.after, latencies_us: Vec::new() };
-        loop {
-            let now = Timestamp::now();
-            let mut done = 0;
-            while let Some(end) = find(&self.bytes[done..], b"\n\n") {
-                let finished = received.add(&self.bytes[done..done + end], now)?;
-                done += end + 2;
-                if finished {
-                    return Ok(received);
-                }
-            }
-            self.bytes.drain(..done);
+        let mut events = sse::Parser::new(MAX_EVENT_BYTES);
+        while !received.add(&mut events, &self.bytes, Timestamp::now())? {
+            self.bytes.clear();
             self.read_more().await?;
         }
+        Ok(received)
     }
 
     async fn read_more(&mut self) -> anyhow::Result<()> {
@@ -103,42 +100,28 @@ impl Reader {
 }
 
 impl Received {
-    /// Adds a frame, and tells whether it is the last.
-    fn add(&mut self, frame: &[u8], now: Timestamp) -> anyhow::Result<bool> {
-        let Some(frame) = frame.strip_prefix(b"id: ") else { return Ok(false) };
-        let line = |bytes: &[u8]| bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
-        let end = line(frame);
-        let id: u64 = std::str::from_utf8(&frame[..end])?.parse()?;
-        if id != self.last + 1 {
-            bail!("event {id} arrived after event {}", self.last);
+    /// Adds the events in `bytes`, which arrived `now`, and tells whether one of them is the last of the stream.
+    fn add(&mut self, events: &mut sse::Parser, mut bytes: &[u8], now: Timestamp) -> anyhow::Result<bool> {
+        while let Some(event) = events.next_frame(&mut bytes)? {
+            let Some(id) = event.id else { continue };
+            let id: u64 = id.parse()?;
+            if id != self.last + 1 {
+                bail!("event {id} arrived after event {}", self.last);
+            }
+            self.last = id;
+            match event.event {
+                "message_delta" => {
+                    let (_, rest) = event.data.split_once("\"ts\":\"").context("an event has no time")?;
+                    let (sent, _) = rest.split_once('"').context("the time of an event has no end")?;
+                    let micros = now.duration_since(sent.parse()?).as_micros();
+                    self.latencies_us.push(u32::try_from(micros.max(0)).unwrap_or(u32::MAX));
+                }
+                "finish" => return Ok(true),
+                _ => {}
+            }
         }
-        self.last = id;
-        let rest = &frame[end + 1..];
-        if rest.starts_with(b"event: message_delta\n") {
-            let begin = find(rest, b"\"ts\":\"").context("an event has no time")? + 6;
-            let length = rest[begin..]
-                .iter()
-                .position(|byte| *byte == b'"')
-                .context("the time of an event has no end")?;
-            let sent: Timestamp = std::str::from_utf8(&rest[begin..begin + length])?.parse()?;
-            let micros = now.duration_since(sent).as_micros();
-            self.latencies_us.push(u32::try_from(micros.max(0)).unwrap_or(u32::MAX));
-        }
-        Ok(rest.starts_with(b"event: finish\n"))
+        Ok(false)
     }
-}
-
-/// Where `pattern` begins in `bytes`.
-fn find(bytes: &[u8], pattern: &[u8]) -> Option<usize> {
-    let first = *pattern.first()?;
-    let mut from = 0;
-    while let Some(at) = bytes[from..].iter().position(|byte| *byte == first) {
-        if bytes[from + at..].starts_with(pattern) {
-            return Some(from + at);
-        }
-        from += at + 1;
-    }
-    None
 }
 
 #[cfg(test)]
@@ -149,15 +132,16 @@ mod tests {
     fn a_gap_or_a_repeat_is_an_error() {
         let now: Timestamp = "2026-01-02T03:04:05.5Z".parse().unwrap();
         let mut received = Received { last: 0, latencies_us: Vec::new() };
+        let mut events = sse::Parser::new(MAX_EVENT_BYTES);
         let frame = |id: u64, kind: &str| {
-            format!("id: {id}\nevent: {kind}\ndata: {{\"v\":1,\"ts\":\"2026-01-02T03:04:05Z\"}}").into_bytes()
+            format!("id: {id}\nevent: {kind}\ndata: {{\"v\":1,\"ts\":\"2026-01-02T03:04:05Z\"}}\n\n").into_bytes()
         };
-        assert!(!received.add(&frame(1, "message_delta"), now).unwrap());
-        assert!(!received.add(b"event: ping\ndata: {}", now).unwrap());
-        assert!(!received.add(b"retry: 1000", now).unwrap());
-        assert!(received.add(&frame(2, "finish"), now).unwrap());
+        assert!(!received.add(&mut events, &frame(1, "message_delta"), now).unwrap());
+        assert!(!received.add(&mut events, b"event: ping\ndata: {}\n\n", now).unwrap());
+        assert!(!received.add(&mut events, b"retry: 1000\n\n", now).unwrap());
+        assert!(received.add(&mut events, &frame(2, "finish"), now).unwrap());
         assert_eq!(received.latencies_us, [500_000]);
-        assert!(received.add(&frame(2, "message_delta"), now).is_err());
-        assert!(received.add(&frame(4, "message_delta"), now).is_err());
+        assert!(received.add(&mut events, &frame(2, "message_delta"), now).is_err());
+        assert!(received.add(&mut events, &frame(4, "message_delta"), now).is_err());
     }
 }

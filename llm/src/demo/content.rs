@@ -1,38 +1,38 @@
-//! What a page says: a pure function of the prompt.
+//! The texts of a page: a pure function of the prompt.
 
 use super::page::{Card, Kind, Labels, Page, Section};
-use super::prompt::Wish;
-use super::tone::seed;
+use super::prompt::PageRequest;
+use super::colours::hash;
 use super::topics::Topic;
 
-/// The page for a wish.
-pub(super) fn page(wish: &Wish) -> Page {
-    let mut page = match (wish.chinese, wish.topic) {
-        (true, topic) => chinese(wish, topic),
+/// The page that a prompt asks for.
+pub(super) fn page(request: &PageRequest) -> Page {
+    let mut page = match (request.chinese, request.topic) {
+        (true, topic) => chinese(request, topic),
         (false, Some(topic)) => of_topic(topic),
-        (false, None) => english(wish),
+        (false, None) => english(request),
     };
-    page.hue = hue(wish, wish.topic);
-    scheme(wish.tone.dark).clone_into(&mut page.scheme);
-    page.request.clone_from(&wish.request);
-    page.wishes = wishes(wish);
-    if let Some(name) = &wish.name {
+    page.hue = hue(request, request.topic);
+    scheme(request.colours.dark).clone_into(&mut page.scheme);
+    page.request.clone_from(&request.prompt);
+    page.wishes = wishes(request);
+    if let Some(name) = &request.name {
         page.name.clone_from(name);
     }
-    if let Some(quoted) = &wish.quoted {
+    if let Some(quoted) = &request.quoted {
         page.headline.clone_from(quoted);
     }
     page
 }
 
-/// The page after the change that a wish asks for, and what was done in words; `None` if the demo model cannot
-/// tell what to change.
-pub(super) fn changed(page: &Page, wish: &Wish) -> Option<(Page, String)> {
+/// The page after the change that a prompt asks for, and a description of the change; `None` if the rules do not
+/// find what to change.
+pub(super) fn changed(page: &Page, request: &PageRequest) -> Option<(Page, String)> {
     let mut new = page.clone();
     let mut done = Vec::new();
-    let lower = wish.request.to_lowercase();
+    let lower = request.prompt.to_lowercase();
     let says = |words: &[&str]| words.iter().any(|word| lower.contains(word));
-    if let Some(text) = &wish.quoted {
+    if let Some(text) = &request.quoted {
         let (field, what) = if says(&["tagline", "subtitle", "slogan", "标语", "副标题"]) {
             (&mut new.tagline, "tagline")
         } else if says(&["button", "call to action", "按钮"]) {
@@ -45,28 +45,28 @@ pub(super) fn changed(page: &Page, wish: &Wish) -> Option<(Page, String)> {
         text.clone_into(field);
         done.push(format!("the {what} now reads “{text}”"));
     }
-    if let Some(hue) = wish.tone.hue {
+    if let Some(hue) = request.colours.hue {
         new.hue = hue;
         done.push("the colours follow the one you named".to_owned());
     }
-    if let Some(dark) = wish.tone.dark {
+    if let Some(dark) = request.colours.dark {
         scheme(Some(dark)).clone_into(&mut new.scheme);
         done.push(format!("the page is {}", if dark { "dark" } else { "light" }));
     }
-    new.request.clone_from(&wish.request);
+    new.request.clone_from(&request.prompt);
     (!done.is_empty()).then(|| (new, done.join(", ")))
 }
 
-/// The colour that was named, or one near the topic's, or any: the same for the same prompt.
-fn hue(wish: &Wish, topic: Option<&Topic>) -> u16 {
-    let any = seed(&wish.request);
+/// The hue that the prompt names, or one near that of the topic, or any: the same for the same prompt.
+fn hue(request: &PageRequest, topic: Option<&Topic>) -> u16 {
+    let any = hash(&request.prompt);
     let near = |hue: u16, spread: u32| {
         u16::try_from((u32::from(hue) + 360 + any % (2 * spread) - spread) % 360).unwrap_or(hue)
     };
-    wish.tone.hue.unwrap_or_else(|| topic.map_or_else(|| near(180, 180), |topic| near(topic.hue, 12)))
+    request.colours.hue.unwrap_or_else(|| topic.map_or_else(|| near(180, 180), |topic| near(topic.hue, 12)))
 }
 
-/// The CSS `color-scheme` for what was said of dark and light.
+/// The CSS `color-scheme`.
 fn scheme(dark: Option<bool>) -> &'static str {
     match dark {
         None => "light dark",
@@ -99,8 +99,8 @@ fn of_topic(topic: &Topic) -> Page {
     }
 }
 
-fn english(wish: &Wish) -> Page {
-    let subject = if wish.subject.is_empty() { "your idea" } else { wish.subject.as_str() };
+fn english(request: &PageRequest) -> Page {
+    let subject = if request.subject.is_empty() { "your idea" } else { request.subject.as_str() };
     let name = capitals(subject);
     Page {
         lang: "en".to_owned(),
@@ -141,8 +141,8 @@ fn english(wish: &Wish) -> Page {
     }
 }
 
-fn chinese(wish: &Wish, topic: Option<&'static Topic>) -> Page {
-    let subject = if wish.subject.is_empty() { "新项目" } else { wish.subject.as_str() };
+fn chinese(request: &PageRequest, topic: Option<&'static Topic>) -> Page {
+    let subject = if request.subject.is_empty() { "新项目" } else { request.subject.as_str() };
     let kind = topic.map_or(Kind::Site, |topic| topic.kind);
     let english = topic.map(of_topic);
     let figures = |section: fn(&Page) -> &Section| english.as_ref().map(section).cloned().unwrap_or_default();
@@ -203,12 +203,12 @@ fn chinese(wish: &Wish, topic: Option<&'static Topic>) -> Page {
     }
 }
 
-/// What was asked for by name gets a place, and says honestly that it is one to be filled.
-fn wishes(wish: &Wish) -> Section {
-    let title = if wish.chinese { "您要的内容" } else { "As you asked" };
+/// A card for each wish, whose text says that it is a placeholder.
+fn wishes(request: &PageRequest) -> Section {
+    let title = if request.chinese { "您要的内容" } else { "As you asked" };
     let mut cards: Vec<Card> = Vec::new();
-    for name in &wish.wishes {
-        let text = if wish.chinese {
+    for name in &request.wishes {
+        let text = if request.chinese {
             format!("这里是“{name}”的位置，请换成您的内容。")
         } else {
             format!("A place for {name}: put your own words here.")

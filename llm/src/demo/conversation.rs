@@ -1,4 +1,4 @@
-//! What a request tells the demo model: the prompt, the tools on offer, and what was done so far.
+//! The conversation in a request: the prompt, the tools that may be called, and the calls so far.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -6,18 +6,18 @@ use serde_json::{Map, Value};
 use crate::LlmError;
 use crate::request::ChatRequest;
 
-/// A conversation up to now.
+/// A conversation.
 #[derive(Debug)]
 pub(super) struct Conversation {
-    /// What the user wants.
+    /// The prompt of the user.
     pub(super) prompt: String,
-    /// The tools on offer.
+    /// The tools that may be called.
     tools: Vec<String>,
     /// The tool calls since the prompt, with their results.
     pub(super) steps: Vec<Step>,
 }
 
-/// A tool call that was made, and what came of it.
+/// A tool call that was made, and its result.
 #[derive(Debug)]
 pub(super) struct Step {
     tool: String,
@@ -28,20 +28,20 @@ pub(super) struct Step {
 /// A tool call that is to be made.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Call {
-    /// What it is for, in words.
+    /// Its purpose, in words.
     pub(super) intent: String,
     /// The tool.
     pub(super) tool: &'static str,
-    /// Its arguments, the one it is known by first.
+    /// Its arguments. A call is recognised by the tool and the first argument.
     values: Vec<(&'static str, String)>,
 }
 
-/// What a tool call came to.
+/// The outcome of a tool call.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Outcome<'a> {
+pub(super) enum ToolOutcome<'a> {
     Done(&'a str),
     Failed(&'a str),
-    NotOffered,
+    NotAvailable,
 }
 
 #[derive(Deserialize)]
@@ -74,7 +74,7 @@ impl Conversation {
         let prompt = asked.map(|at| messages[at].text()).unwrap_or_default();
         let since = &messages[asked.map_or(0, |at| at + 1)..];
         Ok(Self {
-            prompt: super::prompt::of_user(&prompt),
+            prompt: super::prompt::users_words(&prompt),
             tools: tools
                 .iter()
                 .filter_map(|tool| tool["function"]["name"].as_str())
@@ -84,37 +84,37 @@ impl Conversation {
         })
     }
 
-    /// What came of `call`, if it was made; otherwise hands it back: it is what comes next. So a script that asks
-    /// for its steps with `?` is played one step further by every request.
-    pub(super) fn tried(&self, call: Call) -> Result<Outcome<'_>, Call> {
+    /// The outcome of `call`, if it was made; otherwise `call` as the error, which is the next call to make. So a script
+    /// whose steps are `conversation.outcome_of(step)?` advances by one step with every request.
+    pub(super) fn outcome_of(&self, call: Call) -> Result<ToolOutcome<'_>, Call> {
         if !self.tools.iter().any(|name| name == call.tool) {
-            return Ok(Outcome::NotOffered);
+            return Ok(ToolOutcome::NotAvailable);
         }
         match self.steps.iter().find(|step| step.is(&call)) {
             Some(step) => Ok(match &step.result {
-                Ok(text) => Outcome::Done(text),
-                Err(text) => Outcome::Failed(text),
+                Ok(text) => ToolOutcome::Done(text),
+                Err(text) => ToolOutcome::Failed(text),
             }),
             None => Err(call),
         }
     }
 }
 
-impl<'a> Outcome<'a> {
+impl<'a> ToolOutcome<'a> {
     /// The result, if there is one.
     pub(super) fn text(self) -> Option<&'a str> {
         match self {
             Self::Done(text) => Some(text),
-            Self::Failed(_) | Self::NotOffered => None,
+            Self::Failed(_) | Self::NotAvailable => None,
         }
     }
 
-    /// What went wrong, if something did.
+    /// The error, if there is one.
     pub(super) fn problem(self) -> Option<&'a str> {
         match self {
             Self::Done(_) => None,
             Self::Failed(text) => Some(text),
-            Self::NotOffered => Some("I was given no tool for it"),
+            Self::NotAvailable => Some("I was given no tool for it"),
         }
     }
 }
@@ -135,13 +135,13 @@ impl Call {
 
 impl Step {
     fn is(&self, call: &Call) -> bool {
-        let known_by = call.values.first().map(|(_, value)| value.as_str());
-        self.tool == call.tool && self.arguments.values().any(|value| value.as_str() == known_by)
+        let first = call.values.first().map(|(_, value)| value.as_str());
+        self.tool == call.tool && self.arguments.values().any(|value| value.as_str() == first)
     }
 }
 
 impl Message {
-    /// Its text; of a list of parts, the texts among them.
+    /// Its text; of a list of parts, the text parts.
     fn text(&self) -> String {
         match &self.content {
             Some(Value::String(text)) => text.clone(),
@@ -158,15 +158,15 @@ impl Message {
             Some(Step {
                 tool: call.function.name.clone(),
                 arguments: serde_json::from_str(&call.function.arguments).unwrap_or_default(),
-                result: outcome(result.text()),
+                result: result_of(result.text()),
             })
         };
         self.tool_calls.iter().flatten().filter_map(answered).collect()
     }
 }
 
-/// Tells an error from a result, by how runners begin one.
-fn outcome(text: String) -> Result<String, String> {
+/// Tells an error from a result: the runner begins an error with `error: `.
+fn result_of(text: String) -> Result<String, String> {
     match text.strip_prefix("error: ") {
         Some(error) => Err(error.to_owned()),
         None => Ok(text),

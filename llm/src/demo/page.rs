@@ -1,11 +1,11 @@
-//! A page: its content as data, and the source files it becomes.
+//! A page: its content as data, and the source files that are made of it.
 //!
-//! Content enters the source in one place, as one JSON literal, which is an expression of TypeScript too: so no
-//! prompt can break out of it, and a later run reads the page back from its source.
+//! The content is in the source in one place, as one JSON literal, which is a TypeScript expression too: so no prompt can
+//! break out of it, and a later job reads the page back from its source.
 
 use serde::{Deserialize, Serialize};
 
-/// What a page says and how it looks.
+/// The content of a page, and its layout.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Page {
@@ -13,22 +13,22 @@ pub(super) struct Page {
     pub(super) lang: String,
     /// Its layout.
     pub(super) kind: Kind,
-    /// What it is called.
+    /// Its name.
     pub(super) name: String,
     /// A picture that needs no file.
     pub(super) emoji: String,
     pub(super) headline: String,
     pub(super) tagline: String,
-    /// What the main button says.
+    /// The text of the main button.
     pub(super) action: String,
     pub(super) features: Section,
-    /// The menu, the goods, the works, the rows of the table: whatever is offered.
+    /// The menu, the goods, the works, or the rows of the table.
     pub(super) offers: Section,
-    /// What the prompt asked for by name; may be empty.
+    /// What the prompt asks for by name; may be empty.
     pub(super) wishes: Section,
     pub(super) about: Card,
     pub(super) labels: Labels,
-    /// What the user asked for, word by word.
+    /// The prompt, word by word.
     pub(super) request: String,
     /// Degrees in OKLCH.
     pub(super) hue: u16,
@@ -42,7 +42,7 @@ pub(super) struct Page {
 pub(super) enum Kind {
     /// Sections to read, top to bottom.
     Site,
-    /// A list of tasks that works.
+    /// A list of tasks that can be edited.
     Todo,
     /// Figures, a chart and a table.
     Dashboard,
@@ -64,7 +64,7 @@ pub(super) struct Card {
     pub(super) note: String,
 }
 
-/// The words of the page's own furniture, in its language.
+/// The labels of controls and landmarks, in the language of the page.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Labels {
     pub(super) skip: String,
@@ -102,7 +102,7 @@ impl Page {
             Kind::Todo => TODO,
             Kind::Dashboard => DASHBOARD,
         };
-        // Only a component that runs in the browser may hold state; Next.js asks it to say so.
+        // only a component that runs in the browser may hold state; Next.js requires this directive
         let client = if is_next && self.kind == Kind::Todo { "\"use client\";\n\n" } else { "" };
         let hooks = if self.kind == Kind::Todo { "import { useState } from \"react\";\n" } else { "" };
         let json = serde_json::to_string_pretty(self).expect("strings and numbers serialise");
@@ -116,14 +116,14 @@ impl Page {
         CSS.replace("__HUE__", &self.hue.to_string()).replace("__SCHEME__", &self.scheme)
     }
 
-    /// The page that a source file was made of, if the demo model made it.
+    /// The page that a source file was made of; `None` if the demo model has not made it.
     pub(super) fn of_source(tsx: &str) -> Option<Self> {
         let (_, rest) = tsx.split_once(BEFORE)?;
         let (json, _) = rest.split_once(AFTER)?;
         serde_json::from_str(json).ok()
     }
 
-    /// What the browser's tab says.
+    /// The title of the document.
     pub(super) fn title(&self) -> String {
         if self.name == self.headline {
             self.name.clone()
@@ -138,17 +138,17 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::content;
-    use super::super::prompt::Wish;
+    use super::super::prompt::PageRequest;
     use super::*;
 
     fn check(prompt: &str, is_next: bool) {
-        let page = content::page(&Wish::of(prompt));
+        let page = content::page(&PageRequest::of(prompt));
         let source = page.tsx(is_next);
         // All that the prompt decides is one JSON value in one place, and it is the page again.
         let (head, rest) = source.split_once(BEFORE).unwrap();
         let (json, tail) = rest.split_once(AFTER).unwrap();
         assert_eq!(serde_json::from_str::<Page>(json).unwrap(), page);
-        let other = Page { kind: page.kind, ..content::page(&Wish::of("a bakery")) }.tsx(is_next);
+        let other = Page { kind: page.kind, ..content::page(&PageRequest::of("a bakery")) }.tsx(is_next);
         assert!(other.starts_with(head) && other.ends_with(tail), "markup does not depend on the prompt");
         // And no text in it can end a string: JSON has neither raw quotes nor raw newlines inside of one.
         assert!(page.request.is_empty() || json.contains(&serde_json::to_string(&page.request).unwrap()));

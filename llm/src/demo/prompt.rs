@@ -1,218 +1,67 @@
-//! Reads a prompt by rule: what it is about, what it is called, what it must have.
+//! Reads a prompt by rules: the subject, the name and the wishes for a page.
 
-use super::tone::Tone;
+mod words;
+
+use super::colours::Colours;
 use super::topics::{self, Topic};
+use words::{CHANGES, CHINESE_FILLERS, CHINESE_KINDS, FILLERS, KINDS, WITH};
 
-/// What a prompt asks for, as far as rules can tell.
+/// What a prompt asks for, as far as the rules find it.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Wish {
+pub(super) struct PageRequest {
     /// The prompt itself.
-    pub(super) request: String,
-    /// In Chinese; otherwise the page speaks English.
+    pub(super) prompt: String,
+    /// Whether the page is in Chinese; otherwise it is in English.
     pub(super) chinese: bool,
     /// What the page is about, in the prompt's own words: `vintage bicycle repair shop`. May be empty.
     pub(super) subject: String,
-    /// The vocabulary that fits, if it is a common subject.
+    /// The topic, if the subject is a common one.
     pub(super) topic: Option<&'static Topic>,
-    /// What it is to be called.
+    /// The name of the page.
     pub(super) name: Option<String>,
     /// A text in quotation marks that is not the name.
     pub(super) quoted: Option<String>,
-    /// Things that it must have: `opening hours`.
+    /// What the page must have: `opening hours`.
     pub(super) wishes: Vec<String>,
     /// Colours.
-    pub(super) tone: Tone,
-    /// It asks for a change to what is there, not for something new.
+    pub(super) colours: Colours,
+    /// Whether the prompt asks for a change of the page, not for a new one.
     pub(super) is_change: bool,
 }
 
-/// The longest prompt that is looked into, in characters; the page shows no more of it.
-const MAX_PROMPT: usize = 4000;
+/// The longest prompt, in characters; the rest is cut off.
+const MAX_PROMPT_CHARS: usize = 4000;
 
 const MAX_WISHES: usize = 6;
-const MAX_WISH: usize = 60;
 
-/// Words that begin a wish list.
-const WITH: [&str; 10] = [
-    " with ",
-    " featuring ",
-    " including ",
-    " that has ",
-    " which has ",
-    "包含",
-    "包括",
-    "带有",
-    "需要有",
-    "要有",
-];
+const MAX_WISH_CHARS: usize = 60;
 
-/// Words that say what kind of page it is; what follows says what it is about.
-const KINDS: [&str; 17] = [
-    "landing page",
-    "home page",
-    "homepage",
-    "web site",
-    "website",
-    "web page",
-    "webpage",
-    "web app",
-    "webapp",
-    "single page",
-    "application",
-    "app",
-    "page",
-    "site",
-    "portfolio",
-    "blog",
-    "dashboard",
-];
-
-const FILLERS: [&str; 45] = [
-    "please",
-    "can",
-    "could",
-    "would",
-    "you",
-    "i",
-    "we",
-    "want",
-    "need",
-    "like",
-    "to",
-    "build",
-    "create",
-    "make",
-    "design",
-    "develop",
-    "write",
-    "generate",
-    "code",
-    "give",
-    "show",
-    "me",
-    "us",
-    "my",
-    "our",
-    "a",
-    "an",
-    "the",
-    "some",
-    "simple",
-    "modern",
-    "beautiful",
-    "nice",
-    "clean",
-    "small",
-    "good-looking",
-    "responsive",
-    "professional",
-    "full",
-    "complete",
-    "new",
-    "for",
-    "of",
-    "about",
-    "single-page",
-];
-
-const CHANGES: [&str; 18] = [
-    "change ",
-    "make it ",
-    "make the ",
-    "update ",
-    "rename ",
-    "set the ",
-    "use ",
-    "replace ",
-    "switch ",
-    "turn ",
-    "fix ",
-    "把",
-    "将",
-    "改",
-    "换成",
-    "修改",
-    "更新",
-    "let's change ",
-];
-
-const CHINESE_FILLERS: [&str; 31] = [
-    "请",
-    "帮我",
-    "给我",
-    "为我",
-    "我想要",
-    "我想",
-    "我要",
-    "我需要",
-    "能不能",
-    "可以",
-    "做",
-    "制作",
-    "创建",
-    "开发",
-    "设计",
-    "生成",
-    "写",
-    "搭建",
-    "实现",
-    "建立",
-    "建",
-    "一个",
-    "一款",
-    "一家",
-    "个",
-    "关于",
-    "简单的",
-    "漂亮的",
-    "现代的",
-    "的",
-    "为",
-];
-
-const CHINESE_KINDS: [&str; 14] = [
-    "着陆页",
-    "落地页",
-    "首页",
-    "主页",
-    "官方网站",
-    "官网",
-    "网站",
-    "网页",
-    "页面",
-    "应用程序",
-    "应用",
-    "系统",
-    "APP",
-    "app",
-];
-
-/// What the runner adds to a prompt begins like this: the question of the router, and what colleagues have said.
+/// The beginnings of what the runner appends to a prompt: the question to the router, and messages of other roles.
 const ADDED: [&str; 2] = ["\n\n---\nThe roles are: ", "\n\n--- from the "];
 
-/// The user's own words in a message of the runner.
-pub(super) fn of_user(message: &str) -> String {
+/// The user's own words in a message that the runner has sent.
+pub(super) fn users_words(message: &str) -> String {
     let end = ADDED.iter().filter_map(|mark| message.find(mark)).min().unwrap_or(message.len());
-    message[..end].trim().chars().take(MAX_PROMPT).collect()
+    message[..end].trim().chars().take(MAX_PROMPT_CHARS).collect()
 }
 
-impl Wish {
+impl PageRequest {
     /// Reads a prompt.
     pub(super) fn of(prompt: &str) -> Self {
-        let request = of_user(prompt);
-        let lower = request.to_lowercase();
-        let chinese = request.chars().any(is_han);
-        let named = named(&request);
+        let prompt = users_words(prompt);
+        let lower = prompt.to_lowercase();
+        let chinese = prompt.chars().any(is_han);
+        let named = named(&prompt);
         Self {
             chinese,
-            subject: if chinese { chinese_subject(&request) } else { subject(&lower) },
+            subject: if chinese { chinese_subject(&prompt) } else { subject(&lower) },
             topic: topics::of(&lower),
-            quoted: quoted(&request).filter(|text| named.as_ref() != Some(text)),
+            quoted: quoted(&prompt).filter(|text| named.as_ref() != Some(text)),
             name: named,
-            wishes: wishes(&request, &lower),
-            tone: Tone::of(&lower),
+            wishes: wishes(&prompt, &lower),
+            colours: Colours::of(&lower),
             is_change: is_change(&lower),
-            request,
+            prompt,
         }
     }
 }
@@ -275,7 +124,7 @@ fn first_clause(text: &str) -> &str {
         .unwrap_or_default()
 }
 
-/// A word without what is no part of it.
+/// A word without punctuation.
 fn clean(word: &str) -> String {
     word.chars().filter(|c| c.is_alphanumeric() || matches!(c, '-' | '\'' | '&' | '+' | '#')).collect()
 }
@@ -290,7 +139,7 @@ fn quoted(text: &str) -> Option<String> {
     })
 }
 
-/// What comes after `called`, `named` or `叫`.
+/// The text after `called`, `named` or `叫`.
 fn named(request: &str) -> Option<String> {
     let rest = [" called ", " named ", "名叫", "叫做", "名为"]
         .into_iter()
@@ -305,9 +154,9 @@ fn named(request: &str) -> Option<String> {
     (!name.is_empty()).then_some(name)
 }
 
-/// What is listed after `with`.
+/// The items that are listed after `with`.
 fn wishes(request: &str, lower: &str) -> Vec<String> {
-    // Lower case may have other byte lengths than the request itself (İ): then nothing is cut at all.
+    // lower case may have another length in bytes (İ): then the list is taken from the lower-case text
     let text = if request.len() == lower.len() { request } else { lower };
     let Some((at, word)) = WITH.iter().filter_map(|word| Some((lower.find(word)?, word))).min() else {
         return Vec::new();
@@ -320,7 +169,7 @@ fn wishes(request: &str, lower: &str) -> Vec<String> {
             let item = item.trim();
             let item =
                 ["a ", "an ", "the ", "some "].iter().find_map(|a| item.strip_prefix(a)).unwrap_or(item);
-            item.chars().take(MAX_WISH).collect::<String>()
+            item.chars().take(MAX_WISH_CHARS).collect::<String>()
         })
         .filter(|item| !item.trim().is_empty())
         .take(MAX_WISHES)
@@ -347,29 +196,29 @@ mod tests {
             ("帮我做一个面包店的网站", "面包店"),
             ("请为我创建一个咖啡馆落地页，包含菜单和地址", "咖啡馆"),
         ] {
-            assert_eq!(Wish::of(prompt).subject, subject, "{prompt}");
+            assert_eq!(PageRequest::of(prompt).subject, subject, "{prompt}");
         }
     }
 
     #[test]
-    fn what_the_runner_adds_is_not_the_users() {
+    fn what_the_runner_appends_is_cut_off() {
         for added in
             ["", "\n\n--- from the architect ---\nUse red.", "\n\n---\nThe roles are: engineer. Answer"]
         {
-            assert_eq!(of_user(&format!("a bakery\n\n--- in blue{added}")), "a bakery\n\n--- in blue");
+            assert_eq!(users_words(&format!("a bakery\n\n--- in blue{added}")), "a bakery\n\n--- in blue");
         }
     }
 
     #[test]
     fn names_quotes_and_wishes_are_kept_in_the_prompts_own_words() {
-        let wish = Wish::of("A homepage for a gym called Iron Harbor with a timetable, prices and a Map");
-        assert_eq!(wish.name.as_deref(), Some("Iron Harbor"));
-        assert_eq!(wish.wishes, ["timetable", "prices", "Map"]);
-        assert_eq!(wish.subject, "gym");
-        let change = Wish::of("Change the headline to \"Fresh at seven\"");
+        let request = PageRequest::of("A homepage for a gym called Iron Harbor with a timetable, prices and a Map");
+        assert_eq!(request.name.as_deref(), Some("Iron Harbor"));
+        assert_eq!(request.wishes, ["timetable", "prices", "Map"]);
+        assert_eq!(request.subject, "gym");
+        let change = PageRequest::of("Change the headline to \"Fresh at seven\"");
         assert!(change.is_change);
         assert_eq!(change.quoted.as_deref(), Some("Fresh at seven"));
-        assert_eq!(Wish::of("做一个网站，包含菜单、地址和电话").wishes, ["菜单", "地址", "电话"]);
-        assert_eq!(Wish::of("İİ page with x").wishes, ["x"]);
+        assert_eq!(PageRequest::of("做一个网站，包含菜单、地址和电话").wishes, ["菜单", "地址", "电话"]);
+        assert_eq!(PageRequest::of("İİ page with x").wishes, ["x"]);
     }
 }

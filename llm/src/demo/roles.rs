@@ -1,43 +1,48 @@
-//! The parts of the play, one script per role. `?` at a step means: if it has not been done yet, it comes next.
+//! The roles of the team, one script each. `?` after a step means: if it has not been done yet, it is the next call.
 
 use serde_json::json;
 
-use super::LABEL;
 use super::content;
 use super::conversation::{Call, Conversation};
 use super::page::Page;
-use super::prompt::Wish;
-use super::site::Site;
+use super::prompt::PageRequest;
+use super::framework::FrameworkFiles;
+
+/// The beginning of every text of the demo model.
+const LABEL: &str = "[demo model]";
+
+/// The beginning of every text of the demo model.
+const LABEL: &str = "[demo model]";
 
 const PRD: &str = "docs/prd.md";
 const DESIGN: &str = "docs/design.md";
 const REPORT: &str = "docs/test_report.md";
 
-/// What the role says at last, or the tool call that it makes before.
-pub(super) fn play(role: &str, talk: &Conversation) -> Result<String, Call> {
-    let wish = Wish::of(&talk.prompt);
-    let script = Script { talk, page: content::page(&wish), wish };
+/// The final message of the role, or the next tool call (as the error).
+pub(super) fn next_step(role: &str, conversation: &Conversation) -> Result<String, Call> {
+    let request = PageRequest::of(&conversation.prompt);
+    let script = Script { conversation, page: content::page(&request), request };
     match role {
         "router" => Ok(script.router()),
         "product_manager" => script.product_manager(),
         "architect" => script.architect(),
         "engineer" => script.engineer(),
         "qa" => script.qa(),
-        // A role that the operator invented: it says what it is.
-        _ => Ok(script.stranger()),
+        // a role that the operator has defined
+        _ => Ok(script.other_role()),
     }
 }
 
 struct Script<'a> {
-    talk: &'a Conversation,
-    wish: Wish,
+    conversation: &'a Conversation,
+    request: PageRequest,
     page: Page,
 }
 
 impl Script<'_> {
-    /// Changes go to who makes them; anything new takes the whole team.
+    /// A change needs the engineer and QA; a new page the whole team.
     fn router(&self) -> String {
-        let roles: &[&str] = if self.wish.is_change {
+        let roles: &[&str] = if self.request.is_change {
             &["engineer", "qa"]
         } else {
             &["product_manager", "architect", "engineer", "qa"]
@@ -47,7 +52,7 @@ impl Script<'_> {
     }
 
     fn product_manager(&self) -> Result<String, Call> {
-        let written = self.talk.tried(write(PRD, &self.prd()))?;
+        let written = self.conversation.outcome_of(write(PRD, &self.prd()))?;
         Ok(match written.problem() {
             None => format!(
                 "{LABEL} The requirements are in {PRD}: {} sections for “{}”, each with a test that anyone can make.",
@@ -59,23 +64,23 @@ impl Script<'_> {
     }
 
     fn architect(&self) -> Result<String, Call> {
-        let site = self.site()?;
-        let written = self.talk.tried(write(DESIGN, &self.design(site)))?;
+        let files = self.framework_files()?;
+        let written = self.conversation.outcome_of(write(DESIGN, &self.design(files)))?;
         Ok(match written.problem() {
             None => format!(
                 "{LABEL} {}: the page goes to {}, its styles to {}, its title to {}. The design is in {DESIGN}.",
-                site.framework, site.page, site.css, site.shell
+                files.framework, files.page, files.css, files.shell
             ),
             Some(problem) => failed(&format!("write {DESIGN}"), problem),
         })
     }
 
     fn engineer(&self) -> Result<String, Call> {
-        let site = self.site()?;
-        let before = self.talk.tried(read(site.page))?.text().and_then(Page::of_source);
-        let (page, done) = match before.filter(|_| self.wish.is_change) {
+        let files = self.framework_files()?;
+        let before = self.conversation.outcome_of(read(files.page))?.text().and_then(Page::of_source);
+        let (page, done) = match before.filter(|_| self.request.is_change) {
             None => (self.page.clone(), None),
-            Some(before) => match content::changed(&before, &self.wish) {
+            Some(before) => match content::changed(&before, &self.request) {
                 Some((page, done)) => (page, Some(done)),
                 None => {
                     return Ok(format!(
@@ -86,57 +91,57 @@ impl Script<'_> {
                 }
             },
         };
-        // Styles first: a page that imports a file that is not there yet shows an error to whoever watches.
-        for (path, text) in [(site.css, page.css()), (site.page, page.tsx(site.is_next))] {
-            if let Some(problem) = self.talk.tried(write(path, &text))?.problem() {
+        // styles first: a page that imports a missing file shows an error in the preview
+        for (path, text) in [(files.css, page.css()), (files.page, page.tsx(files.is_next))] {
+            if let Some(problem) = self.conversation.outcome_of(write(path, &text))?.problem() {
                 return Ok(failed(&format!("write {path}"), problem));
             }
         }
-        let titled = self.retitle(site, &page)?;
-        let title = if titled { format!(", the title in {}", site.shell) } else { String::new() };
+        let titled = self.retitle(files, &page)?;
+        let title = if titled { format!(", the title in {}", files.shell) } else { String::new() };
         Ok(match done {
-            Some(done) => format!("{LABEL} Changed in {} and {}: {done}.", site.page, site.css),
+            Some(done) => format!("{LABEL} Changed in {} and {}: {done}.", files.page, files.css),
             None => format!(
                 "{LABEL} The page for “{}” is in {}, its styles are in {}{title}. It is made for \
                  phones, keyboards and screen readers, and loads nothing from elsewhere. I have not run it.",
-                page.name, site.page, site.css,
+                page.name, files.page, files.css,
             ),
         })
     }
 
-    /// Whether the title is in the framework's own file now.
-    fn retitle(&self, site: Site, page: &Page) -> Result<bool, Call> {
-        let Some(shell) = self.talk.tried(read(site.shell))?.text() else { return Ok(false) };
-        let Some((old, new)) = site.retitle(shell, page) else { return Ok(false) };
-        let intent = format!("Now the title in {}.", site.shell);
-        let edit = Call::new("edit_file", intent, &[("path", site.shell), ("old", &old), ("new", &new)]);
-        Ok(self.talk.tried(edit)?.problem().is_none())
+    /// Sets the title in the framework's own file; whether it could be set.
+    fn retitle(&self, files: FrameworkFiles, page: &Page) -> Result<bool, Call> {
+        let Some(shell) = self.conversation.outcome_of(read(files.shell))?.text() else { return Ok(false) };
+        let Some((old, new)) = files.retitle(shell, page) else { return Ok(false) };
+        let intent = format!("Now the title in {}.", files.shell);
+        let edit = Call::new("edit_file", intent, &[("path", files.shell), ("old", &old), ("new", &new)]);
+        Ok(self.conversation.outcome_of(edit)?.problem().is_none())
     }
 
     fn qa(&self) -> Result<String, Call> {
-        let site = self.site()?;
-        let source = self.talk.tried(read(site.page))?;
+        let files = self.framework_files()?;
+        let source = self.conversation.outcome_of(read(files.page))?;
         let Some(source) = source.text() else {
-            return Ok(failed(&format!("read {}", site.page), source.problem().unwrap_or_default()));
+            return Ok(failed(&format!("read {}", files.page), source.problem().unwrap_or_default()));
         };
         let page = Page::of_source(source);
         let subject = page.as_ref().map_or(self.page.name.as_str(), |page| page.name.as_str());
-        // As it stands in the source: in a JSON string, without the quotes around it.
+        // as in the source: a JSON string without its quotes
         let literal = serde_json::to_string(subject).expect("a string serialises");
         let pattern = &literal[1..literal.len() - 1];
         let search =
             Call::new("search_files", format!("Where is “{subject}” mentioned?"), &[("pattern", pattern)]);
-        let found = self.talk.tried(search)?;
+        let found = self.conversation.outcome_of(search)?;
         let checks = [
             ("The page is there and has a component", source.contains("export default")),
             ("It has one main heading", source.matches("<h1").count() == 1),
             ("It has a main landmark, for screen readers", source.contains("<main")),
             ("It imports its styles", source.contains("./page.css")),
-            ("The user's request stands on it", page.is_some_and(|page| page.request == self.wish.request)),
-            ("Its subject is found by a search", found.text().is_some_and(|text| text.contains(site.page))),
+            ("The user's request stands on it", page.is_some_and(|page| page.request == self.request.prompt)),
+            ("Its subject is found by a search", found.text().is_some_and(|text| text.contains(files.page))),
         ];
         let passed = checks.iter().filter(|(_, passed)| *passed).count();
-        let written = self.talk.tried(write(REPORT, &report(&checks, site)))?;
+        let written = self.conversation.outcome_of(write(REPORT, &report(&checks, files)))?;
         let verdict = if passed == checks.len() { "PASS" } else { "FAIL" };
         let report = match written.problem() {
             None => format!("The report is in {REPORT}."),
@@ -148,18 +153,18 @@ impl Script<'_> {
         ))
     }
 
-    fn stranger(&self) -> String {
+    fn other_role(&self) -> String {
         format!(
             "{LABEL} I am a script that plays the router, product manager, architect, engineer and QA. Configure a \
              model provider for any other role. I was asked: {}",
-            self.wish.request
+            self.request.prompt
         )
     }
 
-    /// Looks around, and sees which framework it is.
-    fn site(&self) -> Result<Site, Call> {
+    /// Lists the files, by which the framework is recognised.
+    fn framework_files(&self) -> Result<FrameworkFiles, Call> {
         let look = Call::new("list_files", "First I look at what is there.".to_owned(), &[("path", ".")]);
-        Ok(Site::of(self.talk.tried(look)?.text().unwrap_or_default()))
+        Ok(FrameworkFiles::of(self.conversation.outcome_of(look)?.text().unwrap_or_default()))
     }
 
     fn sections(&self) -> Vec<&str> {
@@ -185,7 +190,7 @@ impl Script<'_> {
              - nothing scrolls sideways at 320 px\n- text keeps a contrast of at least 4.5 to 1\n\n\
              ## Not now\n\n- accounts, payments, and content that changes by itself\n",
             name = page.name,
-            request = self.wish.request.replace('\n', "\n> "),
+            request = self.request.prompt.replace('\n', "\n> "),
             tagline = page.tagline,
             needs = list(needs.chain(wishes).collect()),
             headline = page.headline,
@@ -193,7 +198,7 @@ impl Script<'_> {
         )
     }
 
-    fn design(&self, site: Site) -> String {
+    fn design(&self, files: FrameworkFiles) -> String {
         format!(
             "# {name}: design\n\nWritten by the demo model, by rule. Framework: {framework}.\n\n## Files\n\n\
              | file | what it holds |\n|---|---|\n| `{page}` | the page: its content as one typed constant, its markup below |\n\
@@ -202,10 +207,10 @@ impl Script<'_> {
              - No fonts, images or scripts from elsewhere: nothing to load, nothing to leak.\n\
              - Landmarks, one main heading, visible focus; motion only for who wants it.\n",
             name = self.page.name,
-            framework = site.framework,
-            page = site.page,
-            css = site.css,
-            shell = site.shell,
+            framework = files.framework,
+            page = files.page,
+            css = files.css,
+            shell = files.shell,
             hue = self.page.hue,
         )
     }
@@ -219,21 +224,18 @@ fn write(path: &str, text: &str) -> Call {
     Call::new("write_file", format!("I write {path}."), &[("path", path), ("content", text)])
 }
 
-fn report(checks: &[(&str, bool)], site: Site) -> String {
+fn report(checks: &[(&str, bool)], files: FrameworkFiles) -> String {
     let row = |(check, passed): &(&str, bool)| {
         format!("| {check} | {} |", if *passed { "pass" } else { "**fail**" })
     };
-    let rows = checks.iter().map(row).collect::<Vec<_>>().join(
-        "
-",
-    );
+    let rows = checks.iter().map(row).collect::<Vec<_>>().join("\n");
     format!(
         "# Test report\n\nWritten by the demo model after reading `{}`; nothing was run.\n\n| check | result |\n|---|---|\n{rows}\n",
-        site.page
+        files.page
     )
 }
 
-/// The truth about a step that did not work.
+/// The message about a step that failed.
 fn failed(what: &str, problem: &str) -> String {
     let problem: String = problem.chars().take(300).collect();
     format!("{LABEL} I could not {what}: {problem}")

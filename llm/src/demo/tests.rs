@@ -1,3 +1,5 @@
+//! Tests of the demo model: the whole team at work on the starters.
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;

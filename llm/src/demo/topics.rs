@@ -1,13 +1,13 @@
-//! The vocabulary of common subjects: data, and how one is found.
+//! Common subjects of pages: their texts, and how the topic of a prompt is found.
 
-mod apps;
+mod programs;
 mod sites;
-mod trades;
+mod businesses;
 
 use super::page::Kind;
-use super::tone::has_word;
+use super::colours::has_word;
 
-/// What can be said of a common subject.
+/// A common subject, and texts for a page about it.
 #[derive(Debug, PartialEq)]
 pub(super) struct Topic {
     /// Words that point to it, in lower case.
@@ -34,10 +34,10 @@ pub(super) fn of(lower: &str) -> Option<&'static Topic> {
     all().find(|topic| topic.words.iter().any(says))
 }
 
-/// Programs come first, then trades, then what may be about anything: `a dashboard for my gym` is a dashboard, `a
+/// Programs come first, then businesses, then kinds of site that may be about any subject: `a dashboard for my gym` is a dashboard, `a
 /// blog of a hotel` is about a hotel.
 fn all() -> impl Iterator<Item = &'static Topic> {
-    [apps::TOPICS, trades::TOPICS, sites::TOPICS].into_iter().flatten()
+    [programs::TOPICS, businesses::TOPICS, sites::TOPICS].into_iter().flatten()
 }
 
 #[cfg(test)]

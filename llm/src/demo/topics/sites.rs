@@ -1,4 +1,4 @@
-//! Kinds of site that may be about any subject.
+//! Topics: kinds of site that may be about any subject.
 
 use super::super::page::Kind;
 use super::Topic;

@@ -1,10 +1,10 @@
-//! Where a page goes in a workspace, and how its title gets into the framework's own file.
+//! The files of a workspace that hold the page, by framework, and how the title is set.
 
 use super::page::Page;
 
 /// The files of a framework that a page touches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Site {
+pub(super) struct FrameworkFiles {
     /// The framework's name, for people.
     pub(super) framework: &'static str,
     pub(super) is_next: bool,
@@ -16,7 +16,7 @@ pub(super) struct Site {
     pub(super) shell: &'static str,
 }
 
-const NEXT: Site = Site {
+const NEXT: FrameworkFiles = FrameworkFiles {
     framework: "Next.js",
     is_next: true,
     page: "app/page.tsx",
@@ -24,10 +24,10 @@ const NEXT: Site = Site {
     shell: "app/layout.tsx",
 };
 
-const NEXT_SRC: Site =
-    Site { page: "src/app/page.tsx", css: "src/app/page.css", shell: "src/app/layout.tsx", ..NEXT };
+const NEXT_SRC: FrameworkFiles =
+    FrameworkFiles { page: "src/app/page.tsx", css: "src/app/page.css", shell: "src/app/layout.tsx", ..NEXT };
 
-const VITE: Site = Site {
+const VITE: FrameworkFiles = FrameworkFiles {
     framework: "FastAPI and React (Vite)",
     is_next: false,
     page: "frontend/src/App.tsx",
@@ -35,8 +35,8 @@ const VITE: Site = Site {
     shell: "frontend/index.html",
 };
 
-impl Site {
-    /// The framework of a workspace, by the list of its files; Next.js if it cannot be told.
+impl FrameworkFiles {
+    /// The files of a workspace, by the list of its files; those of Next.js if the framework is not recognised.
     pub(super) fn of(listing: &str) -> Self {
         if listing.contains("src/app/") {
             NEXT_SRC
@@ -47,7 +47,7 @@ impl Site {
         }
     }
 
-    /// What to replace in the shell, and with what, so that the page's title is there.
+    /// The text to replace in the shell, and the new text, which sets the title; `None` if there is nothing to replace.
     pub(super) fn retitle(self, shell: &str, page: &Page) -> Option<(String, String)> {
         let title = page.title();
         let (old, new) = if self.is_next {
@@ -55,7 +55,7 @@ impl Site {
             let value = shell[at + 6..].trim_start();
             let quote = value.chars().next().filter(|c| matches!(c, '"' | '\'' | '`'))?;
             let inside = value[1..].split_once(quote)?.0;
-            // An escaped quote would end the text too early: such a title is left alone.
+            // an escaped quote would end the text too early, so such a title is not replaced
             if inside.contains(['\\', '$', '\n']) {
                 return None;
             }
@@ -65,35 +65,35 @@ impl Site {
         } else {
             let start = shell.find("<title>")?;
             let end = start + shell[start..].find("</title>")? + "</title>".len();
-            (shell[start..end].to_owned(), format!("<title>{}</title>", html(&title)))
+            (shell[start..end].to_owned(), format!("<title>{}</title>", escape_html(&title)))
         };
         let is_once = shell.matches(&old).count() == 1;
         (is_once && old != new).then_some((old, new))
     }
 }
 
-/// Text as it stands in HTML.
-fn html(text: &str) -> String {
+/// Text escaped for HTML.
+fn escape_html(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::content;
-    use super::super::prompt::Wish;
+    use super::super::prompt::PageRequest;
     use super::*;
 
     #[test]
-    fn the_framework_shows_in_the_files() {
-        assert_eq!(Site::of("app/page.tsx (1 bytes)\npackage.json (2 bytes)"), NEXT);
-        assert_eq!(Site::of("backend/main.py (1 bytes)\nfrontend/src/App.tsx (1 bytes)"), VITE);
-        assert_eq!(Site::of("src/app/page.tsx (1 bytes)"), NEXT_SRC);
-        assert_eq!(Site::of("there are no files"), NEXT);
+    fn the_framework_is_recognised_by_its_files() {
+        assert_eq!(FrameworkFiles::of("app/page.tsx (1 bytes)\npackage.json (2 bytes)"), NEXT);
+        assert_eq!(FrameworkFiles::of("backend/main.py (1 bytes)\nfrontend/src/App.tsx (1 bytes)"), VITE);
+        assert_eq!(FrameworkFiles::of("src/app/page.tsx (1 bytes)"), NEXT_SRC);
+        assert_eq!(FrameworkFiles::of("there are no files"), NEXT);
     }
 
     #[test]
-    fn a_title_is_replaced_where_it_stands_and_cannot_break_out() {
-        let mut page = content::page(&Wish::of("a bakery"));
+    fn a_title_is_replaced_in_place_and_cannot_break_out() {
+        let mut page = content::page(&PageRequest::of("a bakery"));
         page.name = "Tom & \"Jerry\" </title>".to_owned();
         page.headline.clone_from(&page.name);
         let layout = "export const metadata = {\n  title: 'Starter',\n  description: \"x\",\n};";

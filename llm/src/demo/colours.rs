@@ -1,11 +1,11 @@
-//! Colours that a prompt asks for, or that are as good as any other for it.
+//! The colours that a prompt asks for.
 
-/// The hue of the page, and whether it is dark.
+/// The hue of a page, and whether it is dark.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Tone {
-    /// Degrees in OKLCH, if a colour was named.
+pub(super) struct Colours {
+    /// Degrees in OKLCH, if the prompt names a colour.
     pub(super) hue: Option<u16>,
-    /// Dark or light, if it was said.
+    /// Whether the page is dark or light, if the prompt says so.
     pub(super) dark: Option<bool>,
 }
 
@@ -36,8 +36,8 @@ const HUES: [(&str, u16); 24] = [
     ("粉", 350),
 ];
 
-impl Tone {
-    /// What a prompt, in lower case, says of colours.
+impl Colours {
+    /// The colours in a prompt, which is in lower case.
     pub(super) fn of(lower: &str) -> Self {
         let says = |word: &str| if word.is_ascii() { has_word(lower, word) } else { lower.contains(word) };
         Self {
@@ -53,7 +53,7 @@ impl Tone {
     }
 }
 
-/// Whether `word` stands in `text` by itself, or as a plural.
+/// Whether `text` contains `word` as a whole word, or its plural.
 pub(super) fn has_word(text: &str, word: &str) -> bool {
     text.match_indices(word).any(|(at, _)| {
         let before = text[..at].chars().next_back();
@@ -67,8 +67,8 @@ pub(super) fn has_word(text: &str, word: &str) -> bool {
     })
 }
 
-/// A number that is always the same for the same text (FNV-1a, 32 bits).
-pub(super) fn seed(text: &str) -> u32 {
+/// A hash of the text (FNV-1a, 32 bits), by which the same prompt always gets the same colour.
+pub(super) fn hash(text: &str) -> u32 {
     text.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 
@@ -78,9 +78,9 @@ mod tests {
 
     #[test]
     fn colours_are_whole_words() {
-        assert_eq!(Tone::of("a dark blue page"), Tone { hue: Some(255), dark: Some(true) });
-        assert_eq!(Tone::of("shared bakery, lightning fast"), Tone::default());
-        assert_eq!(Tone::of("做一个绿色的网站").hue, Some(150));
+        assert_eq!(Colours::of("a dark blue page"), Colours { hue: Some(255), dark: Some(true) });
+        assert_eq!(Colours::of("shared bakery, lightning fast"), Colours::default());
+        assert_eq!(Colours::of("做一个绿色的网站").hue, Some(150));
         assert!(has_word("two bakeries and gyms.", "gym") && !has_word("gymnast", "gym"));
     }
 }

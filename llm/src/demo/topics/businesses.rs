@@ -1,4 +1,4 @@
-//! Subjects that sell something: a place to go to, or things to buy.
+//! Topics: businesses that sell goods or services.
 
 use super::super::page::Kind;
 use super::Topic;

@@ -1,4 +1,4 @@
-//! Subjects that are a little program rather than a text.
+//! Topics: small programs.
 
 use super::super::page::Kind;
 use super::Topic;
