@@ -181,7 +181,10 @@ mod tests {
         for _ in 0..40 {
             stream.push(&vec![b'x'; PIECE]);
             json.push(&vec![b'x'; PIECE]);
-            assert!(matches!(&json.body, Body::TooLong) || matches!(&json.body, Body::Json(kept) if kept.len() <= MAX_READ));
+            assert!(
+                matches!(&json.body, Body::TooLong)
+                    || matches!(&json.body, Body::Json(kept) if kept.len() <= MAX_READ)
+            );
         }
         assert_eq!((json.finish(), json.estimated_tokens()), (None, 40 * PIECE as u64 / 4));
         stream.push(b"\n\n");

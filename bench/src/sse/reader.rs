@@ -134,7 +134,8 @@ mod tests {
         let mut received = Received { last: 0, latencies_us: Vec::new() };
         let mut events = sse::Parser::new(MAX_EVENT_BYTES);
         let frame = |id: u64, kind: &str| {
-            format!("id: {id}\nevent: {kind}\ndata: {{\"v\":1,\"ts\":\"2026-01-02T03:04:05Z\"}}\n\n").into_bytes()
+            format!("id: {id}\nevent: {kind}\ndata: {{\"v\":1,\"ts\":\"2026-01-02T03:04:05Z\"}}\n\n")
+                .into_bytes()
         };
         assert!(!received.add(&mut events, &frame(1, "message_delta"), now).unwrap());
         assert!(!received.add(&mut events, b"event: ping\ndata: {}\n\n", now).unwrap());

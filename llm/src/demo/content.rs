@@ -1,8 +1,8 @@
 //! The texts of a page: a pure function of the prompt.
 
+use super::colours::hash;
 use super::page::{Card, Kind, Labels, Page, Section};
 use super::prompt::PageRequest;
-use super::colours::hash;
 use super::topics::Topic;
 
 /// The page that a prompt asks for.

@@ -211,7 +211,8 @@ mod tests {
 
     #[test]
     fn names_quotes_and_wishes_are_kept_in_the_prompts_own_words() {
-        let request = PageRequest::of("A homepage for a gym called Iron Harbor with a timetable, prices and a Map");
+        let request =
+            PageRequest::of("A homepage for a gym called Iron Harbor with a timetable, prices and a Map");
         assert_eq!(request.name.as_deref(), Some("Iron Harbor"));
         assert_eq!(request.wishes, ["timetable", "prices", "Map"]);
         assert_eq!(request.subject, "gym");

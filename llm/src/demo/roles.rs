@@ -4,12 +4,9 @@ use serde_json::json;
 
 use super::content;
 use super::conversation::{Call, Conversation};
+use super::framework::FrameworkFiles;
 use super::page::Page;
 use super::prompt::PageRequest;
-use super::framework::FrameworkFiles;
-
-/// The beginning of every text of the demo model.
-const LABEL: &str = "[demo model]";
 
 /// The beginning of every text of the demo model.
 const LABEL: &str = "[demo model]";

@@ -1,11 +1,11 @@
 //! Common subjects of pages: their texts, and how the topic of a prompt is found.
 
+mod businesses;
 mod programs;
 mod sites;
-mod businesses;
 
-use super::page::Kind;
 use super::colours::has_word;
+use super::page::Kind;
 
 /// A common subject, and texts for a page about it.
 #[derive(Debug, PartialEq)]
