@@ -1,57 +1,57 @@
-//! Why the server did not do what it was asked.
+//! Why a request failed.
 
 use reqwest::StatusCode;
 use serde::Deserialize;
 
-/// Why there is no result.
+/// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// HTTP could not be set up in this process.
     #[error("cannot set up HTTP: {0}")]
     Setup(#[source] reqwest::Error),
-    /// Nobody listens there.
+    /// No server listens at the address.
     #[error("no server answers at {base}")]
     Unreachable {
-        /// Where.
+        /// The address of the server.
         base: String,
     },
-    /// The answer did not come in time.
+    /// The server did not answer in time.
     #[error("{base} does not answer in time")]
     Late {
-        /// Where.
+        /// The address of the server.
         base: String,
     },
     /// The connection broke.
     #[error("cannot speak to {base}: {source}")]
     Broken {
-        /// Where.
+        /// The address of the server.
         base: String,
-        /// How.
+        /// What happened to the connection.
         source: reqwest::Error,
     },
-    /// The server was away for as long as one waits.
+    /// The server was not ready for as long as the client waits.
     #[error("{base} is not ready")]
     NotReady {
-        /// Where.
+        /// The address of the server.
         base: String,
     },
-    /// The answer is not one of this API: something else listens there.
+    /// The answer is not one of this API: another program listens at the address.
     #[error("{base} answered {status}, but not as this API does: {why}")]
     Foreign {
-        /// Where.
+        /// The address of the server.
         base: String,
         /// The status of the answer.
         status: u16,
-        /// What is wrong with it.
+        /// What is wrong with the answer.
         why: String,
     },
-    /// The server has refused the request.
+    /// The server refused the request.
     #[error("{0}")]
     Refused(Box<Problem>),
 }
 
 impl Error {
-    /// The problem, if the server has refused the request.
+    /// The problem, if the server refused the request.
     pub fn problem(&self) -> Option<&Problem> {
         match self {
             Self::Refused(problem) => Some(problem),
@@ -71,7 +71,7 @@ impl Error {
 pub struct Problem {
     /// The status of the answer.
     pub status: u16,
-    /// The word to branch on, such as `queue-full`.
+    /// What kind of problem it is, such as `queue-full`: the field to branch on.
     pub code: String,
     /// A short text, the same for every problem of this code.
     pub title: String,
@@ -83,7 +83,7 @@ pub struct Problem {
     pub retry_after_ms: Option<u64>,
     /// Everything that is wrong with the request.
     pub errors: Vec<FieldError>,
-    /// The limit that was hit.
+    /// The limit that was reached.
     pub limit: Option<LimitHit>,
     /// The number of the oldest event that is kept.
     pub oldest: Option<u64>,
@@ -95,27 +95,27 @@ pub struct Problem {
 pub struct FieldError {
     /// Where in the body: a JSON pointer (RFC 6901).
     pub pointer: Option<String>,
-    /// Which parameter of the query.
+    /// The parameter of the query.
     pub parameter: Option<String>,
     /// What is wrong, and what would be right.
     pub detail: String,
 }
 
-/// The limit that was hit.
+/// A limit that was reached.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct LimitHit {
     /// Its name, such as `queue.max_queued`.
     pub name: String,
-    /// What is in use, or was asked for.
+    /// How much is in use, or was asked for.
     pub used: u64,
-    /// What is allowed.
+    /// How much is allowed.
     pub max: u64,
 }
 
 impl Problem {
-    /// The same, with the status that the answer really had, and a title in any case.
-    pub(crate) fn of(mut self, status: StatusCode) -> Self {
+    /// The problem with the status of the answer, and with that status as its title if it has none.
+    pub(crate) fn with_status(mut self, status: StatusCode) -> Self {
         self.status = status.as_u16();
         if self.title.is_empty() {
             self.title = status.to_string();
@@ -125,7 +125,7 @@ impl Problem {
 }
 
 impl std::fmt::Display for Problem {
-    /// As one sentence, and a line for each thing that is wrong, 20 at the most.
+    /// One sentence, then a line for each wrong field, 20 at most.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.title)?;
         if !self.detail.is_empty() && self.detail != self.title {
@@ -157,7 +157,7 @@ mod tests {
         The request is not valid: 1 field is not acceptable
           /framework a framework is nextjs or fastapi-vite
         ");
-        let nothing = Problem::default().of(StatusCode::BAD_GATEWAY);
+        let nothing = Problem::default().with_status(StatusCode::BAD_GATEWAY);
         assert_eq!((nothing.status, nothing.to_string().as_str()), (502, "502 Bad Gateway"));
     }
 }

@@ -1,5 +1,5 @@
-//! A typed client of the HTTP API, with event streams that are resumed where they broke. Knows of the other crates only
-//! what an id is.
+//! A typed client of the HTTP API, with event streams that are resumed where they broke. Of the platform's crates it
+//! depends on `mgx-protocol` alone: identifiers, and the names of events and states.
 //!
 //! ```no_run
 //! # async fn demo() -> Result<(), mgx_client::Error> {
@@ -15,20 +15,23 @@
 //! # }
 //! ```
 //!
+//! Fields that a newer server adds are ignored; names that it adds are kept in [`OpenEnum::Other`].
+//!
 //! TLS takes its cryptography from the process-wide provider of rustls: install one before a client is made.
 
 pub mod accounts;
 pub mod client;
 pub mod error;
-pub mod event;
-pub mod feed;
-pub mod login;
-pub mod views;
+pub mod events;
+pub mod jobs;
+pub mod open_enum;
+pub mod pools;
+pub mod sessions;
 
-pub use accounts::Listed;
 pub use client::Client;
 pub use error::{Error, Problem};
-pub use event::Event;
-pub use feed::{Feed, Item};
-pub use login::{Login, Said};
-pub use views::{Job, JobPage, NewJob, NewSession, Session};
+pub use events::event::Event;
+pub use events::feed::{Feed, Item};
+pub use jobs::{Job, JobPage, JobQuery, NewJob};
+pub use open_enum::OpenEnum;
+pub use sessions::{NewSession, Session};

@@ -1,26 +1,16 @@
-//! The command line: what can be typed, and what each command needs before it can run.
+//! The command line: every command, and what each needs before it can run.
 
 mod accounts;
 mod bench;
-mod client;
 mod credentials;
-mod doctor;
-mod down;
-mod events;
-mod explain;
-mod export;
-mod images;
-mod login;
+mod jobs;
+mod machine;
 mod out;
 mod pools;
-mod ps;
-mod run;
-mod screen;
-mod settings;
-mod store;
-mod timeline;
-mod transcript;
-mod up;
+mod serve;
+mod server;
+mod sessions;
+mod threads;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -28,30 +18,36 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::config::{self, Inputs, Loaded};
-use client::Server;
+use crate::version::version;
+use accounts::login;
+use jobs::{explain, ps, timeline};
+use machine::{doctor, images, store};
 use out::{Failure, Outcome};
+use serve::{down, up};
+use server::Server;
+use sessions::{events, export, run};
 
 const EXAMPLES: &str = "\
 Examples:
-  mgx up --detach                                    start the platform in the background
+  mgx up --detach                                    start the server in the background
   mgx run \"Create a landing page for a bakery\"       let the agents work, and watch them
-  mgx ps                                             what waits and what runs
+  mgx ps                                             list the jobs that wait or run
   mgx events SESSION --follow                        watch a session again
   mgx explain JOB                                    what a job waits for, and what would help
-  mgx doctor                                         what is wrong with this machine, and the remedy
-  mgx config --default > mgx.toml                    settings of one's own, from the defaults
+  mgx doctor                                         what is wrong with this machine, and how to fix it
+  mgx config --default > mgx.toml                    a settings file to edit, with every default
 
 Exit codes: 0 success, 1 failure, 2 wrong usage, 78 wrong configuration;
-`run` also has 124 timed out and 130 cancelled or left.";
+`run` also has 124 timed out, and 130 cancelled or left running.";
 
-/// Teams of LLM agents build web apps in containers of your own.
+/// A self-hosted platform on which teams of LLM agents build web apps in containers.
 #[derive(Debug, Parser)]
 #[command(name = "mgx", version, after_help = EXAMPLES, max_term_width = 110, propagate_version = false)]
 struct Cli {
-    /// The configuration; by default `MGX_CONFIG`, `./mgx.toml` or `/etc/mgx/mgx.toml`.
+    /// Read settings from this file; by default from `MGX_CONFIG`, else `./mgx.toml`, else `/etc/mgx/mgx.toml`.
     #[arg(long, global = true, value_name = "PATH")]
     config: Option<PathBuf>,
-    /// What containers run in, instead of what the configuration says.
+    /// Run jobs with this runtime, instead of the setting `runtime`.
     #[arg(long, global = true, value_name = "NAME")]
     runtime: Option<String>,
     #[command(flatten)]
@@ -62,61 +58,61 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve, in the foreground or in the background.
+    /// Start the server, in the foreground or in the background.
     #[command(visible_alias = "serve")]
     Up(up::Args),
-    /// Stop the server that runs in the background. Containers go on and are taken up at the next start.
+    /// Stop the server that runs in the background. Containers go on running, and the next start takes their jobs up.
     Down,
     /// Let the agents work on a prompt, and watch them.
     #[command(after_help = run::EXAMPLES)]
     Run(run::Args),
-    /// List jobs.
+    /// List the jobs that wait or run.
     Ps(ps::Args),
-    /// Show what happened in a session.
+    /// Show the events of a session.
     Events(events::Args),
-    /// Write all there is of a session but its files, as lines of JSON: a report of what happened, in one file.
+    /// Print everything about a session but its files, as lines of JSON for `mgx import`.
     Export(export::Args),
-    /// Take in a session that was exported.
+    /// Import a session that was exported.
     Import(export::ImportArgs),
-    /// Say what a job waits for, who holds it, how long it will be, and what would help.
+    /// Show what a job waits for, which jobs hold that, how long it will take, and what would help.
     Explain(explain::Args),
-    /// Show where a job's time went.
+    /// Show where the time of a job went.
     Timeline(timeline::Args),
-    /// Show what waits in the warm pools, and what they have been good for.
+    /// Show the warm pools: what waits, how often it was used, what it saved and cost.
     Pools(pools::Args),
-    /// End a job, whatever its state.
+    /// Cancel a job that waits or runs.
     Cancel(ps::CancelArgs),
-    /// Sign in to the server, by a yes in a browser; the other commands are then yours.
+    /// Sign in with a browser. The other commands then act as that user.
     Login(login::Args),
-    /// Sign out again, and take the token back.
+    /// Sign out, and revoke the token of the login.
     Logout,
-    /// The people who may sign in (for administrators).
+    /// Add, list and change the users who may sign in (for administrators).
     #[command(subcommand)]
     User(accounts::user::Command),
-    /// The programs that people may sign in to (for administrators).
+    /// Add, list and change the OAuth 2 clients: programs that users sign in to (for administrators).
     #[command(subcommand)]
     Client(accounts::client::Command),
-    /// API tokens: what one gives to a program instead of a password.
+    /// Make, list and revoke API tokens, which programs use instead of a password.
     #[command(subcommand)]
     Token(accounts::token::Command),
-    /// Look for what is wrong with this machine, and say how to put it right.
+    /// Check this machine, and say how to fix what is wrong.
     Doctor(doctor::Args),
-    /// Show every setting and where its value comes from.
-    Config(settings::Args),
-    /// Move everything that the platform keeps.
+    /// Show every setting, and where its value comes from.
+    Config(machine::config::Args),
+    /// Copy everything that the platform keeps into another store.
     #[command(subcommand)]
     Store(store::Command),
-    /// Build the agent image unless it is there.
+    /// Build the agent image, unless the engine has it.
     Images,
-    /// Measure.
+    /// Measure latency, throughput, fairness and memory.
     #[command(subcommand)]
     Bench(bench::Command),
-    /// Print the completions of a shell.
+    /// Print the completions for a shell.
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
     },
-    /// Print the version.
+    /// Print the version, and which build it is.
     Version,
 }
 
@@ -127,7 +123,7 @@ pub fn command() -> clap::Command {
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    // TLS takes its cryptography from ring; whoever installed another provider before keeps it.
+    // TLS takes its cryptography from ring; an error means that a provider is installed already
     rustls::crypto::ring::default_provider().install_default().ok();
     match dispatch(Cli::parse()) {
         Ok(code) => code,
@@ -147,7 +143,7 @@ fn dispatch(cli: Cli) -> Outcome {
             return Ok(ExitCode::SUCCESS);
         }
         Command::Version => {
-            out::line(format_args!("mgx {}", env!("CARGO_PKG_VERSION")));
+            out::line(format_args!("mgx {}", version()));
             return Ok(ExitCode::SUCCESS);
         }
         Command::Config(args) => {
@@ -180,7 +176,7 @@ fn dispatch(cli: Cli) -> Outcome {
     let loaded = load(&cli)?;
     match cli.command {
         Command::Up(args) => up::run(loaded, &args),
-        Command::Config(args) => Ok(settings::run(&loaded, &args)),
+        Command::Config(args) => Ok(machine::config::run(&loaded, &args)),
         Command::Bench(command) => bench::run(loaded.config, &command),
         command => asynchronous(command, &cli.server, &loaded),
     }
@@ -189,7 +185,7 @@ fn dispatch(cli: Cli) -> Outcome {
 fn asynchronous(command: Command, server: &Server, loaded: &Loaded) -> Outcome {
     let config = &loaded.config;
     let client = || server.client(config);
-    let runtime = up::current_thread()?;
+    let runtime = threads::current_thread()?;
     let outcome = runtime.block_on(async {
         match command {
             Command::Run(args) => Box::pin(run::run(&client()?, &args)).await,
@@ -217,7 +213,7 @@ fn asynchronous(command: Command, server: &Server, loaded: &Loaded) -> Outcome {
             | Command::Version => Ok(ExitCode::SUCCESS),
         }
     });
-    // Somebody who left while a question was open would otherwise have to answer it first.
+    // otherwise a question that is still open on standard input would have to be answered first
     runtime.shutdown_background();
     outcome
 }

@@ -1,9 +1,10 @@
-//! The settings: `mgx.toml` as it is built in, then the operator's file, the environment and flags over it.
+//! The settings: the built-in `mgx.toml`, overridden by the operator's file, then by the environment, then by flags.
 //!
-//! There is no default in this code: every key stands in `mgx.toml`, with its value and what it means.
+//! No default stands in this code: `mgx.toml` has every key with its default and its meaning.
 
 mod check;
 mod layer;
+mod origin;
 mod problem;
 mod sections;
 mod show;
@@ -19,7 +20,7 @@ use figment::{Figment, Profile, Provider};
 use mgx_apps::TeamConfig;
 use serde::Deserialize;
 
-pub use layer::Origin;
+pub use origin::Origin;
 pub use problem::{EXIT, Problem, Problems, What};
 pub use sections::{
     Agent, Docker, History, Isolation, Kinds, Llm, Log, LogFormat, ModelPrice, OAuth2, Podman, Pool, Queue,
@@ -33,14 +34,14 @@ use layer::{Environment, Layer, TomlFile, below, find, leaves, nest, remove};
 /// The file that is built in.
 pub const EMBEDDED: &str = include_str!("../../mgx.toml");
 
-/// The operator's file, if none is named and none is in the working directory.
+/// The operator's file, if no file is named and the working directory has none.
 pub const SYSTEM_FILE: &str = "/etc/mgx/mgx.toml";
 
-/// Settings whose values are never shown.
+/// Settings whose values are never printed.
 const SECRETS: &[&str] = &["llm.api_key", "oauth2.admin_password", "store.url"];
 
-/// Tables whose keys are names that the operator gives.
-const OPEN: &[&str] = &["weights", "llm.prices", "agents.roles"];
+/// Tables whose keys the operator chooses.
+const OPEN_TABLES: &[&str] = &["weights", "llm.prices", "agents.roles"];
 
 /// Every setting. `mgx.toml` says what each means, and its unit.
 #[derive(Debug, Clone, Deserialize)]
@@ -72,17 +73,17 @@ pub struct Config {
 }
 
 impl Config {
-    /// Whether several processes can share the store, and with it the data directory.
+    /// Whether several processes can share the store.
     pub fn is_shared(&self) -> bool {
         self.store.url.get().is_some()
     }
 
-    /// What the files of this one process begin with: its port tells it from the others of its platform.
+    /// The name of this process in the names of its files. Processes that share a store differ by their port.
     pub fn process(&self) -> String {
         if self.is_shared() { format!("mgx-{}", self.server.listen.port()) } else { "mgx".to_owned() }
     }
 
-    /// Where a browser on this machine reaches the server.
+    /// The address at which a browser on this machine reaches the server.
     pub fn local_url(&self) -> String {
         let mut address = self.server.listen;
         if address.ip().is_unspecified() {
@@ -93,18 +94,18 @@ impl Config {
             });
         }
         let text = address.to_string();
-        // the port that a browser leaves out
+        // browsers leave the default port out
         format!("http://{}", text.strip_suffix(":80").unwrap_or(&text))
     }
 
-    /// Where everybody reaches it.
+    /// The address at which browsers and programs reach the platform.
     pub fn public_url(&self) -> String {
         let url = &self.oauth2.public_url;
         if url.is_empty() { self.local_url() } else { url.clone() }
     }
 }
 
-/// What the settings are read from: arguments, so that tests need no environment of their own.
+/// The sources of the settings, as arguments: tests do not depend on the environment of their process.
 #[derive(Debug, Default, Clone)]
 pub struct Inputs {
     /// `--config`.
@@ -113,17 +114,17 @@ pub struct Inputs {
     pub dir: PathBuf,
     /// The environment.
     pub env: Vec<(OsString, OsString)>,
-    /// Flags that stand for a setting: the flag, the key, the value.
+    /// Flags that override a setting: the flag, the key, the value.
     pub flags: Vec<(String, String, String)>,
 }
 
 /// The settings, and where each comes from.
 #[derive(Debug)]
 pub struct Loaded {
-    /// The settings, with every empty path filled in.
+    /// The settings, with every path absolute.
     pub config: Config,
-    /// Variables of the seeds that were read and have no use yet.
-    pub unused: Vec<String>,
+    /// Variables that are set and have no effect.
+    pub ignored: Vec<String>,
     /// The operator's file.
     pub file: Option<PathBuf>,
     settings: Vec<Setting>,
@@ -138,7 +139,7 @@ impl Inputs {
         Ok(Self { file, dir: std::env::current_dir()?, env: std::env::vars_os().collect(), flags })
     }
 
-    /// The operator's file, if there is one: the named one must exist, the others may.
+    /// The operator's file, if there is one. A file that is named must exist.
     fn operators_file(&self) -> Option<PathBuf> {
         let named = self.env.iter().find(|(name, value)| name == "MGX_CONFIG" && !value.is_empty());
         let named = self.file.clone().or_else(|| named.map(|(_, path)| PathBuf::from(path)));
@@ -148,10 +149,10 @@ impl Inputs {
     }
 }
 
-/// Reads and checks every setting. Opens nothing but the configuration and the key file, binds nothing.
+/// Reads and checks every setting. Opens no file but the operator's file and the key file, and no socket.
 ///
 /// # Errors
-/// Everything that is wrong, not only the first.
+/// Every problem, not only the first.
 pub fn load(inputs: &Inputs) -> Result<Loaded, Problems> {
     let alone = |problem| Problems(vec![problem]);
     let built_in = TomlFile::parse(Path::new("mgx.toml"), EMBEDDED).map_err(alone)?;
@@ -188,7 +189,7 @@ pub fn load(inputs: &Inputs) -> Result<Loaded, Problems> {
     match config {
         Some(config) if problems.is_empty() => Ok(Loaded {
             settings: show::settings(&stack, &config),
-            unused: environment.unused,
+            ignored: environment.ignored,
             file: stack.file.map(|file| file.path),
             config,
         }),
@@ -196,7 +197,7 @@ pub fn load(inputs: &Inputs) -> Result<Loaded, Problems> {
     }
 }
 
-/// The layers, merged.
+/// The merged layers.
 #[derive(Debug)]
 struct Stack {
     figment: Figment,
@@ -205,7 +206,7 @@ struct Stack {
 }
 
 impl Stack {
-    /// Takes the keys that do not exist out of `layer`, and reports them.
+    /// Removes the keys that do not exist from `layer`, and returns a problem for each.
     fn unknown(&self, layer: &mut Layer) -> Vec<Problem> {
         let known = leaves(&self.defaults);
         let wrong: Vec<String> =
@@ -223,21 +224,19 @@ impl Stack {
             .collect()
     }
 
-    /// Whether there is a setting of this name. What stands in a table of the operator's own names is checked with
-    /// its value.
+    /// Whether there is a setting of this name. Keys of open tables are checked with their values.
     fn is_known(&self, key: &str) -> bool {
         find(&self.defaults, key).is_some()
-            || OPEN.iter().any(|table| below(key, table).is_some_and(|name| !name.is_empty()))
+            || OPEN_TABLES.iter().any(|table| below(key, table).is_some_and(|name| !name.is_empty()))
     }
 
-    /// The value at `key`, from the layer that wins.
+    /// The value at `key`, of the last layer that has it.
     fn find(&self, key: &str) -> Option<Value> {
         let merged = self.figment.data().ok()?.remove(&Profile::Default)?;
         find(&merged, key).cloned()
     }
 
-    /// The settings, and what is wrong with them: a wrong value is reported, replaced by the default, and the
-    /// rest is looked at too.
+    /// The settings and their problems. A wrong value is replaced by the default, so that the others are checked too.
     fn extract(&mut self) -> (Option<Config>, Vec<Problem>) {
         let mut problems = Vec::new();
         let mut corrected = self.figment.clone();
@@ -259,7 +258,7 @@ impl Stack {
                         key.rsplit_once('.').map_or_else(String::new, |(parent, _)| format!("{parent}."));
                     let known: Vec<String> = names.iter().map(|name| format!("{parent}{name}")).collect();
                     let what = What::Unknown { nearest: problem::nearest(&key, &known) };
-                    // Sections have no origin of their own; only a file has sections.
+                    // a section has no origin, but only the file has sections
                     let origin = match (self.origin(&key), &self.file) {
                         (Origin::Default, Some(file)) => file.origin(&key),
                         (origin, _) => origin,
@@ -287,16 +286,16 @@ impl Stack {
         }
     }
 
-    /// The secrets that stand in a file which others can read.
+    /// The secrets in the operator's file, if others can read that file.
     fn exposed(&self) -> Vec<Problem> {
-        // an address without a user has no password
+        // an address without a user name has no password
         let is_secret =
             |key: &str, text: &str| !text.is_empty() && (key != "store.url" || text.contains('@'));
         let is_there = |key: &str| {
             self.find(key).is_some_and(|value| value.as_str().is_some_and(|text| is_secret(key, text)))
         };
         let of_file = |key: &str| is_there(key) && matches!(self.origin(key), Origin::File { .. });
-        let open = self.file.as_ref().and_then(|file| check::open_to_others(&file.path));
+        let open = self.file.as_ref().and_then(|file| check::exposure(&file.path));
         let keys = SECRETS.iter().filter(|key| open.is_some() && of_file(key));
         keys.map(|key| self.problem(key, What::WeakSecret(open.clone().unwrap_or_default()))).collect()
     }
@@ -305,7 +304,7 @@ impl Stack {
         Problem { origin: self.origin(key), key: key.to_owned(), what }
     }
 
-    /// The value at `key` as it was written, unless it is secret.
+    /// The value at `key` as it was written; secrets are masked.
     fn got(&self, key: &str) -> String {
         match self.find(key) {
             Some(_) if SECRETS.contains(&key) => "a secret".to_owned(),
@@ -314,7 +313,7 @@ impl Stack {
         }
     }
 
-    /// Where the value at `key` comes from.
+    /// The source of the value at `key`.
     fn origin(&self, key: &str) -> Origin {
         let metadata = self.find(key).and_then(|value| self.figment.get_metadata(value.tag()));
         let name = metadata.map_or("", |metadata| &*metadata.name);

@@ -1,8 +1,8 @@
-//! The data directory: what the platform keeps beside its store, and who may run on it.
+//! The data directory: the admin token, the log, and the lock that lets one process of a name use it.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -13,28 +13,29 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process};
 use secrecy::SecretString;
 
-/// The admin token's file.
+use crate::private_file;
+
+/// The name of the admin token's file.
 pub const TOKEN: &str = "admin.token";
 
-/// Makes the directory, for its owner alone, unless it is there.
+/// Makes the directory for its owner alone, unless it exists.
 ///
 /// # Errors
-/// It cannot be made.
+/// The directory cannot be made.
 pub fn make(dir: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
-/// The admin token; a new one at the first start, readable by its owner alone.
+/// The admin token. The first call makes a random one, in a file that only its owner can read.
 ///
 /// # Errors
-/// It cannot be read or made, or others can read it.
+/// The file cannot be read or made, holds no token, or others can read it.
 pub fn admin_token(dir: &Path) -> io::Result<SecretString> {
     let path = dir.join(TOKEN);
     match fs::read_to_string(&path) {
         Ok(text) => {
-            let mode = path.metadata()?.mode() & 0o7777;
-            let wrong = if mode & 0o077 != 0 {
-                format!("has mode {mode:04o}; only its owner may read it (chmod 600)")
+            let wrong = if let Some(why) = private_file::exposure(&path.metadata()?) {
+                why
             } else if text.trim().len() < 16 {
                 "holds no token; delete it, and the next start makes a new one".to_owned()
             } else {
@@ -50,7 +51,7 @@ pub fn admin_token(dir: &Path) -> io::Result<SecretString> {
             SystemRandom::new().fill(&mut random).map_err(|_| io::Error::other("no randomness"))?;
             let token = format!("mgx_admin_{}", URL_SAFE_NO_PAD.encode(random));
             match write_private(&path, &format!("{token}\n")) {
-                // another process of the platform was quicker
+                // another process of the platform has made it meanwhile
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => admin_token(dir),
                 written => written.map(|()| token.into()),
             }
@@ -59,38 +60,38 @@ pub fn admin_token(dir: &Path) -> io::Result<SecretString> {
     }
 }
 
-/// The log of the server `process` in the background.
+/// The path of the log of the background server with the name `process`.
 pub fn log_path(dir: &Path, process: &str) -> PathBuf {
     dir.join(format!("{process}.log"))
 }
 
-/// The same, open for more.
+/// Opens that log to append to it.
 ///
 /// # Errors
-/// It cannot be opened.
+/// The file cannot be opened.
 pub fn log(dir: &Path, process: &str) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).mode(0o600).open(log_path(dir, process))
 }
 
 /// How long a lock may outlive the process that held it.
-const LET_GO: Duration = Duration::from_secs(1);
+const LOCK_RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Says which process serves this directory under its name, for as long as it is held.
+/// The lock of a process on the data directory, with its process id in the file. Dropping it releases the lock.
 #[derive(Debug)]
 pub struct PidFile(#[expect(dead_code, reason = "held for its lock")] File);
 
 impl PidFile {
-    /// Writes the number of this process down and keeps the file locked.
+    /// Locks the file of the name `process`, and writes the id of this process into it.
     ///
     /// # Errors
-    /// Another process serves this directory under this name.
+    /// Another process holds the lock.
     pub fn hold(dir: &Path, process: &str) -> io::Result<Self> {
         let mut file = open_pid_file(dir, process, true)?;
-        // a process that was killed while it started another has left the lock to that one, until that one is itself
-        let end = Instant::now() + LET_GO;
+        // a process that is killed between fork and exec leaves the lock to its child until the child runs its program
+        let end = Instant::now() + LOCK_RELEASE_TIMEOUT;
         while flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
             if Instant::now() < end {
-                std::thread::sleep(LET_GO / 50);
+                std::thread::sleep(LOCK_RELEASE_TIMEOUT / 50);
                 continue;
             }
             let holder = read_pid(&mut file).map_or_else(String::new, |pid| format!(" (process {pid})"));
@@ -103,7 +104,7 @@ impl PidFile {
     }
 }
 
-/// The process that serves this directory under this name, if one does.
+/// The id of the process that holds the lock of the name `process`, if one does.
 ///
 /// # Errors
 /// The file cannot be read.
@@ -118,10 +119,10 @@ pub fn server(dir: &Path, process: &str) -> io::Result<Option<u32>> {
     }
 }
 
-/// Asks process `pid` to end.
+/// Asks process `pid` to end (SIGTERM).
 ///
 /// # Errors
-/// It is gone, or belongs to somebody else.
+/// The process does not exist, or belongs to another user.
 pub fn terminate(pid: u32) -> io::Result<()> {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
     let pid = pid.ok_or_else(|| io::Error::other("the number is no process"))?;
@@ -140,7 +141,7 @@ fn read_pid(file: &mut File) -> Option<u32> {
     text.trim().parse().ok()
 }
 
-/// Writes a file that only its owner can read, wholly or not at all, and never over another.
+/// Writes a file that only its owner can read, as a whole or not at all. Does not replace an existing file.
 fn write_private(path: &Path, text: &str) -> io::Result<()> {
     let staged = PathBuf::from(format!("{}.{}", path.display(), std::process::id()));
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&staged)?;
@@ -154,10 +155,10 @@ fn write_private(path: &Path, text: &str) -> io::Result<()> {
 mod tests {
     use super::*;
     use secrecy::ExposeSecret;
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
     #[test]
-    fn the_token_stays_and_is_nobody_elses() {
+    fn the_token_is_made_once_and_refused_if_others_can_read_it() {
         let dir = tempfile::tempdir().unwrap();
         let token = admin_token(dir.path()).unwrap();
         assert_eq!(admin_token(dir.path()).unwrap().expose_secret(), token.expose_secret());
@@ -169,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn one_process_serves_a_directory() {
+    fn one_process_of_a_name_holds_the_directory() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(server(dir.path(), "mgx").unwrap(), None);
         let held = PidFile::hold(dir.path(), "mgx").unwrap();

@@ -1,4 +1,4 @@
-//! What runs jobs: the runtime that the configuration names, with its image and its warm pool.
+//! The runtime that the configuration names, with its agent image and its warm pool.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,25 +13,25 @@ use mgx_runtimes::{
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
-use crate::assemble::rules;
 use crate::config::{Config, RuntimeName};
 use crate::image::{AgentImage, WithImage};
+use crate::settings;
 
-/// `uid:gid` of the processes in containers, if the platform runs as root; otherwise they are its own.
-const CONTAINER_USER: u32 = 10_001;
+/// User id and group id of the processes in containers, if the platform runs as root; otherwise they have the platform's.
+const CONTAINER_ID: u32 = 10_001;
 
-/// Where Docker listens, if nobody says otherwise.
+/// Where Docker listens by default.
 pub(crate) const DOCKER_SOCKET: &str = "unix:///var/run/docker.sock";
 
-/// Where a rootful Podman listens.
+/// Where Podman's service of the user root listens by default.
 const PODMAN_SOCKET: &str = "unix:///run/podman/podman.sock";
 
-/// The engine's address.
+/// The address of the Docker engine.
 pub(crate) fn docker_host(config: &Config) -> String {
     if config.docker.host.is_empty() { DOCKER_SOCKET.to_owned() } else { config.docker.host.clone() }
 }
 
-/// The address of Podman's service: that of this user.
+/// The address of Podman's service: by default the one of this user.
 pub(crate) fn podman_host(config: &Config) -> String {
     if !config.podman.host.is_empty() {
         return config.podman.host.clone();
@@ -46,31 +46,34 @@ pub(crate) fn podman_host(config: &Config) -> String {
 
 /// `uid:gid` of the processes in containers.
 pub(crate) fn container_user() -> String {
-    let (uid, gid) = owner();
+    let (uid, gid) = container_owner();
     format!("{uid}:{gid}")
 }
 
-/// User and group of the processes in containers, and of the files that they share.
-pub(crate) fn owner() -> (u32, u32) {
+/// User id and group id of the processes in containers, and of the files that they share with the platform.
+pub(crate) fn container_owner() -> (u32, u32) {
     let uid = rustix::process::geteuid();
     if uid.is_root() {
-        (CONTAINER_USER, CONTAINER_USER)
+        (CONTAINER_ID, CONTAINER_ID)
     } else {
         (uid.as_raw(), rustix::process::getegid().as_raw())
     }
 }
 
-/// What runs jobs, and the image that it needs.
+/// A runtime that is ready for the scheduler.
 pub(crate) struct Engine {
+    /// What the scheduler uses: the warm pool, if there is one.
     pub(crate) runtime: Arc<dyn Runtime>,
+    /// Makes the agent image, if the runtime has images.
     pub(crate) image: Option<Arc<WithImage>>,
+    /// The warm pool, if there is one.
     pub(crate) pool: Option<Arc<Pool>>,
 }
 
-/// The engine of `config`, for the containers of `instance`.
+/// The runtime of `config`, for the containers of `instance`. Connections from containers come out of `tunnels`.
 ///
 /// # Errors
-/// What the operator has to change.
+/// The error says what the operator has to change.
 pub(crate) fn engine(
     config: &Config,
     instance: &str,
@@ -78,11 +81,11 @@ pub(crate) fn engine(
 ) -> anyhow::Result<Engine> {
     match config.runtime {
         RuntimeName::Docker | RuntimeName::PoolDocker | RuntimeName::Podman | RuntimeName::PoolPodman => {
-            contained(config, Arc::new(parking(config, instance, tunnels)?))
+            pooled(config, Arc::new(parking(config, instance, tunnels)?))
         }
         RuntimeName::Process => {
             warn!(
-                "runtime = \"process\": commands are isolated from NOTHING; this is for development and chaos tests only"
+                "runtime = \"process\": commands run WITHOUT isolation; this is for development and chaos tests only"
             );
             let runner =
                 AgentImage::of(config).runner.context("there is no agent-runner; name it in agent.runner")?;
@@ -91,16 +94,18 @@ pub(crate) fn engine(
             Ok(Engine { runtime: Arc::new(process), image: None, pool: None })
         }
         RuntimeName::Null => {
-            warn!("runtime = \"null\": no job is run, all of them succeed; this is for measuring the queue");
+            warn!(
+                "runtime = \"null\": no job is run, and every job succeeds; this is for measuring the queue"
+            );
             Ok(Engine { runtime: Arc::new(Null::default()), image: None, pool: None })
         }
     }
 }
 
-/// The engine of `config` with its image, whose containers can wait; without the pool in which they would.
+/// The container engine of `config` with its agent image, without a warm pool.
 ///
 /// # Errors
-/// The runtime has no engine, or the runner links have no place.
+/// The runtime has no container engine, or the directory of the runner links cannot be made.
 pub(crate) fn parking(
     config: &Config,
     instance: &str,
@@ -124,10 +129,10 @@ pub(crate) fn parking(
     Ok(WithImage::new(engine, images, AgentImage::of(config)))
 }
 
-/// What the engine of `config` can do with the containers of `instance`, without a platform around it.
+/// The containers of `instance` in the engine of `config`, without runner links and without a platform.
 ///
 /// # Errors
-/// The runtime has no engine.
+/// The runtime has no container engine.
 pub(crate) fn containers(config: &Config, instance: &str) -> anyhow::Result<Arc<dyn ContainerEngine>> {
     match config.runtime {
         RuntimeName::Docker | RuntimeName::PoolDocker => {
@@ -142,7 +147,7 @@ pub(crate) fn containers(config: &Config, instance: &str) -> anyhow::Result<Arc<
     }
 }
 
-/// Where the agent image is made: in the engine of `config`, or in Docker if it names none.
+/// The images of the engine of `config`; those of Docker if the runtime has no container engine.
 pub(crate) fn images(config: &Config) -> Arc<dyn Images> {
     match config.runtime {
         RuntimeName::Podman | RuntimeName::PoolPodman => Arc::new(PodmanEngine::new(podman(config, ""))),
@@ -157,7 +162,7 @@ fn docker(config: &Config, instance: &str) -> DockerConfig {
         host: docker_host(config),
         instance: instance.to_owned(),
         user: container_user(),
-        profile: profile(config),
+        profile: seccomp_profile(config),
         holders: config.docker.holders.count(),
     }
 }
@@ -168,17 +173,17 @@ fn podman(config: &Config, instance: &str) -> PodmanConfig {
         oci_runtime: config.podman.oci_runtime.clone(),
         instance: instance.to_owned(),
         user: container_user(),
-        profile: profile(config),
+        profile: seccomp_profile(config),
     }
 }
 
-/// Where an engine that wants a file finds the system-call profile.
-fn profile(config: &Config) -> PathBuf {
+/// The file of the seccomp profile, for an engine that takes a path.
+fn seccomp_profile(config: &Config) -> PathBuf {
     config.server.data_dir.join("seccomp.json")
 }
 
-/// An engine with its image, and the warm pool before it, if there is to be one.
-fn contained(config: &Config, image: Arc<WithImage>) -> anyhow::Result<Engine> {
+/// Puts the warm pool around a container engine, if the runtime's name asks for one.
+fn pooled(config: &Config, image: Arc<WithImage>) -> anyhow::Result<Engine> {
     if !config.runtime.is_pool() {
         return Ok(Engine { runtime: image.clone(), image: Some(image), pool: None });
     }
@@ -187,14 +192,14 @@ fn contained(config: &Config, image: Arc<WithImage>) -> anyhow::Result<Engine> {
     Ok(Engine { runtime: pool.clone(), image: Some(image), pool: Some(pool) })
 }
 
-/// How the warm pool is kept.
+/// The settings of the warm pool.
 fn pool(config: &Config) -> PoolConfig {
     let pool = &config.pool;
     PoolConfig {
         directory: config.server.data_dir.join("pool"),
         spec: ContainerSpec {
             image: config.agent.image.clone(),
-            limits: rules(config).default_limits,
+            limits: settings::default_limits(config),
             network: Network::None,
             oci_runtime: config.isolation.agent,
         },
@@ -205,7 +210,7 @@ fn pool(config: &Config) -> PoolConfig {
     }
 }
 
-/// The runner links: in the data directory, or where the system keeps sockets if that path is too long for one.
+/// The runner links: in the data directory, or in the system's directory for sockets if that path is too long for one.
 fn links(config: &Config, instance: &str, tunnels: mpsc::Sender<Tunnel>) -> anyhow::Result<Links> {
     let in_data = config.server.data_dir.join("links");
     let name = format!("mgx-{instance}");

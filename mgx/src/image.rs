@@ -1,4 +1,4 @@
-//! A runtime whose agent image is always there: made before the first container, and again if it is gone.
+//! The agent image, and the runtime that makes it before the first container, and again if the engine has lost it.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -17,32 +17,32 @@ use tracing::{info, warn};
 
 use crate::config::Config;
 
-/// Where certificate authorities are found, most particular first.
+/// Files of certificate authorities on common distributions.
 const CA_BUNDLES: [&str; 3] =
     ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
 
-/// The largest runner that is read, in bytes.
-const MAX_RUNNER: u64 = 256 * 1024 * 1024;
+/// The largest file that becomes a part of the image, in bytes.
+const FILE_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
-/// What the agent image is made of.
+/// The parts of the agent image.
 #[derive(Debug, Clone)]
 pub struct AgentImage {
-    /// Its name.
+    /// The name of the image.
     pub tag: String,
-    /// The static runner, if one was found.
+    /// The file of the static runner, if there is one.
     pub runner: Option<PathBuf>,
-    /// The certificate authorities, if some were found.
+    /// The file of certificate authorities, if there is one.
     pub ca_bundle: Option<PathBuf>,
 }
 
 impl AgentImage {
-    /// What the configuration and this machine say.
+    /// The parts that the configuration names, or that this machine has in the usual places.
     pub fn of(config: &Config) -> Self {
         let named = (!config.agent.runner.as_os_str().is_empty()).then(|| config.agent.runner.clone());
         Self { tag: config.agent.image.clone(), runner: named.or_else(runner_nearby), ca_bundle: ca_bundle() }
     }
 
-    /// Tells one build of the image from another, without an engine.
+    /// A text that differs between builds of the image, found without asking the engine.
     pub fn generation(&self) -> String {
         let found = self.runner.as_ref().and_then(|runner| runner.metadata().ok());
         let build =
@@ -50,11 +50,11 @@ impl AgentImage {
         format!("{}-{}", env!("CARGO_PKG_VERSION"), build.unwrap_or_default())
     }
 
-    /// Makes the image unless one of this name and content is there. Without a runner, whatever the engine has under
-    /// this name is left as it is.
+    /// Makes the image, unless the engine has one of this name and content. Without a runner, the image of this name is
+    /// used as it is.
     ///
     /// # Errors
-    /// The runner cannot be read or is no static program, or the engine does not do it.
+    /// The runner cannot be read or is not a static program, or the engine cannot build the image.
     pub async fn make(&self, images: &dyn Images) -> Result<Made, RuntimeError> {
         let Some(runner) = &self.runner else {
             warn!(image = self.tag, "no runner to build the agent image from; using what the engine has");
@@ -73,7 +73,7 @@ impl AgentImage {
     }
 }
 
-/// An engine with its agent image.
+/// A container engine that makes the agent image when it is missing.
 #[derive(Debug)]
 pub struct WithImage {
     engine: Arc<dyn PoolableRuntime>,
@@ -83,12 +83,12 @@ pub struct WithImage {
 }
 
 impl WithImage {
-    /// A runtime that makes `image` among the `images` of `engine`.
+    /// The engine `engine`, which makes `image` in its `images`.
     pub fn new(engine: Arc<dyn PoolableRuntime>, images: Arc<dyn Images>, image: AgentImage) -> Self {
         Self { engine, images, image, made: OnceCell::new() }
     }
 
-    /// Makes the image if that has not happened yet.
+    /// Makes the image, once in the life of this process.
     ///
     /// # Errors
     /// As [`AgentImage::make`].
@@ -144,7 +144,7 @@ impl PoolableRuntime for WithImage {
     }
 }
 
-/// The runner beside this program, or in the build's `images`.
+/// The runner beside this program, or in the folder `images` beside its folder.
 fn runner_nearby() -> Option<PathBuf> {
     let program = std::env::current_exe().ok()?;
     let beside = program.parent()?;
@@ -162,8 +162,8 @@ async fn read(path: &Path) -> Result<Vec<u8>, RuntimeError> {
         RuntimeError::new(RuntimeErrorKind::Refused, format!("cannot read {}", path.display())).because(error)
     };
     let found = tokio::fs::metadata(path).await.map_err(refused)?;
-    if found.len() > MAX_RUNNER {
-        return Err(refused(std::io::Error::other("it is too large to be a part of the image")));
+    if found.len() > FILE_BYTES_MAX {
+        return Err(refused(std::io::Error::other("the file is too large for the image")));
     }
     tokio::fs::read(path).await.map_err(refused)
 }

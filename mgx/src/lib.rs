@@ -1,19 +1,16 @@
-//! The parts of the `mgx` program: configuration, assembly, and the command line.
+//! The parts of the `mgx` program: the configuration, what is made of it, the server, and the command line.
 //!
-//! Read [`config`], [`store`], [`assemble`], `follower`, [`serve`], then `cli`.
+//! Read [`config`], `settings`, [`store`], `engine`, then [`server`] and `cli`.
 
-pub mod assemble;
 mod cli;
 pub mod config;
 pub mod data_dir;
-pub(crate) mod engine;
-mod follower;
-pub mod handover;
-pub(crate) mod identity;
+mod engine;
 pub mod image;
-mod llm;
-mod logging;
-pub mod serve;
+mod private_file;
+pub mod server;
+mod settings;
 pub mod store;
+mod version;
 
 pub use cli::{command, main};

@@ -1,4 +1,4 @@
-//! Either store, by what the platform wants of it.
+//! The store that the configuration names, as each part of the platform uses it.
 
 use std::sync::Arc;
 
@@ -12,20 +12,20 @@ use secrecy::ExposeSecret;
 
 use crate::config::Config;
 
-/// The store that the configuration names. Cheap to clone.
+/// Either store. Cheap to clone.
 #[derive(Clone, Debug)]
 pub enum Store {
-    /// A file of this process.
+    /// A file that one process uses.
     Embedded(Arc<Embedded>),
-    /// A server that several processes share.
+    /// A MongoDB server that several processes can share.
     MongoDb(Arc<MongoDb>),
 }
 
 impl Store {
-    /// Opens it, or makes it.
+    /// Opens the store, or makes it at the first start.
     ///
     /// # Errors
-    /// What the operator has to change.
+    /// The error says what the operator has to change.
     pub async fn open(config: &Config) -> anyhow::Result<Self> {
         if let Some(url) = config.store.url.get() {
             let store = MongoDb::open(url.expose_secret(), &config.store.database).await?;
@@ -36,7 +36,7 @@ impl Store {
         Ok(Self::Embedded(Arc::new(open.await.context("the store could not be opened")??)))
     }
 
-    /// A name for this platform, the same ever after.
+    /// The name of this platform, which its containers carry. It never changes.
     pub fn instance(&self) -> &str {
         match self {
             Self::Embedded(store) => store.instance(),
@@ -44,7 +44,7 @@ impl Store {
         }
     }
 
-    /// Jobs and events.
+    /// The store of jobs and events.
     pub fn journal(&self) -> Arc<dyn Journal> {
         match self {
             Self::Embedded(store) => store.clone(),
@@ -52,7 +52,7 @@ impl Store {
         }
     }
 
-    /// Sessions.
+    /// The store of sessions.
     pub fn sessions(&self) -> Arc<dyn SessionStore> {
         match self {
             Self::Embedded(store) => store.clone(),
@@ -60,7 +60,7 @@ impl Store {
         }
     }
 
-    /// Sessions that are over.
+    /// The store of what is exported, imported and removed.
     pub fn archive(&self) -> Arc<dyn Archive> {
         match self {
             Self::Embedded(store) => store.clone(),
@@ -68,7 +68,7 @@ impl Store {
         }
     }
 
-    /// Requests that are to be done once.
+    /// The store of idempotency keys.
     pub fn intents(&self) -> Arc<dyn IntentStore> {
         match self {
             Self::Embedded(store) => store.clone(),
@@ -76,7 +76,7 @@ impl Store {
         }
     }
 
-    /// Accounts.
+    /// The store of accounts.
     pub fn accounts(&self) -> Arc<dyn Storage> {
         match self {
             Self::Embedded(store) => store.clone(),
@@ -84,7 +84,7 @@ impl Store {
         }
     }
 
-    /// Resolves when the process has to end, and says why.
+    /// Resolves with the reason when this process has to end because of the store.
     pub async fn failed(&self) -> String {
         match self {
             Self::Embedded(store) => store.failed().await,
@@ -92,7 +92,7 @@ impl Store {
         }
     }
 
-    /// Finishes the writes that wait, and lets go of it.
+    /// Finishes the pending writes, and closes the store.
     pub async fn close(&self) {
         match self {
             Self::Embedded(store) => store.close().await,

@@ -1,4 +1,4 @@
-//! The program as one types it: exit codes, and what is said where.
+//! The program as a user types it: exit codes, and what goes to standard output and standard error.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot set itself up fails")]
 
@@ -42,7 +42,7 @@ fn a_bad_configuration_ends_every_command_before_it_begins() {
 }
 
 #[test]
-fn flags_and_variables_are_settings_too() {
+fn flags_and_variables_are_checked_like_the_file() {
     let dir = world("");
     let output = mgx(&dir, &["--runtime", "quantum", "config"], &[]);
     assert_eq!(output.status.code(), Some(78));
@@ -69,7 +69,7 @@ fn flags_and_variables_are_settings_too() {
 }
 
 #[test]
-fn usage_is_not_failure() {
+fn wrong_usage_has_an_exit_code_of_its_own() {
     let dir = world("");
     for args in
         [&["run"][..], &["cancel", "x"], &["events", "../x"], &["run", "x", "--framework", "rails"], &["fly"]]
@@ -83,13 +83,13 @@ fn usage_is_not_failure() {
 }
 
 #[test]
-fn who_needs_a_server_says_how_to_start_one() {
+fn a_command_without_its_server_says_how_to_start_one() {
     let dir = world("");
     let output = mgx(&dir, &["ps"], &[]);
     assert_eq!(output.status.code(), Some(1));
     let said = text(&output.stderr).replace(&dir.path().display().to_string(), "DIR");
     insta::assert_snapshot!(said, @r"mgx: there is no token in DIR/data; start the server with `mgx up --detach`, or set MGX_TOKEN");
-    // A port on which nobody listens: it was free a moment ago.
+    // a port on which no server listens: it was free a moment ago
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let url = format!("http://127.0.0.1:{port}");
     let output = mgx(&dir, &["ps", "--url", &url], &[("MGX_TOKEN", "canary-token")]);
@@ -98,7 +98,7 @@ fn who_needs_a_server_says_how_to_start_one() {
 }
 
 #[test]
-fn doctor_looks_at_what_is_configured_and_at_nothing_else() {
+fn doctor_checks_what_is_configured_and_nothing_else() {
     let dir = world("docker.host = \"unix:///nowhere/docker.sock\"\n");
     let said = |args: &[&str]| {
         let output = mgx(&dir, args, &[]);
@@ -123,7 +123,7 @@ fn doctor_looks_at_what_is_configured_and_at_nothing_else() {
 }
 
 #[test]
-fn a_duel_needs_no_engine_where_the_runtimes_need_none() {
+fn a_duel_of_runtimes_without_an_engine_needs_no_engine() {
     let dir = world("");
     let duel =
         ["bench", "duel", "process", "null", "--n", "2", "--burst", "3", "--json", "--html", "duel.html"];
@@ -148,7 +148,7 @@ fn a_duel_needs_no_engine_where_the_runtimes_need_none() {
 }
 
 #[test]
-fn the_first_start_shows_a_password_once_and_nobody_else_is_told() {
+fn the_first_start_shows_a_password_once_and_stores_it_nowhere() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let dir = world(&format!("runtime = \"null\"\nserver.listen = \"127.0.0.1:{port}\"\n"));
     let up = || text(&mgx(&dir, &["up", "--detach"], &[]).stdout);

@@ -1,4 +1,4 @@
-//! Every bad configuration is refused with one line for each mistake, and the good ones say where they come from.
+//! A bad configuration is refused with one line for each problem, and every value of a good one has its source.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot set itself up fails")]
 
@@ -53,7 +53,7 @@ fn a_file_that_is_named_must_exist() {
 }
 
 #[test]
-fn bad_toml_is_shown_where_it_stands() {
+fn bad_toml_is_reported_with_its_position() {
     insta::assert_snapshot!(refused("[agent]\nmemory = 2g\n"), @r"DIR/mgx.toml:2:11: not TOML: expected newline, `#`");
     insta::assert_snapshot!(refused("[agent\n"), @r"DIR/mgx.toml:1:7: not TOML: invalid table header, expected `.`, `]`");
     insta::assert_snapshot!(refused("runtime = \"docker\"\nruntime = \"docker\"\n"), @r"DIR/mgx.toml:2:1: not TOML: duplicate key `runtime` in document root");
@@ -84,7 +84,7 @@ fn numbers_out_of_range_are_refused_all_at_once() {
 }
 
 #[test]
-fn times_sizes_ports_and_names_say_what_they_may_be() {
+fn times_sizes_ports_and_names_come_with_their_allowed_values() {
     let toml = "runtime = \"dokcer\"\n[server]\nlisten = \"127.0.0.1:70000\"\n[agent]\ntimeout = \"soon\"\nmemory = \"2x\"\n[log]\nformat = \"xml\"\nlevel = \"loud\"\n";
     insta::assert_snapshot!(refused(toml), @r#"
     DIR/mgx.toml:1:1: runtime: got "dokcer", allowed: "docker", "pool:docker", "podman", "pool:podman", "process", "null"
@@ -106,7 +106,7 @@ fn times_sizes_ports_and_names_say_what_they_may_be() {
 }
 
 #[test]
-fn a_process_has_roles_that_there_are() {
+fn unknown_roles_are_refused() {
     let roles = |roles: &str| refused(&format!("[server]\nroles = \"{roles}\"\n"));
     insta::assert_snapshot!(roles("api,gateway"), @r#"DIR/mgx.toml:2:1: server.roles: got "api,gateway", allowed: one or more of "api", "scheduler" and "oauth2", with commas between"#);
     insta::assert_snapshot!(roles(""), @r#"DIR/mgx.toml:2:1: server.roles: got "", allowed: one or more of "api", "scheduler" and "oauth2", with commas between"#);
@@ -146,7 +146,7 @@ fn a_cap_below_what_one_job_needs_is_a_conflict() {
 }
 
 #[test]
-fn names_that_the_operator_gives_are_looked_up_with_their_dots() {
+fn keys_that_the_operator_chooses_may_contain_dots() {
     let (dir, inputs) = world(
         "[weights]\nann = 3\n\n[llm.prices.\"gpt-4.1\"]\ninput_per_million = 2\noutput_per_million = 8.5\n",
     );
@@ -167,13 +167,13 @@ fn names_that_the_operator_gives_are_looked_up_with_their_dots() {
 }
 
 #[test]
-fn a_wall_that_could_not_be_put_up_is_refused() {
+fn an_oci_runtime_that_the_runtime_cannot_use_is_refused() {
     insta::assert_snapshot!(refused("runtime = \"process\"\n[isolation]\nagent = \"runsc\"\n"), @r#"DIR/mgx.toml:3:1: isolation.agent: conflict: the runtime "process" has no OCI runtimes"#);
-    insta::assert_snapshot!(refused("[isolation]\nbuild = \"kata\"\n"), @r#"DIR/mgx.toml:2:1: isolation.build: got "kata", allowed: "", "runc", "crun", "runsc""#);
+    insta::assert_snapshot!(refused("[isolation]\nagent = \"kata\"\n"), @r#"DIR/mgx.toml:2:1: isolation.agent: got "kata", allowed: "", "runc", "crun", "runsc""#);
 }
 
 #[test]
-fn limits_that_could_not_be_kept_are_conflicts() {
+fn limits_that_contradict_each_other_are_conflicts() {
     let toml = "[agent]\nmemory = \"2g\"\nmax_memory = \"8g\"\n[quotas]\nsession_memory = \"1g\"\n";
     insta::assert_snapshot!(refused(toml), @r#"DIR/mgx.toml:5:1: quotas.session_memory: conflict: 1GiB is less than the 2GiB of agent.memory"#);
     insta::assert_snapshot!(refused("[queue]\nttl = \"2h\"\nmax_ttl = \"1h\"\n"), @r#"DIR/mgx.toml:3:1: queue.max_ttl: conflict: 3600s is less than the 7200s of queue.ttl"#);
@@ -189,7 +189,7 @@ fn limits_that_could_not_be_kept_are_conflicts() {
 }
 
 #[test]
-fn workspaces_only_lie_where_nobody_else_can_write() {
+fn workspaces_must_not_be_writable_by_everyone() {
     insta::assert_snapshot!(refused("[workspaces]\nroot = \"/\"\n"), @r"DIR/mgx.toml:2:1: workspaces.root: unsafe-path: / is the root of the file system; name a directory of its own");
     let (dir, inputs) = world("[workspaces]\nroot = \"w\"\n");
     let root = dir.path().join("w");
@@ -198,13 +198,13 @@ fn workspaces_only_lie_where_nobody_else_can_write() {
     fs::remove_file(&root).unwrap();
     fs::create_dir(&root).unwrap();
     fs::set_permissions(&root, Permissions::from_mode(0o777)).unwrap();
-    insta::assert_snapshot!(refusal(&dir, config::load(&inputs)), @r"DIR/mgx.toml:2:1: workspaces.root: unsafe-path: DIR/w can be written to by everybody; take that away (chmod o-w)");
+    insta::assert_snapshot!(refusal(&dir, config::load(&inputs)), @r"DIR/mgx.toml:2:1: workspaces.root: unsafe-path: DIR/w is writable by everyone; remove that permission (chmod o-w)");
     fs::set_permissions(&root, Permissions::from_mode(0o755)).unwrap();
-    config::load(&inputs).expect("the same directory, but nobody else's, is accepted");
+    config::load(&inputs).expect("the same directory is accepted when only its owner can write to it");
 }
 
 #[test]
-fn a_secret_that_others_can_read_is_none() {
+fn a_key_file_that_others_can_read_is_refused() {
     let (dir, inputs) = world("[llm]\napi_key_file = \"DIR/key\"\n");
     let key = dir.path().join("key");
     let toml = format!("[llm]\napi_key_file = {:?}\n", key.display().to_string());
@@ -223,7 +223,7 @@ fn a_secret_that_others_can_read_is_none() {
 }
 
 #[test]
-fn a_secret_in_a_file_that_others_can_read_is_none_either() {
+fn a_secret_in_a_configuration_that_others_can_read_is_refused() {
     let (dir, inputs) = world("[llm]\napi_key = \"sk-canary\"\n[oauth2]\nadmin_password = \"\"\n");
     let file = dir.path().join("mgx.toml");
     fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
@@ -233,7 +233,7 @@ fn a_secret_in_a_file_that_others_can_read_is_none_either() {
 }
 
 #[test]
-fn no_secret_is_shown_right_or_wrong() {
+fn no_secret_is_printed_whether_valid_or_not() {
     for bad in ["canary with spaces", "canary\u{7}"] {
         let shown = refused_env(&[("OPENAI_API_KEY", bad)]);
         assert!(shown.contains("weak-secret") && !shown.contains("canary"), "{shown}");
@@ -248,7 +248,7 @@ fn no_secret_is_shown_right_or_wrong() {
 }
 
 #[test]
-fn every_value_says_where_it_comes_from() {
+fn every_value_has_its_source() {
     let (dir, inputs) = world("[agent]\npids = 64\nmemory = \"1g\"\ncpu_quota = 50000\n");
     let inputs = Inputs {
         env: env(&[
@@ -276,11 +276,11 @@ fn every_value_says_where_it_comes_from() {
     assert_eq!(loaded.config.agent.memory.bytes(), 512 << 20);
     assert_eq!(loaded.config.workspaces.host_root, dir.path().join("d/workspaces"));
     assert_eq!(from("store.url"), "\"***\" env MONGODB_URL");
-    assert_eq!(loaded.unused, ["LANGFUSE_HOST"]);
+    assert_eq!(loaded.ignored, ["LANGFUSE_HOST"]);
 }
 
 #[test]
-fn the_built_in_file_is_a_good_configuration_of_its_own() {
+fn the_built_in_file_is_a_valid_configuration() {
     let (_dir, inputs) = world("");
     let loaded = config::load(&inputs).unwrap();
     assert!(loaded.settings().iter().all(|setting| setting.source == "default"));

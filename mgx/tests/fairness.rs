@@ -1,4 +1,4 @@
-//! One user floods the queue, and the others hardly notice: the scheduler as it is, under a paused clock.
+//! One user floods the queue, and the other users wait hardly longer: the real scheduler under a paused clock.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ const PER_USER: usize = 6;
 const FLOOD: u32 = 300;
 const FLOODER: &str = "user-0";
 
-/// A job: who submits it, when, and how long it runs, in milliseconds.
+/// A job to submit: its user, when it is submitted, and how long it runs, in milliseconds.
 #[derive(Clone, Copy, Debug)]
 struct Order {
     user: u32,
@@ -27,16 +27,16 @@ struct Order {
     hold: u64,
 }
 
-/// What became of it, in turns: how many the flood had while it waited, and how many of its own user's jobs stood
-/// before it.
+/// How long a job waited, in turns: how many jobs of the flooding user started meanwhile, and how many jobs of its own
+/// user were ahead of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Wait {
     turns_of_the_flood: usize,
     own_before: usize,
 }
 
-/// Everything that happened, in order.
-struct Story {
+/// The events of all jobs, in order.
+struct Log {
     orders: HashMap<JobId, (String, Order)>,
     steps: Vec<(EventKind, JobId)>,
 }
@@ -49,15 +49,15 @@ async fn a_flood_gets_no_more_than_its_turns_while_others_wait() {
         let (burst, hold) = (n / 3, 30 + u64::from(n * 37 % 101));
         Order { user: 1 + burst % 9, at: 20 + u64::from(burst) * 42, hold }
     }));
-    let story = play(orders, |order| format!("user-{}", order.user)).await;
+    let log = play(orders, |order| format!("user-{}", order.user)).await;
 
-    assert!(story.most(|_| true) <= SLOTS, "more jobs run than there are slots");
+    assert!(log.most(|_| true) <= SLOTS, "more jobs run than there are slots");
     assert_eq!(
-        story.most(|user| user == FLOODER),
+        log.most(|user| user == FLOODER),
         PER_USER,
         "the flood is as large as one user's cap, and no larger"
     );
-    let waits: Vec<_> = story.waits(|user| user != FLOODER);
+    let waits: Vec<_> = log.waits(|user| user != FLOODER);
     assert_eq!(waits.len(), 360);
     for wait in &waits {
         // it begins at the present time of the line, or one turn later; so does the flood
@@ -66,33 +66,33 @@ async fn a_flood_gets_no_more_than_its_turns_while_others_wait() {
     assert!(waits.iter().any(|wait| wait.turns_of_the_flood > 0), "there was no flood to wait for");
 }
 
-/// The red control: of one user's own jobs, the first goes first.
+/// The red control: jobs of one user run in the order of submission, so the last one waits for the whole flood.
 #[tokio::test(start_paused = true)]
-async fn who_floods_waits_for_the_flood() {
+async fn the_flooding_user_waits_for_the_flood() {
     let mut orders = vec![Order { user: 0, at: 0, hold: 97 }; FLOOD as usize];
     orders.push(Order { user: 1, at: 500, hold: 30 });
-    let story = play(orders, |_| FLOODER.to_owned()).await;
-    let wait = story.waits(|_| true).into_iter().max_by_key(|wait| wait.turns_of_the_flood);
+    let log = play(orders, |_| FLOODER.to_owned()).await;
+    let wait = log.waits(|_| true).into_iter().max_by_key(|wait| wait.turns_of_the_flood);
     assert!(wait.is_some_and(|wait| wait.turns_of_the_flood > 200), "{wait:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_everybody_waits_all_have_the_same_number_of_turns() {
+async fn while_every_user_waits_all_have_the_same_number_of_turns() {
     let of_user =
         |user| (0..20).map(move |n| Order { user, at: 0, hold: 20 + u64::from((user * 7 + n * 13) % 50) });
-    let story = play((0..10).flat_map(of_user).collect(), |order| format!("user-{}", order.user)).await;
+    let log = play((0..10).flat_map(of_user).collect(), |order| format!("user-{}", order.user)).await;
     let mut turns = BTreeMap::new();
-    // whoever came first was alone for a moment, and has no less for it later
-    let admitted = story.steps.iter().filter(|(step, _)| *step == EventKind::Job(StateName::Admitted));
+    // the first jobs found free slots, which does not count against their users later
+    let admitted = log.steps.iter().filter(|(step, _)| *step == EventKind::Job(StateName::Admitted));
     for (_, job) in admitted.skip(SLOTS).take(100) {
-        *turns.entry(story.orders[job].0.as_str()).or_insert(0) += 1;
+        *turns.entry(log.orders[job].0.as_str()).or_insert(0) += 1;
     }
     let (least, most) = (turns.values().min().unwrap(), turns.values().max().unwrap());
     assert!(turns.len() == 10 && most - least <= 2, "{turns:?}");
 }
 
-/// Plays `orders` to their end.
-async fn play(orders: Vec<Order>, user: fn(&Order) -> String) -> Story {
+/// Submits `orders` at their times and waits until every job has ended.
+async fn play(orders: Vec<Order>, user: fn(&Order) -> String) -> Log {
     let begin = Instant::now();
     let journal = Arc::new(MemoryJournal::default());
     let config = Config {
@@ -124,11 +124,11 @@ async fn play(orders: Vec<Order>, user: fn(&Order) -> String) -> Story {
         sleep(Duration::from_secs(1)).await;
     }
     let events = journal.all_events().into_values().flatten();
-    Story { orders: known, steps: events.map(|event| (event.kind, event.job)).collect() }
+    Log { orders: known, steps: events.map(|event| (event.kind, event.job)).collect() }
 }
 
-impl Story {
-    /// The most jobs of some users that ran at a time.
+impl Log {
+    /// The largest number of jobs of some users that ran at the same time.
     fn most(&self, of: impl Fn(&str) -> bool) -> usize {
         let (mut running, mut most) = (0, 0);
         for (step, _) in self.steps.iter().filter(|(_, job)| of(&self.orders[job].0)) {
@@ -142,7 +142,7 @@ impl Story {
         most
     }
 
-    /// What each job of some users waited for.
+    /// How long each job of some users waited.
     fn waits(&self, of: impl Fn(&str) -> bool) -> Vec<Wait> {
         let mut waiting: HashMap<JobId, Wait> = HashMap::new();
         let mut waits = Vec::new();

@@ -1,52 +1,61 @@
-//! `mgx user`, `mgx client` and `mgx token`: who may use the platform, and with what.
+//! Commands about accounts: `mgx login`, `mgx logout`, `mgx user`, `mgx client` and `mgx token`.
 
 pub(crate) mod client;
+pub(crate) mod login;
 pub(crate) mod token;
 pub(crate) mod user;
 
+use std::fmt::Display;
+
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
-use serde_json::Value;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
 
 use super::out::{self, harmless};
 
-/// Shows rows as a table, or each as one line of JSON.
-fn show(rows: &[Value], json: bool, columns: &[(&str, &str)]) {
+/// A column of a table: its title, and the cell of a row.
+type Column<T> = (&'static str, fn(&T) -> String);
+
+/// Prints rows as a table, or each as one line of JSON.
+fn show<T: Serialize>(rows: &[T], json: bool, columns: &[Column<T>]) {
     if json {
         for row in rows {
-            out::line(row);
+            out::json(row);
         }
         return;
     }
     let mut table = Table::new();
     table.load_style(NOTHING).set_header(columns.iter().map(|(title, _)| *title));
     for row in rows {
-        table.add_row(columns.iter().map(|(_, key)| harmless(&cell(&row[*key]))));
+        table.add_row(columns.iter().map(|(_, cell)| harmless(&cell(row))));
     }
     out::line(table);
 }
 
-/// A value for people.
-fn cell(value: &Value) -> String {
-    match value {
-        Value::Null => "-".to_owned(),
-        Value::Bool(yes) => if *yes { "yes" } else { "no" }.to_owned(),
-        Value::Number(number) => number.to_string(),
-        Value::String(text) => text.clone(),
-        Value::Array(all) => all.iter().map(cell).collect::<Vec<_>>().join(" "),
-        Value::Object(_) => value.to_string(),
-    }
+/// A cell for a yes or a no.
+fn yes_or_no(yes: bool) -> String {
+    if yes { "yes" } else { "no" }.to_owned()
+}
+
+/// A cell for a value that may be absent.
+fn or_dash<T: Display>(value: Option<&T>) -> String {
+    value.map_or_else(|| "-".to_owned(), T::to_string)
+}
+
+/// `; the password is …`, for a secret that is shown once.
+fn shown_once(name: &str, secret: Option<&SecretString>) -> String {
+    let text = secret.map(|secret| harmless(secret.expose_secret()));
+    text.map(|text| format!("; the {name} is {text}")).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn a_cell_is_what_people_read() {
-        let cells =
-            [json!(null), json!(true), json!(7), json!("a"), json!(["a", "b"])].map(|value| cell(&value));
-        assert_eq!(cells, ["-", "yes", "7", "a", "a b"]);
+        let cells = [or_dash::<u8>(None), yes_or_no(true), yes_or_no(false), or_dash(Some(&7))];
+        assert_eq!(cells, ["-", "yes", "no", "7"]);
     }
 }

@@ -17,20 +17,21 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::out::{Failure, Outcome};
-use super::up;
-use crate::assemble::{rules, scheduler_config, uptime};
+use super::threads;
 use crate::config::{Config, RuntimeName, Secret, Time, Whole};
 use crate::data_dir;
 use crate::engine;
 use crate::image::AgentImage;
-use crate::serve::Serving;
+use crate::server::Serving;
+use crate::server::platform::uptime;
+use crate::settings::{default_limits, scheduler_config};
 
 pub(crate) use mgx_bench::Command;
 
 /// Measures.
 pub(crate) fn run(config: Config, command: &Command) -> Outcome {
     let host = ConfiguredHost(config);
-    let measured = up::serving_runtime()?.block_on(command.run(&host));
+    let measured = threads::serving_runtime()?.block_on(command.run(&host));
     measured.map_err(|error| Failure::new(format!("{error:#}")))
 }
 
@@ -79,7 +80,7 @@ impl Host for ConfiguredHost {
             runtime: config.runtime.name(),
             container: ContainerSpec {
                 image: config.agent.image.clone(),
-                limits: rules(config).default_limits,
+                limits: default_limits(config),
                 network: Network::None,
                 oci_runtime: config.isolation.agent,
             },
@@ -129,7 +130,7 @@ impl Host for ConfiguredHost {
     ) -> anyhow::Result<Platform> {
         let config = self.with(overrides)?;
         let data_dir: PathBuf = config.server.data_dir.clone();
-        let serving = Box::pin(Serving::start_through(config, decorator)).await?;
+        let serving = Box::pin(Serving::start_with(config, decorator)).await?;
         serving.leading().await;
         let (address, instance, pool) = (serving.address(), serving.instance().to_owned(), serving.pool());
         let token = data_dir::admin_token(&data_dir)?;

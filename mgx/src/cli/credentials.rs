@@ -1,14 +1,16 @@
-//! What `mgx login` keeps: a token for each server, in a file that its owner alone can read.
+//! The tokens of `mgx login`, one for each server, in a file that only its owner can read.
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+use crate::private_file;
 
 /// The tokens of this user.
 #[derive(Debug)]
@@ -20,17 +22,17 @@ pub(crate) struct Credentials {
 /// A token for one server.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Login {
-    /// Who signed in.
+    /// The user who signed in.
     pub(crate) user: String,
-    /// The id of the API token, to take it back by.
+    /// The id of the API token, to revoke it.
     pub(crate) id: Uuid,
     /// The API token.
     pub(crate) token: SecretString,
 }
 
-/// A login as it is written.
+/// A login in the form of the file.
 #[derive(Serialize)]
-struct Written<'a> {
+struct StoredLogin<'a> {
     user: &'a str,
     id: Uuid,
     token: &'a str,
@@ -38,7 +40,7 @@ struct Written<'a> {
 
 impl Credentials {
     /// Reads the file of this user: `mgx/credentials.json` in `XDG_CONFIG_HOME` or `~/.config`. `None` if there is no
-    /// such place.
+    /// such directory, because the environment names none.
     ///
     /// # Errors
     /// The file cannot be read, or others can read it.
@@ -57,43 +59,39 @@ impl Credentials {
             }
             Err(error) => return Err(wrong(&path, &format!("cannot be read: {error}"))),
         };
-        let mode = path.metadata()?.mode() & 0o7777;
-        if mode & 0o077 != 0 {
-            return Err(wrong(
-                &path,
-                &format!("has mode {mode:04o}; only its owner may read it (chmod 600)"),
-            ));
+        if let Some(why) = private_file::exposure(&path.metadata()?) {
+            return Err(wrong(&path, &why));
         }
         let servers = serde_json::from_str(&text);
         let servers = servers.map_err(|_| wrong(&path, "is not what `mgx login` wrote; delete it"))?;
         Ok(Self { path, servers })
     }
 
-    /// Where they are.
+    /// The path of the file.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What there is for the server at `url`.
+    /// The login at the server at `url`.
     pub(crate) fn of(&self, url: &str) -> Option<&Login> {
         self.servers.get(url)
     }
 
-    /// Keeps `login` for the server at `url`, or nothing any more.
+    /// Keeps `login` for the server at `url`, or forgets the one that is there.
     ///
     /// # Errors
-    /// The file cannot be written; it is as before.
+    /// The file cannot be written; it stays as it was.
     pub(crate) fn keep(&mut self, url: &str, login: Option<Login>) -> io::Result<()> {
         match login {
             Some(login) => self.servers.insert(url.to_owned(), login),
             None => self.servers.remove(url),
         };
-        let written: BTreeMap<&str, Written<'_>> = self
+        let written: BTreeMap<&str, StoredLogin<'_>> = self
             .servers
             .iter()
             .map(|(url, login)| {
                 let Login { user, id, token } = login;
-                (url.as_str(), Written { user, id: *id, token: token.expose_secret() })
+                (url.as_str(), StoredLogin { user, id: *id, token: token.expose_secret() })
             })
             .collect();
         let dir = self.path.parent().unwrap_or(Path::new("."));
@@ -117,10 +115,10 @@ fn wrong(path: &Path, why: &str) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
     #[test]
-    fn a_login_is_kept_for_its_server_and_nobody_else_reads_it() {
+    fn a_login_is_kept_for_its_server_in_a_file_of_its_owner_alone() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("mgx/credentials.json");
         let mut kept = Credentials::open(&path).unwrap();

@@ -1,23 +1,30 @@
-//! What the command line says: results on standard output, everything about them on standard error.
+//! The output of the command line: results on standard output, everything about them on standard error.
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
-/// Writes one line of the result. A reader that has gone (`mgx ps | head -1`) ends the program without a word.
+use serde::Serialize;
+
+/// Writes one line of the result. If the reader has gone (`mgx ps | head -1`), the program ends without a message.
 pub(crate) fn line(text: impl fmt::Display) {
     if writeln!(io::stdout(), "{text}").is_err() {
         std::process::exit(0);
     }
 }
 
-/// Writes one line for the person who waits.
+/// Writes one line of the result as JSON, with sorted keys.
+pub(crate) fn json(value: &impl Serialize) {
+    line(serde_json::to_value(value).unwrap_or_default());
+}
+
+/// Writes one line for the user, which is not part of the result.
 pub(crate) fn note(text: impl fmt::Display) {
-    // If standard error is gone, nobody waits.
+    // without standard error there is no reader
     writeln!(io::stderr(), "{text}").ok();
 }
 
-/// Whether a person looks at standard output.
+/// Whether standard output is a terminal.
 pub(crate) fn is_terminal() -> bool {
     io::stdout().is_terminal()
 }
@@ -45,8 +52,8 @@ impl Failure {
 /// How a command ended.
 pub(crate) type Outcome = Result<ExitCode, Failure>;
 
-/// Text of an untrusted origin, fit for a terminal: no control characters but line breaks, so that no model can
-/// move the cursor, set the title or write the clipboard.
+/// Text of an untrusted origin without what controls a terminal: line breaks are the only control characters left, so that
+/// a model cannot move the cursor, set the title or write the clipboard.
 pub(crate) fn harmless(text: &str) -> String {
     text.chars()
         .filter_map(|c| match c {
@@ -58,7 +65,7 @@ pub(crate) fn harmless(text: &str) -> String {
         .collect()
 }
 
-/// Invisible characters that reorder the text around them (Unicode's "Trojan source").
+/// Whether it is an invisible character that reorders the text around it (CVE-2021-42574, "Trojan Source").
 fn is_direction(c: char) -> bool {
     matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}')
 }
@@ -79,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_model_can_steer_the_terminal() {
+    fn untrusted_text_cannot_control_the_terminal() {
         assert_eq!(harmless("a\x1b]52;c;x\x07b\r\n\u{202e}c\td"), "a]52;c;xb\nc d");
     }
 

@@ -1,30 +1,30 @@
-//! `mgx pools`: what waits in the warm pools, and what they have been good for.
+//! `mgx pools`: what waits in the warm pools, what that has cost, and what it has saved.
 
 use std::process::ExitCode;
 
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use mgx_client::Client;
-use serde_json::Value;
+use mgx_client::pools::{Pool, WorkspaceDelivery};
 
 use super::out::{self, Outcome, harmless};
 
-/// How to show it.
+/// How to show the pools.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The server's answer as it is.
+    /// Print the answer of the server as one line of JSON.
     #[arg(long)]
     json: bool,
 }
 
 /// Shows the pools.
 pub(crate) async fn run(client: &Client, args: &Args) -> Outcome {
-    let answer = client.pools().await?;
+    let list = client.pools().await?;
     if args.json {
-        out::line(&answer);
+        out::json(&list);
         return Ok(ExitCode::SUCCESS);
     }
-    let pools = answer["pools"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let pools = list.pools.as_slice();
     if pools.is_empty() {
         out::note("there is no warm pool; `runtime = \"pool:docker\"` makes one");
         return Ok(ExitCode::SUCCESS);
@@ -36,7 +36,7 @@ pub(crate) async fn run(client: &Client, args: &Args) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-fn table(pools: &[Value]) -> Table {
+fn table(pools: &[Pool]) -> Table {
     let mut table = Table::new();
     table.load_style(NOTHING).set_header([
         "IMAGE",
@@ -52,46 +52,43 @@ fn table(pools: &[Value]) -> Table {
         "WASTED",
     ]);
     for pool in pools {
-        let number = |key: &str| pool[key].as_u64().unwrap_or_default();
-        let millis = |value: &Value| format!("{:.1} ms", value.as_f64().unwrap_or_default());
-        let rate = pool["hit_rate"].as_f64();
+        let millis = |millis: f64| format!("{millis:.1} ms");
         let cells = [
             name(pool),
-            format!("{}/{}", number("parked"), number("target")),
-            number("hits").to_string(),
-            number("misses").to_string(),
-            rate.map(|rate| format!("{:.1} %", rate * 100.0)).unwrap_or_default(),
-            number("quarantined").to_string(),
-            millis(&pool["claim_ms"]["p50"]),
-            millis(&pool["claim_ms"]["p99"]),
-            millis(&pool["create_ms"]),
-            format!("{} ms", number("cold_ms_avoided")),
-            format!("{} MiB·s", number("wasted_mib_s")),
+            format!("{}/{}", pool.parked, pool.target),
+            pool.hits.to_string(),
+            pool.misses.to_string(),
+            pool.hit_rate.map(|rate| format!("{:.1} %", rate * 100.0)).unwrap_or_default(),
+            pool.quarantined.to_string(),
+            millis(pool.claim_ms.p50),
+            millis(pool.claim_ms.p99),
+            millis(pool.create_ms),
+            format!("{} ms", pool.cold_ms_avoided),
+            format!("{} MiB·s", pool.wasted_mib_s),
         ];
         table.add_row(cells.map(|cell| harmless(&cell)));
     }
     table
 }
 
-/// Its image, and its OCI runtime if that is not the engine's own.
-fn name(pool: &Value) -> String {
-    let image = pool["image"].as_str().unwrap_or_default();
-    match pool["oci_runtime"].as_str() {
-        Some(runtime) => format!("{image} ({runtime})"),
-        None => image.to_owned(),
+/// The image of a pool, and its OCI runtime if that is not the engine's default.
+fn name(pool: &Pool) -> String {
+    match &pool.oci_runtime {
+        Some(runtime) => format!("{} ({runtime})", pool.image),
+        None => pool.image.clone(),
     }
 }
 
-/// What somebody should know who looks at a pool.
-fn remarks(pool: &Value) -> Vec<String> {
+/// What is wrong with a pool, as sentences.
+fn remarks(pool: &Pool) -> Vec<String> {
     let image = name(pool);
     let mut remarks = Vec::new();
-    if pool["workspaces"] == "cold" {
+    if pool.workspaces.known() == Some(WorkspaceDelivery::Cold) {
         remarks.push(format!(
             "{image}: workspaces cannot be mounted into containers that run, so jobs start cold; `mgx doctor` says why"
         ));
     }
-    if pool["broken"] == true {
+    if pool.broken {
         remarks.push(format!(
             "{image}: making containers fails, so the pool waits before it tries again; the server's log says why"
         ));
@@ -111,12 +108,15 @@ mod tests {
             "misses": 1, "hit_rate": 0.99, "quarantined": 0, "wasted_mib_s": 81920, "cold_ms_avoided": 21312,
             "claim_ms": { "p50": 2.25, "p99": 6.5 }, "create_ms": 221.25, "broken": false
         });
-        let mut ill = well.clone();
-        ill["image"] = "other:1".into();
-        ill["oci_runtime"] = "crun".into();
-        ill["hit_rate"] = Value::Null;
-        ill["workspaces"] = "cold".into();
-        ill["broken"] = true.into();
+        let well: Pool = serde_json::from_value(well).unwrap();
+        let ill = Pool {
+            image: "other:1".to_owned(),
+            oci_runtime: Some("crun".to_owned()),
+            hit_rate: None,
+            workspaces: WorkspaceDelivery::Cold.into(),
+            broken: true,
+            ..well.clone()
+        };
         let pools = [well, ill];
         let remarks: Vec<_> = pools.iter().flat_map(remarks).collect();
         insta::assert_snapshot!(format!("{}\n{}", table(&pools), remarks.join("\n")));

@@ -1,4 +1,4 @@
-//! What no single value can say about itself: paths, secrets, and values that contradict each other.
+//! Checks that need more than one value: paths, secrets, and values that contradict each other.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -10,11 +10,12 @@ use secrecy::ExposeSecret;
 use super::problem::What;
 use super::values::show_size;
 use super::{Config, RuntimeName, Secret};
+use crate::private_file;
 
 /// The largest key file that is read, in bytes.
-const MAX_KEY: u64 = 64 * 1024;
+const KEY_FILE_BYTES_MAX: u64 = 64 * 1024;
 
-/// Fills in every path that was left empty, and makes all of them absolute.
+/// Gives every empty path its default, and makes all paths absolute.
 pub(super) fn fill_in(config: &mut Config, dir: &Path) {
     let data = dir.join(&config.server.data_dir);
     let default = |path: &mut PathBuf, default: &Path| {
@@ -30,7 +31,7 @@ pub(super) fn fill_in(config: &mut Config, dir: &Path) {
     }
 }
 
-/// Checks what is left, and reads the key file.
+/// Checks the settings, and reads the key file.
 pub(super) fn check(config: &mut Config) -> Vec<(String, What)> {
     let mut problems = Vec::new();
     let mut report = |key: &str, what: Result<(), What>| {
@@ -52,7 +53,7 @@ pub(super) fn check(config: &mut Config) -> Vec<(String, What)> {
         }),
     );
     report("pool.max", at_least("pool.min", config.pool.min.get(), config.pool.max.get(), |n| n.to_string()));
-    // a job that says nothing must fit; one that asks for more than there is will be refused
+    // a job with the default limits must fit
     let quotas = &config.quotas;
     for (key, memory) in [
         ("quotas.host_memory", quotas.host_memory),
@@ -84,13 +85,7 @@ pub(super) fn check(config: &mut Config) -> Vec<(String, What)> {
         }),
     );
     report("llm.max_cost_per_session", priced(config));
-    for (key, wanted) in [
-        ("isolation.agent", config.isolation.agent),
-        ("isolation.dev", config.isolation.dev),
-        ("isolation.build", config.isolation.build),
-    ] {
-        report(key, isolated(config.runtime, wanted));
-    }
+    report("isolation.agent", isolated(config.runtime, config.isolation.agent));
     report("agent.image", image(&agent.image));
     report("server.data_dir", directory(&config.server.data_dir));
     report("workspaces.root", directory(&config.workspaces.root));
@@ -123,7 +118,7 @@ pub(super) fn check(config: &mut Config) -> Vec<(String, What)> {
     problems
 }
 
-/// Where there is no engine, there is nothing to isolate with.
+/// An OCI runtime needs a container engine.
 fn isolated(runtime: RuntimeName, wanted: OciRuntime) -> Result<(), What> {
     match (wanted.name(), runtime) {
         (Some(_), RuntimeName::Process | RuntimeName::Null) => {
@@ -144,7 +139,7 @@ fn at_least(key: &str, needed: u64, cap: u64, show: impl Fn(u64) -> String) -> R
     Err(What::Conflict(format!("{} is less than the {} of {key}", show(cap), show(needed))))
 }
 
-/// A limit on what a session costs needs the price of every model that is named.
+/// A limit on costs needs the price of every model that is named.
 fn priced(config: &Config) -> Result<(), What> {
     let llm = &config.llm;
     if llm.max_cost_per_session.micros() == 0 {
@@ -165,7 +160,7 @@ fn image(name: &str) -> Result<(), What> {
     Err(value(name, "an image name such as \"mgx-agent:latest\""))
 }
 
-/// A directory that exists must be one of its own, and writable for nobody but its owner and group.
+/// A directory that exists must not be a link, nor writable by everyone.
 fn directory(path: &Path) -> Result<(), What> {
     let refuse = |why: &str| Err(What::UnsafePath(format!("{} {why}", path.display())));
     if path.components().count() < 2 {
@@ -176,7 +171,7 @@ fn directory(path: &Path) -> Result<(), What> {
         found if found.is_symlink() => refuse("is a symbolic link; name the directory itself"),
         found if !found.is_dir() => refuse("is not a directory"),
         found if found.mode() & 0o002 != 0 => {
-            refuse("can be written to by everybody; take that away (chmod o-w)")
+            refuse("is writable by everyone; remove that permission (chmod o-w)")
         }
         _ => Ok(()),
     }
@@ -213,7 +208,7 @@ fn server(url: &Secret) -> Result<(), What> {
     }
 }
 
-/// What MongoDB allows in the name of a database, and no more than we need of it.
+/// The name of a database: a subset of what MongoDB allows.
 fn database(name: &str) -> Result<(), What> {
     let letters = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     if (1..=63).contains(&name.len())
@@ -253,25 +248,20 @@ fn level(text: &str) -> Result<(), What> {
 fn key_file(path: &Path) -> Result<Secret, What> {
     let weak = |why: String| What::WeakSecret(format!("{} {why}", path.display()));
     let found = path.metadata().map_err(|error| weak(format!("cannot be read: {error}")))?;
-    if !found.is_file() || found.len() > MAX_KEY {
+    if !found.is_file() || found.len() > KEY_FILE_BYTES_MAX {
         return Err(weak("is not a small file".into()));
     }
-    if found.mode() & 0o077 != 0 {
-        return Err(weak(format!(
-            "has mode {:04o}; only its owner may read it (chmod 600)",
-            found.mode() & 0o7777
-        )));
+    if let Some(why) = private_file::exposure(&found) {
+        return Err(weak(why));
     }
     let text = std::fs::read_to_string(path).map_err(|error| weak(format!("cannot be read: {error}")))?;
     let key = Secret::new(&text);
     if key.get().is_none() { Err(weak("is empty".into())) } else { Ok(key) }
 }
 
-/// Why a file with a secret in it is no good, if others can read it.
-pub(super) fn open_to_others(path: &Path) -> Option<String> {
-    let mode = path.metadata().ok()?.mode() & 0o7777;
-    let why = format!("this file has mode {mode:04o}; only its owner may read it (chmod 600)");
-    (mode & 0o077 != 0).then_some(why)
+/// Why the operator's file must not hold a secret, if others can read it.
+pub(super) fn exposure(path: &Path) -> Option<String> {
+    private_file::exposure(&path.metadata().ok()?).map(|why| format!("this file {why}"))
 }
 
 fn plain(key: &Secret) -> Result<(), What> {

@@ -1,7 +1,6 @@
-//! One layer of settings over another: the embedded file, the operator's file, the environment, flags.
+//! The layers of settings: the built-in file, the operator's file, the environment, flags.
 
 use std::ffi::{OsStr, OsString};
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use figment::providers::{Format, Toml};
@@ -9,9 +8,10 @@ use figment::value::{Dict, Map, Value};
 use figment::{Metadata, Profile, Provider};
 use toml_edit::{ImDocument, TableLike};
 
+use super::origin::Origin;
 use super::problem::{Problem, What};
 
-/// Names of the seeds' settings, and the keys they stand for. The order is of no consequence.
+/// Older names of settings in the environment, and their keys.
 pub(super) const ALIASES: &[(&str, &str)] = &[
     ("AGENT_CONTAINER_IMAGE", "agent.image"),
     ("AGENT_CONTAINER_MEMORY_LIMIT", "agent.memory"),
@@ -27,43 +27,13 @@ pub(super) const ALIASES: &[(&str, &str)] = &[
     ("MONGODB_DB", "store.database"),
 ];
 
-/// What names of the seeds' settings begin with whose feature does not exist yet: read, and reported as not used.
-const UNUSED_PREFIX: &str = "LANGFUSE_";
+/// What the names of older settings begin with that have no effect here: the server says so at its start.
+const IGNORED_PREFIX: &str = "LANGFUSE_";
 
-/// Variables of ours that are no settings.
+/// Variables that begin with `MGX_` and are no settings.
 const NOT_SETTINGS: &[&str] = &["MGX_CONFIG", "MGX_TOKEN", "MGX_URL", "MGX_BIN", "MGX_AGENT_RUNNER"];
 
-/// Where a value comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origin {
-    /// The file that is built into the program.
-    Default,
-    /// The operator's file.
-    File {
-        /// Its path.
-        path: PathBuf,
-        /// Line and column, counted from 1, if one place is meant.
-        at: Option<(usize, usize)>,
-    },
-    /// A variable of the environment.
-    Env(String),
-    /// A flag of the command line.
-    Flag(String),
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Default => f.write_str("default"),
-            Self::File { path, at: Some((line, column)) } => write!(f, "{}:{line}:{column}", path.display()),
-            Self::File { path, at: None } => path.display().fmt(f),
-            Self::Env(name) => write!(f, "env {name}"),
-            Self::Flag(name) => write!(f, "flag {name}"),
-        }
-    }
-}
-
-/// Settings from one place.
+/// The settings from one source.
 #[derive(Debug)]
 pub(super) struct Layer {
     pub(super) origin: Origin,
@@ -80,7 +50,7 @@ impl Provider for Layer {
     }
 }
 
-/// A TOML file that still knows where everything was written.
+/// A TOML file with the position of every key.
 #[derive(Debug)]
 pub(super) struct TomlFile {
     pub(super) path: PathBuf,
@@ -97,7 +67,7 @@ impl TomlFile {
         }
     }
 
-    /// Takes `text` for the content of `path`.
+    /// Parses `text`, the content of the file at `path`.
     pub(super) fn parse(path: &Path, text: &str) -> Result<Self, Problem> {
         match ImDocument::parse(text.to_owned()) {
             Ok(document) => Ok(Self { path: path.to_owned(), document }),
@@ -109,14 +79,14 @@ impl TomlFile {
         }
     }
 
-    /// All of its settings, as one layer.
+    /// Every setting of the file, as one layer.
     pub(super) fn layer(&self) -> Result<Layer, Problem> {
         let values = Toml::from_str(self.document.raw())
             .map_err(|error| unreadable(&self.path, None, format!("not TOML: {error}")))?;
         Ok(Layer { origin: Origin::File { path: self.path.clone(), at: None }, values })
     }
 
-    /// Where `key` is written.
+    /// The position of `key` in the file.
     pub(super) fn origin(&self, key: &str) -> Origin {
         Origin::File { path: self.path.clone(), at: self.find(key) }
     }
@@ -138,17 +108,17 @@ impl TomlFile {
     }
 }
 
-/// What the environment says: settings, names that are not used yet, and problems.
+/// What was read from the environment.
 #[derive(Debug, Default)]
 pub(super) struct Environment {
     pub(super) layers: Vec<Layer>,
-    pub(super) unused: Vec<String>,
+    pub(super) ignored: Vec<String>,
     pub(super) problems: Vec<Problem>,
 }
 
 impl Environment {
-    /// Reads the variables that concern us; a value takes the type that its setting has in `defaults`.
-    /// `MGX_…` wins over the seeds' names.
+    /// Reads the variables that are settings. A value gets the type that its setting has in `defaults`. `MGX_…` overrides
+    /// the older names.
     pub(super) fn read(variables: &[(OsString, OsString)], defaults: &Dict) -> Self {
         let mut read = Self::default();
         for (name, key) in ALIASES {
@@ -165,11 +135,11 @@ impl Environment {
             }
             if let Some(key) = name.strip_prefix("MGX_") {
                 read.set(&name, &key.to_lowercase().replace("__", "."), value, defaults);
-            } else if name.starts_with(UNUSED_PREFIX) && !value.is_empty() {
-                read.unused.push(name.into_owned());
+            } else if name.starts_with(IGNORED_PREFIX) && !value.is_empty() {
+                read.ignored.push(name.into_owned());
             }
         }
-        read.unused.sort();
+        read.ignored.sort();
         read
     }
 
@@ -181,7 +151,7 @@ impl Environment {
             return;
         };
         let value = match (name, typed_like(find(defaults, key), value)) {
-            // The seeds' name says its unit; ours writes it with the number.
+            // the unit is in the name of this variable, and in the value of our setting
             ("AGENT_TASK_TIMEOUT_SECONDS", value) => match value.into_string() {
                 Some(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => Value::from(text + "s"),
                 text => Value::from(text.unwrap_or_default()),
@@ -200,13 +170,13 @@ pub(super) fn find<'a>(dict: &'a Dict, key: &str) -> Option<&'a Value> {
     })
 }
 
-/// What is left of a dotted key below `name`, which may have dots in it itself; empty if that is all of it.
+/// The rest of a dotted key below `name`, which may contain dots itself; empty if the key is `name`.
 pub(super) fn below<'a>(key: &'a str, name: &str) -> Option<&'a str> {
     let rest = key.strip_prefix(name)?;
     if rest.is_empty() { Some(rest) } else { rest.strip_prefix('.') }
 }
 
-/// Takes the value at a dotted key away, and the section that it leaves empty.
+/// Removes the value at a dotted key, and its section if that is empty then.
 pub(super) fn remove(dict: &mut Dict, key: &str) {
     match key.split_once('.') {
         None => drop(dict.remove(key)),
@@ -221,7 +191,7 @@ pub(super) fn remove(dict: &mut Dict, key: &str) {
     }
 }
 
-/// Every dotted key of `dict` that holds a value rather than a section.
+/// Every dotted key of `dict` that holds a value and not a section.
 pub(super) fn leaves(dict: &Dict) -> Vec<String> {
     let mut keys = Vec::new();
     for (name, value) in dict {
@@ -238,7 +208,7 @@ pub(super) fn leaves(dict: &Dict) -> Vec<String> {
     keys
 }
 
-/// One value under a dotted key.
+/// A dictionary with one value at a dotted key.
 pub(super) fn nest(key: &str, value: Value) -> Dict {
     match key.split_once('.') {
         None => Dict::from([(key.to_owned(), value)]),
@@ -246,7 +216,8 @@ pub(super) fn nest(key: &str, value: Value) -> Dict {
     }
 }
 
-/// A text as the type that `like` has, or as text if it cannot be that: the setting's own check then says why.
+/// `text` as a value of the type of `like`. Text that cannot be parsed stays text, and the check of the setting refuses
+/// it.
 fn typed_like(like: Option<&Value>, text: &str) -> Value {
     let parsed = match like {
         Some(Value::Num(..)) => text
@@ -256,7 +227,7 @@ fn typed_like(like: Option<&Value>, text: &str) -> Value {
             .or_else(|| text.parse().map(|n: f64| n.into()).ok()),
         Some(Value::Bool(..)) => text.parse().map(|b: bool| Value::from(b)).ok(),
         Some(Value::Array(..)) => text.parse::<Value>().ok(),
-        // a name that the operator gives
+        // a key that the operator chose: a weight or a price
         None => text.parse().map(|n: i64| Value::from(n)).ok(),
         Some(Value::String(..) | Value::Char(..) | Value::Empty(..) | Value::Dict(..)) => None,
     };

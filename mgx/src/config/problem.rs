@@ -1,18 +1,18 @@
-//! What is wrong with a configuration: one line each, with the place, the key, what was got and what is allowed.
+//! The problems of a configuration: one line each, with its place, the key, the value and the allowed values.
 
 use std::fmt;
 
-use super::layer::Origin;
+use super::origin::Origin;
 
 /// The exit code of a bad configuration: `EX_CONFIG` of `sysexits.h`.
 pub const EXIT: u8 = 78;
 
-/// Something that must be corrected before anything is opened or bound.
+/// A problem that must be corrected before the program opens or binds anything.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// Where it was written.
+    /// Where the setting was written.
     pub origin: Origin,
-    /// The setting; empty if the whole file is meant.
+    /// The key; empty if the whole file is meant.
     pub key: String,
     /// What is wrong.
     pub what: What,
@@ -21,36 +21,36 @@ pub struct Problem {
 /// What is wrong with a setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum What {
-    /// The file cannot be read, or is no TOML.
+    /// The file cannot be read, or is not TOML.
     Unreadable(String),
     /// No setting has this name.
     Unknown {
-        /// The setting that was meant, perhaps.
+        /// The known key with the most similar name.
         nearest: Option<String>,
     },
-    /// The value is not one of those allowed.
+    /// The value is not allowed.
     Value {
         /// The value, as it was written; masked if it is secret.
         got: String,
-        /// What it may be.
+        /// The allowed values.
         allowed: String,
     },
-    /// The value breaks this rule.
+    /// The value breaks a rule, which is the text.
     Rule(String),
-    /// The value is fine by itself, but not beside another one.
+    /// The value contradicts another setting.
     Conflict(String),
-    /// The path cannot be trusted.
+    /// Others can change what is at the path.
     UnsafePath(String),
-    /// The secret is none.
+    /// The secret is malformed, easy to guess, or others can read it.
     WeakSecret(String),
 }
 
-/// Everything that is wrong with a configuration.
+/// Every problem of a configuration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct Problems(pub Vec<Problem>);
 
 impl Problem {
-    /// What problems are sorted by: the file from its top to its end, then all other places by name.
+    /// The sort key of problems: the file from top to end, then all other sources by name.
     pub(super) fn place(&self) -> (bool, Option<(usize, usize)>, String, String) {
         match &self.origin {
             Origin::File { at, .. } => (false, *at, String::new(), self.key.clone()),
@@ -96,7 +96,7 @@ impl fmt::Display for Problems {
     }
 }
 
-/// The known key that is nearest to an unknown one, if any is near enough to be meant.
+/// The known key that is most similar to an unknown one, if one is similar enough for a spelling mistake.
 pub(super) fn nearest<'a>(unknown: &str, known: impl IntoIterator<Item = &'a String>) -> Option<String> {
     let leaf = |key: &str| key.rsplit('.').next().unwrap_or_default().to_owned();
     let distance = |key: &String| edits(unknown, key).min(1 + edits(&leaf(unknown), &leaf(key)));
@@ -109,7 +109,7 @@ pub(super) fn nearest<'a>(unknown: &str, known: impl IntoIterator<Item = &'a Str
         .map(|(_, key)| key.clone())
 }
 
-/// How many letters must be added, removed or changed (Levenshtein's distance).
+/// The Levenshtein distance: how many letters must be added, removed or changed.
 fn edits(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().take(200).collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_nearest_key_is_the_one_that_was_meant() {
+    fn a_misspelt_key_is_matched_with_the_known_one() {
         let known = ["agent.memory", "agent.timeout", "scheduler.max_running", "server.listen", "runtime"]
             .map(str::to_owned);
         for (typo, meant) in [
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn distances() {
+    fn edits_are_counted() {
         assert_eq!(edits("kitten", "sitting"), 3);
         assert_eq!(edits("", "abc"), 3);
         assert_eq!(edits("abc", "abc"), 0);

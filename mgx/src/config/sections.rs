@@ -10,28 +10,28 @@ use serde::Deserialize;
 
 use super::values::{Amount, Roles, Secret, Size, Time, Whole};
 
-/// What containers run in.
+/// What runs jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RuntimeName {
     /// A Docker engine.
     Docker,
-    /// A Docker engine, with containers in store.
+    /// A Docker engine with a warm pool.
     #[serde(rename = "pool:docker")]
     PoolDocker,
-    /// Podman, by its own API.
+    /// Podman, through its own API.
     Podman,
-    /// Podman, with containers in store.
+    /// Podman with a warm pool.
     #[serde(rename = "pool:podman")]
     PoolPodman,
-    /// Processes on this machine, isolated from nothing.
+    /// Processes on this machine, without isolation.
     Process,
-    /// Nothing: jobs succeed without being run. For measuring the queue.
+    /// Nothing: every job succeeds without being run. For measuring the queue.
     Null,
 }
 
 impl RuntimeName {
-    /// Its name, as it is written in the configuration.
+    /// The name, as it is written in the configuration.
     pub fn name(self) -> &'static str {
         match self {
             Self::Docker => "docker",
@@ -43,7 +43,7 @@ impl RuntimeName {
         }
     }
 
-    /// Whether containers are kept in store.
+    /// Whether it has a warm pool.
     pub fn is_pool(self) -> bool {
         match self {
             Self::PoolDocker | Self::PoolPodman => true,
@@ -109,8 +109,6 @@ pub struct Podman {
 #[expect(missing_docs, reason = "each key is documented once, in mgx.toml")]
 pub struct Isolation {
     pub agent: OciRuntime,
-    pub dev: OciRuntime,
-    pub build: OciRuntime,
 }
 
 /// `[agent]`.
@@ -180,8 +178,6 @@ pub struct Rate {
 #[expect(missing_docs, reason = "each key is documented once, in mgx.toml")]
 pub struct Kinds {
     pub agent: Whole<0, 10_000>,
-    pub dev: Whole<0, 10_000>,
-    pub build: Whole<0, 10_000>,
 }
 
 /// `[quotas]`.
@@ -279,7 +275,7 @@ pub struct Log {
     pub format: LogFormat,
 }
 
-/// How log lines look.
+/// The form of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LogFormat {

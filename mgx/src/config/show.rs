@@ -1,4 +1,4 @@
-//! The settings for people: every value with where it comes from, and the reference page made of `mgx.toml`.
+//! The settings for people: every value with its source, and the reference page made of `mgx.toml`.
 
 use std::fmt::Write;
 
@@ -9,12 +9,12 @@ use toml_edit::{DocumentMut, Item};
 use super::layer::{ALIASES, leaves};
 use super::{Config, EMBEDDED, Loaded, SECRETS, Stack};
 
-/// One setting as it is in force.
+/// One setting and its value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Setting {
-    /// Its dotted key.
+    /// The dotted key.
     pub key: String,
-    /// Its value as TOML; masked if it is secret.
+    /// The value as TOML; masked if it is secret.
     pub value: String,
     /// Where it comes from: `default`, `file:line:column`, `env NAME`, `flag NAME`.
     pub source: String,
@@ -73,14 +73,14 @@ fn mask(config: &Config, key: &str) -> String {
     if secret.is_some() { "\"***\"".to_owned() } else { "\"\"".to_owned() }
 }
 
-/// Where a key stands in `mgx.toml`.
+/// The position of a key in `mgx.toml`.
 fn order(key: &str) -> (usize, usize) {
     let Some((section, name)) = key.rsplit_once('.') else {
         return (0, EMBEDDED.find(&format!("\n{key} =")).unwrap_or(0));
     };
     match EMBEDDED.find(&format!("\n[{section}]")) {
         Some(start) => (start, EMBEDDED[start..].find(&format!("\n{name} =")).unwrap_or(0)),
-        // of a section that the operator has added: beside the one that it is part of
+        // a section that the operator has added: beside the one that it belongs to
         None => order(section),
     }
 }
@@ -90,13 +90,13 @@ pub fn markdown() -> String {
     let document: DocumentMut = EMBEDDED.parse().expect("the built-in file is TOML: every start reads it");
     let mut page = String::from(
         "# Configuration\n\n\
-         Made by `mgx config --markdown` from [`mgx.toml`](../mgx.toml), which is built into the program and is the \
-         default. A test fails if this page is out of date.\n\n\
-         Over it lie, each winning over the one before: the operator's file (`--config PATH`, else `MGX_CONFIG`, \
-         else `./mgx.toml`, else `/etc/mgx/mgx.toml`), the older names listed at the end, `MGX_…` variables, \
-         flags. `mgx config` prints every value with where it comes from. A wrong setting ends every command with \
-         exit code 78 and one line for each mistake; nothing has been opened or bound by then.\n\n\
-         Sizes are written `\"512MiB\"` or `\"2g\"` (units of 1024), times `\"250ms\"`, `\"30s\"`, `\"5m\"`, \
+         This page is made by `mgx config --markdown` from [`mgx.toml`](../mgx.toml), which is built into the program \
+         and holds the defaults. A test fails if the page is out of date.\n\n\
+         The defaults are overridden by, in this order: the operator's file (`--config PATH`, else `MGX_CONFIG`, else \
+         `./mgx.toml`, else `/etc/mgx/mgx.toml`), the older variables at the end of this page, `MGX_…` variables, and \
+         flags of the command line. `mgx config` prints every value with its source. A wrong setting ends every \
+         command with exit code 78 and one line for each problem, before any socket or store is opened.\n\n\
+         Sizes are written `\"512MiB\"` or `\"2g\"` (1k = 1024 bytes), times `\"250ms\"`, `\"30s\"`, `\"5m\"`, \
          `\"2h\"` or `\"7d\"`.\n",
     );
     let mut top = Vec::new();
@@ -121,7 +121,7 @@ pub fn markdown() -> String {
             }
             item => {
                 let about = document.key(name).and_then(|key| key.leaf_decor().prefix()?.as_str());
-                // The file's own heading ends with an empty line.
+                // the heading of the file ends with an empty line
                 let about = about.map(|about| about.rsplit("\n\n").next().unwrap_or(about));
                 top.push(row(name, item, about));
             }
@@ -129,16 +129,16 @@ pub fn markdown() -> String {
     }
     page.extend(["\n", HEAD, &top.concat(), &sections]);
     page.push_str(
-        "\n## Older names\n\nThese variables are read too; an `MGX_…` variable wins over them.\n\n",
+        "\n## Older names\n\nThese variables are read too. An `MGX_…` variable overrides them.\n\n",
     );
     page.push_str("| variable | key |\n|---|---|\n");
     for (name, key) in ALIASES {
         writeln!(page, "| `{name}` | `{key}` |").expect("a String takes it");
     }
     page.push_str(
-        "\n`LANGFUSE_*` are read and reported as not used yet.\n\n\
-         `MGX_URL` and `MGX_TOKEN` tell the command line which server to speak to, if not the one that these \
-         settings describe.\n",
+        "\nVariables `LANGFUSE_…` have no effect. If one is set, the server warns of it at its start.\n\n\
+         `MGX_URL` and `MGX_TOKEN` name the server that the command line speaks to, and the token for it. By default \
+         that is the server of these settings.\n",
     );
     page
 }

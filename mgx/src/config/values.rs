@@ -1,4 +1,4 @@
-//! The values a setting can have: each type knows its own range and says it in the error.
+//! The types of settings' values. Each has a range, and names it in its error.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use serde::de::{self, Deserialize, Deserializer, Unexpected, Visitor};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Whole<const MIN: u64, const MAX: u64>(u64);
 
-/// A size in bytes from `MIN` to `MAX`, written `"512MiB"`, `"2g"` or as a plain number of bytes.
+/// A size from `MIN` to `MAX` bytes, written `"512MiB"`, `"2g"` or as a plain number of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size<const MIN: u64, const MAX: u64>(u64);
 
@@ -18,31 +18,30 @@ pub struct Size<const MIN: u64, const MAX: u64>(u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Time<const MIN: u64, const MAX: u64>(u64);
 
-/// An amount of money in whatever unit the operator counts it, from 0 to 1000000000, written `2`, `0.15` or `"2.5"`;
-/// kept in whole millionths.
+/// An amount of money in the operator's unit, from 0 to 1000000000, written `2`, `0.15` or `"2.5"`; kept in whole
+/// millionths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Amount(u64);
 
-/// What a process is there for, written `"api"`, `"scheduler"`, `"oauth2"`, or several of them with commas between; at
-/// least one.
+/// What a process does, written `"api"`, `"scheduler"`, `"oauth2"`, or several of them with commas between; at least one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Roles {
-    /// It answers.
+    /// It answers requests.
     pub api: bool,
-    /// It is ready to schedule.
+    /// It schedules jobs, unless another process does.
     pub scheduler: bool,
-    /// People and programs sign in there.
+    /// It is the OAuth 2 provider.
     pub oauth2: bool,
 }
 
 impl Roles {
-    /// Whether it is the OAuth 2 provider and nothing else.
+    /// Whether the process is the OAuth 2 provider and nothing else.
     pub fn are_the_providers_alone(self) -> bool {
         self.oauth2 && !self.api && !self.scheduler
     }
 }
 
-/// A text that nobody gets to see; empty means that there is none.
+/// A text that is never printed; empty if there is no secret.
 #[derive(Clone, Debug)]
 pub struct Secret(SecretString);
 
@@ -52,7 +51,7 @@ impl<const MIN: u64, const MAX: u64> Whole<MIN, MAX> {
         self.0
     }
 
-    /// The number as a count of things in memory.
+    /// The number as `usize`.
     pub fn count(self) -> usize {
         usize::try_from(self.0).unwrap_or(usize::MAX)
     }
@@ -62,7 +61,7 @@ impl<const MIN: u64, const MAX: u64> Whole<MIN, MAX> {
         Self(value.clamp(MIN, MAX))
     }
 
-    /// The number in 32 bits, which every range we use fits in.
+    /// The number in 32 bits, for ranges that fit.
     pub fn small(self) -> u32 {
         u32::try_from(self.0).unwrap_or(u32::MAX)
     }
@@ -74,12 +73,12 @@ impl<const MIN: u64, const MAX: u64> Size<MIN, MAX> {
         self.0
     }
 
-    /// Bytes, for what is held in memory.
+    /// Bytes, as `usize`.
     pub fn len(self) -> usize {
         usize::try_from(self.0).unwrap_or(usize::MAX)
     }
 
-    /// Whether it is nothing at all.
+    /// Whether it is 0 bytes.
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }
@@ -91,7 +90,7 @@ impl<const MIN: u64, const MAX: u64> Time<MIN, MAX> {
         Duration::from_millis(self.0)
     }
 
-    /// The shortest that is allowed.
+    /// The shortest allowed time.
     pub fn shortest() -> Self {
         Self(MIN)
     }
@@ -110,7 +109,7 @@ impl Amount {
 }
 
 impl Secret {
-    /// A secret of this text.
+    /// The secret in this text, without the white space around it.
     pub fn new(text: &str) -> Self {
         Self(text.trim().into())
     }
@@ -120,7 +119,7 @@ impl Secret {
         (!self.0.expose_secret().is_empty()).then_some(&self.0)
     }
 
-    /// Whether it can be sent in a header: no spaces inside, no control characters, ASCII only.
+    /// Whether it can be sent in an HTTP header: printable ASCII without spaces.
     pub fn is_plain(&self) -> bool {
         self.0.expose_secret().bytes().all(|byte| byte.is_ascii_graphic())
     }
@@ -170,7 +169,7 @@ pub(crate) fn parse_time(text: &str) -> Option<u64> {
     digits.checked_mul(factor)
 }
 
-/// Bytes, as a person would write them.
+/// Bytes in the largest unit that keeps them whole.
 pub fn show_size(bytes: u64) -> String {
     match bytes.trailing_zeros() {
         _ if bytes == 0 => "0".to_owned(),
@@ -182,7 +181,7 @@ pub fn show_size(bytes: u64) -> String {
     }
 }
 
-/// Milliseconds, as a person would write them.
+/// Milliseconds in the largest unit that keeps them whole.
 pub(crate) fn show_time(ms: u64) -> String {
     match ms {
         0 => "0s".to_owned(),
@@ -199,8 +198,8 @@ fn split_unit(text: &str) -> Option<(u64, &str)> {
     Some((text[..end].parse().ok()?, text[end..].trim_start()))
 }
 
-/// Declares how a number with a range and a unit is read.
-macro_rules! read {
+/// Implements `Deserialize` for a number with a range and a unit.
+macro_rules! deserialize_range {
     ($name:ident, $parse:expr, $plain:expr, |$f:ident| $expecting:expr) => {
         impl<'de, const MIN: u64, const MAX: u64> Deserialize<'de> for $name<MIN, MAX> {
             fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
@@ -236,14 +235,14 @@ macro_rules! read {
     };
 }
 
-read!(Whole, |_| None, true, |f| write!(f, "a whole number from {MIN} to {MAX}"));
-read!(Size, parse_size, true, |f| write!(
+deserialize_range!(Whole, |_| None, true, |f| write!(f, "a whole number from {MIN} to {MAX}"));
+deserialize_range!(Size, parse_size, true, |f| write!(
     f,
     "a size from {} to {}, such as \"512MiB\" or \"2g\"",
     show_size(MIN),
     show_size(MAX)
 ));
-read!(Time, parse_time, false, |f| write!(
+deserialize_range!(Time, parse_time, false, |f| write!(
     f,
     "a time from {} to {}, such as \"250ms\", \"30s\" or \"5m\"",
     show_time(MIN),
@@ -272,7 +271,7 @@ impl<'de> Deserialize<'de> for Amount {
                     .ok_or_else(|| E::invalid_value(Unexpected::Signed(value), &self))
             }
             fn visit_f64<E: de::Error>(self, value: f64) -> Result<Amount, E> {
-                // its shortest decimal form is what was written
+                // the shortest decimal form is the text that was written
                 parse_amount(&value.to_string())
                     .map(Amount)
                     .ok_or_else(|| E::invalid_value(Unexpected::Float(value), &self))

@@ -1,33 +1,33 @@
-//! `mgx client`: the programs that people may sign in to, or that speak for themselves.
+//! `mgx client`: the programs that users sign in to, or that have tokens of their own.
 
 use std::process::ExitCode;
 
-use mgx_client::{Client, Listed};
+use mgx_client::Client;
+use mgx_client::accounts::oauth_client::{NewOAuthClient, OAuthClient};
 use mgx_oauth2::ClientId;
-use serde_json::{Value, json};
 
-use super::show;
+use super::{Column, show, shown_once, yes_or_no};
 use crate::cli::out::{self, Failure, Outcome, harmless};
 
-/// What to do about clients.
+/// What to do with clients.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
-    /// Register a client. Its secret, if it has one, is shown once.
+    /// Register a client. Its secret, if it has one, is printed once.
     Add(Add),
     /// List clients.
     List {
-        /// One JSON object on each line.
+        /// Print one JSON object per line.
         #[arg(long)]
         json: bool,
     },
-    /// Give a client a new secret; the one before goes on counting until the next time.
+    /// Give a client a new secret. The previous secret stays valid until the next renewal.
     Secret {
-        /// The client.
+        /// The client's id; `mgx client list` lists them.
         id: ClientId,
     },
-    /// Remove a client, with everything that it was allowed.
+    /// Remove a client, with every consent and token it was given.
     Remove {
-        /// The client.
+        /// The client's id; `mgx client list` lists them.
         id: ClientId,
     },
 }
@@ -35,53 +35,54 @@ pub(crate) enum Command {
 /// A client to register.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Add {
-    /// What people are shown.
+    /// The name that users see.
     name: String,
-    /// Its id; a random one if absent.
+    /// The client's id; random if absent.
     #[arg(long, value_name = "ID")]
     id: Option<ClientId>,
-    /// Give it a secret: a program on a server can keep one.
+    /// Give the client a secret: a program on a server can keep one.
     #[arg(long)]
     confidential: bool,
-    /// Where browsers may be sent with a code; may be given again.
+    /// An address that browsers may be sent to with a code; can be repeated.
     #[arg(long = "redirect-uri", value_name = "URI")]
     redirect_uris: Vec<String>,
-    /// How it may ask for tokens, such as `client_credentials`; may be given again.
+    /// A grant type with which the client may ask for tokens, such as `client_credentials`; can be repeated.
     #[arg(long = "grant", value_name = "NAME")]
     grants: Vec<String>,
-    /// What it may ask for, such as "openid profile read".
+    /// The scopes that the client may ask for, such as "openid profile read".
     #[arg(long, value_name = "WORDS")]
     scope: Option<String>,
-    /// Who is to accept its access tokens: `mgx` is this platform's API; itself if absent.
+    /// The audience of the client's access tokens: `mgx` is this platform's API; the client itself if absent.
     #[arg(long, value_name = "NAME")]
     audience: Option<String>,
 }
 
-/// Does it.
+/// Runs the command.
 pub(crate) async fn run(client: &Client, command: &Command) -> Outcome {
     match command {
         Command::Add(add) => {
-            let made = client.add(Listed::Clients, &add.request()).await?;
-            let id = harmless(made["client_id"].as_str().unwrap_or_default());
-            out::line(format_args!("client {id} is registered{}", shown(&made)));
+            let made = client.add_oauth_client(&add.request()).await?;
+            let secret = shown_once("secret", made.client_secret.as_ref());
+            out::line(format_args!("client {} is registered{secret}", harmless(&made.client_id)));
         }
         Command::List { json } => {
-            let columns = [
-                ("CLIENT", "client_id"),
-                ("NAME", "name"),
-                ("SECRET", "confidential"),
-                ("SCOPE", "scope"),
-                ("AUDIENCE", "audience"),
-                ("OURS", "first_party"),
+            let columns: [Column<OAuthClient>; 6] = [
+                ("CLIENT", |client| client.client_id.clone()),
+                ("NAME", |client| client.name.clone()),
+                ("SECRET", |client| yes_or_no(client.confidential)),
+                ("SCOPE", |client| client.scope.clone()),
+                ("AUDIENCE", |client| client.audience.clone()),
+                ("OURS", |client| yes_or_no(client.first_party)),
             ];
-            show(&client.all(Listed::Clients).await?, *json, &columns);
+            show(&client.oauth_clients().await?, *json, &columns);
         }
         Command::Secret { id } => {
             let renewed = client.renew_secret(id.as_str()).await?.ok_or_else(|| unknown(id))?;
-            out::line(format_args!("client {id} has a new secret{}", shown(&renewed)));
+            let secret = shown_once("secret", renewed.client_secret.as_ref());
+            out::line(format_args!("client {id} has a new secret{secret}"));
         }
         Command::Remove { id } => {
-            if !client.remove_client(id.as_str()).await? {
+            if !client.remove_oauth_client(id.as_str()).await? {
                 return Err(unknown(id));
             }
             out::line(format_args!("client {id} is gone"));
@@ -91,24 +92,19 @@ pub(crate) async fn run(client: &Client, command: &Command) -> Outcome {
 }
 
 impl Add {
-    fn request(&self) -> Value {
-        let mut new = json!({
-            "name": self.name, "confidential": self.confidential, "redirect_uris": self.redirect_uris,
-            "client_id": self.id, "scope": self.scope, "audience": self.audience,
-        });
-        if !self.grants.is_empty() {
-            new["grant_types"] = json!(self.grants);
+    fn request(&self) -> NewOAuthClient {
+        NewOAuthClient {
+            client_id: self.id.as_ref().map(ToString::to_string),
+            name: self.name.clone(),
+            confidential: self.confidential,
+            redirect_uris: self.redirect_uris.clone(),
+            grant_types: (!self.grants.is_empty()).then(|| self.grants.clone()),
+            scope: self.scope.clone(),
+            audience: self.audience.clone(),
         }
-        new
     }
 }
 
 fn unknown(id: &ClientId) -> Failure {
     Failure::new(format!("there is no client {id}; `mgx client list` lists them"))
-}
-
-/// The secret, this once.
-fn shown(client: &Value) -> String {
-    let secret = client["client_secret"].as_str();
-    secret.map(|text| format!("; the secret is {}", harmless(text))).unwrap_or_default()
 }

@@ -1,0 +1,126 @@
+//! `mgx doctor`: check this machine, and print a remedy for each problem.
+
+mod engine;
+mod handover;
+mod host;
+mod oci;
+mod podman;
+mod pool;
+
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use crate::cli::out::{self, Outcome};
+use crate::config::{Config, Loaded, RuntimeName};
+use crate::image::AgentImage;
+
+/// How to print the findings.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Print one JSON object per line.
+    #[arg(long)]
+    json: bool,
+}
+
+/// The result of one check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Finding {
+    check: &'static str,
+    verdict: Verdict,
+    what: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remedy: Option<String>,
+}
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Verdict {
+    /// As it should be.
+    Ok,
+    /// Jobs run, but something should be changed.
+    Warn,
+    /// Jobs cannot run.
+    Fail,
+}
+
+impl Finding {
+    fn ok(check: &'static str, what: impl Into<String>) -> Self {
+        Self { check, verdict: Verdict::Ok, what: what.into(), remedy: None }
+    }
+
+    fn warn(check: &'static str, what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { check, verdict: Verdict::Warn, what: what.into(), remedy: Some(remedy.into()) }
+    }
+
+    fn fail(check: &'static str, what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { check, verdict: Verdict::Fail, what: what.into(), remedy: Some(remedy.into()) }
+    }
+}
+
+/// Runs every check.
+pub(crate) async fn run(loaded: &Loaded, args: &Args) -> Outcome {
+    let mut findings = vec![settings(loaded)];
+    findings.extend(loaded.ignored.iter().map(|name| {
+        Finding::warn(
+            "settings",
+            format!("{name} is set and has no effect"),
+            "unset it, or leave it: it does no harm",
+        )
+    }));
+    findings.extend(runtime(&loaded.config).await);
+    findings.extend(host::look(&loaded.config).await);
+    findings.extend(pool::look(&loaded.config).await);
+    findings.extend(handover::look(&loaded.config));
+    for finding in &findings {
+        if args.json {
+            out::line(serde_json::to_string(finding).unwrap_or_default());
+        } else {
+            show(finding);
+        }
+    }
+    let failed = findings.iter().any(|finding| finding.verdict == Verdict::Fail);
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// The checks of the runtime that is configured.
+async fn runtime(config: &Config) -> Vec<Finding> {
+    match config.runtime {
+        RuntimeName::Docker | RuntimeName::PoolDocker => engine::look(config).await,
+        RuntimeName::Podman | RuntimeName::PoolPodman => podman::look(config).await,
+        RuntimeName::Process => {
+            let isolation = Finding::warn(
+                "runtime",
+                "process: commands run without isolation",
+                "set runtime to \"docker\" for anything but development",
+            );
+            vec![isolation, engine::runner(&AgentImage::of(config))]
+        }
+        RuntimeName::Null => vec![Finding::warn(
+            "runtime",
+            "null: no job is run, and every job succeeds",
+            "set runtime to \"docker\", except to measure the queue",
+        )],
+    }
+}
+
+fn settings(loaded: &Loaded) -> Finding {
+    let file = loaded
+        .file
+        .as_ref()
+        .map_or_else(|| "the built-in defaults".to_owned(), |path| path.display().to_string());
+    Finding::ok("settings", file)
+}
+
+fn show(finding: &Finding) {
+    let verdict = match finding.verdict {
+        Verdict::Ok => console::style("ok  ").green(),
+        Verdict::Warn => console::style("warn").yellow(),
+        Verdict::Fail => console::style("FAIL").red().bold(),
+    };
+    out::line(format_args!("{verdict}  {:<9} {}", finding.check, out::harmless(&finding.what)));
+    if let Some(remedy) = &finding.remedy {
+        out::line(format_args!("      {:<9} → {remedy}", ""));
+    }
+}

@@ -1,0 +1,46 @@
+//! The log of the server, without secrets.
+
+use std::io::{self, IsTerminal, Write};
+
+use mgx_scheduler::Redactor;
+use secrecy::{ExposeSecret, SecretString};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{Config, LogFormat};
+
+/// Replaces the secrets of the configuration, and the admin `token`, in events and in the log.
+pub(crate) fn redactor(config: &Config, token: Option<&SecretString>) -> Redactor {
+    let chosen =
+        [config.llm.api_key.get(), config.oauth2.admin_password.get(), config.store.url.get(), token];
+    let secrets = chosen.into_iter().flatten().map(ExposeSecret::expose_secret);
+    Redactor::new(secrets, config.history.redact_patterns)
+}
+
+/// Writes the log to standard error from now on.
+pub(crate) fn start(config: &Config) {
+    let redactor = redactor(config, None);
+    let filter = EnvFilter::builder().parse_lossy(&config.log.level);
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(move || RedactedStderr(redactor.clone()));
+    let started = match config.log.format {
+        LogFormat::Json => lines.json().try_init(),
+        LogFormat::Text => lines.with_ansi(io::stderr().is_terminal()).try_init(),
+    };
+    // fails only if a log is installed already
+    started.ok();
+}
+
+/// Standard error, to which redacted lines are written.
+struct RedactedStderr(Redactor);
+
+impl Write for RedactedStderr {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        io::stderr().write_all(self.0.text(&String::from_utf8_lossy(line)).as_bytes())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}

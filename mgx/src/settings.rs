@@ -1,0 +1,162 @@
+//! The settings of each part of the platform, made of the configuration.
+
+use std::num::NonZeroU32;
+
+use mgx_api::{JobRules, StreamBounds};
+use mgx_apps::Isolation;
+use mgx_llm::{DEMO_MODEL, LlmConfig, LlmLimits, Price, ProviderConfig, RetryConfig, Timeouts};
+use mgx_policies::{Allowance, Policies, Rate, Times};
+use mgx_protocol::Team;
+use mgx_runtimes::Limits;
+use mgx_scheduler::{Budget, Caps, Fairness, HistoryLimit, Kind, Redactor};
+
+use crate::config::{Config, ModelPrice};
+
+/// How many of the waiting jobs the scheduler keeps whole in memory, the next ones first: a queue that is shorter than
+/// this waits for no read of the store.
+const QUEUED_IN_MEMORY: usize = 256;
+
+/// The OCI runtime of the containers of each kind of job. Agent jobs are the only ones that can be submitted.
+pub(crate) fn isolation(config: &Config) -> Isolation {
+    let agent = config.isolation.agent;
+    Isolation { agent, dev: agent, build: agent }
+}
+
+/// The team of agents. Without a provider, every role names the demo model.
+///
+/// # Errors
+/// `[agents]` contradicts itself.
+pub(crate) fn team(config: &Config) -> anyhow::Result<Team> {
+    let mut team = config.agents.clone();
+    if llm_config(config).provider.is_none() {
+        DEMO_MODEL.clone_into(&mut team.default_model);
+    }
+    Ok(team.team()?)
+}
+
+/// The settings of the scheduler.
+pub(crate) fn scheduler_config(config: &Config, redactor: Redactor) -> mgx_scheduler::config::Config {
+    let history = &config.history;
+    mgx_scheduler::config::Config {
+        caps: caps(config),
+        fairness: Fairness {
+            weights: config.weights.iter().map(|(user, weight)| (user.clone(), weight.small())).collect(),
+            ageing: config.scheduler.ageing.duration(),
+            patience: config.scheduler.patience.duration(),
+        },
+        max_queued: config.queue.max_queued.count(),
+        max_queued_per_user: config.queue.max_queued_per_user.count(),
+        history: HistoryLimit { events: history.max_events.get(), bytes: history.max_bytes.bytes() },
+        grace: config.agent.grace.duration(),
+        in_memory: QUEUED_IN_MEMORY,
+        start_tries: config.scheduler.start_tries.small(),
+        redactor,
+        reap_every: config.scheduler.reap_every.duration(),
+    }
+}
+
+/// What may be in use at a time.
+fn caps(config: &Config) -> Caps {
+    let quotas = &config.quotas;
+    Caps {
+        per_user: quotas.user_jobs.count(),
+        per_kind: [(Kind::Agent, config.kinds.agent.count())].into(),
+        host: Budget {
+            memory_bytes: quotas.host_memory.bytes(),
+            cpu_quota: quotas.host_cpu_quota.get(),
+            pids: quotas.host_pids.get(),
+        },
+        user: Budget {
+            memory_bytes: quotas.user_memory.bytes(),
+            cpu_quota: quotas.user_cpu_quota.get(),
+            pids: quotas.user_pids.get(),
+        },
+        session: Budget {
+            memory_bytes: quotas.session_memory.bytes(),
+            cpu_quota: quotas.session_cpu_quota.get(),
+            pids: quotas.session_pids.get(),
+        },
+        ..Caps::of(config.scheduler.max_running.count())
+    }
+}
+
+/// The limits of one container if the request names none.
+pub(crate) fn default_limits(config: &Config) -> Limits {
+    let agent = &config.agent;
+    Limits { memory_bytes: agent.memory.bytes(), cpu_quota: agent.cpu_quota.get(), pids: agent.pids.small() }
+}
+
+/// What a job gets if the request does not say, and the most that a request may ask for.
+pub(crate) fn job_rules(config: &Config) -> JobRules {
+    let default_limits = default_limits(config);
+    let max_limits = Limits {
+        memory_bytes: config.agent.max_memory.bytes(),
+        cpu_quota: config.agent.max_cpu_quota.get(),
+        pids: default_limits.pids,
+    };
+    JobRules { default_limits, max_limits, times: times(config) }
+}
+
+/// How many event streams may be open at a time.
+pub(crate) fn stream_bounds(config: &Config) -> StreamBounds {
+    let streams = &config.streams;
+    StreamBounds {
+        per_session: streams.per_session.count(),
+        per_user: streams.per_user.count(),
+        in_all: streams.in_all.count(),
+    }
+}
+
+/// How long a job may wait and run, in seconds.
+fn times(config: &Config) -> Times {
+    Times {
+        run_s: config.agent.timeout.seconds(),
+        max_run_s: config.agent.max_timeout.seconds(),
+        wait_s: Some(config.queue.ttl.seconds()).filter(|seconds| *seconds > 0),
+        max_wait_s: config.queue.max_ttl.seconds(),
+    }
+}
+
+/// The settings of the admission policies.
+pub(crate) fn policies(config: &Config) -> Policies {
+    let (llm, rate) = (&config.llm, &config.rate);
+    let at_least_one = |number| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
+    Policies {
+        times: times(config),
+        caps: caps(config),
+        allowance: Allowance {
+            requests: llm.max_requests_per_session.get(),
+            tokens: llm.max_tokens_per_session.get(),
+            cost_micros: llm.max_cost_per_session.micros(),
+        },
+        rate: Rate {
+            per_minute: at_least_one(rate.per_minute.small()),
+            burst: at_least_one(rate.burst.small()),
+        },
+    }
+}
+
+/// The settings of the LLM proxy.
+pub(crate) fn llm_config(config: &Config) -> LlmConfig {
+    let llm = &config.llm;
+    let base_url = Some(llm.base_url.clone()).filter(|url| !url.is_empty());
+    LlmConfig {
+        provider: ProviderConfig::of(base_url, llm.api_key.get().cloned()),
+        default_model: config.agents.default_model.clone(),
+        models: llm.models.clone(),
+        limits: LlmLimits {
+            max_requests: llm.max_requests_per_session.get(),
+            max_tokens: llm.max_tokens_per_session.get(),
+            max_cost_micros: llm.max_cost_per_session.micros(),
+            requests_per_minute: llm.max_requests_per_minute.small(),
+        },
+        prices: llm.prices.iter().map(|(model, price)| (model.clone(), price_of(*price))).collect(),
+        retry: RetryConfig { max_tries: llm.retries.count() + 1, ..RetryConfig::default() },
+        timeouts: Timeouts::default(),
+        demo_pace: llm.demo_pace.duration(),
+    }
+}
+
+fn price_of(price: ModelPrice) -> Price {
+    Price { input_micros: price.input_per_million.micros(), output_micros: price.output_per_million.micros() }
+}
