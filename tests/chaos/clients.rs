@@ -1,4 +1,4 @@
-//! Those who submit, cancel, look and listen. None of them knows of the others but through the history.
+//! The clients: they submit, cancel, look at jobs and read event streams, and share nothing but the history.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,8 +8,8 @@ use mgx_testkit::Client;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::asked::Asked;
 use crate::history::{History, Record};
+use crate::workload::Workload;
 use mgx_testkit::SeededRandom;
 
 /// How many accepted jobs are remembered to be looked at.
@@ -23,38 +23,38 @@ pub(crate) struct Clients {
     pub(crate) shell: &'static [&'static str],
     pub(crate) sessions: Vec<String>,
     pub(crate) seed: u64,
-    /// How many jobs are to be accepted so far: the nemesis raises it.
+    /// How many jobs are to be accepted so far; raised with every cycle.
     pub(crate) wanted: AtomicU64,
-    /// How many were.
+    /// How many jobs were accepted.
     pub(crate) accepted: AtomicU64,
     /// How many jobs are still to be cancelled: until that is answered, their commands go on for a minute.
     pub(crate) cancels: AtomicU64,
-    /// Everybody goes home.
-    pub(crate) over: AtomicBool,
+    /// Whether the clients are to end.
+    pub(crate) stopped: AtomicBool,
     pub(crate) numbers: AtomicU64,
     pub(crate) recent: Mutex<Vec<String>>,
 }
 
 impl Clients {
     /// Whether as many jobs were accepted as are wanted so far.
-    pub(crate) fn are_satisfied(&self) -> bool {
+    pub(crate) fn have_enough_accepted(&self) -> bool {
         self.accepted.load(Ordering::SeqCst) >= self.wanted.load(Ordering::SeqCst)
     }
 
     /// Whether every job that is to be cancelled is.
-    pub(crate) fn have_cancelled(&self) -> bool {
+    pub(crate) fn have_all_cancelled(&self) -> bool {
         self.cancels.load(Ordering::SeqCst) == 0
     }
 
-    fn is_over(&self) -> bool {
-        self.over.load(Ordering::SeqCst)
+    fn are_stopped(&self) -> bool {
+        self.stopped.load(Ordering::SeqCst)
     }
 
     /// Submits jobs, as many as are wanted.
-    pub(crate) async fn submit(self: Arc<Self>, who: u64) {
-        let mut random = SeededRandom::new(self.seed, who);
-        while !self.is_over() {
-            if self.are_satisfied() {
+    pub(crate) async fn submit(self: Arc<Self>, topic: u64) {
+        let mut random = SeededRandom::new(self.seed, topic);
+        while !self.are_stopped() {
+            if self.have_enough_accepted() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             } else {
                 self.submit_one(&mut random).await;
@@ -62,14 +62,14 @@ impl Clients {
         }
     }
 
-    /// Submits one job, whatever is wanted.
+    /// Submits one job, even if enough are accepted.
     pub(crate) async fn submit_one(self: &Arc<Self>, random: &mut SeededRandom) {
         let number = self.numbers.fetch_add(1, Ordering::SeqCst);
         let pick = usize::try_from(random.in_range(0..self.sessions.len() as u64)).unwrap_or_default();
         let session = self.sessions[pick].clone();
-        let asked = Asked::of(random);
-        let body = asked.request(self.shell, number, random);
-        self.history.add(&Record::Sent { number, session: session.clone(), asked });
+        let workload = Workload::of(random);
+        let body = workload.request(self.shell, number, random);
+        self.history.add(&Record::Sent { number, session: session.clone(), workload });
         let request = self.client.request(Method::POST, &format!("/api/sessions/{session}/jobs")).json(&body);
         let record = match request.send().await {
             Err(error) if error.is_connect() => Record::Refused { number, status: 0, code: String::new() },
@@ -95,7 +95,7 @@ impl Clients {
             return tokio::time::sleep(random.millis(5..50)).await;
         };
         self.accepted.fetch_add(1, Ordering::SeqCst);
-        if asked == Asked::Cancel {
+        if workload == Workload::Cancel {
             self.cancels.fetch_add(1, Ordering::SeqCst);
             tokio::spawn(Arc::clone(self).cancel(job.clone(), random.millis(0..1000)));
         }
@@ -110,7 +110,7 @@ impl Clients {
     /// that it has ended.
     async fn cancel(self: Arc<Self>, job: String, after: Duration) {
         tokio::time::sleep(after).await;
-        while !self.is_over() {
+        while !self.are_stopped() {
             let answer = self.client.post(&format!("/api/jobs/{job}/cancel"), &json!({})).await;
             match answer.map_or(0, |(status, _)| status.as_u16()) {
                 200 | 202 => {
@@ -125,9 +125,9 @@ impl Clients {
     }
 
     /// Looks at jobs that were accepted lately.
-    pub(crate) async fn look(self: Arc<Self>, who: u64) {
-        let mut random = SeededRandom::new(self.seed, who);
-        while !self.is_over() {
+    pub(crate) async fn poll_jobs(self: Arc<Self>, topic: u64) {
+        let mut random = SeededRandom::new(self.seed, topic);
+        while !self.are_stopped() {
             tokio::time::sleep(random.millis(5..40)).await;
             let job = {
                 let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
@@ -143,9 +143,9 @@ impl Clients {
     }
 
     /// Reads the events of a session live, as a browser does.
-    pub(crate) async fn listen(self: Arc<Self>, session: String) {
+    pub(crate) async fn follow_events(self: Arc<Self>, session: String) {
         let mut last = 0;
-        while !self.is_over() {
+        while !self.are_stopped() {
             let history = self.history.clone();
             let heard = self.client.follow(&session, last, |frame| {
                 let job = frame.data["job_id"].as_str().unwrap_or_default().to_owned();
@@ -156,7 +156,7 @@ impl Clients {
                     job,
                 });
                 last = frame.id;
-                self.is_over()
+                self.are_stopped()
             });
             if let Err(error) = heard.await
                 && error.to_string().starts_with("409")

@@ -8,36 +8,35 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::asked::Asked;
-use crate::nemesis::Nemesis;
+use crate::nemesis::kind::Nemesis;
+use crate::workload::Workload;
 
 /// Something that happened, as far as a client can tell.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
 pub(crate) enum Record {
-    /// What this is; at most `slots` jobs run at a time.
+    /// The run's parameters; at most `slots` jobs run at a time.
     Run { runtime: String, seed: u64, jobs: u64, cycles: u64, slots: u64 },
     /// A job was submitted, and no answer is known yet.
-    Sent { number: u64, session: String, asked: Asked },
+    Sent { number: u64, session: String, workload: Workload },
     /// The answer was 202.
     Accepted { number: u64, job: String },
     /// The answer was a refusal with this `code`, or the request never got through: status 0.
     Refused { number: u64, status: u16, code: String },
     /// No answer came: it may have been accepted or not.
     Unknown { number: u64 },
-    /// A request to cancel a job was answered with 200 or 202; nobody asks again.
+    /// A request to cancel a job was answered with 200 or 202; no client asks again.
     Cancelled { job: String },
     /// A job was looked at.
     Seen { job: String, status: u16, state: String },
     /// A reader of the event stream received a frame.
     Frame { session: String, id: u64, event: String, job: String },
-    /// A reader was told that what it has read does not exist.
+    /// A reader was told that an event which it has read does not exist.
     ReaderRefused { session: String, error: String },
     /// The server was killed; `starting`: before it was ready.
     Killed { starting: bool },
-    /// Something was done to the server or to what it stands on. What runs may have been ended by that only if
-    /// it `ends_runs`.
-    Struck { nemesis: Nemesis, how: String, ends_runs: bool },
+    /// A fault was injected. It may have ended what runs only if it `ends_runs`.
+    Disturbed { nemesis: Nemesis, how: String, ends_runs: bool },
     /// How much memory the server has had resident at the most, in MiB.
     Peak { mib: u64 },
     /// The server was ready again.

@@ -1,18 +1,18 @@
-//! Chaos: clients that submit, a nemesis that kills the real server, and a checker that trusts neither.
+//! Chaos: clients that submit jobs, faults that are injected into the real server, and a checker that is independent of both.
 //!
 //! ```text
-//! chaos run --runtime process --cycles 300 --jobs 5000 --seed 1     the whole of it, by every nemesis
-//! chaos run --runtime docker --nemesis kill,engine --live-restore   only these two
+//! chaos run --runtime process --cycles 300 --jobs 5000 --seed 1     every kind of fault
+//! chaos run --runtime docker --nemesis kill,engine --live-restore   only these kinds
 //! chaos check --history FILE --url URL --token FILE                 the checker alone: a process of its own
 //! ```
 
-mod asked;
 mod checker;
 mod clients;
-mod facts;
+mod final_state;
 mod history;
 mod nemesis;
 mod run;
+mod workload;
 
 use std::path::PathBuf;
 
@@ -22,13 +22,13 @@ use clap::Parser;
 /// Kills a server again and again, and checks that it kept its promises.
 #[derive(Debug, Parser)]
 enum Chaos {
-    /// Submits jobs while the server is killed, and lets the checker judge.
+    /// Submits jobs while faults are injected, then runs the checker.
     Run(run::Args),
-    /// Judges a history by what the public API says now.
+    /// Checks a history against what the public API says now.
     Check(Check),
 }
 
-/// What to judge.
+/// What to check.
 #[derive(Debug, clap::Args)]
 struct Check {
     /// What the clients saw: one JSON object on each line.
@@ -40,7 +40,7 @@ struct Check {
     /// The file of its token.
     #[arg(long)]
     token: PathBuf,
-    /// The least part of the accepted jobs that has to come out as asked.
+    /// The least part of the accepted jobs that has to end as expected.
     #[arg(long, default_value_t = 0.99)]
     min_right: f64,
 }
@@ -49,17 +49,17 @@ fn main() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match Chaos::parse() {
         Chaos::Run(args) => runtime.block_on(run::run(args)),
-        Chaos::Check(check) => runtime.block_on(judge(check)),
+        Chaos::Check(check) => runtime.block_on(run_checker(check)),
     }
 }
 
-/// Collects the facts, and says what they are worth.
-async fn judge(check: Check) -> Result<()> {
+/// Reads the final state, checks the history against it, and prints the report.
+async fn run_checker(check: Check) -> Result<()> {
     let history = history::read(&check.history)?;
     let token = std::fs::read_to_string(&check.token)?;
     let client = mgx_testkit::Client::new(&check.url, token.trim());
-    let facts = facts::collect(&client, &history).await?;
-    let report = checker::check(&history, &facts, check.min_right);
+    let found = final_state::collect(&client, &history).await?;
+    let report = checker::check(&history, &found, check.min_right);
     out(&report.to_string());
     anyhow::ensure!(report.is_clean(), "the server broke its promises");
     Ok(())

@@ -1,6 +1,6 @@
-//! Bad input at the public door, area by area: what it is answered with, and what must not change because of it.
+//! Bad input to the public API, area by area: how it is answered, and what must not change because of it.
 //!
-//! Each file begins with what else is shown elsewhere. Every refusal is a problem that shows nothing of the inside.
+//! Each file begins with what other suites cover. Every refusal is a problem document that shows no internals.
 
 mod config;
 mod create;
@@ -37,22 +37,22 @@ async fn code(
     }
     assert_eq!(kind.as_deref(), Some("application/problem+json"), "{status} {text}");
     let problem: Value = serde_json::from_str(&text)?;
-    assert!(status < 500 || LISTED.contains(&status), "{status} {text}");
+    assert!(status < 500 || DOCUMENTED_SERVER_ERRORS.contains(&status), "{status} {text}");
     for leak in ["/tmp/", "panicked", "src/", ".rs:", "sqlite", "SELECT"] {
-        assert!(!text.contains(leak), "the inside shows: {text}");
+        assert!(!text.contains(leak), "internals are shown: {text}");
     }
     Ok((status, problem["code"].as_str().unwrap_or_default().to_owned()))
 }
 
 const JSON: (&str, &str) = ("content-type", "application/json");
 
-/// What is not the client's fault, and says when to come back.
-const LISTED: [u16; 2] = [503, 507];
+/// Server errors that are documented, and say when to come back.
+const DOCUMENTED_SERVER_ERRORS: [u16; 2] = [503, 507];
 
-/// What comes back for these very bytes until the server closes, or has answered and waits.
+/// Sends these bytes; the answer, up to the end of its head or of the connection.
 async fn raw(server: &Server, bytes: &[u8]) -> Result<String> {
     let mut socket = TcpStream::connect(server.url().trim_start_matches("http://")).await?;
-    // who is refused early may be hung up on before everything is sent
+    // the server may close the connection of an early refusal before everything is sent
     socket.write_all(bytes).await.ok();
     let mut answer = Vec::new();
     let whole = tokio::time::timeout(mgx_testkit::client::REQUEST_TIMEOUT, async {

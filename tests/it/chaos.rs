@@ -1,10 +1,10 @@
-//! A slice of the chaos that `just chaos` makes for longer: clients, nemeses, and a checker of its own.
+//! Short runs of what `just chaos process` does for longer: clients, faults, and a checker of its own.
 
 use std::process::Command;
 
 use mgx_testkit::Volume;
 
-/// Strikes so many times while so many jobs are accepted; everything else is in `tests/chaos`.
+/// Runs so many cycles of faults while so many jobs are accepted; everything else is in `tests/chaos`.
 fn chaos(runtime: &str, cycles: &str, jobs: &str, more: &[&str]) -> String {
     let mut chaos = Command::new(env!("CARGO_BIN_EXE_chaos"));
     chaos
@@ -19,17 +19,17 @@ fn chaos(runtime: &str, cycles: &str, jobs: &str, more: &[&str]) -> String {
 #[test]
 fn twelve_cycles_on_processes() {
     let said = chaos("process", "12", "120", &["--flood", "500"]);
-    let everybody = ["killed", "clock: ", "flood: ", "stall: ", "disk: full"];
-    // a disk of one's own wants root, the others want nothing that the tests do not
-    for nemesis in &everybody[..if Volume::is_possible() { 5 } else { 4 }] {
+    let kinds = ["killed", "clock: ", "flood: ", "stall: ", "disk: full"];
+    // a disk of its own needs root, the other kinds need nothing that the tests do not
+    for nemesis in &kinds[..if Volume::is_possible() { 5 } else { 4 }] {
         assert!(said.contains(nemesis), "no {nemesis}:\n{said}");
     }
 }
 
-// The small server answers nobody for a minute or two now and then, once in a dozen runs, without anything having been
-// done to it (137 s have been seen). A job that is to be cancelled has ended by itself by then, which the checker knows. One
-// whose start was being written down has used up its two minutes meanwhile: that fails as `InTime`, in a run that took much
-// longer than the usual half a minute.
+// The small MongoDB-compatible server stops answering for a minute or two in about one of twelve runs, without a fault
+// having been injected (up to 137 s). A job that is to be cancelled has ended by itself by then, which the checker accepts.
+// A job whose start was being written has used up its two minutes meanwhile, and fails as `InTime`, in a run that takes
+// much longer than the usual half a minute.
 #[test]
 fn five_cycles_on_a_mongodb_server() {
     let said = chaos("process", "5", "50", &["--store", "mongodb", "--nemesis", "kill,store"]);

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-/// Three processes behind a balancer, on a store of their own. The first one schedules.
+/// Three processes behind a balancer, with a store of their own. The first one schedules at the beginning.
 struct Cluster {
     processes: Vec<Server>,
     balancer: Balancer,
@@ -99,9 +99,11 @@ async fn a_leader_that_is_killed_under_load_is_replaced_and_what_runs_goes_on() 
         }
         anyhow::Ok((other, done))
     });
-    // under load, however slow the machine is
-    let patience = Duration::from_secs(30);
-    timeout(patience, counted.wait_for(|count| *count >= 15)).await.context("too little is accepted")??;
+    // how long the load may take, on a slow machine too
+    let load_timeout = Duration::from_secs(30);
+    timeout(load_timeout, counted.wait_for(|count| *count >= 15))
+        .await
+        .context("too little is accepted")??;
 
     cluster.processes[0].kill()?;
     let killed = Instant::now();
@@ -111,14 +113,16 @@ async fn a_leader_that_is_killed_under_load_is_replaced_and_what_runs_goes_on() 
         if status == 201 {
             break killed.elapsed();
         }
-        assert!(killed.elapsed() < Duration::from_secs(30), "nobody takes over");
+        assert!(killed.elapsed() < Duration::from_secs(30), "no process takes over");
         tokio::time::sleep(Duration::from_millis(20)).await;
     };
     assert!(took <= Duration::from_secs(5), "taken over after {took:?}");
     let now = slots(&cluster.processes[1]);
     assert!(pids.iter().all(|pid| now.contains(pid)), "the same process runs on: {pids:?} of {now:?}");
     let before = *counted.borrow();
-    timeout(patience, counted.wait_for(|count| *count >= before + 15)).await.context("nothing goes on")??;
+    timeout(load_timeout, counted.wait_for(|count| *count >= before + 15))
+        .await
+        .context("nothing goes on")??;
     stop.cancel();
     let (other, accepted) = loading.await??;
 
@@ -147,7 +151,7 @@ async fn a_leader_that_is_killed_under_load_is_replaced_and_what_runs_goes_on() 
     Ok(())
 }
 
-/// Submits a job as a client does that wants it once, however long that takes; its id.
+/// Submits a job once, by repeating the request with its key until it is accepted; its id.
 async fn submit_once(client: &Client, session: &str, job: &Value, key: &str) -> Result<String> {
     let end = Instant::now() + Duration::from_secs(30);
     loop {
@@ -163,7 +167,7 @@ async fn submit_once(client: &Client, session: &str, job: &Value, key: &str) -> 
     }
 }
 
-/// The processes that are PID 1 of what runs: the runners whose environment names a slot of this platform.
+/// The pids of the runners whose environment names a slot of this platform.
 fn slots(server: &Server) -> Vec<String> {
     let mark = format!("MGX_SLOT_DIR={}", server.data_dir().display());
     let mut found: Vec<String> = std::fs::read_dir("/proc")

@@ -1,4 +1,4 @@
-//! What a container of the platform looks like, from inside and from outside.
+//! The isolation of a container, seen from inside and by the engine.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::session::busybox_with;
 
-/// Prints what the box is like, one `key=value` a line.
+/// A script that prints what the container may do, one `key=value` a line.
 pub(crate) const PROBE: &str = r#"
 b=/bin/busybox
 echo "uid=$($b id -u)"
@@ -28,7 +28,7 @@ $b wget -q -T 2 -O /dev/null http://1.1.1.1/ 2>/dev/null && echo network=reached
 "#;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_box_is_closed() -> Result<()> {
+async fn a_container_is_isolated_as_seen_from_inside() -> Result<()> {
     let server = busybox_with("agent.memory = \"256MiB\"\nagent.cpu_quota = 50000\nagent.pids = 64").await?;
     server.wait_until_pool_has_one().await?;
     let client = server.client();
@@ -66,7 +66,7 @@ async fn the_box_is_closed() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_engine_agrees() -> Result<()> {
+async fn a_container_is_isolated_as_the_engine_reports_it() -> Result<()> {
     let server = busybox_with("").await?;
     server.wait_until_pool_has_one().await?;
     let client = server.client();

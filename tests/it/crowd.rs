@@ -1,4 +1,4 @@
-//! Two hundred people who sign in at the same moment: what that takes of the server's memory.
+//! Two hundred users who sign in at the same moment: how much memory the server takes for that.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::thread::available_parallelism;

@@ -1,6 +1,6 @@
-//! Readers whose connections are cut anywhere, while the server is killed too, see every event once and in order: ours,
-//! one of the browsers' kind, and one in Python. The last two are left out where they are not installed (`just clients`
-//! does that).
+//! Readers whose connections are cut anywhere, while the server is killed too, see every event once and in order: the Rust
+//! client, `eventsource` in Node, and the Python example. The last two are skipped where they are not installed (`just judge
+//! cuts` installs them).
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -13,19 +13,19 @@ use reqwest::StatusCode;
 use serde_json::json;
 use tokio::process::Command;
 
-/// Events that the agent says; a few of the platform's come on top.
+/// The events of the agent; the platform adds a few.
 const EVENTS: u64 = 3000;
 
 /// A connection is cut after fewer bytes than this.
-const SPAN: u64 = 16 * 1024;
+const MAX_BYTES_BEFORE_CUT: u64 = 16 * 1024;
 
 /// How long one pass through the log may take.
-const PATIENCE: Duration = Duration::from_mins(3);
+const PASS_TIMEOUT: Duration = Duration::from_mins(3);
 
-/// How often the server is killed when there are many cuts.
-const LIFE: Duration = Duration::from_secs(5);
+/// How long the server runs between two kills, when there are many cuts.
+const UPTIME: Duration = Duration::from_secs(5);
 
-/// Who reads.
+/// The implementation of a reader.
 #[derive(Clone, Copy, Debug)]
 enum Reader {
     Rust,
@@ -40,7 +40,7 @@ async fn a_reader_that_is_cut_anywhere_sees_every_event_once() -> Result<()> {
     let settings = "runtime = \"null\"\nlog.level = \"warn\"";
     let mut server = Server::start(settings, &[]).await?;
     let session = server.client().session("nextjs").await?;
-    // the first reader begins while it is being said
+    // the first reader begins while the events are being sent
     server
         .client()
         .submit(&session, &json!({ "command": ["say", EVENTS.to_string(), "100", "2000"] }))
@@ -50,18 +50,19 @@ async fn a_reader_that_is_cut_anywhere_sees_every_event_once() -> Result<()> {
         if reader.is_installed().await {
             readers.push(reader);
         } else {
-            ensure!(!must_have_all, "{reader:?} is not installed: `just clients`");
+            ensure!(!must_have_all, "{reader:?} is not installed: `just judge cuts` installs it");
         }
     }
     let each = cuts / u32::try_from(readers.len())?;
     for (seed, reader) in (1..).zip(readers) {
         let address = server.url().trim_start_matches("http://").parse()?;
-        let proxy = CuttingProxy::in_front_of(address, each, SPAN, seed).await?;
+        let proxy = CuttingProxy::in_front_of(address, each, MAX_BYTES_BEFORE_CUT, seed).await?;
         let token = server.token()?;
         let mut passes = 0;
         let reading = async {
             while passes == 0 || proxy.cuts_left() > 0 {
-                let ids = tokio::time::timeout(PATIENCE, reader.read(&proxy.url(), &session, &token)).await;
+                let ids =
+                    tokio::time::timeout(PASS_TIMEOUT, reader.read(&proxy.url(), &session, &token)).await;
                 let ids = ids.with_context(|| format!("{reader:?} does not come to the end"))??;
                 let last = ids.last().copied().unwrap_or_default();
                 ensure!(last > EVENTS, "{reader:?} has read to {last} only");
@@ -75,7 +76,7 @@ async fn a_reader_that_is_cut_anywhere_sees_every_event_once() -> Result<()> {
                 return std::future::pending().await;
             }
             loop {
-                tokio::time::sleep(LIFE).await;
+                tokio::time::sleep(UPTIME).await;
                 server.kill()?;
                 server.up().await?;
             }
@@ -94,7 +95,7 @@ async fn a_reader_that_is_cut_anywhere_sees_every_event_once() -> Result<()> {
     Ok(())
 }
 
-/// The example is at least Python, where there is no httpx to run it with.
+/// The example is at least valid Python, where there is no httpx to run it with.
 #[tokio::test]
 async fn the_python_example_can_be_read() -> Result<()> {
     let source = root().join("docs/examples/follow.py");

@@ -1,4 +1,4 @@
-//! What it costs to know who is calling: the same request with each kind of token, on a connection that stays.
+//! What authentication costs: the same request with each kind of token, on one connection.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -18,8 +18,8 @@ const TIMES: usize = 2000;
 const ROUNDS: usize = 5;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "measures: for a quiet machine and a release build; `just oauth-timing` runs it"]
-async fn knowing_who_is_calling_takes_at_most_fifty_microseconds() -> Result<()> {
+#[ignore = "measures: for a quiet machine and a release build; `just judge oauth-timing` runs it"]
+async fn an_access_token_is_verified_within_fifty_microseconds() -> Result<()> {
     let env = [("MGX_OAUTH2__ADMIN_PASSWORD", PASSWORD)];
     let settings = "runtime = \"null\"\noauth2.password_login = true\nlog.level = \"error\"";
     let server = Server::start(settings, &env).await?;

@@ -1,4 +1,4 @@
-//! Jobs behind another wall than the engine's own: gVisor, on an engine of the test's own that knows it.
+//! Jobs in gVisor, on an engine that belongs to the test.
 #![expect(clippy::print_stderr, reason = "a test that cannot run says why")]
 
 use std::collections::BTreeMap;
@@ -43,7 +43,7 @@ async fn a_job_in_gvisor_is_held_by_the_same_walls_and_by_a_kernel_of_its_own() 
     Ok(())
 }
 
-/// An engine to which gVisor is known; nothing where there is none of both.
+/// An engine with gVisor; `None` where either is not installed.
 fn docker_with_gvisor() -> Result<Option<Dockerd>> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let runsc = std::env::split_paths(&path).map(|dir| dir.join("runsc")).find(|path| path.is_file());
@@ -64,7 +64,7 @@ fn docker_with_gvisor() -> Result<Option<Dockerd>> {
     Dockerd::with_runtimes(&json!({ "runsc": { "path": runsc, "runtimeArgs": args } })).map(Some)
 }
 
-/// What the box is like from inside.
+/// What the container may do, seen from inside.
 async fn probed(client: &Client) -> Result<BTreeMap<String, String>> {
     let host = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
     let kernel =

@@ -1,4 +1,4 @@
-//! The platform dies; what it started does not.
+//! The platform is killed or stopped, and its containers go on.
 
 use anyhow::Result;
 use mgx_testkit::Engine;

@@ -1,4 +1,4 @@
-//! End to end: the real binary, a real engine, and the public API. One binary, for the linker's sake.
+//! End to end: the real `mgx`, a real engine, and the public API. One test binary, because linking takes long.
 
 mod bad_input;
 mod chaos;

@@ -1,4 +1,4 @@
-//! Admission from outside: who comes too fast, and whose budget is spent, is told so, and the rest is let in.
+//! Admission by the public API: submissions over the rate or the budget are refused with the reason, and others accepted.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ async fn post(client: &Client, path: &str, body: &Value) -> Result<(u16, Option<
 }
 
 #[tokio::test]
-async fn who_comes_back_when_told_is_let_in_and_a_flood_does_not_fill_the_log() -> Result<()> {
+async fn a_client_that_retries_when_told_is_accepted_and_a_flood_does_not_fill_the_log() -> Result<()> {
     let rate = "runtime = \"null\"\nrate.per_minute = 30\nrate.burst = 20";
     let server = Server::start(&format!("{}\n{rate}", settings()), &[]).await?;
     let client = server.client();
@@ -49,7 +49,7 @@ async fn who_comes_back_when_told_is_let_in_and_a_flood_does_not_fill_the_log() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_that_has_spent_its_money_stops_and_gets_no_new_work() -> Result<()> {
+async fn a_session_whose_budget_is_spent_stops_and_gets_no_new_agent_jobs() -> Result<()> {
     let provider = ModelProvider::start().await?;
     // the first answer has 5 and 3 tokens: 0.011 units
     let budget = "llm.max_cost_per_session = 0.01\n\

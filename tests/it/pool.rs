@@ -1,4 +1,4 @@
-//! The warm pool in the real server: what is bound to a job, and what a server that is killed leaves behind.
+//! The warm pool of a real server: what is bound to a job, and what a killed server leaves behind.
 
 use std::time::{Duration, Instant};
 
@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 use crate::session::busybox_with;
 
 /// How long the pool may take to be full again.
-const FULL: Duration = Duration::from_secs(30);
+const FULL_TIMEOUT: Duration = Duration::from_secs(30);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_with_environment_secret_and_workspace_takes_what_waits() -> Result<()> {
+async fn a_job_with_environment_limits_and_workspace_takes_a_warm_container() -> Result<()> {
     let server = busybox_with(&settings()).await?;
     let client = server.client();
     full(&client).await?;
@@ -54,7 +54,7 @@ async fn kill_9_with_a_full_pool_leaves_nothing_and_loses_nothing() -> Result<()
         server.up().await?;
         let began = Instant::now();
         full(&client).await?;
-        assert!(began.elapsed() < FULL);
+        assert!(began.elapsed() < FULL_TIMEOUT);
     }
     client.until_finish(&session).await?;
     assert_eq!(client.job(&job).await?["state"], "succeeded");
@@ -63,8 +63,8 @@ async fn kill_9_with_a_full_pool_leaves_nothing_and_loses_nothing() -> Result<()
 
     let began = Instant::now();
     while left(&server)? != (3, 3, 1) || holders(&server)? > 2 {
-        // containers, sockets, and the mount that all seats share
-        ensure!(began.elapsed() < FULL, "left over: {:?} {}", left(&server)?, holders(&server)?);
+        // containers, link directories, and the mount that all slots share
+        ensure!(began.elapsed() < FULL_TIMEOUT, "left over: {:?} {}", left(&server)?, holders(&server)?);
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     Ok(())
@@ -79,7 +79,7 @@ async fn pool(client: &Client) -> Result<Value> {
     answer["pools"].get(0).cloned().context("there is no pool")
 }
 
-/// Waits until as many wait as should.
+/// Waits until the pool has as many idle containers as it should.
 async fn full(client: &Client) -> Result<()> {
     let began = Instant::now();
     loop {
@@ -87,7 +87,7 @@ async fn full(client: &Client) -> Result<()> {
         if pool["parked"].as_u64() >= Some(3) && pool["making"] == 0 {
             return Ok(());
         }
-        ensure!(began.elapsed() < FULL, "the pool is not full: {pool}");
+        ensure!(began.elapsed() < FULL_TIMEOUT, "the pool is not full: {pool}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

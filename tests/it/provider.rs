@@ -1,4 +1,4 @@
-//! With a provider of one's own: it is busy once and cuts a stream once, and its key stays on this side.
+//! A session with a faulty model provider: it succeeds, and the provider's key never enters a container.
 
 use std::fs;
 use std::path::Path;
@@ -9,10 +9,10 @@ use serde_json::json;
 
 use crate::session::settings;
 
-const KEY: &str = "sk-canary-5a1f0c-never-in-a-box";
+const KEY: &str = "sk-canary-5a1f0c-never-in-a-container";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_difficult_provider_does_not_stop_a_session_and_the_key_never_enters_the_box() -> Result<()> {
+async fn a_faulty_provider_does_not_stop_a_session_and_the_key_never_enters_the_container() -> Result<()> {
     let provider = ModelProvider::start().await?;
     let env = [("OPENAI_BASE_URL", &*provider.url), ("OPENAI_API_KEY", KEY)];
     let server = Server::start(&settings(), &env).await?;
@@ -51,7 +51,7 @@ fn http_name(name: &reqwest::header::HeaderName) -> String {
     name.as_str().to_owned()
 }
 
-/// Looks for the key in all that a container can see: environment, arguments, files, and what the engine knows.
+/// Looks for the key in the container's environment, arguments and files, and in what the engine reports.
 fn search_container(name: &str) -> Result<()> {
     assert!(!Engine::inspect(name)?.to_string().contains(KEY), "the key is in inspect");
     let mut looked = 0;

@@ -1,4 +1,4 @@
-//! The queue from outside: asked twice and done once, even over `kill -9`; batches; timelines; why a job waits.
+//! The queue by the public API: idempotency keys, also across `kill -9`; batches; timelines; explanations.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::session::{busybox_with, settings};
 
-/// Containers that do nothing: what counts here is the queue.
+/// A runtime without containers: these tests are about the queue.
 fn null() -> String {
     format!("{}\nruntime = \"null\"\nqueue.max_queued = 5000", settings())
 }
@@ -84,7 +84,7 @@ async fn a_request_with_a_key_is_done_once() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_kill_9_makes_a_second_job_of_one_key() -> Result<()> {
-    let (accepted, stored) = ask_again_while_it_dies(true).await?;
+    let (accepted, stored) = submit_while_the_server_is_killed(true).await?;
     assert_eq!(stored.len(), accepted.len(), "one job for each key, and no other");
     for job in &stored {
         let name = job["prompt"].as_str().context("no prompt")?;
@@ -96,14 +96,14 @@ async fn no_kill_9_makes_a_second_job_of_one_key() -> Result<()> {
 /// The red control: the same clients without keys show that the kills strike between the work and the answer.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_keys_kill_9_makes_second_jobs() -> Result<()> {
-    let (accepted, stored) = ask_again_while_it_dies(false).await?;
+    let (accepted, stored) = submit_while_the_server_is_killed(false).await?;
     assert!(stored.len() > accepted.len(), "{} jobs of {} requests", stored.len(), accepted.len());
     Ok(())
 }
 
-/// Clients that know nothing but to ask again, and a platform that dies in the middle of everything. What was
-/// accepted, by its name, and what is stored.
-async fn ask_again_while_it_dies(keyed: bool) -> Result<(HashMap<String, String>, Vec<Value>)> {
+/// Clients that repeat every request without an answer, and a platform that is killed again and again. The accepted jobs
+/// by their names, and the stored jobs.
+async fn submit_while_the_server_is_killed(keyed: bool) -> Result<(HashMap<String, String>, Vec<Value>)> {
     const CLIENTS: usize = 8;
     const KILLS: usize = 12;
     let mut server = Server::start(&null(), &[]).await?;
@@ -112,10 +112,10 @@ async fn ask_again_while_it_dies(keyed: bool) -> Result<(HashMap<String, String>
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let mut clients = JoinSet::new();
     for _ in 0..CLIENTS {
-        clients.spawn(ask_again(client.clone(), session.clone(), keyed, stopped.clone()));
+        clients.spawn(submit_repeatedly(client.clone(), session.clone(), keyed, stopped.clone()));
     }
     for kill in 0..KILLS {
-        // at moments that have nothing to do with each other
+        // at moments that do not coincide with the requests
         tokio::time::sleep(Duration::from_millis(60 + (kill as u64 * 37) % 190)).await;
         server.kill()?;
         server.up().await?;
@@ -133,7 +133,7 @@ async fn ask_again_while_it_dies(keyed: bool) -> Result<(HashMap<String, String>
 }
 
 /// One client: submits one job after the other, each until it is accepted. Its jobs, and how many answers were lost.
-async fn ask_again(
+async fn submit_repeatedly(
     client: Client,
     session: String,
     keyed: bool,
@@ -148,7 +148,7 @@ async fn ask_again(
             let key = if keyed { name.clone() } else { Uuid::now_v7().to_string() };
             match post(&client, &path, &key, &job).await {
                 Ok(answer) if answer.status == 202 => break answer,
-                // nobody there: as often as a client would that cannot wait
+                // no server: an impatient client repeats the request at once
                 Err(_) => {
                     lost += 1;
                     tokio::time::sleep(Duration::from_millis(5)).await;
@@ -206,7 +206,7 @@ async fn a_timeline_shows_where_the_time_went() -> Result<()> {
     let server = busybox_with("").await?;
     let client = server.client();
     let session = client.session("nextjs").await?;
-    // a long story before it, through which nobody should have to read
+    // many events before it, which the timeline must not have to read
     let noise = "i=0; while [ $i -lt 3000 ]; do i=$((i+1)); echo line $i; done";
     let noise = client.submit(&session, &json!({ "command": ["/bin/busybox", "sh", "-c", noise] })).await?;
     client.until_finish(&session).await?;
@@ -244,7 +244,7 @@ async fn a_timeline_shows_where_the_time_went() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_waiting_job_is_told_who_holds_what_it_waits_for() -> Result<()> {
+async fn an_explanation_names_the_job_that_holds_the_slot() -> Result<()> {
     let server = busybox_with("scheduler.max_running = 1\nagent.grace = \"1s\"").await?;
     let client = server.client();
     let session = client.session("nextjs").await?;
@@ -254,10 +254,10 @@ async fn a_waiting_job_is_told_who_holds_what_it_waits_for() -> Result<()> {
     let waiting = client.submit(&session, &sleep).await?;
     let last = client.submit(&session, &sleep).await?;
     for job in [&waiting, &last] {
-        // it joins the line a moment after it was accepted
+        // a job gets its position a moment after it was accepted
         let end = Instant::now() + Duration::from_secs(10);
         while client.job(job).await?["position"].is_null() {
-            ensure!(Instant::now() < end, "it never joined the line");
+            ensure!(Instant::now() < end, "the job never got a position");
         }
     }
 

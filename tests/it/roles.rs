@@ -1,4 +1,4 @@
-//! Accounts, when several processes of one platform share a MongoDB server, and what each of them is there for.
+//! Accounts when several processes share a MongoDB server, and the roles of processes.
 
 use std::time::Duration;
 
@@ -10,17 +10,17 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
-/// Where the platform is for everybody, whichever process answers.
+/// The public address of the platform, whichever process answers.
 const PUBLIC: &str = "https://mgx.example.org";
 
-/// A store, and the process that schedules.
-struct House {
+/// The process that schedules, with its store.
+struct SchedulingServer {
     leader: Server,
     _store: MongoServer,
     _dir: TempDir,
 }
 
-impl House {
+impl SchedulingServer {
     async fn start() -> Result<Self> {
         let dir = tempfile::tempdir()?;
         let store = MongoServer::start(dir.path())?;
@@ -32,7 +32,7 @@ impl House {
     }
 }
 
-/// A new client that asks for itself: its secret.
+/// Registers a client for the client credentials grant; its secret.
 async fn robot(at: &Client) -> Result<String> {
     let new = json!({
         "client_id": "robot", "name": "A robot", "confidential": true,
@@ -67,7 +67,7 @@ async fn is_let_in(at: &Server, token: &str) -> Result<bool> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_of_one_process_counts_at_every_other_until_it_is_taken_back() -> Result<()> {
-    let House { leader, _store, _dir } = House::start().await?;
+    let SchedulingServer { leader, _store, _dir } = SchedulingServer::start().await?;
     let (second, third) = (leader.start_another().await?, leader.start_another().await?);
     let secret = robot(&second.client()).await?;
     let token = token(&third, &secret).await?;
@@ -89,7 +89,7 @@ async fn a_token_of_one_process_counts_at_every_other_until_it_is_taken_back() -
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_provider_may_be_a_process_of_its_own() -> Result<()> {
-    let House { leader, _store, _dir } = House::start().await?;
+    let SchedulingServer { leader, _store, _dir } = SchedulingServer::start().await?;
     let provider = leader.start_another_with("server.roles = \"oauth2\"").await?;
     let api = leader.start_another_with("server.roles = \"api\"").await?;
     let secret = robot(&api.client()).await?;

@@ -1,4 +1,4 @@
-//! Secrets are planted everywhere, and found nowhere: not in the store, the log, the events, the answers or the engine.
+//! Planted secrets appear nowhere: not in the store, the log, the events, the answers or the engine's reports.
 
 use std::fs;
 
@@ -54,7 +54,7 @@ async fn planted_secrets_are_found_nowhere() -> Result<()> {
     let seen = fs::read_to_string(server.data_dir().join(format!("workspaces/{session}/token")))?;
     assert_eq!(seen.trim(), "<>", "a command has no token of the model");
 
-    // the password passes through as it does when somebody signs in
+    // the password is sent as it is when a user signs in
     let form =
         client.request(Method::POST, "/oauth2/login").body(format!("username=admin&password={PASSWORD}"));
     form.header("content-type", "application/x-www-form-urlencoded").send().await?;
@@ -75,7 +75,7 @@ async fn planted_secrets_are_found_nowhere() -> Result<()> {
         ("the end of the attempt's token", attempt[attempt.len() - 30..].to_owned()),
         ("an API token", text(&api, "token")?),
         ("a client's secret", text(&registered, "client_secret")?),
-        // whoever else has one: the app of the session, above all
+        // those of other clients: the app of the session, above all
         ("something that looks like a client's secret", "mgx_cs_".to_owned()),
         ("something that looks like an API token", "mgx_pat_".to_owned()),
     ];

@@ -1,4 +1,4 @@
-//! The event stream: where it begins, where it ends, and what it refuses.
+//! The event stream: where it begins, where it ends, and which requests are refused.
 
 use anyhow::Result;
 use mgx_testkit::Server;
@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::session::settings;
 
 #[tokio::test]
-async fn it_resumes_anywhere_and_ends_when_the_session_has() -> Result<()> {
+async fn a_stream_resumes_anywhere_and_ends_with_the_session() -> Result<()> {
     let server = Server::start(&settings(), &[]).await?;
     let client = server.client();
     let session = client.session("nextjs").await?;
@@ -87,7 +87,7 @@ async fn a_log_that_is_full_says_so_and_still_ends() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_session_is_one_file() -> Result<()> {
+async fn a_session_is_exported_and_imported_as_one_file() -> Result<()> {
     let settings = "runtime = \"null\"";
     let (here, there) = (Server::start(settings, &[]).await?, Server::start(settings, &[]).await?);
     let session = here.client().session("nextjs").await?;

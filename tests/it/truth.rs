@@ -1,8 +1,8 @@
-//! The state of a job tells the truth about it, on a real engine, whatever happened to it.
+//! The final state of a job is true, on a real engine, whatever happened to the job.
 //!
 //! `MGX_TRUTH_REPEATS` (1) repeats the table, `MGX_TRUTH_CONTAINERS` (10) says how many containers a restart has to
 //! take up within `MGX_TRUTH_WITHIN_MS` (5000: this may be a busy machine and a program that is not optimised), and
-//! `MGX_TRUTH_TIMEOUT_S` (6) how long the timed job may run. `just truth` asks for all that is promised.
+//! `MGX_TRUTH_TIMEOUT_S` (6) how long the timed job may run. `just judge truth` demands all that is promised.
 
 use std::time::{Duration, Instant};
 
@@ -14,9 +14,9 @@ use serde_json::{Value, json};
 
 use crate::session::busybox_with;
 
-/// What somebody does to a job whose command has said `up`.
+/// What is done to a job whose command has printed `up`.
 #[derive(Clone, Copy)]
-enum Deed {
+enum Action {
     /// Nothing.
     Nothing,
     /// Cancels it.
@@ -28,44 +28,48 @@ enum Deed {
 }
 
 /// The table: what is asked, what is done to it.
-const CASES: [(&str, &str, Deed); 13] = [
-    ("ends well", "exit 0", Deed::Nothing),
-    ("exits with 3", "exit 3", Deed::Nothing),
-    ("a child runs out of memory, the command ends well", "tail /dev/zero >/dev/null; exit 0", Deed::Nothing),
-    ("the command runs out of memory", "exec tail /dev/zero", Deed::Nothing),
-    ("kills itself with SIGKILL", "kill -9 $$", Deed::Nothing),
-    ("ends by SIGTERM of its own", "kill -15 $$", Deed::Nothing),
-    ("exits with 137 as if it had been killed", "exit 137", Deed::Nothing),
-    ("the disk is full", "echo something >/dev/full", Deed::Nothing),
+const CASES: [(&str, &str, Action); 13] = [
+    ("ends well", "exit 0", Action::Nothing),
+    ("exits with 3", "exit 3", Action::Nothing),
+    (
+        "a child runs out of memory, the command ends well",
+        "tail /dev/zero >/dev/null; exit 0",
+        Action::Nothing,
+    ),
+    ("the command runs out of memory", "exec tail /dev/zero", Action::Nothing),
+    ("kills itself with SIGKILL", "kill -9 $$", Action::Nothing),
+    ("ends by SIGTERM of its own", "kill -15 $$", Action::Nothing),
+    ("exits with 137 as if it had been killed", "exit 137", Action::Nothing),
+    ("the disk is full", "echo something >/dev/full", Action::Nothing),
     (
         "fills /tmp, which is memory",
         "exec dd if=/dev/zero of=/tmp/full bs=1M count=100000 2>/dev/null",
-        Deed::Nothing,
+        Action::Nothing,
     ),
-    ("takes too long", "sleep 600", Deed::Nothing),
-    ("is cancelled", "echo up; sleep 600", Deed::Cancel),
-    ("its container is killed", "echo up; sleep 600", Deed::Kill),
-    ("its container is removed", "echo up; sleep 600", Deed::Remove),
+    ("takes too long", "sleep 600", Action::Nothing),
+    ("is cancelled", "echo up; sleep 600", Action::Cancel),
+    ("its container is killed", "echo up; sleep 600", Action::Kill),
+    ("its container is removed", "echo up; sleep 600", Action::Remove),
 ];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_state_of_a_job_tells_the_truth() -> Result<()> {
-    // nobody answers there, so that the agents have to say that they failed
+    // no provider answers there, so that the agents have to report a failure
     let more = "agent.memory = \"64MiB\"\nagent.grace = \"1s\"\nscheduler.max_running = 6\nllm.retries = 0\n\
                 llm.base_url = \"http://127.0.0.1:9/v1\"\nllm.api_key = \"none\"";
     let server = busybox_with(more).await?;
     for repeat in 1..=number("MGX_TRUTH_REPEATS", 1) {
         let server = &server;
-        let commands = CASES.map(|(name, script, deed)| {
+        let commands = CASES.map(|(name, script, action)| {
             let job = json!({ "command": ["/bin/busybox", "sh", "-c", script],
                 "timeout_s": if name == "takes too long" { 2 } else { 60 } });
-            truth(server, name, job, deed)
+            truth(server, name, job, action)
         });
         let mut lines = try_join_all(commands).await?;
         let absent = json!({ "command": ["/bin/nothing"] });
-        lines.push(truth(server, "its program is not there", absent, Deed::Nothing).await?);
+        lines.push(truth(server, "its program is not there", absent, Action::Nothing).await?);
         let prompt = json!({ "prompt": "Write notes" });
-        lines.push(truth(server, "its agents say that they failed", prompt, Deed::Nothing).await?);
+        lines.push(truth(server, "its agents say that they failed", prompt, Action::Nothing).await?);
         lines.push(without_image().await?);
         insta::allow_duplicates! {
             insta::assert_snapshot!(lines.join("\n"));
@@ -76,19 +80,19 @@ async fn the_state_of_a_job_tells_the_truth() -> Result<()> {
 }
 
 /// One line of the table: what became of a job.
-async fn truth(server: &Server, name: &str, job: Value, deed: Deed) -> Result<String> {
+async fn truth(server: &Server, name: &str, job: Value, action: Action) -> Result<String> {
     let client = server.client();
     let session = client.session("nextjs").await?;
     let id = client.submit(&session, &job).await?;
-    match deed {
-        Deed::Nothing => {}
-        Deed::Cancel | Deed::Kill | Deed::Remove => {
+    match action {
+        Action::Nothing => {}
+        Action::Cancel | Action::Kill | Action::Remove => {
             client.follow(&session, 0, |frame| frame.event == "log").await?;
-            match deed {
-                Deed::Cancel => drop(client.post(&format!("/api/jobs/{id}/cancel"), &json!({})).await?),
-                Deed::Kill => drop(Engine::docker(&["kill", &server.container_of(&session, &id)?])?),
-                Deed::Remove => drop(Engine::docker(&["rm", "-f", &server.container_of(&session, &id)?])?),
-                Deed::Nothing => {}
+            match action {
+                Action::Cancel => drop(client.post(&format!("/api/jobs/{id}/cancel"), &json!({})).await?),
+                Action::Kill => drop(Engine::docker(&["kill", &server.container_of(&session, &id)?])?),
+                Action::Remove => drop(Engine::docker(&["rm", "-f", &server.container_of(&session, &id)?])?),
+                Action::Nothing => {}
             }
         }
     }
@@ -106,7 +110,7 @@ async fn without_image() -> Result<String> {
     std::fs::copy(mgx_testkit::server::mgx_program(), &program)?;
     let server = Server::start_program(&program, "agent.image = \"mgx-there-is-none:test\"", &[]).await?;
     let job = json!({ "command": ["/bin/busybox", "true"] });
-    truth(&server, "its image is not there", job, Deed::Nothing).await
+    truth(&server, "its image is not there", job, Action::Nothing).await
 }
 
 fn line(name: &str, job: &Value) -> String {

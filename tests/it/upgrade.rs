@@ -1,4 +1,4 @@
-//! The server makes room for another one, maybe of another version, while its jobs run.
+//! A server is replaced by another one, perhaps of another version, while its jobs run.
 
 use std::time::{Duration, Instant};
 
@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use crate::session::{busybox, settings};
 
-/// How long a server may take to end when nobody holds it up.
-const SOON: Duration = Duration::from_secs(10);
+/// How long a server may take to exit when no request is under way.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_program_takes_over_under_running_jobs_and_says_what_it_took() -> Result<()> {
@@ -61,7 +61,7 @@ async fn another_program_takes_over_under_running_jobs_and_says_what_it_took() -
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_ended_or_vanished_between_two_servers_is_told_by_the_second() -> Result<()> {
+async fn the_second_server_reports_what_ended_or_vanished_meanwhile() -> Result<()> {
     let mut server = busybox().await?;
     let client = server.client();
     let mut jobs = Vec::new();
@@ -83,7 +83,7 @@ async fn what_ended_or_vanished_between_two_servers_is_told_by_the_second() -> R
         assert_eq!((&job["state"], &job["reason"]), (&json!("failed"), &json!("runtime_lost")), "{job}");
     }
     client.follow(&jobs[2].0, 0, |frame| frame.event == "job_reattached").await?;
-    let end = Instant::now() + SOON;
+    let end = Instant::now() + EXIT_TIMEOUT;
     let what = loop {
         let what = doctor(&server, "handover")?["what"].as_str().unwrap_or_default().to_owned();
         if what.contains("go on") || Instant::now() > end {
@@ -110,7 +110,7 @@ async fn sigterm_ends_streams_clearly_and_the_server_soon_and_well() -> Result<(
 
     let began = Instant::now();
     server.terminate()?;
-    ensure!(began.elapsed() < SOON, "it took {:?}", began.elapsed());
+    ensure!(began.elapsed() < EXIT_TIMEOUT, "it took {:?}", began.elapsed());
     let text = reading.await?.context("the stream ends in order: it is not cut off")?;
     assert!(text.ends_with("\n\n"), "the last frame is whole: {text}");
     server.up().await?;
@@ -119,7 +119,7 @@ async fn sigterm_ends_streams_clearly_and_the_server_soon_and_well() -> Result<(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_second_sigterm_waits_for_nothing() -> Result<()> {
+async fn the_second_sigterm_ends_the_server_at_once() -> Result<()> {
     let settings = format!("{}\nruntime = \"null\"\nserver.drain = \"5m\"", settings());
     let mut server = Server::start(&settings, &[]).await?;
     let client = server.client();
@@ -134,7 +134,7 @@ async fn the_second_sigterm_waits_for_nothing() -> Result<()> {
     tokio::io::AsyncWriteExt::write_all(&mut slow, head.as_bytes()).await?;
     assert_eq!(client.get("/healthz").await?.0, 200);
     server.signal(Signal::TERM)?;
-    let end = Instant::now() + SOON;
+    let end = Instant::now() + EXIT_TIMEOUT;
     while !server.log().contains("shutting down") {
         ensure!(Instant::now() < end, "it does not shut down");
         tokio::time::sleep(Duration::from_millis(10)).await;

@@ -18,14 +18,14 @@ use serde_json::Map;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use uuid::Uuid;
 
-use crate::fate::Fate;
-use crate::laws;
-use crate::power::{PoweredJournal, PoweredRuntime, Supply};
+use crate::crash::{Crash, CrashingJournal, CrashingRuntime};
+use crate::invariants::{self, Expected};
+use crate::planned_job::PlannedJob;
 
-/// By when everything must have ended, faults included.
-const END: Duration = Duration::from_hours(4);
+/// By when every job must have ended, faults included.
+const TIME_LIMIT: Duration = Duration::from_hours(4);
 
-/// What protects the laws; one can be switched off to see whether the laws notice.
+/// The mechanisms that uphold the invariants. One can be switched off, which the invariants have to notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Guard {
     On,
@@ -36,30 +36,30 @@ pub(crate) enum Guard {
     WritesAreKept,
 }
 
-/// What happens, and when.
+/// Everything that happens, and when.
 #[derive(Clone, Debug)]
 pub(crate) struct Scenario {
     pub(crate) guard: Guard,
     pub(crate) config: Config,
-    pub(crate) fates: Vec<Fate>,
+    pub(crate) jobs: Vec<PlannedJob>,
     crashes: Vec<Duration>,
     journal_slowness: Duration,
     journal_failures: Vec<(Duration, u32)>,
 }
 
-/// What was seen over many scenarios.
+/// How often things happened, over many scenarios.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Tally {
+pub(crate) struct Counts {
     pub(crate) outcomes: BTreeMap<String, u64>,
     pub(crate) crashes: u64,
     pub(crate) reattached: u64,
     pub(crate) started_again: u64,
-    /// Containers whose making was never written down.
+    /// Containers whose creation is not in the journal.
     pub(crate) unwritten: u64,
     pub(crate) events: u64,
 }
 
-impl Tally {
+impl Counts {
     pub(crate) fn add(&mut self, other: &Self) {
         for (outcome, count) in &other.outcomes {
             *self.outcomes.entry(outcome.clone()).or_default() += count;
@@ -71,7 +71,7 @@ impl Tally {
         self.events += other.events;
     }
 
-    pub(crate) fn saw_everything(&self) -> bool {
+    pub(crate) fn covers_every_case(&self) -> bool {
         let outcomes = [
             "succeeded",
             "cancelled",
@@ -112,14 +112,15 @@ impl Scenario {
             reap_every: Duration::from_secs(15),
         };
         let jobs = 1 + random.below(25);
-        let fates = (1..=jobs).map(|n| Fate::of(&mut SeededRandom::new(seed, u64::from(n)), n)).collect();
+        let jobs =
+            (1..=jobs).map(|n| PlannedJob::of(&mut SeededRandom::new(seed, u64::from(n)), n)).collect();
         let crashes = if random.chance(70) { random.below(6) } else { 0 };
         let mut crashes: Vec<_> = (0..crashes).map(|_| random.up_to_millis(90_000)).collect();
         crashes.sort();
         let journal_failures =
             (0..random.below(4)).map(|_| (random.up_to_millis(90_000), 1 + random.below(8))).collect();
         let journal_slowness = if random.chance(50) { Duration::ZERO } else { random.up_to_millis(800) };
-        Self { guard, config, fates, crashes, journal_slowness, journal_failures }
+        Self { guard, config, jobs, crashes, journal_slowness, journal_failures }
     }
 
     /// How long a slow or failing journal may keep the platform from beginning a job whose deadline is set, and from
@@ -130,8 +131,8 @@ impl Scenario {
         Duration::from_millis(50) + failing + self.journal_slowness * 8
     }
 
-    /// Plays it to its end and holds it against the laws.
-    pub(crate) async fn play(self) -> Result<Tally, String> {
+    /// Runs the scenario to its end and checks the invariants.
+    pub(crate) async fn play(self) -> Result<Counts, String> {
         let begin = Instant::now();
         let journal = Arc::new(MemoryJournal::default());
         journal.allow_repeats(self.guard == Guard::EventsAreStoredOnce);
@@ -139,7 +140,7 @@ impl Scenario {
         let world = self.world();
         let refused = Arc::new(Mutex::new(Vec::new()));
         let promised = Arc::new(Mutex::new(Vec::new()));
-        let now = Arc::new(Mutex::new(None::<(Scheduler, Supply)>));
+        let now = Arc::new(Mutex::new(None::<(Scheduler, Crash)>));
 
         let mut playing = tokio::task::JoinSet::new();
         for (at, count) in self.journal_failures.clone() {
@@ -149,15 +150,15 @@ impl Scenario {
                 journal.fail(count);
             });
         }
-        for fate in self.fates.clone() {
-            playing.spawn(play_fate(fate, begin, now.clone(), refused.clone(), promised.clone()));
+        for planned in self.jobs.clone() {
+            playing.spawn(play_job(planned, begin, now.clone(), refused.clone(), promised.clone()));
         }
         let mut unwritten = 0;
         let mut scheduler = self.boot(begin, &journal, &world, &now).await;
         for at in &self.crashes {
             sleep_until(begin + *at).await;
-            if let Some((_, supply)) = now.lock().expect("unpoisoned").take() {
-                supply.cancel();
+            if let Some((_, crash)) = now.lock().expect("unpoisoned").take() {
+                crash.cancel();
             }
             sleep(Duration::from_millis(700)).await;
             unwritten += count_unwritten(&journal, &world).await;
@@ -171,11 +172,12 @@ impl Scenario {
             // two sweeps of the reaper, and the one that may be under way
             sleep(self.config.reap_every * 3).await;
         };
-        let in_time = timeout(END, rest).await.is_ok();
+        let in_time = timeout(TIME_LIMIT, rest).await.is_ok();
         let refused = refused.lock().expect("unpoisoned").clone();
-        laws::check(&self, &journal, &world, scheduler.load(), &refused, in_time)?;
-        laws::kept(&journal, &promised.lock().expect("unpoisoned"))?;
-        Ok(Tally { unwritten, ..self.tally(&journal, refused.len() as u64) })
+        let expected = Expected { jobs: &self.jobs, caps: &self.config.caps, slack: self.slack() };
+        invariants::check(&expected, &journal, &world, scheduler.load(), &refused, in_time)?;
+        invariants::promises_are_kept(&journal, &promised.lock().expect("unpoisoned"))?;
+        Ok(Counts { unwritten, ..self.counts(&journal, refused.len() as u64) })
     }
 
     async fn boot(
@@ -183,20 +185,20 @@ impl Scenario {
         begin: Instant,
         journal: &Arc<MemoryJournal>,
         world: &World,
-        now: &Mutex<Option<(Scheduler, Supply)>>,
+        now: &Mutex<Option<(Scheduler, Crash)>>,
     ) -> Scheduler {
-        let supply = Supply::new();
+        let crash = Crash::new();
         if self.guard == Guard::JobsAreTakenUp {
             journal.hide_unfinished();
         }
-        let runtime = PoweredRuntime {
+        let runtime = CrashingRuntime {
             inner: world.runtime(),
-            supply: supply.clone(),
+            crash: crash.clone(),
             lists: self.guard != Guard::OrphansAreReaped,
         };
-        let journal = Arc::new(PoweredJournal {
+        let journal = Arc::new(CrashingJournal {
             inner: journal.clone(),
-            supply: supply.clone(),
+            crash: crash.clone(),
             slowness: self.journal_slowness,
             writes: AtomicU32::new(0),
             keeps: self.guard != Guard::WritesAreKept,
@@ -212,57 +214,57 @@ impl Scenario {
         )
         .await;
         let scheduler = scheduler.expect("the journal can be read");
-        *now.lock().expect("unpoisoned") = Some((scheduler.clone(), supply));
+        *now.lock().expect("unpoisoned") = Some((scheduler.clone(), crash));
         scheduler
     }
 
     fn world(&self) -> World {
-        let fates: Arc<HashMap<JobId, Fate>> =
-            Arc::new(self.fates.iter().map(|fate| (fate.id, fate.clone())).collect());
-        let scripts = fates.clone();
+        let jobs: Arc<HashMap<JobId, PlannedJob>> =
+            Arc::new(self.jobs.iter().map(|planned| (planned.id, planned.clone())).collect());
+        let scripts = jobs.clone();
         World::new(
             move |_, slot| {
                 let (job, attempt) = slot.as_str().rsplit_once('-').expect("a slot of a job");
                 let job = JobId(Uuid::parse_str(job).expect("a job's id"));
-                let creations = &fates[&job].creations;
+                let creations = &jobs[&job].creations;
                 creations[(attempt.parse::<usize>().expect("a number") - 1).min(creations.len() - 1)]
             },
             move |invocation| scripts[&invocation.job].script.clone(),
         )
     }
 
-    fn tally(&self, journal: &MemoryJournal, refused: u64) -> Tally {
-        let mut tally = Tally { crashes: self.crashes.len() as u64, ..Tally::default() };
+    fn counts(&self, journal: &MemoryJournal, refused: u64) -> Counts {
+        let mut counts = Counts { crashes: self.crashes.len() as u64, ..Counts::default() };
         for job in journal.all_jobs() {
             let outcome = job.state.outcome().map_or("live", |outcome| match outcome {
                 mgx_scheduler::Outcome::Failed(failure) => failure.name(),
                 other => other.name().as_str(),
             });
-            *tally.outcomes.entry(outcome.to_owned()).or_default() += 1;
-            tally.started_again += u64::from(job.attempt.0 - 1);
+            *counts.outcomes.entry(outcome.to_owned()).or_default() += 1;
+            counts.started_again += u64::from(job.attempt.0 - 1);
         }
         if refused > 0 {
-            tally.outcomes.insert("refused".to_owned(), refused);
+            counts.outcomes.insert("refused".to_owned(), refused);
         }
         for events in journal.all_events().values() {
-            tally.events += events.len() as u64;
-            tally.reattached +=
+            counts.events += events.len() as u64;
+            counts.reattached +=
                 events.iter().filter(|event| event.kind == EventKind::JobReattached).count() as u64;
         }
-        tally
+        counts
     }
 }
 
-/// Submits a job to whichever process is there, and cancels it if that is its fate.
-async fn play_fate(
-    fate: Fate,
+/// Submits a job to the process that runs at its time, and cancels it if that is planned.
+async fn play_job(
+    planned: PlannedJob,
     begin: Instant,
-    now: Arc<Mutex<Option<(Scheduler, Supply)>>>,
+    now: Arc<Mutex<Option<(Scheduler, Crash)>>>,
     refused: Arc<Mutex<Vec<JobId>>>,
     promised: Arc<Mutex<Vec<(JobId, State)>>>,
 ) {
-    sleep_until(begin + fate.submitted).await;
-    let (scheduler, supply) = current(&now).await;
+    sleep_until(begin + planned.submitted).await;
+    let (scheduler, crash) = current(&now).await;
     let spec = JobSpec {
         kind: Kind::Agent,
         prompt: "a page".to_owned(),
@@ -270,41 +272,41 @@ async fn play_fate(
         env: BTreeMap::new(),
         workdir: String::new(),
         limits: Limits { memory_bytes: 1 << 30, cpu_quota: 100_000, pids: 64 },
-        timeout_s: fate.timeout_s,
-        terms: fate.terms.clone(),
+        timeout_s: planned.timeout_s,
+        terms: planned.terms.clone(),
     };
-    let submission = Submission { id: fate.id, session: fate.session, user: fate.user, spec };
+    let submission = Submission { id: planned.id, session: planned.session, user: planned.user, spec };
     tokio::select! {
         answer = scheduler.submit(submission) => if answer.is_err() {
-            refused.lock().expect("unpoisoned").push(fate.id);
+            refused.lock().expect("unpoisoned").push(planned.id);
             return;
         },
-        // no answer: it may be stored or not, and its author does not ask again
-        () = supply.cancelled() => {}
+        // no answer: the job may be stored or not, and the user does not submit it again
+        () = crash.cancelled() => {}
     }
-    for at in fate.noted {
+    for at in planned.noted {
         let now = now.clone();
         tokio::spawn(async move {
             sleep_until(begin + at).await;
             let (scheduler, _) = current(&now).await;
-            scheduler.record(fate.id, Attempt(1), EventKind::LlmUsage, Map::new()).await.ok();
+            scheduler.record(planned.id, Attempt(1), EventKind::LlmUsage, Map::new()).await.ok();
         });
     }
-    if let Some(at) = fate.cancelled {
+    if let Some(at) = planned.cancelled {
         sleep_until(begin + at).await;
-        let (scheduler, supply) = current(&now).await;
+        let (scheduler, crash) = current(&now).await;
         tokio::select! {
-            answer = scheduler.cancel(fate.id) => {
+            answer = scheduler.cancel(planned.id) => {
                 if let Ok(Cancelling::Asked(job) | Cancelling::AlreadyAsked(job)) = answer {
                     promised.lock().expect("unpoisoned").push((job.id, job.state));
                 }
             }
-            () = supply.cancelled() => {}
+            () = crash.cancelled() => {}
         }
     }
 }
 
-async fn current(now: &Mutex<Option<(Scheduler, Supply)>>) -> (Scheduler, Supply) {
+async fn current(now: &Mutex<Option<(Scheduler, Crash)>>) -> (Scheduler, Crash) {
     loop {
         if let Some(current) = now.lock().expect("unpoisoned").clone() {
             return current;
@@ -313,7 +315,7 @@ async fn current(now: &Mutex<Option<(Scheduler, Supply)>>) -> (Scheduler, Supply
     }
 }
 
-/// Containers of attempts that the journal holds to have none yet.
+/// The number of containers of attempts that have none according to the journal.
 async fn count_unwritten(journal: &MemoryJournal, world: &World) -> u64 {
     let listed = world.runtime().list().await.expect("a fake always answers");
     let waiting = journal.all_jobs().into_iter().filter(|job| job.state == State::Queued);
@@ -321,7 +323,7 @@ async fn count_unwritten(journal: &MemoryJournal, world: &World) -> u64 {
     listed.iter().filter(|container| waiting.contains(&container.slot)).count() as u64
 }
 
-/// The wall clock: it goes on while the platform is down.
+/// The wall clock, which goes on while the platform is down.
 fn wall(begin: Instant) -> Timestamp {
     Timestamp::UNIX_EPOCH + SignedDuration::try_from(begin.elapsed()).expect("a short time")
 }

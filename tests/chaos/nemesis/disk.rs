@@ -1,15 +1,15 @@
-//! The disk of the store is full, and free again after a while.
+//! Fills the disk of the store, and frees it after a while.
 
 use anyhow::{Context, Result};
 
-use super::{Field, Nemesis, Trouble};
+use super::{Fault, Nemesis, Target};
 
-pub(super) fn begin(field: &Field) -> Result<Trouble> {
-    field.disk.as_ref().context("there is no disk of this run's own")?.fill()?;
-    field.note(Nemesis::Disk, "full", false);
-    Ok(Trouble::Full)
+pub(super) fn begin(target: &Target) -> Result<Fault> {
+    target.disk.as_ref().context("there is no disk of this run's own")?.fill()?;
+    target.note(Nemesis::Disk, "full", false);
+    Ok(Fault::DiskFull)
 }
 
-pub(super) fn end(field: &Field) -> Result<()> {
-    field.disk.as_ref().context("there is no disk of this run's own")?.free()
+pub(super) fn end(target: &Target) -> Result<()> {
+    target.disk.as_ref().context("there is no disk of this run's own")?.free()
 }

@@ -1,19 +1,19 @@
-//! Far more submissions at once than the queue holds; what comes next comes into the midst of them.
+//! Submits far more jobs at once than the queue holds; the next fault comes while they are being submitted.
 
 use std::sync::Arc;
 
 use anyhow::Result;
 
-use super::{Field, Nemesis, Trouble};
+use super::{Fault, Nemesis, Target};
 use mgx_testkit::SeededRandom;
 
-pub(super) async fn flood(field: &Field, random: &mut SeededRandom) -> Result<Trouble> {
-    for _ in 0..field.flood {
+pub(super) async fn flood(target: &Target, random: &mut SeededRandom) -> Result<Fault> {
+    for _ in 0..target.flood {
         let (clients, mut random) =
-            (Arc::clone(&field.clients), SeededRandom::new(random.in_range(0..u64::MAX), 0));
+            (Arc::clone(&target.clients), SeededRandom::new(random.in_range(0..u64::MAX), 0));
         tokio::spawn(async move { clients.submit_one(&mut random).await });
     }
-    field.note(Nemesis::Flood, format!("{} jobs", field.flood), false);
+    target.note(Nemesis::Flood, format!("{} jobs", target.flood), false);
     tokio::time::sleep(random.millis(0..1000)).await;
-    Ok(Trouble::Over)
+    Ok(Fault::Ended)
 }

@@ -2,15 +2,15 @@
 
 use anyhow::Result;
 
-use super::{Field, Trouble};
+use super::{Fault, Target};
 use crate::history::Record;
 use mgx_testkit::SeededRandom;
 
 /// Kills the server, and starts it again.
-pub(super) async fn kill(field: &mut Field, random: &mut SeededRandom) -> Result<Trouble> {
-    field.note_peak()?;
-    field.server.kill()?;
-    field.clients.history.add(&Record::Killed { starting: false });
-    field.start(random).await?;
-    Ok(Trouble::Over)
+pub(super) async fn kill(target: &mut Target, random: &mut SeededRandom) -> Result<Fault> {
+    target.note_peak()?;
+    target.server.kill()?;
+    target.clients.history.add(&Record::Killed { starting: false });
+    target.start(random).await?;
+    Ok(Fault::Ended)
 }

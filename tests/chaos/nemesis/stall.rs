@@ -1,32 +1,31 @@
-//! Nothing fails, and nothing goes on: the server stands still, as a process does on a machine that swaps, or the
-//! file system of its store is frozen, so that every write hangs.
+//! Suspends the server, as if its machine were swapping, or freezes the file system of its store, so that every write hangs.
 
 use anyhow::Result;
 use rustix::process::Signal;
 
-use super::{Field, Nemesis, Trouble};
+use super::{Fault, Nemesis, Target};
 use mgx_testkit::SeededRandom;
 
-pub(super) fn begin(field: &Field, random: &mut SeededRandom) -> Result<Trouble> {
-    let (how, trouble) = match &field.disk {
+pub(super) fn begin(target: &Target, random: &mut SeededRandom) -> Result<Fault> {
+    let (how, fault) = match &target.disk {
         Some(disk) if random.in_range(0..2) == 0 => {
             disk.freeze()?;
-            ("the store's disk", Trouble::Frozen)
+            ("the store's disk", Fault::DiskFrozen)
         }
         Some(_) | None => {
-            field.server.signal(Signal::STOP)?;
-            ("the server", Trouble::Stopped)
+            target.server.signal(Signal::STOP)?;
+            ("the server", Fault::ServerSuspended)
         }
     };
-    field.note(Nemesis::Stall, how, false);
-    Ok(trouble)
+    target.note(Nemesis::Stall, how, false);
+    Ok(fault)
 }
 
-pub(super) fn end(field: &Field, trouble: Trouble) -> Result<()> {
-    match &field.disk {
-        Some(disk) if trouble == Trouble::Frozen => disk.thaw(),
-        // a server that was killed meanwhile needs no waking
-        Some(_) | None if field.server.pid().is_some() => field.server.signal(Signal::CONT),
+pub(super) fn end(target: &Target, fault: Fault) -> Result<()> {
+    match &target.disk {
+        Some(disk) if fault == Fault::DiskFrozen => disk.thaw(),
+        // a server that was killed meanwhile needs no SIGCONT
+        Some(_) | None if target.server.pid().is_some() => target.server.signal(Signal::CONT),
         Some(_) | None => Ok(()),
     }
 }

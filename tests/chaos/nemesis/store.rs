@@ -1,27 +1,27 @@
-//! The MongoDB server is killed, or answers no more, and comes back.
+//! Kills or suspends the MongoDB server, and brings it back.
 
 use anyhow::{Context, Result};
 use tokio::task::block_in_place;
 
-use super::{Field, Nemesis, Trouble};
+use super::{Fault, Nemesis, Target};
 use mgx_testkit::SeededRandom;
 
-pub(super) fn begin(field: &mut Field, random: &mut SeededRandom) -> Result<Trouble> {
-    let store = field.store.as_mut().context("there is no MongoDB server of this run's own")?;
-    let (how, trouble) = if random.in_range(0..2) == 0 {
+pub(super) fn begin(target: &mut Target, random: &mut SeededRandom) -> Result<Fault> {
+    let store = target.store.as_mut().context("there is no MongoDB server of this run's own")?;
+    let (how, fault) = if random.in_range(0..2) == 0 {
         store.kill()?;
-        ("killed", Trouble::StoreAway)
+        ("killed", Fault::StoreDown)
     } else {
         store.suspend()?;
-        ("hung", Trouble::StoreHung)
+        ("hung", Fault::StoreSuspended)
     };
-    field.note(Nemesis::Store, how, false);
-    Ok(trouble)
+    target.note(Nemesis::Store, how, false);
+    Ok(fault)
 }
 
-pub(super) fn end(field: &mut Field, trouble: Trouble) -> Result<()> {
-    let store = field.store.as_mut().context("there is no MongoDB server of this run's own")?;
+pub(super) fn end(target: &mut Target, fault: Fault) -> Result<()> {
+    let store = target.store.as_mut().context("there is no MongoDB server of this run's own")?;
     let ended =
-        if trouble == Trouble::StoreHung { store.resume() } else { block_in_place(|| store.restart()) };
+        if fault == Fault::StoreSuspended { store.resume() } else { block_in_place(|| store.restart()) };
     Ok(ended?)
 }

@@ -1,4 +1,4 @@
-//! A configuration that cannot be served with (C1). Elsewhere, in `mgx`: every value that is wrong or contradicts another
+//! Configurations with which the server must not start (C1). Elsewhere, in `mgx`: every value that is wrong or contradicts another
 //! (`tests/config.rs`), and the exit code of every command (`tests/command.rs`). There are no profiles, and there is one
 //! port.
 

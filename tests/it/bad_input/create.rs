@@ -1,4 +1,4 @@
-//! Sessions and jobs that are none (C2). Elsewhere: keys that come twice are in `once_tests`, what is somebody else's in
+//! Invalid sessions and jobs (C2). Elsewhere: keys that come twice are in `once_tests`, what belongs to other users in
 //! `access_tests`, a server that drains in `routes_tests`, a store that is full or away in `chaos`, all of `mgx-api` and
 //! of this crate.
 

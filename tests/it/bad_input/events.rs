@@ -1,4 +1,4 @@
-//! Event streams that nobody can be given (C6), and events that nobody should be believed (C5).
+//! Invalid requests for event streams (C6), and events that must not be believed (C5).
 //!
 //! Events come in by the runner link alone, which no other container can reach; what is against its rules is in
 //! `mgx-runtimes` (`tests/link`: repeated, ahead, out of order, of another attempt, too large), what a program in the
@@ -47,7 +47,7 @@ async fn streams_that_are_not_asked_for_as_they_are_made() -> Result<()> {
     assert_eq!(html, (406, "not-acceptable".to_owned()));
     assert_eq!(everything(&client).await?, before);
 
-    // as many as there may be, of whom nobody reads
+    // as many streams as a user may have, none of which is read
     let mut open = Vec::new();
     let mut last = (0, Value::Null);
     for index in 0..1000 {

@@ -1,4 +1,4 @@
-//! Commands that are none, and output that is no text (C4, and what of C5 a command can print).
+//! Invalid commands, and output that is not text (C4, and what of C5 a command can print).
 //!
 //! A command is run as a job; there is no other way into a container, and so no frames of its own. The frames of the
 //! runner link are in `mgx-agent-runner` (`codec`, and the fuzz target `link_codec`) and `mgx-runtimes` (`tests/link`);

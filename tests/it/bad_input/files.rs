@@ -1,4 +1,4 @@
-//! Paths and files that are none (C3). Elsewhere, in `mgx-workspaces`: a link that changes places with a directory 100,000
+//! Invalid paths and files (C3). Elsewhere, in `mgx-workspaces`: a link that changes places with a directory 100,000
 //! times (`confinement`), a directory that is too deep and a disk that is full (`files`), a page of many (`listing`); in
 //! `mgx-api`: a body that is cut (`routes_tests`).
 

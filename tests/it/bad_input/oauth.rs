@@ -1,4 +1,4 @@
-//! Tokens and sign-ins that are none, at a server that runs (C7). Elsewhere, in `mgx-oauth2` (`tests/oauth2`): redirects and
+//! Invalid tokens and sign-ins at a running server (C7). Elsewhere, in `mgx-oauth2` (`tests/oauth2`): redirects and
 //! parameters (`authorize`), codes (`code`), tokens with every other header, issuer, audience and time (`jwt`), refresh
 //! tokens at once (`refresh`), forms (`clients`), passwords (`sign_in`); and what the API makes of tokens, in `mgx-api`
 //! (`auth_tests`).

@@ -1,4 +1,4 @@
-//! One job of a scenario, and what is going to happen to it.
+//! A job of a scenario, with everything that will happen to it.
 
 use std::time::Duration;
 
@@ -12,15 +12,15 @@ use uuid::Uuid;
 
 use mgx_testkit::SeededRandom;
 
-/// One job, and what is going to happen to it.
+/// A job, with everything that will happen to it.
 #[derive(Clone, Debug)]
-pub(crate) struct Fate {
+pub(crate) struct PlannedJob {
     pub(crate) id: JobId,
     pub(crate) session: SessionId,
     pub(crate) user: String,
     pub(crate) submitted: Duration,
     pub(crate) cancelled: Option<Duration>,
-    /// When the platform notes something of its own for it, if it runs.
+    /// When the platform records an event of its own for the job, if it runs.
     pub(crate) noted: Vec<Duration>,
     pub(crate) timeout_s: u32,
     pub(crate) terms: Terms,
@@ -28,7 +28,7 @@ pub(crate) struct Fate {
     pub(crate) script: Script,
 }
 
-impl Fate {
+impl PlannedJob {
     pub(crate) fn of(random: &mut SeededRandom, n: u32) -> Self {
         let creations = match random.below(10) {
             0 => vec![Creation::Fails(random.up_to_millis(500), RuntimeErrorKind::ImageMissing)],
@@ -56,8 +56,8 @@ impl Fate {
         }
     }
 
-    /// How it ends if nobody interferes, or `None` if that depends on more than its script.
-    pub(crate) fn destiny(&self, slack: Duration) -> Option<StateName> {
+    /// The state in which the job ends, or `None` if that depends on more than its script.
+    pub(crate) fn expected_end(&self, slack: Duration) -> Option<StateName> {
         let Terms { group, queue_ttl_s, retry, .. } = &self.terms;
         let undisturbed = self.cancelled.is_none()
             && matches!(self.creations[..], [Creation::Ready(_)])

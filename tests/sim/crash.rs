@@ -1,5 +1,5 @@
-//! Power cuts: everything that a process of the platform does to the outside goes through here, and from the moment
-//! the power is off nothing it does reaches anything, nor does it ever learn what became of what it did last.
+//! Crashes of a process of the platform: every call to the journal and the runtime goes through here, and after the crash
+//! no call has an effect or returns, not even one that was under way.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,71 +14,71 @@ use mgx_scheduler::memory::MemoryJournal;
 use mgx_scheduler::{Entry, Event, Head, HistorySize, Job, JobFilter, Journal, JournalError};
 use tokio_util::sync::CancellationToken;
 
-/// One process's supply; off for ever when it is cancelled.
-pub(crate) type Supply = CancellationToken;
+/// Cancelled when the process crashes.
+pub(crate) type Crash = CancellationToken;
 
-/// Does it, unless the power is off; answers, unless the power has gone off meanwhile.
-async fn powered<T>(supply: &Supply, work: impl Future<Output = T>) -> T {
-    slowly(supply, Duration::ZERO, work).await
+/// Does `work` unless the process has crashed; returns unless it has crashed meanwhile.
+async fn until_crash<T>(crash: &Crash, work: impl Future<Output = T>) -> T {
+    until_crash_with_delay(crash, Duration::ZERO, work).await
 }
 
-/// The same, with a time between the deed and the news of it, in which a crash may come.
-async fn slowly<T>(supply: &Supply, news: Duration, work: impl Future<Output = T>) -> T {
-    if supply.is_cancelled() {
+/// The same, with a delay between the work and its return, in which a crash may come.
+async fn until_crash_with_delay<T>(crash: &Crash, delay: Duration, work: impl Future<Output = T>) -> T {
+    if crash.is_cancelled() {
         return std::future::pending().await;
     }
     let answer = tokio::select! {
         biased;
-        () = supply.cancelled() => std::future::pending().await,
+        () = crash.cancelled() => std::future::pending().await,
         answer = work => answer,
     };
     // a timer takes a tick even for no time at all
-    if !news.is_zero() {
-        tokio::time::sleep(news).await;
+    if !delay.is_zero() {
+        tokio::time::sleep(delay).await;
     }
-    if supply.is_cancelled() { std::future::pending().await } else { answer }
+    if crash.is_cancelled() { std::future::pending().await } else { answer }
 }
 
-/// A journal as one process has it.
+/// The journal as one process sees it.
 #[derive(Debug)]
-pub(crate) struct PoweredJournal {
+pub(crate) struct CrashingJournal {
     pub(crate) inner: Arc<MemoryJournal>,
-    pub(crate) supply: Supply,
-    /// How long a write takes, until it is done and until its author knows: up to this each.
+    pub(crate) crash: Crash,
+    /// The longest time from a call to its write, and from the write to its return.
     pub(crate) slowness: Duration,
-    /// How many writes there were: each takes another time.
+    /// The number of writes so far, from which the time of the next follows.
     pub(crate) writes: AtomicU32,
-    /// Whether a write is done when it says so: a red control.
+    /// Whether a write is done when it returns; the red control returns early.
     pub(crate) keeps: bool,
 }
 
 #[async_trait]
-impl Journal for PoweredJournal {
+impl Journal for CrashingJournal {
     async fn write(&self, entry: Entry) -> Result<Vec<Event>, JournalError> {
         let turn = self.writes.fetch_add(1, Ordering::Relaxed);
-        let (inner, supply) = (self.inner.clone(), self.supply.clone());
+        let (inner, crash) = (self.inner.clone(), self.crash.clone());
         let time = self.slowness * (turn * 7 % 5) / 4;
         let write = async move {
             if !time.is_zero() {
                 tokio::time::sleep(time).await;
             }
-            powered(&supply, inner.write(entry)).await
+            until_crash(&crash, inner.write(entry)).await
         };
         if self.keeps {
-            slowly(&self.supply, self.slowness, write).await
+            until_crash_with_delay(&self.crash, self.slowness, write).await
         } else {
             tokio::spawn(write);
             Ok(Vec::new())
         }
     }
     async fn job(&self, id: JobId) -> Result<Option<Job>, JournalError> {
-        powered(&self.supply, self.inner.job(id)).await
+        until_crash(&self.crash, self.inner.job(id)).await
     }
     async fn jobs(&self, filter: JobFilter) -> Result<Vec<Job>, JournalError> {
-        powered(&self.supply, self.inner.jobs(filter)).await
+        until_crash(&self.crash, self.inner.jobs(filter)).await
     }
     async fn unfinished(&self) -> Result<Vec<Job>, JournalError> {
-        powered(&self.supply, self.inner.unfinished()).await
+        until_crash(&self.crash, self.inner.unfinished()).await
     }
     async fn events(
         &self,
@@ -86,44 +86,44 @@ impl Journal for PoweredJournal {
         after: u64,
         limit: usize,
     ) -> Result<Vec<Event>, JournalError> {
-        powered(&self.supply, self.inner.events(session, after, limit)).await
+        until_crash(&self.crash, self.inner.events(session, after, limit)).await
     }
     async fn size(&self, session: &SessionId) -> Result<HistorySize, JournalError> {
-        powered(&self.supply, self.inner.size(session)).await
+        until_crash(&self.crash, self.inner.size(session)).await
     }
     async fn head(&self, session: &SessionId) -> Result<Head, JournalError> {
-        powered(&self.supply, self.inner.head(session)).await
+        until_crash(&self.crash, self.inner.head(session)).await
     }
 }
 
-/// An engine as one process has it.
+/// The runtime as one process sees it.
 #[derive(Debug)]
-pub(crate) struct PoweredRuntime {
+pub(crate) struct CrashingRuntime {
     pub(crate) inner: Fake,
-    pub(crate) supply: Supply,
-    /// Whether containers that nobody claims are shown: a red control.
+    pub(crate) crash: Crash,
+    /// Whether `list` shows the containers; the red control shows none.
     pub(crate) lists: bool,
 }
 
 #[async_trait]
-impl Runtime for PoweredRuntime {
+impl Runtime for CrashingRuntime {
     async fn create(&self, spec: &ContainerSpec, placement: &Placement) -> Result<(), RuntimeError> {
-        powered(&self.supply, self.inner.create(spec, placement)).await
+        until_crash(&self.crash, self.inner.create(spec, placement)).await
     }
     async fn invoke(&self, slot: &SlotId, invocation: Invocation) -> Result<Run, RuntimeError> {
-        powered(&self.supply, self.inner.invoke(slot, invocation)).await
+        until_crash(&self.crash, self.inner.invoke(slot, invocation)).await
     }
     async fn reattach(&self, slot: &SlotId) -> Result<Run, RuntimeError> {
-        powered(&self.supply, self.inner.reattach(slot)).await
+        until_crash(&self.crash, self.inner.reattach(slot)).await
     }
     async fn remove(&self, slot: &SlotId) -> Result<(), RuntimeError> {
-        powered(&self.supply, self.inner.remove(slot)).await
+        until_crash(&self.crash, self.inner.remove(slot)).await
     }
     async fn list(&self) -> Result<Vec<Listed>, RuntimeError> {
-        let listed = powered(&self.supply, self.inner.list()).await;
+        let listed = until_crash(&self.crash, self.inner.list()).await;
         if self.lists { listed } else { Ok(Vec::new()) }
     }
     async fn info(&self) -> Result<EngineInfo, RuntimeError> {
-        powered(&self.supply, self.inner.info()).await
+        until_crash(&self.crash, self.inner.info()).await
     }
 }

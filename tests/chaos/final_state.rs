@@ -1,4 +1,4 @@
-//! What the server says of itself when all is over, by its public API and nothing else.
+//! What the server's public API says in the end.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -8,31 +8,31 @@ use mgx_testkit::Client;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
-use crate::asked::{BEATS, RAN};
 use crate::history::Record;
+use crate::workload::{BEATS, RAN};
 
-/// How long jobs may take to end once nobody disturbs them any more.
-const PATIENCE: Duration = Duration::from_mins(5);
+/// How long jobs may take to end after the last fault.
+const END_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// The states that a job leaves again.
 const UNFINISHED: [&str; 5] = ["queued", "admitted", "starting", "running", "stopping"];
 
-/// What the server says.
+/// The server's final state.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Facts {
+pub(crate) struct FinalState {
     /// The state of every job that it knows, by id.
     pub(crate) jobs: BTreeMap<String, String>,
     /// Those of them that failed because their container vanished.
     pub(crate) lost: BTreeSet<String>,
     /// Every event of every session, in the order of the pages.
     pub(crate) events: BTreeMap<String, Vec<Event>>,
-    /// What the commands wrote into each workspace: their numbers at the beginning, and below zero at the end.
+    /// What the commands wrote into each workspace: their numbers when they began, negative when they ended.
     pub(crate) ran: BTreeMap<String, Vec<i64>>,
-    /// Of those that live until they are ended: how long they did, in seconds.
+    /// Of the commands that run until they are ended: how long they ran, in seconds.
     pub(crate) lived: BTreeMap<u64, f64>,
 }
 
-impl Facts {
+impl FinalState {
     fn add(&mut self, job: &Value) {
         let id = text(&job["job_id"]);
         if job["reason"] == "runtime_lost" {
@@ -54,18 +54,18 @@ pub(crate) struct Event {
     pub(crate) text: String,
 }
 
-/// Waits until every job has ended, or ought to have, and asks for everything.
-pub(crate) async fn collect(client: &Client, history: &[Record]) -> Result<Facts> {
+/// Waits until every job has ended, or the time for that is over, and reads everything.
+pub(crate) async fn collect(client: &Client, history: &[Record]) -> Result<FinalState> {
     wait_until_all_have_ended(client).await?;
-    let mut facts = all_jobs(client).await?;
+    let mut found = all_jobs(client).await?;
     for record in history {
         if let Record::Accepted { job, .. } = record
-            && !facts.jobs.contains_key(job)
+            && !found.jobs.contains_key(job)
         {
             // not in the list: it may be known all the same
-            let (status, found) = client.get(&format!("/api/jobs/{job}")).await?;
+            let (status, job) = client.get(&format!("/api/jobs/{job}")).await?;
             if status == StatusCode::OK {
-                facts.add(&found);
+                found.add(&job);
             }
         }
     }
@@ -74,15 +74,15 @@ pub(crate) async fn collect(client: &Client, history: &[Record]) -> Result<Facts
         .filter_map(|record| if let Record::Sent { session, .. } = record { Some(session) } else { None })
         .collect();
     for session in sessions {
-        facts.events.insert(session.clone(), events(client, session).await?);
-        facts.ran.insert(session.clone(), ran(client, session).await?);
-        facts.lived.extend(lived(client, session).await?);
+        found.events.insert(session.clone(), events(client, session).await?);
+        found.ran.insert(session.clone(), ran(client, session).await?);
+        found.lived.extend(lived(client, session).await?);
     }
-    Ok(facts)
+    Ok(found)
 }
 
 async fn wait_until_all_have_ended(client: &Client) -> Result<()> {
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + END_TIMEOUT;
     'again: while Instant::now() < end {
         for state in UNFINISHED {
             let (_, page) = client.get(&format!("/api/jobs?state={state}&limit=1")).await?;
@@ -97,16 +97,16 @@ async fn wait_until_all_have_ended(client: &Client) -> Result<()> {
     Ok(())
 }
 
-async fn all_jobs(client: &Client) -> Result<Facts> {
-    let mut facts = Facts::default();
+async fn all_jobs(client: &Client) -> Result<FinalState> {
+    let mut found = FinalState::default();
     let mut path = "/api/jobs?limit=200".to_owned();
     loop {
         let (status, page) = client.get(&path).await?;
         ensure!(status == StatusCode::OK, "{status} {page}");
         for job in page["jobs"].as_array().context("a page without jobs")? {
-            facts.add(job);
+            found.add(job);
         }
-        let Some(next) = page["next"].as_str() else { return Ok(facts) };
+        let Some(next) = page["next"].as_str() else { return Ok(found) };
         path = format!("/api/jobs?limit=200&cursor={next}");
     }
 }
@@ -137,7 +137,7 @@ async fn ran(client: &Client, session: &str) -> Result<Vec<i64>> {
     text.lines().map(|line| line.parse().with_context(|| format!("a line of {RAN}: {line:?}"))).collect()
 }
 
-/// How long passed between the first and the last sign of life of each command that gave some.
+/// The time between the first and the last beat of each command that wrote any.
 async fn lived(client: &Client, session: &str) -> Result<BTreeMap<u64, f64>> {
     let mut beats: BTreeMap<u64, (f64, f64)> = BTreeMap::new();
     for line in file(client, session, BEATS).await?.lines() {
