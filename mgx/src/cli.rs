@@ -116,11 +116,6 @@ enum Command {
     Version,
 }
 
-/// The commands and options, for the check that the documents name only those.
-pub fn command() -> clap::Command {
-    Cli::command()
-}
-
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     // TLS takes its cryptography from ring; an error means that a provider is installed already

@@ -13,4 +13,4 @@ mod settings;
 pub mod store;
 mod version;
 
-pub use cli::{command, main};
+pub use cli::main;

@@ -11,7 +11,8 @@ use crate::tree::{Tree, assert_found, assert_kept};
 /// Every circle of every crate, with what each of its files takes from the others.
 fn circles(tree: &Tree) -> Vec<String> {
     let roots = tree.rust_files().map(|(path, _)| path).filter(|path| {
-        let is_root = path.ends_with("/lib.rs") || path.ends_with("/main.rs");
+        let is_root = path.ends_with("/lib.rs")
+            || path.strip_suffix("main.rs").is_some_and(|dir| !tree.contains(&format!("{dir}lib.rs")));
         is_root && !path.starts_with("docs/")
     });
     let crates = roots.map(|root| Crate::read(tree, root));

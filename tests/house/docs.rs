@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use clap::Command;
+use mgx_testkit::server::mgx_program;
 
 use crate::markdown::{anchor, code_lines, code_spans, headings, links};
 use crate::rust_source::{comments, strings};
@@ -108,12 +108,13 @@ fn is_name(word: &str) -> bool {
         && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }
 
-/// Commands and options of `mgx` that do not exist, where documents name them.
-fn missing_commands(tree: &Tree, mgx: &Command) -> Vec<String> {
+/// Commands and options of `mgx` that do not exist, where documents name them. `help_of` is what `--help` prints of a
+/// command.
+fn missing_commands(tree: &Tree, mut help_of: impl FnMut(&[String]) -> String) -> Vec<String> {
     let mut found = Vec::new();
     for (at, code) in code_of_documents(tree) {
         for arguments in invocations(code, "mgx") {
-            if let Err(missing) = follow(mgx, &arguments) {
+            if let Err(missing) = follow(&arguments, &mut help_of) {
                 found.push(format!("{at}: `mgx {}`: there is no {missing}", arguments.join(" ")));
             }
         }
@@ -122,28 +123,67 @@ fn missing_commands(tree: &Tree, mgx: &Command) -> Vec<String> {
 }
 
 /// Follows the arguments through the commands; what is not there.
-fn follow(mgx: &Command, arguments: &[String]) -> Result<(), String> {
-    let mut command = mgx;
-    let mut globals: Vec<&Command> = vec![mgx];
+fn follow(arguments: &[String], mut help_of: impl FnMut(&[String]) -> String) -> Result<(), String> {
+    let mut command = Vec::new();
+    let mut help = Help::parse(&help_of(&command));
     for argument in arguments {
         let argument = argument.trim_matches(['[', ']', '"', '\'', ',', '.']);
         if let Some(option) = argument.strip_prefix("--").filter(|option| !option.is_empty()) {
             let name = option.split('=').next().unwrap_or_default();
-            let has = |command: &Command| command.get_arguments().any(|known| known.get_long() == Some(name));
-            if !has(command)
-                && !globals.iter().any(|command| has(command))
-                && name != "help"
-                && name != "version"
-            {
-                return Err(format!("option --{name} of {}", command.get_name()));
+            if !help.options.contains(name) {
+                return Err(format!("option --{name} of mgx {}", command.join(" ")));
             }
-        } else if command.has_subcommands() && is_name(argument) {
-            let next = command.find_subcommand(argument);
-            command = next.ok_or_else(|| format!("command {argument} of {}", command.get_name()))?;
-            globals.push(command);
+        } else if !help.commands.is_empty() && is_name(argument) {
+            if !help.commands.contains(argument) {
+                return Err(format!("command {argument} of mgx {}", command.join(" ")));
+            }
+            command.push(argument.to_owned());
+            help = Help::parse(&help_of(&command));
         }
     }
     Ok(())
+}
+
+/// What `--help` names.
+#[derive(Debug, Default)]
+struct Help {
+    commands: BTreeSet<String>,
+    options: BTreeSet<String>,
+}
+
+impl Help {
+    fn parse(text: &str) -> Self {
+        let (mut help, mut is_commands) = (Self::default(), false);
+        for line in text.lines() {
+            if !line.starts_with(' ') {
+                is_commands = line == "Commands:";
+            }
+            let words: Vec<_> = line.split_whitespace().collect();
+            if is_commands && line.starts_with("  ") && !line.starts_with("   ") {
+                help.commands.extend(words.first().map(ToString::to_string));
+            }
+            if is_commands && let Some((_, aliases)) = line.split_once("[alias") {
+                let names = aliases.split(|letter: char| !letter.is_alphanumeric() && letter != '-');
+                help.commands
+                    .extend(names.filter(|name| is_name(name) && *name != "es").map(ToOwned::to_owned));
+            }
+            let options = words.iter().take(2).filter_map(|word| word.strip_prefix("--"));
+            let is_part = |letter: char| letter.is_alphanumeric() || letter == '-';
+            help.options.extend(
+                options.filter_map(|option| {
+                    option.split(|letter| !is_part(letter)).next().map(ToOwned::to_owned)
+                }),
+            );
+        }
+        help
+    }
+}
+
+/// What this build's `mgx` prints with `--help`.
+fn real_help(command: &[String]) -> String {
+    let mut mgx = std::process::Command::new(mgx_program());
+    let output = mgx.args(command).arg("--help").output().expect("mgx can be started");
+    String::from_utf8(output.stdout).expect("the help is text")
 }
 
 /// Relative links to files or headings that do not exist.
@@ -199,7 +239,7 @@ fn a_person_finds_no_more_than_fifteen_recipes() {
 
 #[test]
 fn every_command_and_option_that_the_documents_name_exists() {
-    assert_kept(&missing_commands(Tree::repository(), &mgx::command()));
+    assert_kept(&missing_commands(Tree::repository(), real_help));
 }
 
 #[test]
@@ -236,17 +276,23 @@ fn a_recipe_or_script_that_is_missing_is_found() {
 
 #[test]
 fn a_command_or_option_that_is_missing_is_found() {
-    let option = |name| clap::Arg::new(name).long(name);
-    let bench = Command::new("bench").subcommand(Command::new("start").arg(option("n")));
-    let mgx = Command::new("mgx")
-        .arg(option("config"))
-        .subcommands([bench, Command::new("run").arg(option("detach"))]);
-    let of = |text| missing_commands(&Tree::of(&[("README.md", text)]), &mgx);
+    let help_of = |command: &[String]| {
+        let text = match command.join(" ").as_str() {
+            "" => {
+                "Commands:\n  bench  Measure\n  run    Work [alias: go]\n\nOptions:\n      --config <PATH>  The file"
+            }
+            "bench" => "Commands:\n  start  Measure\n\nOptions:\n      --config <PATH>",
+            "bench start" => "Options:\n  -n, --n <N>\n      --config <PATH>",
+            _ => "Options:\n      --detach\n      --config <PATH>",
+        };
+        text.to_owned()
+    };
+    let of = |text| missing_commands(&Tree::of(&[("README.md", text)]), help_of);
     assert_kept(&of(
-        "`mgx run PROMPT --detach`, `mgx bench start --n 3 --config x`, `mgx` alone, `mgx.toml`",
+        "`mgx run PROMPT --detach`, `mgx bench start --n 3 --config x`, `mgx go x`, `mgx` alone, `mgx.toml`",
     ));
     assert_found(&of("`mgx walk`"), &["README.md:1", "command walk"]);
-    assert_found(&of("`mgx bench start --m 3`"), &["option --m of start"]);
+    assert_found(&of("`mgx bench start --m 3`"), &["option --m of mgx bench start"]);
     assert_found(
         &of("```sh\nx=1; target/release/mgx bench stop   # remark\n```"),
         &["README.md:2", "command stop"],

@@ -206,7 +206,11 @@ fn inline_paths(code: &str) -> Vec<Vec<String>> {
             if is_whole {
                 let end = code[at..]
                     .find(|letter: char| !letter.is_alphanumeric() && letter != '_' && letter != ':');
-                found.push(segments(&code[at..end.map_or(code.len(), |end| at + end)]));
+                let path = &code[at..end.map_or(code.len(), |end| at + end)];
+                // the beginning of a `use` with braces, which was read already
+                if !path.ends_with("::") {
+                    found.push(segments(path));
+                }
             }
         }
     }
