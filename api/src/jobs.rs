@@ -16,7 +16,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use mgx_protocol::{JobId, SessionId, StateName, UnknownState};
-use mgx_scheduler::{CancelError, Cancelling, Job, JobFilter};
+use mgx_scheduler::{CancelError, CancelRequest, Job, JobFilter};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -131,7 +131,7 @@ async fn look(
     Path(id): Path<JobId>,
 ) -> Result<axum::Json<JobView>, Problem> {
     let job = find(&app, &caller, id).await?;
-    let place = app.scheduler.place(id);
+    let place = app.scheduler.position(id);
     Ok(axum::Json(JobView::new(job, place)))
 }
 
@@ -150,8 +150,8 @@ async fn cancel(
 ) -> Result<(StatusCode, axum::Json<JobView>), Problem> {
     find(&app, &caller, id).await?;
     let (status, job) = match app.scheduler.cancel(id).await? {
-        Cancelling::Asked(job) => (StatusCode::ACCEPTED, job),
-        Cancelling::AlreadyAsked(job) => (StatusCode::OK, job),
+        CancelRequest::Requested(job) => (StatusCode::ACCEPTED, job),
+        CancelRequest::AlreadyRequested(job) => (StatusCode::OK, job),
     };
     Ok((status, axum::Json(JobView::new(job, None))))
 }
@@ -181,7 +181,7 @@ async fn page(app: &App, caller: &Caller, wanted: Wanted) -> Result<axum::Json<J
     let mut jobs = app.scheduler.jobs(filter).await?;
     let next = cut(&mut jobs, limit, |job| job.id);
     let view = |job: Job| {
-        let place = app.scheduler.place(job.id);
+        let place = app.scheduler.position(job.id);
         JobView::new(job, place)
     };
     Ok(axum::Json(JobPage { jobs: jobs.into_iter().map(view).collect(), next }))

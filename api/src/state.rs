@@ -5,7 +5,7 @@ mod imports;
 mod pools;
 
 use mgx_apps::{AppIdentity, Idempotency, Sessions};
-use mgx_policies::{Admission, Times};
+use mgx_policies::{Admission, TimeLimits};
 use mgx_runtimes::Limits;
 use mgx_scheduler::Scheduler;
 use tokio_util::sync::CancellationToken;
@@ -64,5 +64,5 @@ pub struct JobRules {
     /// The most its container may use.
     pub max_limits: Limits,
     /// How long it may run (`AGENT_TASK_TIMEOUT_SECONDS`) and wait.
-    pub times: Times,
+    pub times: TimeLimits,
 }

@@ -33,7 +33,7 @@ pub trait Host: Send + Sync + fmt::Debug {
     fn settings(&self) -> Settings;
 
     /// The scheduler's part of the operator's settings.
-    fn scheduler_config(&self) -> mgx_scheduler::config::Config;
+    fn scheduler_config(&self) -> mgx_scheduler::Config;
 
     /// A clock for a scheduler that starts now.
     fn clock(&self) -> Clock;

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use mgx_api::{JobRules, StreamBounds};
 use mgx_apps::Isolation;
 use mgx_llm::{DEMO_MODEL, LlmConfig, LlmLimits, Price, ProviderConfig, RetryConfig, Timeouts};
-use mgx_policies::{Allowance, Policies, Rate, Times};
+use mgx_policies::{Policies, Rate, SessionBudget, TimeLimits};
 use mgx_protocol::Team;
 use mgx_runtimes::Limits;
 use mgx_scheduler::{Budget, Caps, Fairness, HistoryLimit, Kind, Redactor};
@@ -35,14 +35,14 @@ pub(crate) fn team(config: &Config) -> anyhow::Result<Team> {
 }
 
 /// The settings of the scheduler.
-pub(crate) fn scheduler_config(config: &Config, redactor: Redactor) -> mgx_scheduler::config::Config {
+pub(crate) fn scheduler_config(config: &Config, redactor: Redactor) -> mgx_scheduler::Config {
     let history = &config.history;
-    mgx_scheduler::config::Config {
+    mgx_scheduler::Config {
         caps: caps(config),
         fairness: Fairness {
             weights: config.weights.iter().map(|(user, weight)| (user.clone(), weight.small())).collect(),
             ageing: config.scheduler.ageing.duration(),
-            patience: config.scheduler.patience.duration(),
+            overtaking_limit: config.scheduler.patience.duration(),
         },
         max_queued: config.queue.max_queued.count(),
         max_queued_per_user: config.queue.max_queued_per_user.count(),
@@ -108,8 +108,8 @@ pub(crate) fn stream_bounds(config: &Config) -> StreamBounds {
 }
 
 /// How long a job may wait and run, in seconds.
-fn times(config: &Config) -> Times {
-    Times {
+fn times(config: &Config) -> TimeLimits {
+    TimeLimits {
         run_s: config.agent.timeout.seconds(),
         max_run_s: config.agent.max_timeout.seconds(),
         wait_s: Some(config.queue.ttl.seconds()).filter(|seconds| *seconds > 0),
@@ -124,7 +124,7 @@ pub(crate) fn policies(config: &Config) -> Policies {
     Policies {
         times: times(config),
         caps: caps(config),
-        allowance: Allowance {
+        allowance: SessionBudget {
             requests: llm.max_requests_per_session.get(),
             tokens: llm.max_tokens_per_session.get(),
             cost_micros: llm.max_cost_per_session.micros(),

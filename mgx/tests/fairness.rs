@@ -9,7 +9,9 @@ use mgx_protocol::{EventKind, JobId, StateName};
 use mgx_runtimes::null::HOLD;
 use mgx_runtimes::{Limits, Null};
 use mgx_scheduler::memory::MemoryJournal;
-use mgx_scheduler::{Caps, Clock, Config, Fairness, JobSpec, Kind, Scheduler, Submission, Terms, Uptime};
+use mgx_scheduler::{
+    Caps, Clock, Config, Fairness, JobSpec, Kind, Scheduler, SchedulingOptions, Submission, Uptime,
+};
 use mgx_testkit::FixedBlueprint;
 use tokio::time::{Instant, sleep, sleep_until};
 use uuid::Uuid;
@@ -177,6 +179,6 @@ fn spec(order: Order) -> JobSpec {
         workdir: String::new(),
         limits: Limits { memory_bytes: 1, cpu_quota: 1, pids: 1 },
         timeout_s: 3600,
-        terms: Terms::default(),
+        options: SchedulingOptions::default(),
     }
 }

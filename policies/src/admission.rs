@@ -1,4 +1,4 @@
-//! The door to the scheduler: every job that a user asks for comes through here, past every policy.
+//! Admission: every job that a user submits passes all policies here before it reaches the scheduler.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -10,24 +10,24 @@ use mgx_scheduler::{Caps, Scheduler};
 use tower::util::BoxCloneSyncService;
 use tower::{ServiceBuilder, ServiceExt};
 
-use crate::batch::{Applicant, Batch, Decision};
-use crate::budget::{self, Allowance};
+use crate::batch::{Batch, Decision, Submitter};
+use crate::budget::{self, SessionBudget};
 use crate::fit;
 use crate::queue::Queue;
 use crate::rate::{self, Rate};
 use crate::refusal::Refusal;
 use crate::refusal_log::RefusalLog;
-use crate::timeout::{self, Times};
+use crate::time_limits::{self, TimeLimits};
 
-/// What each policy is told by the operator.
+/// The settings of all policies.
 #[derive(Clone, Debug)]
 pub struct Policies {
     /// How long a job may run and wait.
-    pub times: Times,
+    pub times: TimeLimits,
     /// What may ever run.
     pub caps: Caps,
-    /// What a session may use of the model.
-    pub allowance: Allowance,
+    /// What the agents of a session may use of the model.
+    pub allowance: SessionBudget,
     /// How fast a user may submit jobs.
     pub rate: Rate,
 }
@@ -36,11 +36,11 @@ pub struct Policies {
 #[derive(Clone)]
 pub struct Admission {
     stack: BoxCloneSyncService<Batch, Vec<Decision>, Infallible>,
-    tell: Arc<Tell>,
+    log: Arc<LogRefusal>,
 }
 
-/// Tells the log of a refusal.
-type Tell = dyn Fn(&Applicant, JobId, &Refusal) + Send + Sync;
+/// Logs a refusal.
+type LogRefusal = dyn Fn(&Submitter, JobId, &Refusal) + Send + Sync;
 
 impl Admission {
     /// The policies in front of `scheduler`. The outermost sees a job first; those that remember what they have
@@ -53,14 +53,14 @@ impl Admission {
         let Policies { times, caps, allowance, rate } = policies;
         let log = RefusalLog::new(clock.clone());
         let stack = ServiceBuilder::new()
-            .layer(timeout::layer(times))
+            .layer(time_limits::layer(times))
             .layer(fit::layer(caps))
             .layer(budget::layer(allowance))
             .layer(rate::layer(rate, clock))
             .service(Queue(scheduler));
         Self {
             stack: BoxCloneSyncService::new(stack),
-            tell: Arc::new(move |from, job, refusal| log.tell(from, job, refusal)),
+            log: Arc::new(move |from, job, refusal| log.write(from, job, refusal)),
         }
     }
 
@@ -72,7 +72,7 @@ impl Admission {
         let Ok(decisions) = self.stack.clone().oneshot(batch).await;
         for (job, decision) in ids.into_iter().zip(&decisions) {
             if let Err(refusal) = decision {
-                (self.tell)(&from, job, refusal);
+                (self.log)(&from, job, refusal);
             }
         }
         decisions

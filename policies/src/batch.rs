@@ -5,37 +5,37 @@ use std::sync::Arc;
 use mgx_protocol::{JobId, SessionId};
 use mgx_scheduler::{Accepted, JobSpec};
 
-use crate::budget::Spent;
+use crate::budget::SpentBudget;
 use crate::refusal::Refusal;
 
-/// Jobs that somebody asks for in one request; one job is a batch too.
+/// The jobs of one request; one job is a batch too.
 #[derive(Clone, Debug)]
 pub struct Batch {
-    /// Who asks, and for which session.
-    pub from: Arc<Applicant>,
+    /// The user who submits them, and the session.
+    pub from: Arc<Submitter>,
     /// The jobs, in order.
-    pub jobs: Vec<Wanted>,
+    pub jobs: Vec<RequestedJob>,
 }
 
-/// Who asks for jobs.
+/// The user and the session for which jobs are submitted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Applicant {
+pub struct Submitter {
     /// The user.
     pub user: String,
     /// The session that the jobs are to belong to.
     pub session: SessionId,
     /// What that session has used of the model so far.
-    pub spent: Spent,
+    pub spent: SpentBudget,
 }
 
 /// One job that is asked for.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Wanted {
+pub struct RequestedJob {
     /// The id it will have.
     pub id: JobId,
     /// What it is to do.
     pub spec: JobSpec,
 }
 
-/// What became of one job of a batch.
+/// Whether one job of a batch was accepted.
 pub type Decision = Result<Accepted, Refusal>;

@@ -1,12 +1,12 @@
 //! A session that has used up what it may use of the model gets no new work for its agents.
 
-use crate::batch::{Applicant, Wanted};
+use crate::batch::{RequestedJob, Submitter};
 use crate::policy::{GateLayer, Policy};
 use crate::refusal::Refusal;
 
 /// What a session may use of the model in all; 0 means without limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Allowance {
+pub struct SessionBudget {
     /// Requests (`llm.max_requests_per_session`).
     pub requests: u64,
     /// Tokens, sent and received (`llm.max_tokens_per_session`).
@@ -17,7 +17,7 @@ pub struct Allowance {
 
 /// What a session has used of the model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Spent {
+pub struct SpentBudget {
     /// Requests.
     pub requests: u64,
     /// Tokens, sent and received.
@@ -28,7 +28,7 @@ pub struct Spent {
 
 /// What can be used up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purse {
+pub enum LlmResource {
     /// Requests to a model.
     Requests,
     /// Tokens, sent and received.
@@ -37,7 +37,7 @@ pub enum Purse {
     Cost,
 }
 
-impl Purse {
+impl LlmResource {
     /// The key of its limit in the configuration.
     pub fn limit(self) -> &'static str {
         match self {
@@ -60,25 +60,25 @@ impl Purse {
 const MICROS: u64 = 1_000_000;
 
 /// Refuses the agents' jobs of sessions that have used up their allowance. A plain command may do without the model.
-pub(crate) fn layer(allowance: Allowance) -> GateLayer<Allowance> {
+pub(crate) fn layer(allowance: SessionBudget) -> GateLayer<SessionBudget> {
     GateLayer::new(allowance)
 }
 
-impl Policy for Allowance {
-    fn admit(&self, from: &Applicant, job: &mut Wanted) -> Result<(), Refusal> {
+impl Policy for SessionBudget {
+    fn admit(&self, from: &Submitter, job: &mut RequestedJob) -> Result<(), Refusal> {
         if !job.spec.command.is_empty() {
             return Ok(());
         }
         let spent = from.spent;
-        left(Purse::Requests, spent.requests, self.requests)?;
-        left(Purse::Tokens, spent.tokens, self.tokens)?;
-        left(Purse::Cost, spent.cost_micros, self.cost_micros)
+        left(LlmResource::Requests, spent.requests, self.requests)?;
+        left(LlmResource::Tokens, spent.tokens, self.tokens)?;
+        left(LlmResource::Cost, spent.cost_micros, self.cost_micros)
     }
 
-    fn take_back(&self, _: &Applicant, _: u32) {}
+    fn take_back(&self, _: &Submitter, _: u32) {}
 }
 
-fn left(of: Purse, used: u64, max: u64) -> Result<(), Refusal> {
+fn left(of: LlmResource, used: u64, max: u64) -> Result<(), Refusal> {
     if max > 0 && used >= max { Err(Refusal::BudgetSpent { of, used, max }) } else { Ok(()) }
 }
 
@@ -87,25 +87,25 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::testing::{accept, applicant, ask, batch, outcomes};
+    use crate::testing::{accept, ask, batch, outcomes, submitter};
     use tower::{Layer, service_fn};
 
-    const ALLOWANCE: Allowance = Allowance { requests: 10, tokens: 1000, cost_micros: 2_500_000 };
+    const ALLOWANCE: SessionBudget = SessionBudget { requests: 10, tokens: 1000, cost_micros: 2_500_000 };
 
-    async fn decided(allowance: Allowance, spent: Spent) -> Vec<String> {
+    async fn decided(allowance: SessionBudget, spent: SpentBudget) -> Vec<String> {
         let mut batch = batch(&["agents", "command"]);
         batch.jobs[1].spec.command = vec!["true".to_owned()];
-        batch.from = Arc::new(Applicant { spent, ..applicant("ann") });
+        batch.from = Arc::new(Submitter { spent, ..submitter("ann") });
         outcomes(ask(layer(allowance).layer(service_fn(accept)), batch).await)
     }
 
     #[tokio::test]
     async fn what_is_used_up_keeps_agents_out_and_commands_not() {
         for (spent, agents) in [
-            (Spent { requests: 9, tokens: 999, cost_micros: 2_499_999 }, "agents"),
-            (Spent { requests: 10, ..Spent::default() }, "llm.max_requests_per_session"),
-            (Spent { tokens: 1000, ..Spent::default() }, "llm.max_tokens_per_session"),
-            (Spent { cost_micros: 2_500_000, ..Spent::default() }, "llm.max_cost_per_session"),
+            (SpentBudget { requests: 9, tokens: 999, cost_micros: 2_499_999 }, "agents"),
+            (SpentBudget { requests: 10, ..SpentBudget::default() }, "llm.max_requests_per_session"),
+            (SpentBudget { tokens: 1000, ..SpentBudget::default() }, "llm.max_tokens_per_session"),
+            (SpentBudget { cost_micros: 2_500_000, ..SpentBudget::default() }, "llm.max_cost_per_session"),
         ] {
             assert_eq!(decided(ALLOWANCE, spent).await, [agents, "command"]);
         }
@@ -113,7 +113,7 @@ mod tests {
 
     #[tokio::test]
     async fn without_a_limit_nothing_is_ever_used_up() {
-        let much = Spent { requests: u64::MAX, tokens: u64::MAX, cost_micros: u64::MAX };
-        assert_eq!(decided(Allowance::default(), much).await, ["agents", "command"]);
+        let much = SpentBudget { requests: u64::MAX, tokens: u64::MAX, cost_micros: u64::MAX };
+        assert_eq!(decided(SessionBudget::default(), much).await, ["agents", "command"]);
     }
 }

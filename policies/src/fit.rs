@@ -1,13 +1,13 @@
-//! What can never run is not taken in: it would wait for ever.
+//! A job that asks for more than it could ever be given is refused: it would wait for ever.
 
 use mgx_runtimes::Limits;
-use mgx_scheduler::{Budget, Caps, Kind};
+use mgx_scheduler::{Budget, Caps, LimitKey, Resource};
 
-use crate::batch::{Applicant, Wanted};
+use crate::batch::{RequestedJob, Submitter};
 use crate::policy::{GateLayer, Policy};
 use crate::refusal::Refusal;
 
-/// What there is at most.
+/// The most that there is.
 #[derive(Debug)]
 pub(crate) struct Fit(Caps);
 
@@ -17,54 +17,39 @@ pub(crate) fn layer(caps: Caps) -> GateLayer<Fit> {
 }
 
 impl Policy for Fit {
-    fn admit(&self, _: &Applicant, job: &mut Wanted) -> Result<(), Refusal> {
+    fn admit(&self, _: &Submitter, job: &mut RequestedJob) -> Result<(), Refusal> {
         let Caps { running, per_user, per_kind, host, user, session } = &self.0;
         let of_kind = per_kind.get(&job.spec.kind).copied().unwrap_or(usize::MAX);
-        let [host_keys, user_keys, session_keys] = KEYS;
-        one("scheduler.max_running", *running)?;
-        one("quotas.user_jobs", *per_user)?;
-        one(kind_key(job.spec.kind), of_kind)?;
-        resources(job.spec.limits, host, host_keys)?;
-        resources(job.spec.limits, user, user_keys)?;
-        resources(job.spec.limits, session, session_keys)
+        one(LimitKey::Running, *running)?;
+        one(LimitKey::UserJobs, *per_user)?;
+        one(LimitKey::Kind(job.spec.kind), of_kind)?;
+        resources(job.spec.limits, host, LimitKey::Host)?;
+        resources(job.spec.limits, user, LimitKey::User)?;
+        resources(job.spec.limits, session, LimitKey::Session)
     }
 
-    fn take_back(&self, _: &Applicant, _: u32) {}
+    fn take_back(&self, _: &Submitter, _: u32) {}
 }
 
-/// Where the limits on memory, processor time and processes stand in the configuration.
-const KEYS: [[&str; 3]; 3] = [
-    ["quotas.host_memory", "quotas.host_cpu_quota", "quotas.host_pids"],
-    ["quotas.user_memory", "quotas.user_cpu_quota", "quotas.user_pids"],
-    ["quotas.session_memory", "quotas.session_cpu_quota", "quotas.session_pids"],
-];
-
-fn kind_key(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Agent => "kinds.agent",
-        Kind::Dev => "kinds.dev",
-        Kind::Build => "kinds.build",
-    }
-}
-
-fn one(limit: &'static str, max: usize) -> Result<(), Refusal> {
+fn one(limit: LimitKey, max: usize) -> Result<(), Refusal> {
     at_most(limit, 1, max as u64)
 }
 
-fn resources(asked: Limits, there: &Budget, [memory, cpu, pids]: [&'static str; 3]) -> Result<(), Refusal> {
-    at_most(memory, asked.memory_bytes, there.memory_bytes)?;
-    at_most(cpu, asked.cpu_quota, there.cpu_quota)?;
-    at_most(pids, asked.pids.into(), there.pids)
+fn resources(asked: Limits, max: &Budget, limit: fn(Resource) -> LimitKey) -> Result<(), Refusal> {
+    at_most(limit(Resource::Memory), asked.memory_bytes, max.memory_bytes)?;
+    at_most(limit(Resource::Cpu), asked.cpu_quota, max.cpu_quota)?;
+    at_most(limit(Resource::Pids), asked.pids.into(), max.pids)
 }
 
-fn at_most(limit: &'static str, asked: u64, max: u64) -> Result<(), Refusal> {
-    if asked > max { Err(Refusal::NeverFits { limit, asked, max }) } else { Ok(()) }
+fn at_most(limit: LimitKey, asked: u64, max: u64) -> Result<(), Refusal> {
+    if asked > max { Err(Refusal::NeverFits { limit: limit.as_str(), asked, max }) } else { Ok(()) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::testing::{accept, ask, batch, outcomes};
+    use mgx_scheduler::Kind;
     use tower::{Layer, service_fn};
 
     async fn decided(caps: Caps) -> String {

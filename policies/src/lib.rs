@@ -1,7 +1,7 @@
 //! Admission: which jobs the scheduler is asked to run. Each policy is a layer around the scheduler, in a file of its
 //! own; nothing here knows how a job runs, or of HTTP.
 //!
-//! Read [`admission`], then any policy: `timeout`, `fit`, `budget`, `rate`, `queue`.
+//! Read [`admission`], then any policy: `time_limits`, `fit`, `budget`, `rate`, `queue`.
 
 pub mod admission;
 mod batch;
@@ -14,13 +14,13 @@ pub mod refusal;
 mod refusal_log;
 #[cfg(test)]
 mod testing;
-pub mod timeout;
+pub mod time_limits;
 
 pub use admission::{Admission, Policies};
-pub use batch::{Applicant, Batch, Decision, Wanted};
-pub use budget::{Allowance, Purse, Spent};
+pub use batch::{Batch, Decision, RequestedJob, Submitter};
+pub use budget::{LlmResource, SessionBudget, SpentBudget};
 /// The time as the rate is measured by: the machine's own, and one that stands still until a test moves it.
 pub use governor::clock::{FakeRelativeClock, MonotonicClock};
 pub use rate::Rate;
-pub use refusal::{LimitHit, Refusal};
-pub use timeout::{Span, Times};
+pub use refusal::{LimitHit, Refusal, limit_keys};
+pub use time_limits::{TimeLimit, TimeLimits};

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use futures_util::future::{self, BoxFuture, FutureExt};
 use tower::{Layer, Service};
 
-use crate::batch::{Applicant, Batch, Decision, Wanted};
+use crate::batch::{Batch, Decision, RequestedJob, Submitter};
 use crate::refusal::Refusal;
 
 /// Decides about one job at a time. Never waits.
@@ -16,10 +16,10 @@ pub(crate) trait Policy: Send + Sync + 'static {
     ///
     /// # Errors
     /// The limit that keeps it out.
-    fn admit(&self, from: &Applicant, job: &mut Wanted) -> Result<(), Refusal>;
+    fn admit(&self, from: &Submitter, job: &mut RequestedJob) -> Result<(), Refusal>;
 
-    /// Somebody further in has refused `count` jobs that this policy had admitted: they cost nothing.
-    fn take_back(&self, from: &Applicant, count: u32);
+    /// A policy further in, or the scheduler, has refused `count` jobs that this policy had admitted: they do not count.
+    fn take_back(&self, from: &Submitter, count: u32);
 }
 
 /// Puts a [`Gate`] in front of a service.
@@ -71,9 +71,9 @@ where
         let mut refused = Vec::new();
         let mut index = 0;
         batch.jobs.retain_mut(|job| {
-            let verdict = self.policy.admit(&batch.from, job);
+            let admitted = self.policy.admit(&batch.from, job);
             index += 1;
-            verdict.map_err(|refusal| refused.push((index - 1, refusal))).is_ok()
+            admitted.map_err(|refusal| refused.push((index - 1, refusal))).is_ok()
         });
         if refused.len() == asked {
             let decisions = refused.into_iter().map(|(_, refusal)| Err(refusal)).collect();
@@ -122,14 +122,14 @@ mod tests {
     struct NoMeansNo(AtomicU32);
 
     impl Policy for NoMeansNo {
-        fn admit(&self, _: &Applicant, job: &mut Wanted) -> Result<(), Refusal> {
+        fn admit(&self, _: &Submitter, job: &mut RequestedJob) -> Result<(), Refusal> {
             if job.spec.prompt == "no" {
                 return Err(Refusal::NeverFits { limit: "test", asked: 1, max: 0 });
             }
             job.spec.prompt.push('!');
             Ok(())
         }
-        fn take_back(&self, _: &Applicant, count: u32) {
+        fn take_back(&self, _: &Submitter, count: u32) {
             self.0.fetch_add(count, Ordering::Relaxed);
         }
     }

@@ -7,7 +7,7 @@ use futures_util::future::{BoxFuture, FutureExt};
 use mgx_scheduler::{Scheduler, Submission};
 use tower::Service;
 
-use crate::batch::{Applicant, Batch, Decision, Wanted};
+use crate::batch::{Batch, Decision, RequestedJob, Submitter};
 use crate::refusal::Refusal;
 
 /// The scheduler as a service. Each job of a batch is accepted or refused by itself; all are stored in one go.
@@ -20,7 +20,7 @@ impl Service<Batch> for Queue {
     type Future = BoxFuture<'static, Result<Vec<Decision>, Infallible>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        // it never makes anybody wait: a queue that is full refuses
+        // always ready: a full queue refuses
         Poll::Ready(Ok(()))
     }
 
@@ -28,9 +28,13 @@ impl Service<Batch> for Queue {
         let scheduler = self.0.clone();
         async move {
             let Batch { from, jobs } = batch;
-            let Applicant { user, session, spent: _ } = &*from;
-            let submission =
-                |Wanted { id, spec }| Submission { id, session: session.clone(), user: user.clone(), spec };
+            let Submitter { user, session, spent: _ } = &*from;
+            let submission = |RequestedJob { id, spec }| Submission {
+                id,
+                session: session.clone(),
+                user: user.clone(),
+                spec,
+            };
             let results = scheduler.submit_all(jobs.into_iter().map(submission).collect()).await;
             Ok(results.into_iter().map(|result| result.map_err(Refusal::from)).collect())
         }

@@ -13,7 +13,7 @@ use governor::state::StateStore;
 use governor::state::keyed::ShrinkableKeyedStateStore;
 use governor::{Quota, RateLimiter};
 
-use crate::batch::{Applicant, Wanted};
+use crate::batch::{RequestedJob, Submitter};
 use crate::policy::{GateLayer, Policy};
 use crate::refusal::Refusal;
 
@@ -26,7 +26,7 @@ pub struct Rate {
     pub burst: NonZeroU32,
 }
 
-/// Users whose rate is kept count of. Who has not submitted for long enough to have the whole burst again is not kept.
+/// The most users whose rate is counted at a time. A user who may submit the whole burst again is forgotten.
 const MAX_USERS: usize = 100_000;
 
 /// Holds every user to a rate.
@@ -73,7 +73,7 @@ impl<C: Clock> Limiter<C> {
 }
 
 impl<C: Clock + Send + Sync + 'static> Policy for Limiter<C> {
-    fn admit(&self, from: &Applicant, _: &mut Wanted) -> Result<(), Refusal> {
+    fn admit(&self, from: &Submitter, _: &mut RequestedJob) -> Result<(), Refusal> {
         if !self.has_room_for(&from.user) {
             return Err(Refusal::TooManyUsers { max: self.max_users, retry_after: Duration::from_mins(1) });
         }
@@ -84,7 +84,7 @@ impl<C: Clock + Send + Sync + 'static> Policy for Limiter<C> {
         })
     }
 
-    fn take_back(&self, from: &Applicant, count: u32) {
+    fn take_back(&self, from: &Submitter, count: u32) {
         if let Some(arrival) = self.accounts.lock().get_mut(&from.user) {
             *arrival = arrival.saturating_sub(self.interval * count.into());
         }
@@ -136,7 +136,7 @@ mod tests {
 
     use super::*;
     use crate::batch::{Batch, Decision};
-    use crate::testing::{accept, applicant, ask, batch, outcomes, spec};
+    use crate::testing::{accept, ask, batch, outcomes, spec, submitter};
     use governor::clock::FakeRelativeClock;
     use mgx_protocol::JobId;
     use mgx_scheduler::Rejection;
@@ -147,7 +147,7 @@ mod tests {
     }
 
     fn submit(limiter: &impl Policy, user: &str) -> Result<(), Refusal> {
-        limiter.admit(&applicant(user), &mut Wanted { id: JobId::new(), spec: spec("x") })
+        limiter.admit(&submitter(user), &mut RequestedJob { id: JobId::new(), spec: spec("x") })
     }
 
     #[tokio::test]

@@ -2,25 +2,25 @@
 
 use std::time::Duration;
 
-use mgx_scheduler::{QueueScope, Rejection};
+use mgx_scheduler::{LimitKey, QueueScope, Rejection};
 
-use crate::budget::Purse;
-use crate::timeout::Span;
+use crate::budget::LlmResource;
+use crate::time_limits::TimeLimit;
 
 /// Why a job was not admitted. Nothing of it was kept.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
     /// It runs or waits longer than a job may.
-    #[error("{} of {asked_s} s is more than a job may have, {max_s} s", .span.name())]
+    #[error("{} of {asked_s} s is more than a job may have, {max_s} s", .limit.name())]
     TooLong {
         /// Which of its times.
-        span: Span,
+        limit: TimeLimit,
         /// Seconds that it asks for.
         asked_s: u32,
         /// Seconds that it may ask for.
         max_s: u32,
     },
-    /// It would wait for ever: nobody gives it so much.
+    /// It asks for more than there is, and would wait for ever.
     #[error("the job asks for {asked}, and {limit} is {max}: it could never run")]
     NeverFits {
         /// The limit, by its key in the configuration.
@@ -34,7 +34,7 @@ pub enum Refusal {
     #[error("the session's budget is used up: {} is {}, used are {}", .of.limit(), .of.show(*.max), .of.show(*.used))]
     BudgetSpent {
         /// Of what; costs are in millionths of the operator's unit.
-        of: Purse,
+        of: LlmResource,
         /// What the session has used.
         used: u64,
         /// What it may use.
@@ -50,7 +50,7 @@ pub enum Refusal {
         /// When the next job may come.
         retry_after: Duration,
     },
-    /// So many users have submitted jobs lately that no more rates can be kept count of.
+    /// So many users have submitted jobs lately that the rate of no other one can be counted.
     #[error("more than {max} users submit jobs")]
     TooManyUsers {
         /// How many can.
@@ -62,6 +62,18 @@ pub enum Refusal {
     #[error(transparent)]
     Scheduler(#[from] Rejection),
 }
+
+/// Every limit that a refusal or an explanation can name, by its key in the configuration.
+pub fn limit_keys() -> Vec<&'static str> {
+    let times = [TimeLimit::Run, TimeLimit::Wait].map(TimeLimit::key);
+    let llm = [LlmResource::Requests, LlmResource::Tokens, LlmResource::Cost].map(LlmResource::limit);
+    let queue = [QueueScope::Everyone, QueueScope::User].map(queue_key);
+    let running = LimitKey::ALL.into_iter().filter_map(LimitKey::config_key);
+    running.chain(times).chain(llm).chain(queue).chain([RATE_BURST]).collect()
+}
+
+/// The key of the limit on the jobs that a user may submit at once.
+const RATE_BURST: &str = "rate.burst";
 
 /// A limit that was met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +87,7 @@ pub struct LimitHit {
 }
 
 impl Refusal {
-    /// Who refused: the policy's name.
+    /// The name of the policy that refused.
     pub fn policy(&self) -> &'static str {
         match self {
             Self::TooLong { .. } => "timeout",
@@ -91,19 +103,20 @@ impl Refusal {
         }
     }
 
-    /// The limit that was met, if it is one that can be counted.
+    /// The limit that was met, if it is one of the configuration.
     pub fn hit(&self) -> Option<LimitHit> {
         let hit = |limit, used, max| Some(LimitHit { limit, used, max });
         match self {
-            Self::TooLong { span, asked_s, max_s } => hit(span.limit(), (*asked_s).into(), (*max_s).into()),
+            Self::TooLong { limit, asked_s, max_s } => hit(limit.key(), (*asked_s).into(), (*max_s).into()),
             Self::NeverFits { limit, asked, max } => hit(limit, *asked, *max),
             Self::BudgetSpent { of, used, max } => hit(of.limit(), *used, *max),
-            Self::TooFast { burst, .. } => hit("rate.burst", (*burst).into(), (*burst).into()),
-            Self::TooManyUsers { max, .. } => hit("rate.users", *max as u64, *max as u64),
+            Self::TooFast { burst, .. } => hit(RATE_BURST, (*burst).into(), (*burst).into()),
             Self::Scheduler(Rejection::QueueFull { scope, limit, used, .. }) => {
                 hit(queue_key(*scope), *used as u64, *limit as u64)
             }
-            Self::Scheduler(Rejection::GroupBusy { .. } | Rejection::Draining | Rejection::Journal(_)) => {
+            // the number of users is no setting of the operator
+            Self::TooManyUsers { .. }
+            | Self::Scheduler(Rejection::GroupBusy { .. } | Rejection::Draining | Rejection::Journal(_)) => {
                 None
             }
         }

@@ -10,7 +10,7 @@ use governor::{Quota, RateLimiter};
 use mgx_protocol::JobId;
 use tracing::info;
 
-use crate::batch::Applicant;
+use crate::batch::Submitter;
 use crate::refusal::{LimitHit, Refusal};
 
 /// Lines at once.
@@ -18,7 +18,7 @@ const BURST: NonZeroU32 = NonZeroU32::new(20).expect("it is not 0");
 /// Lines a second, in the long run.
 const PER_SECOND: NonZeroU32 = NonZeroU32::new(5).expect("it is not 0");
 
-/// Tells the log of refusals, within bounds.
+/// Logs refusals, within bounds.
 #[derive(Debug)]
 pub(crate) struct RefusalLog<C: Clock> {
     lines: RateLimiter<NotKeyed, InMemoryState, C, NoOpMiddleware<C::Instant>>,
@@ -31,12 +31,12 @@ impl<C: Clock> RefusalLog<C> {
         Self { lines: RateLimiter::direct_with_clock(quota, clock), left_out: AtomicU64::new(0) }
     }
 
-    /// Tells of a refusal, with all that the decision was made of, or only counts it.
-    pub(crate) fn tell(&self, from: &Applicant, job: JobId, refusal: &Refusal) {
+    /// Logs a refusal with what it was decided on, or only counts it.
+    pub(crate) fn write(&self, from: &Submitter, job: JobId, refusal: &Refusal) {
         let Some(left_out) = self.line() else { return };
         let LimitHit { limit, used, max } =
             refusal.hit().unwrap_or(LimitHit { limit: "none", used: 0, max: 0 });
-        let Applicant { user, session, spent: _ } = from;
+        let Submitter { user, session, spent: _ } = from;
         let policy = refusal.policy();
         info!(user, %session, %job, policy, limit, used, max, left_out, "job refused: {refusal}");
     }

@@ -7,20 +7,20 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use mgx_protocol::{Attempt, JobId};
 use mgx_runtimes::Limits;
-use mgx_scheduler::{Accepted, Job, JobSpec, Kind, Place, State, Terms};
+use mgx_scheduler::{Accepted, Job, JobSpec, Kind, QueuePosition, SchedulingOptions, State};
 use tower::{Service, ServiceExt};
 
-use crate::batch::{Applicant, Batch, Decision, Wanted};
-use crate::budget::Spent;
+use crate::batch::{Batch, Decision, RequestedJob, Submitter};
+use crate::budget::SpentBudget;
 
 /// Agent jobs with these prompts, of a user who has spent nothing.
 pub(crate) fn batch(prompts: &[&str]) -> Batch {
-    let jobs = prompts.iter().map(|prompt| Wanted { id: JobId::new(), spec: spec(prompt) }).collect();
-    Batch { from: Arc::new(applicant("ann")), jobs }
+    let jobs = prompts.iter().map(|prompt| RequestedJob { id: JobId::new(), spec: spec(prompt) }).collect();
+    Batch { from: Arc::new(submitter("ann")), jobs }
 }
 
-pub(crate) fn applicant(user: &str) -> Applicant {
-    Applicant { user: user.to_owned(), session: "demo".parse().unwrap(), spent: Spent::default() }
+pub(crate) fn submitter(user: &str) -> Submitter {
+    Submitter { user: user.to_owned(), session: "demo".parse().unwrap(), spent: SpentBudget::default() }
 }
 
 pub(crate) fn spec(prompt: &str) -> JobSpec {
@@ -32,7 +32,7 @@ pub(crate) fn spec(prompt: &str) -> JobSpec {
         workdir: "/workspace".to_owned(),
         limits: Limits { memory_bytes: 1 << 30, cpu_quota: 100_000, pids: 256 },
         timeout_s: 60,
-        terms: Terms::default(),
+        options: SchedulingOptions::default(),
     }
 }
 
@@ -45,8 +45,8 @@ pub(crate) async fn ask(
 
 /// Accepts every job.
 pub(crate) fn accept(batch: Batch) -> Ready<Result<Vec<Decision>, Infallible>> {
-    let Applicant { user, session, spent: _ } = &*batch.from;
-    let accepted = |Wanted { id, spec }| {
+    let Submitter { user, session, spent: _ } = &*batch.from;
+    let accepted = |RequestedJob { id, spec }| {
         let job = Job {
             id,
             session: session.clone(),
@@ -63,7 +63,7 @@ pub(crate) fn accept(batch: Batch) -> Ready<Result<Vec<Decision>, Infallible>> {
             exit: None,
             error: None,
         };
-        Ok(Accepted { job, place: Place { ahead: 0, eta_ms: None } })
+        Ok(Accepted { job, position: QueuePosition { ahead: 0, eta_ms: None } })
     };
     std::future::ready(Ok(batch.jobs.into_iter().map(accepted).collect()))
 }

@@ -1,8 +1,8 @@
 //! The time: one wall-clock reading, carried forward by the monotonic clock.
 //!
-//! Deadlines must not move when somebody sets the clock of the machine, and tests must be able to run an hour in
-//! a millisecond. Both follow from reading the wall clock once and counting from there. The next process of the
-//! platform reads it again: how long something has run by then is known from the [`Uptime`], which nobody can set.
+//! Deadlines must not move when the machine's clock is set, and tests must be able to run an hour in a millisecond. Both
+//! follow from reading the wall clock once and counting from there. The next process of the platform reads it again: how
+//! long a command has run by then is known from the [`Uptime`], which cannot be set.
 
 use std::time::Duration;
 
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn what_has_passed_is_known_although_somebody_set_the_clock_meanwhile() {
+    async fn elapsed_time_is_known_although_the_clock_was_set_meanwhile() {
         let seconds = Duration::from_secs;
         let boot = Uuid::from_u128(7);
         let before = Clock::starting_at(Timestamp::UNIX_EPOCH, Uptime { boot, passed: seconds(100) });

@@ -1,54 +1,61 @@
-//! What every life of a job shares.
+//! What the tasks of all jobs share.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use mgx_protocol::{JobId, SessionId};
+use mgx_protocol::{Attempt, EventKind, JobId, SessionId};
 use mgx_runtimes::Runtime;
+use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
-use crate::blueprint::Blueprint;
+use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::engine::Engine;
-use crate::handover::Desk;
-use crate::history::{Histories, History, HistorySize};
+use crate::engine::EngineHealth;
+use crate::events::event::NewEvent;
+use crate::events::run_log::{HistorySize, SessionLog, SessionLogs};
+use crate::job::blueprint::Blueprint;
+use crate::job::live_jobs::{LiveContainer, LiveJobs};
+use crate::journal::reader::JobReader;
 use crate::journal::{Entry, Journal, JournalError};
-use crate::live::{Claim, LiveJobs};
-use crate::log::EventLog;
-use crate::pace::Pace;
-use crate::rooms::Rooms;
-use crate::slots::{Slot, Slots};
-use crate::submission::Place;
+use crate::queue::QueuePosition;
+use crate::queue::permits::QueuePermits;
+use crate::queue::run_time::RunTimeEstimator;
+use crate::queue::slots::{Slot, Slots};
 
-/// What every life of a job shares.
+/// The first pause after a failed write or read of the journal.
+const JOURNAL_FIRST_PAUSE: Duration = Duration::from_millis(20);
+/// The longest pause between two attempts to write or read the journal.
+const JOURNAL_MAX_PAUSE: Duration = Duration::from_secs(2);
+
+/// What the tasks of all jobs share.
 #[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) config: Config,
     pub(crate) clock: Clock,
     pub(crate) journal: Arc<dyn Journal>,
+    pub(crate) reader: JobReader,
     pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) blueprint: Arc<dyn Blueprint>,
-    pub(crate) log: EventLog,
-    pub(crate) histories: Histories,
-    pub(crate) engine: Engine,
-    pub(crate) desk: Desk,
-    pub(crate) rooms: Rooms,
+    pub(crate) session_logs: SessionLogs,
+    pub(crate) engine: EngineHealth,
+    pub(crate) permits: QueuePermits,
     pub(crate) slots: Slots,
     pub(crate) live: LiveJobs,
-    pub(crate) pace: Pace,
+    pub(crate) run_times: RunTimeEstimator,
     pub(crate) draining: AtomicBool,
-    /// The platform goes away; what runs goes on without it.
+    /// Cancelled when this process stops scheduling; containers run on without it.
     pub(crate) shutdown: CancellationToken,
     pub(crate) tasks: TaskTracker,
 }
 
-/// Somebody else has decided what becomes of this job.
+/// This process no longer drives the job: it is shutting down, or another process has taken the job over and the
+/// journal refuses the write. Nothing more may be done for the job here.
 #[derive(Debug)]
-pub(crate) struct Fenced;
+pub(crate) struct OwnershipLost;
 
 impl Core {
     /// Whether new jobs are refused because the platform is shutting down.
@@ -56,64 +63,78 @@ impl Core {
         self.draining.load(Ordering::Relaxed)
     }
 
-    /// Where a job stands in line.
-    pub(crate) fn place(&self, job: JobId) -> Option<Place> {
-        let (ahead, may_run) = self.slots.place(job)?;
+    /// Where a waiting job stands in the queue; `None` if it is not in it.
+    pub(crate) fn position(&self, job: JobId) -> Option<QueuePosition> {
+        let (ahead, may_run) = self.slots.position(job)?;
         let eta_ms = if may_run && ahead == 0 { Some(0) } else { self.eta_ms(ahead) };
-        Some(Place { ahead, eta_ms })
+        Some(QueuePosition { ahead, eta_ms })
     }
 
-    /// Milliseconds until the turn of somebody with `ahead` before them.
+    /// Milliseconds until a job with `ahead` others before it is granted a slot; `None` before any run time was seen.
     pub(crate) fn eta_ms(&self, ahead: usize) -> Option<u64> {
-        Some(self.pace.estimate(ahead, self.config.caps.running)?.ms)
+        Some(self.run_times.estimate(ahead, self.config.caps.running)?.ms)
     }
 
-    /// Writes to the journal, and rings for whoever follows the session.
+    /// An event of the platform's own, that happens now.
+    pub(crate) fn event(
+        &self,
+        job: JobId,
+        attempt: Attempt,
+        kind: EventKind,
+        data: Map<String, Value>,
+    ) -> NewEvent {
+        NewEvent { at: self.clock.now(), job, attempt, source: None, kind, agent: None, data }
+    }
+
+    /// Writes to the journal, and notifies the readers that follow the session.
     pub(crate) async fn append(&self, entry: Entry) -> Result<(), JournalError> {
         let session = entry.session.clone();
         if let Some(last) = self.journal.write(entry).await?.last() {
-            self.log.ring(&session, last.seq);
+            self.reader.log().notify(&session, last.seq);
         }
         Ok(())
     }
 
-    /// The log of a session, to write to. If it cannot be found out how much it holds, it counts as empty: what comes is
-    /// bounded all the same.
-    pub(crate) async fn history(&self, session: &SessionId) -> Arc<History> {
-        if let Some(history) = self.histories.find(session) {
-            return history;
-        }
-        let size = self.journal.size(session).await.unwrap_or_else(|error| {
-            warn!(%session, %error, "cannot tell how much the log holds");
-            HistorySize::default()
-        });
-        self.histories.open(session, size)
-    }
-
     /// Writes to the journal, however long that takes: a store that is full or away comes back, and until then
     /// nothing may be announced.
-    pub(crate) async fn write(&self, entry: Entry) -> Result<(), Fenced> {
-        let mut pause = Backoff::new(Duration::from_millis(20), Duration::from_secs(2));
+    ///
+    /// # Errors
+    /// The job has ended, or another process has begun a later attempt.
+    pub(crate) async fn write(&self, entry: Entry) -> Result<(), OwnershipLost> {
+        let mut backoff = journal_backoff();
         loop {
             match self.append(entry.clone()).await {
                 Ok(()) => return Ok(()),
-                Err(JournalError::Fenced) => return Err(Fenced),
+                Err(JournalError::Fenced) => return Err(OwnershipLost),
                 Err(error @ (JournalError::Full | JournalError::Unavailable(_))) => {
                     warn!(session = %entry.session, %error, "cannot write to the journal, trying again");
-                    pause.wait().await;
+                    backoff.wait().await;
                 }
             }
         }
     }
 
-    /// Removes a container, however long that takes, and only then gives back its place.
-    pub(crate) async fn remove(self: &Arc<Self>, claim: Claim, slot: Option<Slot>) {
-        let mut pause = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
-        while let Err(error) = self.runtime.remove(claim.slot()).await {
-            warn!(slot = %claim.slot(), %error, "cannot remove a container, trying again");
-            self.note(&error);
+    /// The log of a session, with what it holds. If the store cannot say how much, it counts as empty: the events that
+    /// follow are bounded all the same.
+    pub(crate) async fn session_log(&self, session: &SessionId) -> Arc<SessionLog> {
+        if let Some(log) = self.session_logs.find(session) {
+            return log;
+        }
+        let size = self.journal.size(session).await.unwrap_or_else(|error| {
+            warn!(%session, %error, "cannot read how much the log holds");
+            HistorySize::default()
+        });
+        self.session_logs.open(session, size)
+    }
+
+    /// Removes a container, however long that takes, and only then returns its slot.
+    pub(crate) async fn remove(&self, container: LiveContainer, slot: Option<Slot>) {
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+        while let Err(error) = self.runtime.remove(container.id()).await {
+            warn!(slot = %container.id(), %error, "cannot remove a container, trying again");
+            self.engine.note_error(&error);
             tokio::select! {
-                () = async { pause.wait().await; self.engine.answers().await } => {}
+                () = async { backoff.wait().await; self.engine.wait_until_available().await } => {}
                 // the next start of the platform finds it again
                 () = self.shutdown.cancelled() => return,
             }
@@ -122,20 +143,7 @@ impl Core {
     }
 }
 
-/// Pauses that double up to a limit.
-#[derive(Debug)]
-pub(crate) struct Backoff {
-    next: Duration,
-    limit: Duration,
-}
-
-impl Backoff {
-    pub(crate) fn new(first: Duration, limit: Duration) -> Self {
-        Self { next: first, limit }
-    }
-
-    pub(crate) async fn wait(&mut self) {
-        tokio::time::sleep(self.next).await;
-        self.next = (self.next * 2).min(self.limit);
-    }
+/// The pauses between attempts to write or read the journal.
+pub(crate) fn journal_backoff() -> Backoff {
+    Backoff::new(JOURNAL_FIRST_PAUSE, JOURNAL_MAX_PAUSE)
 }

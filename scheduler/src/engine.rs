@@ -1,70 +1,82 @@
-//! Whether the container engine answers. While it does not, nobody is given a turn, and one task asks for everybody.
+//! Whether the container engine answers. While it does not, no job is granted a slot, and one task asks it for all.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use mgx_runtimes::{RuntimeError, RuntimeErrorKind};
+use mgx_runtimes::{Runtime, RuntimeError, RuntimeErrorKind};
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
-use crate::core::{Backoff, Core};
+use crate::backoff::Backoff;
+use crate::queue::slots::Slots;
 
-/// The first and the longest pause between two questions to an engine that is away.
-const PAUSE: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(2)];
+/// The pause after the first unanswered question.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// The longest pause between two questions.
+const MAX_PAUSE: Duration = Duration::from_secs(2);
 
-/// What is known of the engine. It answers until a call has shown that it does not.
-#[derive(Debug)]
-pub(crate) struct Engine {
+/// Whether the engine answers, as far as calls have shown. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct EngineHealth {
     is_away: watch::Sender<bool>,
+    runtime: Arc<dyn Runtime>,
+    slots: Slots,
+    tasks: TaskTracker,
+    shutdown: CancellationToken,
 }
 
-impl Default for Engine {
-    fn default() -> Self {
-        Self { is_away: watch::Sender::new(false) }
+impl EngineHealth {
+    /// An engine that answers, until a call shows that it does not.
+    pub(crate) fn new(
+        runtime: Arc<dyn Runtime>,
+        slots: Slots,
+        tasks: TaskTracker,
+        shutdown: CancellationToken,
+    ) -> Self {
+        Self { is_away: watch::Sender::new(false), runtime, slots, tasks, shutdown }
     }
-}
 
-impl Engine {
-    /// Resolves when the engine answers, as far as is known: at once, if nothing else is.
-    pub(crate) async fn answers(&self) {
-        // the sender lives in here
+    /// Resolves when the engine answers; at once if no call has failed because it is away.
+    pub(crate) async fn wait_until_available(&self) {
+        // the sender is a field of this struct, so the channel stays open
         self.is_away.subscribe().wait_for(|is_away| !is_away).await.ok();
     }
-}
 
-impl Core {
-    /// Takes note of a failed call. If the engine is away, or hangs, nobody is given a turn until it answers again.
-    pub(crate) fn note(self: &Arc<Self>, error: &RuntimeError) {
-        if is_away(error.kind()) && !self.engine.is_away.send_replace(true) {
-            warn!(%error, "the container engine is away; what runs goes on, what waits is held");
-            self.tasks.spawn(ask(Arc::clone(self)));
+    /// Takes note of a failed call. If it failed because the engine is away or hangs, no job is granted a slot until
+    /// the engine answers again.
+    pub(crate) fn note_error(&self, error: &RuntimeError) {
+        if is_unavailable(error.kind()) && !self.is_away.send_replace(true) {
+            warn!(%error, "the container engine is away; running jobs go on, waiting jobs are held");
+            self.tasks.spawn(self.clone().probe());
         }
+    }
+
+    /// Asks until the engine answers, and pauses grants meanwhile.
+    async fn probe(self) {
+        let pause = self.slots.pause_grants();
+        let began = Instant::now();
+        let mut backoff = Backoff::new(FIRST_PAUSE, MAX_PAUSE);
+        let answer = async {
+            while let Err(error) = self.runtime.info().await {
+                debug!(%error, "the container engine does not answer");
+                backoff.wait().await;
+            }
+        };
+        tokio::select! {
+            () = answer => {}
+            () = self.shutdown.cancelled() => return,
+        }
+        info!(after_ms = began.elapsed().as_millis(), "the container engine answers again");
+        self.is_away.send_replace(false);
+        drop(pause);
     }
 }
 
-/// Asks until the engine answers, and holds the line meanwhile.
-async fn ask(core: Arc<Core>) {
-    let hold = core.slots.hold();
-    let began = Instant::now();
-    let mut pause = Backoff::new(PAUSE[0], PAUSE[1]);
-    let answer = async {
-        while let Err(error) = core.runtime.info().await {
-            debug!(%error, "the container engine does not answer");
-            pause.wait().await;
-        }
-    };
-    tokio::select! {
-        () = answer => {}
-        () = core.shutdown.cancelled() => return,
-    }
-    info!(after_ms = began.elapsed().as_millis(), "the container engine answers again");
-    core.engine.is_away.send_replace(false);
-    drop(hold);
-}
-
-/// Whether it is the engine that has to come back, and not the call that was wrong.
-fn is_away(kind: RuntimeErrorKind) -> bool {
+/// Whether the engine has to come back, rather than the call to be changed.
+fn is_unavailable(kind: RuntimeErrorKind) -> bool {
     use RuntimeErrorKind as Kind;
     match kind {
         Kind::Unavailable | Kind::Deadline => true,

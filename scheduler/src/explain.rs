@@ -1,25 +1,27 @@
-//! Why a job is where it is: what it waits for, who holds that, how long it will be, and what would help.
+//! Why a job is in its state: what it waits for, which jobs hold that, how long it may take, and what would help.
 
 use serde::Serialize;
 
-use crate::job::{Job, State};
-use crate::pace::Estimate;
-use crate::slots::Standing;
-use crate::usage::Binding;
+use crate::job::Job;
+use crate::job::state::State;
+use crate::queue::limit_key::LimitKey;
+use crate::queue::run_time::Estimate;
+use crate::queue::slots::Standing;
+use crate::queue::usage::BlockingLimit;
 
-/// Why a job is where it is.
+/// Why a job is in its state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Explanation {
     /// What it waits for.
     pub waits_for: WaitsFor,
-    /// How many jobs go before it, if it stands in line.
+    /// How many jobs go before it, if it is in the queue.
     pub ahead: Option<usize>,
-    /// Milliseconds until its turn, by the run times seen so far.
+    /// Milliseconds until it is granted a slot, by the run times seen so far.
     pub eta_ms: Option<u64>,
     /// How far off that may be, in milliseconds, as the run times seen so far have differed.
     pub eta_error_ms: Option<u64>,
-    /// What keeps it from running even if it were its turn.
-    pub binding: Option<Binding>,
+    /// The limit that would keep it from running even if it were the first.
+    pub binding: Option<BlockingLimit>,
     /// The cheapest change that would start it now, for people.
     pub remedy: Option<String>,
 }
@@ -32,7 +34,7 @@ pub enum WaitsFor {
     StartTime,
     /// The pause before its next try.
     Retry,
-    /// Its turn: others go first.
+    /// Its turn: other jobs go first.
     Turn,
     /// A limit that is reached.
     Limit,
@@ -48,17 +50,17 @@ pub enum WaitsFor {
     Nothing,
 }
 
-/// Explains a job, given where it stands in line and how long others take.
+/// Explains a job, given where it stands in the queue and how long other jobs take.
 pub(crate) fn explain(
     job: &Job,
     standing: Option<Standing>,
     estimate: Option<Estimate>,
     is_early: bool,
-    is_held: bool,
+    is_paused: bool,
 ) -> Explanation {
     let waits_for = match (job.state, &standing) {
         (State::Queued, None) if is_early => WaitsFor::StartTime,
-        (State::Queued, Some(_)) | (State::Admitted | State::Starting, _) if is_held => WaitsFor::Engine,
+        (State::Queued, Some(_)) | (State::Admitted | State::Starting, _) if is_paused => WaitsFor::Engine,
         (State::Queued, None) => WaitsFor::Retry,
         (State::Queued, Some(Standing { binding: Some(_), ahead: 0 })) => WaitsFor::Limit,
         (State::Queued, Some(_)) => WaitsFor::Turn,
@@ -80,13 +82,16 @@ pub(crate) fn explain(
     }
 }
 
-fn remedy(waits_for: WaitsFor, binding: Option<&Binding>) -> Option<String> {
+fn remedy(waits_for: WaitsFor, binding: Option<&BlockingLimit>) -> Option<String> {
     match (waits_for, binding) {
         (WaitsFor::StartTime, _) => Some("submit it without start_at".to_owned()),
         (WaitsFor::Engine, _) => {
             Some("start the container engine; `mgx doctor` says what is wrong with it".to_owned())
         }
         (WaitsFor::Turn | WaitsFor::Limit, Some(binding)) => Some(match binding.holders.first() {
+            Some(holder) if binding.limit == LimitKey::Group => {
+                format!("cancel {holder}, or submit it without a group")
+            }
             Some(holder) => format!("cancel {holder}, or raise {} above {}", binding.limit, binding.max),
             None => format!(
                 "ask for less than {}, or raise {} above {}",

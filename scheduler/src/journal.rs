@@ -1,12 +1,17 @@
-//! The journal: what the scheduler needs of a store. A write that has returned is durable.
+//! The journal: the storage that the scheduler needs. A write that has returned is durable.
+
+pub(crate) mod event_log;
+#[cfg(feature = "testing")]
+pub mod memory;
+pub(crate) mod reader;
 
 use std::fmt;
 
 use async_trait::async_trait;
 use mgx_protocol::{JobId, SessionId, StateName};
 
-use crate::event::{Event, NewEvent};
-use crate::history::HistorySize;
+use crate::events::event::{Event, NewEvent};
+use crate::events::run_log::HistorySize;
 use crate::job::Job;
 
 /// One atomic change: a job's new row, and events of its session, or neither.
@@ -96,13 +101,13 @@ pub struct Head {
 }
 
 impl Head {
-    /// Whether something has happened and nothing more will, until somebody submits again.
+    /// Whether the session has had jobs and all of them have ended: no event follows until the next submission.
     pub fn has_finished(self) -> bool {
         self.seq > 0 && self.live_jobs == 0
     }
 }
 
-/// Why the journal did not do what it was asked.
+/// Why the journal could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
     /// The job has ended, or a later attempt has begun: this writer is out of date.

@@ -1,51 +1,44 @@
-//! Jobs: who runs, when, and how far each has come. Knows no concrete runtime, no HTTP, no configuration file.
+//! Jobs: their states, the queue, the task that runs each of them, and what happens after a restart. Knows no concrete
+//! runtime, no HTTP, no configuration file.
 //!
-//! Read [`job`], `lifecycle`, [`scheduler`], in that order.
+//! Read `job`, `lifecycle`, `scheduler`, in that order.
 
-pub mod blueprint;
-pub mod clock;
-pub mod config;
+mod backoff;
+mod clock;
+mod config;
 mod core;
-mod demand;
 mod engine;
-pub mod event;
-pub mod explain;
-pub mod handover;
-pub mod history;
-pub mod job;
-pub mod journal;
+mod events;
+mod explain;
+mod job;
+mod journal;
 mod lifecycle;
-mod line;
-mod live;
-pub mod log;
-#[cfg(feature = "testing")]
-pub mod memory;
-mod pace;
-mod reaper;
-pub mod redact;
-mod rooms;
-pub mod scheduler;
-mod slots;
-pub mod submission;
-pub mod terms;
-mod usage;
-mod verdict;
+mod queue;
+mod recovery;
+mod scheduler;
 
-pub use blueprint::{Blueprint, Plan};
 pub use clock::{Clock, Uptime};
 pub use config::Config;
-pub use demand::{Budget, Caps};
-pub use event::{Event, NewEvent};
+pub use events::event::{Event, NewEvent};
+
+pub use events::redact::Redactor;
+pub use events::run_log::{HistoryLimit, HistorySize};
 pub use explain::{Explanation, WaitsFor};
-pub use handover::Handover;
-pub use history::{HistoryLimit, HistorySize};
-pub use job::{ExitStatus, Failure, Job, JobSpec, Kind, Outcome, State, Transition, WrongState};
+pub use job::blueprint::{Blueprint, Plan};
+pub use job::options::{Group, MAX_PRIORITY, Retry, SchedulingOptions, Strategy};
+pub use job::state::{Failure, Outcome, State, Transition, WrongState};
+pub use job::{ExitStatus, Job, JobSpec, Kind};
+pub use journal::event_log::EventLog;
+#[cfg(feature = "testing")]
+pub use journal::memory;
+pub use journal::reader::JobReader;
 pub use journal::{Entry, Head, JobFilter, Journal, JournalError};
-pub use line::Fairness;
-pub use log::EventLog;
-pub use redact::Redactor;
-pub use rooms::QueueScope;
-pub use scheduler::{CancelError, Cancelling, Load, Scheduler};
-pub use submission::{Accepted, Place, Rejection, Submission};
-pub use terms::{Group, Retry, Strategy, Terms};
-pub use usage::Binding;
+pub use queue::QueuePosition;
+pub use queue::demand::{Budget, Caps};
+pub use queue::fair_queue::Fairness;
+pub use queue::limit_key::{LimitKey, Resource};
+pub use queue::permits::QueueScope;
+pub use queue::usage::BlockingLimit;
+pub use recovery::report::RecoveryReport;
+pub use scheduler::submission::{Accepted, Rejection, Submission};
+pub use scheduler::{CancelError, CancelRequest, Load, Scheduler};

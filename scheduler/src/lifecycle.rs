@@ -1,13 +1,15 @@
-//! One job, from its place in line to its end. Read from top to bottom: it is the order in which things happen.
+//! One job, from its place in the queue to its end. Read from top to bottom: this is the order in which things happen.
 //!
-//! A life has one task, and that task is the only writer of its job. Every change is in the journal before anything
-//! follows from it that cannot be taken back: the run before its invocation, the end before its announcement. How it
-//! waits is in `waiting.rs`, how its container is made in `start.rs`; what an earlier process of the platform began is
-//! taken up in `recovery.rs`.
+//! Each job has one task, and that task is the only writer of the job. Every change is in the journal before anything is
+//! done that cannot be undone: the run before its invocation, the end before it is announced. `waiting.rs` is about the
+//! wait for a slot, `start.rs` about the container, `record.rs` about the journal; a job that an earlier process of the
+//! platform has begun to run goes on in `resume.rs`. `supervisor.rs` ends a job whose task panics.
 
+mod exit_outcome;
 mod record;
-mod recovery;
+mod resume;
 mod start;
+mod supervisor;
 mod waiting;
 
 use std::sync::Arc;
@@ -19,217 +21,213 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use crate::core::Core;
-use crate::event::NewEvent;
-use crate::history::Telling;
-use crate::job::{ExitStatus, Job, Outcome, State, Transition};
-use crate::live::Claim;
-use crate::redact::{Pieces, Redactor};
-use crate::rooms::Room;
-use crate::slots::{Slot, Turn};
-use crate::verdict::{self, Verdict};
-use record::Again;
-use start::Start;
+use crate::core::{Core, OwnershipLost};
+use crate::events::event::NewEvent;
+use crate::events::redact::{Redactor, StreamRedactor};
+use crate::events::run_log::RunLogQuota;
+use crate::job::live_jobs::LiveContainer;
+use crate::job::state::{Outcome, State, Transition};
+use crate::job::{ExitStatus, Job};
+use crate::queue::permits::QueuePermit;
+use crate::queue::slots::{PendingSlot, Slot};
+use crate::recovery::progress::RecoveryProgress;
+use exit_outcome::ExitOutcome;
+use record::RetryPlan;
+use start::Started;
 use waiting::Waited;
-pub(crate) use waiting::wait;
+pub(crate) use waiting::spawn_waiting;
 
-/// How many events are stored at a time.
-const BATCH: usize = 256;
-/// How long a runner may take to report what is due: the deadline, or the end after SIGKILL.
-const REPORT: Duration = Duration::from_millis(500);
+/// How many events are stored in one write.
+const EVENT_BATCH: usize = 256;
+/// How long the runner may take to report a deadline that has passed, or the end after SIGKILL.
+const REPORT_GRACE: Duration = Duration::from_millis(500);
 
-/// One job's life.
+/// The task of one job.
 #[derive(Debug)]
 pub(crate) struct Lifecycle {
     core: Arc<Core>,
     job: Box<Job>,
     user: Arc<str>,
     cancel: CancellationToken,
-    /// How often its container has been tried to start, since the platform runs.
+    /// How often this process has tried to create a container for it.
     starts: u32,
-    /// What has happened since the last write, for the next.
-    unwritten: Vec<NewEvent>,
+    /// Events that the next write adds.
+    pending_events: Vec<NewEvent>,
 }
 
-/// How a life begins in this process.
+/// How far the job has come when its task begins.
 #[derive(Debug)]
-pub(crate) enum Begin {
-    /// It waits, with its room in the bounded queue, which it keeps for as long as it does; and in line already,
-    /// unless it is to begin later or an earlier process of the platform has accepted it.
-    Waiting { room: Room, turn: Option<Turn> },
-    /// Its command runs already, and this is its slot.
-    Holding(Slot),
+pub(crate) enum StartingPoint {
+    /// It waits. The permit counts it among the waiting jobs for as long as it does. It is in the queue already, unless
+    /// it starts later or an earlier process had granted it a slot.
+    Waiting { permit: QueuePermit, pending: Option<PendingSlot> },
+    /// Its command runs already, on this slot.
+    Running { slot: Slot, progress: Arc<RecoveryProgress> },
 }
 
-/// This life goes on elsewhere: in the next process of the platform, or in whoever has overtaken this writer.
-#[derive(Debug)]
-struct Handed;
-
-/// How it goes on after an attempt.
-enum Next {
-    /// Back into the line, after a pause.
-    Again(Duration),
-    Over,
+/// What follows an attempt.
+enum AfterAttempt {
+    /// The job returns to the queue after this pause.
+    Retry(Duration),
+    /// The job has ended.
+    Ended,
 }
 
 /// What a job holds while it has a container.
-struct Seat {
+struct Allocation {
     slot: Slot,
-    claim: Claim,
+    container: LiveContainer,
     since: Instant,
-    /// Hides the secrets that its command was given.
+    /// Hides the secrets in the environment of the job's command.
     redactor: Redactor,
 }
 
 impl Lifecycle {
     pub(crate) fn new(core: Arc<Core>, job: Job, user: Arc<str>, cancel: CancellationToken) -> Self {
-        Self { core, job: Box::new(job), user, cancel, starts: 0, unwritten: Vec::new() }
+        Self { core, job: Box::new(job), user, cancel, starts: 0, pending_events: Vec::new() }
     }
 
-    /// Lives.
-    pub(crate) async fn run(mut self, begin: Begin) {
-        // what waits is many and small, what runs is few and large
-        let handed = match (begin, self.job.state) {
-            (Begin::Holding(slot), _) => Box::pin(self.take_up(slot)).await,
-            (Begin::Waiting { room, turn }, State::Queued) => {
-                let waited = match turn {
-                    Some(turn) => self.wait_for(turn).await,
+    /// Starts the task of the job. If it panics, the job ends as failed.
+    pub(crate) fn spawn(self, from: StartingPoint) {
+        let (core, job) = (self.core.clone(), self.job.id);
+        supervisor::spawn(&core, job, self.run(from));
+    }
+
+    /// Drives the job to its terminal state.
+    async fn run(mut self, from: StartingPoint) {
+        // waiting jobs are many, so their futures are kept small; those of running jobs are few, and boxed
+        let driven = match (from, self.job.state) {
+            (StartingPoint::Running { slot, progress }, _) => {
+                Box::pin(self.resume_run(slot, &progress)).await
+            }
+            (StartingPoint::Waiting { permit, pending }, State::Queued) => {
+                let waited = match pending {
+                    Some(pending) => self.wait_for(pending).await,
                     None => Box::pin(self.wait(self.until_start())).await,
                 };
-                drop(room);
-                Box::pin(self.live(waited)).await
+                drop(permit);
+                Box::pin(self.drive(waited)).await
             }
-            // its container may be there or not, but no command ran in it
+            // an earlier process had granted it a slot, and may have created its container, but no command ran in it
             (
-                Begin::Waiting { room, .. },
+                StartingPoint::Waiting { permit, .. },
                 State::Admitted | State::Starting | State::Running | State::Stopping(_) | State::Ended(_),
             ) => {
-                drop(room);
-                Box::pin(self.start_again(None)).await
+                drop(permit);
+                Box::pin(self.start_over(None)).await
             }
         };
-        if handed.is_ok() {
-            self.core.live.leave(self.job.id);
+        if driven.is_ok() {
+            self.core.live.remove(self.job.id);
         }
     }
 
-    /// From its first turn to its end.
-    async fn live(&mut self, mut waited: Waited) -> Result<(), Handed> {
+    /// Drives the job to its terminal state from the end of its first wait.
+    async fn drive(&mut self, mut waited: Waited) -> Result<(), OwnershipLost> {
         loop {
-            let next = match waited {
-                Waited::Handed => return Err(Handed),
-                Waited::Over(outcome) => return self.end(outcome, None, None).await,
-                Waited::Turn(slot) => match self.start(slot).await? {
-                    Start::Running(seat, run) => self.follow(seat, run).await?,
-                    Start::Not(next) => next,
+            let after = match waited {
+                Waited::OwnershipLost => return Err(OwnershipLost),
+                Waited::Ended(outcome) => return self.end(outcome, None, None).await,
+                Waited::Granted(slot) => match self.start(slot).await? {
+                    Started::Running(allocation, run) => self.follow(allocation, run).await?,
+                    Started::Failed(after) => after,
                 },
             };
-            match next {
-                Next::Over => return Ok(()),
-                Next::Again(pause) => waited = self.wait(pause).await,
+            match after {
+                AfterAttempt::Ended => return Ok(()),
+                AfterAttempt::Retry(pause) => waited = self.wait(pause).await,
             }
         }
     }
 
-    /// Stores what the agents do, until they are done or have to be.
-    async fn follow(&mut self, seat: Seat, mut run: Run) -> Result<Next, Handed> {
-        // the runner keeps the deadline by itself, and gets the time to say that it has, or that it ended in time
+    /// Follows the run: stores its events until it ends, and stops it at its deadline or when it is cancelled.
+    async fn follow(&mut self, allocation: Allocation, mut run: Run) -> Result<AfterAttempt, OwnershipLost> {
+        // the runner keeps the deadline itself, and gets the time to report it, or an end just before it
         let deadline =
-            self.job.deadline_at.map_or_else(Instant::now, |at| self.core.clock.instant(at)) + REPORT;
-        let mut kill_at = match self.job.state {
-            State::Stopping(outcome) => Some(self.stop(outcome, &run).await?),
+            self.job.deadline_at.map_or_else(Instant::now, |at| self.core.clock.instant(at)) + REPORT_GRACE;
+        let mut lost_at = match self.job.state {
+            State::Stopping(outcome) => Some(self.request_stop(outcome, &run).await?),
             State::Queued | State::Admitted | State::Starting | State::Running | State::Ended(_) => None,
         };
-        let (mut telling, mut pieces) = (Telling::default(), Pieces::new(seat.redactor.clone()));
+        let mut quota = RunLogQuota::default();
+        let mut redactor = StreamRedactor::new(allocation.redactor.clone());
         let ended = loop {
-            let stopping = kill_at.is_some();
+            let stopping = lost_at.is_some();
             tokio::select! {
                 // in this order, so that a flood of events delays neither a cancel nor a deadline
                 biased;
-                () = self.core.shutdown.cancelled() => return Err(Handed),
-                () = sleep_until(kill_at.unwrap_or(deadline)), if stopping => break Ended::Lost,
+                () = self.core.shutdown.cancelled() => return Err(OwnershipLost),
+                () = sleep_until(lost_at.unwrap_or(deadline)), if stopping => break Ended::Lost,
                 () = self.cancel.cancelled(), if !stopping => {
-                    kill_at = Some(self.stop(Outcome::Cancelled, &run).await?);
+                    lost_at = Some(self.request_stop(Outcome::Cancelled, &run).await?);
                 }
                 () = sleep_until(deadline), if !stopping => {
-                    kill_at = Some(self.stop(Outcome::TimedOut, &run).await?);
+                    lost_at = Some(self.request_stop(Outcome::TimedOut, &run).await?);
                 }
-                outputs = run.next(BATCH) => {
-                    if let Some(ended) = self.store(outputs, (&mut pieces, &mut telling), &run).await? { break ended }
+                outputs = run.next(EVENT_BATCH) => {
+                    if let Some(ended) = self.store(outputs, (&mut redactor, &mut quota), &run).await? {
+                        break ended;
+                    }
                 }
             }
         };
         self.core.live.set_running(self.job.id, None);
-        self.core.pace.observe(seat.since.elapsed());
-        let mut verdict = verdict::of(&ended);
-        if let Some(error) = &mut verdict.error {
-            pieces.replace(error);
+        self.core.run_times.observe(allocation.since.elapsed());
+        let mut outcome = ExitOutcome::of(&ended);
+        if let Some(error) = &mut outcome.error {
+            redactor.replace(error);
         }
         match ended {
-            // Nothing of the job is left in there, so its end is told at once; the empty box keeps its slot
-            // until it is gone, so that the caps hold for containers too.
+            // No process of the job is left, so its end is announced at once. The empty container keeps its slot until
+            // it is gone, so that the limits hold for containers too.
             Ended::Reported(_) => {
-                let next = self.conclude(verdict).await?;
+                let after = self.retry_or_end(outcome).await?;
                 run.tell(Command::Dismiss).await;
                 let core = self.core.clone();
-                self.core.tasks.spawn(async move { core.remove(seat.claim, Some(seat.slot)).await });
-                Ok(next)
+                let remove = async move { core.remove(allocation.container, Some(allocation.slot)).await };
+                self.core.tasks.spawn(remove);
+                Ok(after)
             }
             Ended::Died { .. } | Ended::Lost => {
-                self.leave(seat).await?;
-                self.conclude(verdict).await
+                self.release(allocation).await?;
+                self.retry_or_end(outcome).await
             }
         }
     }
 
-    /// The end, or another try if that is what was agreed.
-    async fn conclude(&mut self, verdict: Verdict) -> Result<Next, Handed> {
-        let Verdict { outcome, exit, error } = verdict;
-        if let (State::Running, Outcome::Failed(failure)) = (self.job.state, outcome)
-            && failure.may_pass()
-            && let Some(pause) = self.job.spec.terms.retry.pause(self.job.runs)
-        {
-            let of = 1 + self.job.spec.terms.retry.times;
-            self.requeue(&Again { reason: failure.name(), tries: Some((self.job.runs, of)), pause }).await?;
-            return Ok(Next::Again(pause));
-        }
-        self.end(outcome, exit, error).await?;
-        Ok(Next::Over)
-    }
-
-    /// Asks the command to end; answers when patience does.
-    async fn stop(&mut self, outcome: Outcome, run: &Run) -> Result<Instant, Handed> {
+    /// Asks the command to end. Returns when the run counts as lost if the runner has not reported its end by then.
+    async fn request_stop(&mut self, outcome: Outcome, run: &Run) -> Result<Instant, OwnershipLost> {
         if matches!(self.job.state, State::Running) {
-            self.advance(Transition::Stop(outcome)).await?;
+            self.commit_transition(Transition::Stop(outcome)).await?;
         }
         run.tell(Command::Stop(self.core.config.grace)).await;
-        Ok(Instant::now() + self.core.config.grace + REPORT)
+        Ok(Instant::now() + self.core.config.grace + REPORT_GRACE)
     }
 
-    /// Stores events durably, then says so to the runner.
+    /// Stores events durably, then acknowledges them to the runner. Returns how the run ended, if it has.
     async fn store(
         &mut self,
         outputs: Vec<Output>,
-        (pieces, telling): (&mut Pieces, &mut Telling),
+        (redactor, quota): (&mut StreamRedactor, &mut RunLogQuota),
         run: &Run,
-    ) -> Result<Option<Ended>, Handed> {
-        let mut said = Vec::with_capacity(outputs.len());
+    ) -> Result<Option<Ended>, OwnershipLost> {
+        let mut reported = Vec::with_capacity(outputs.len());
         let (mut newest, mut ended) = (None, None);
         for output in outputs {
             match output {
                 Output::Event(mut event) => {
                     newest = Some(event.seq);
-                    pieces.event(&mut event);
-                    said.push(verdict::admit(self.job.id, self.job.attempt, event));
+                    redactor.event(&mut event);
+                    reported.push(exit_outcome::admit(self.job.id, self.job.attempt, event));
                 }
                 Output::Ended(how) => ended = Some(how),
             }
         }
         if let Some(newest) = newest {
-            if !telling.is_open() {
-                telling.open(self.core.history(&self.job.session).await);
+            if !quota.is_open() {
+                quota.open(self.core.session_log(&self.job.session).await);
             }
-            let events = telling.admit(said, self.core.config.history);
+            let events = quota.admit(reported, self.core.config.history);
             if !events.is_empty() {
                 self.write(None, events).await?;
             }
@@ -238,36 +236,51 @@ impl Lifecycle {
         Ok(ended)
     }
 
-    /// The end: its final state and its one `finish`, in one write.
+    /// Runs the job once more if its failure and its `retry` allow it, and ends it otherwise.
+    async fn retry_or_end(&mut self, outcome: ExitOutcome) -> Result<AfterAttempt, OwnershipLost> {
+        let ExitOutcome { outcome, exit, error } = outcome;
+        if let (State::Running, Outcome::Failed(failure)) = (self.job.state, outcome)
+            && failure.is_transient()
+            && let Some(pause) = self.job.spec.options.retry.pause(self.job.runs)
+        {
+            let of = 1 + self.job.spec.options.retry.times;
+            let plan = RetryPlan { reason: failure.name(), tries: Some((self.job.runs, of)), pause };
+            self.requeue(&plan).await?;
+            return Ok(AfterAttempt::Retry(pause));
+        }
+        self.end(outcome, exit, error).await?;
+        Ok(AfterAttempt::Ended)
+    }
+
+    /// Ends the job: its final state and its one `finish` event, in one write.
     async fn end(
         &mut self,
         outcome: Outcome,
         exit: Option<ExitStatus>,
         error: Option<String>,
-    ) -> Result<(), Handed> {
-        let now = self.core.clock.now();
-        self.turn_to(Transition::End(outcome));
-        self.job.ended_at = Some(now);
-        self.job.exit = exit;
-        self.job.error = self.job.state.outcome().and_then(|outcome| self.explain(outcome, error));
-        self.happened(EventKind::Finish, verdict::finish(&self.job));
+    ) -> Result<(), OwnershipLost> {
+        self.transition(Transition::End(outcome));
+        record::set_end(&mut self.job, self.core.clock.now(), exit, error);
+        self.record_event(EventKind::Finish, record::finish_data(&self.job));
         self.flush().await?;
         info!(job = %self.job.id, state = %self.job.state.name(), reason = self.job.state.reason(), "a job has ended");
         Ok(())
     }
 
-    /// Removes its container and waits until it is gone.
-    async fn leave(&self, seat: Seat) -> Result<(), Handed> {
-        self.core.remove(seat.claim, Some(seat.slot)).await;
-        if self.core.shutdown.is_cancelled() { Err(Handed) } else { Ok(()) }
+    /// Removes the container, waits until it is gone, and returns the slot.
+    async fn release(&self, allocation: Allocation) -> Result<(), OwnershipLost> {
+        self.core.remove(allocation.container, Some(allocation.slot)).await;
+        if self.core.shutdown.is_cancelled() { Err(OwnershipLost) } else { Ok(()) }
     }
 
-    fn remove_later(&self, claim: Claim) {
+    /// Removes a container in a task of its own.
+    fn remove_later(&self, container: LiveContainer) {
         let core = self.core.clone();
-        self.core.tasks.spawn(async move { core.remove(claim, None).await });
+        self.core.tasks.spawn(async move { core.remove(container, None).await });
     }
 
-    fn claim(&self) -> Claim {
-        self.core.live.claim(SlotId::of(self.job.id, self.job.attempt))
+    /// Marks the container of this attempt as belonging to a live job.
+    fn mark_container(&self) -> LiveContainer {
+        self.core.live.mark_container(SlotId::of(self.job.id, self.job.attempt))
     }
 }

@@ -1,4 +1,6 @@
-//! The handle: submit, cancel, look, drain.
+//! The scheduler's handle: submit, cancel, read, explain, shut down.
+
+pub(crate) mod submission;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,42 +14,47 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::info;
 
-use crate::blueprint::Blueprint;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::core::Core;
-use crate::demand::Demand;
-use crate::engine::Engine;
-use crate::event::NewEvent;
+use crate::engine::EngineHealth;
+use crate::events::run_log::SessionLogs;
 use crate::explain::{Explanation, explain};
-use crate::handover::{self, Desk, Handover, Left};
-use crate::history::Histories;
-use crate::job::{Job, Outcome, State};
+use crate::job::Job;
+use crate::job::blueprint::Blueprint;
+use crate::job::live_jobs::LiveJobs;
+use crate::job::state::{Outcome, State};
+use crate::journal::event_log::EventLog;
+use crate::journal::reader::JobReader;
 use crate::journal::{Entry, JobFilter, Journal, JournalError};
-use crate::lifecycle::{self, Begin, Lifecycle};
-use crate::live::LiveJobs;
-use crate::log::EventLog;
-use crate::pace::Pace;
-use crate::rooms::Rooms;
-use crate::slots::Slots;
-use crate::submission::Place;
+use crate::lifecycle::{self, Lifecycle, StartingPoint};
+use crate::queue::QueuePosition;
+use crate::queue::demand::Demand;
+use crate::queue::permits::QueuePermits;
+use crate::queue::run_time::RunTimeEstimator;
+use crate::queue::slots::Slots;
+use crate::recovery;
+use crate::recovery::plan::UnfinishedJob;
+use crate::recovery::progress::RecoveryProgress;
+use crate::recovery::report::RecoveryReport;
 
-/// How long a cancel may take to be written down.
-const CANCEL: Duration = Duration::from_secs(5);
+/// How long it may take until a cancel is in the journal.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Accepts jobs and sees each of them to its end. Cheap to clone.
+/// Accepts jobs and drives each of them to its terminal state. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Scheduler {
-    pub(crate) core: Arc<Core>,
+    core: Arc<Core>,
+    recovery: Arc<RecoveryProgress>,
 }
 
 /// What a request to cancel did.
 #[derive(Clone, Debug)]
-pub enum Cancelling {
-    /// The job is being ended; its final state comes as an event.
-    Asked(Job),
-    /// It was being ended already.
-    AlreadyAsked(Job),
+pub enum CancelRequest {
+    /// The job is asked to end; its final state comes as an event.
+    Requested(Job),
+    /// It was asked before.
+    AlreadyRequested(Job),
 }
 
 /// Why a job could not be cancelled.
@@ -65,7 +72,7 @@ pub enum CancelError {
 }
 
 impl Scheduler {
-    /// Takes up every job that the journal holds unfinished, then accepts new ones.
+    /// Resumes every job that the journal holds unfinished, and accepts new ones.
     ///
     /// # Errors
     /// The journal cannot be read.
@@ -77,86 +84,94 @@ impl Scheduler {
         blueprint: Arc<dyn Blueprint>,
     ) -> Result<Self, JournalError> {
         let unfinished = journal.unfinished().await?;
-        let rooms = Rooms::new(config.max_queued, config.max_queued_per_user);
+        let permits = QueuePermits::new(config.max_queued, config.max_queued_per_user);
         let slots = Slots::new(config.caps.clone(), config.fairness.clone(), clock);
-        let hold = slots.hold();
-        let left: Vec<_> = unfinished.iter().map(Left::of).collect();
-        let (desk, came) = Desk::new(unfinished.iter().filter(|job| job.state.has_command()).count());
+        let pause = slots.pause_grants();
+        let to_recover: Vec<_> = unfinished.iter().map(UnfinishedJob::of).collect();
+        let runs = unfinished.iter().filter(|job| job.state.has_command()).count();
+        let (progress, results) = RecoveryProgress::new(runs);
+        let (shutdown, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let engine = EngineHealth::new(runtime.clone(), slots.clone(), tasks.clone(), shutdown.clone());
         let core = Arc::new(Core {
             config,
             clock,
-            log: EventLog::new(journal.clone()),
-            histories: Histories::default(),
+            reader: JobReader::new(journal.clone()),
+            session_logs: SessionLogs::default(),
             journal,
             runtime,
             blueprint,
-            engine: Engine::default(),
-            desk,
-            rooms,
+            engine,
+            permits,
             slots,
             live: LiveJobs::default(),
-            pace: Pace::default(),
+            run_times: RunTimeEstimator::default(),
             draining: AtomicBool::new(false),
-            shutdown: CancellationToken::new(),
-            tasks: TaskTracker::new(),
+            shutdown,
+            tasks,
         });
-        let scheduler = Self { core };
+        let scheduler = Self { core, recovery: Arc::new(progress) };
         let waiting = unfinished.iter().filter(|job| job.state == State::Queued).count();
         if !unfinished.is_empty() {
-            info!(waiting, under_way = unfinished.len() - waiting, "taking up what was left unfinished");
+            info!(waiting, under_way = unfinished.len() - waiting, "resuming unfinished jobs");
         }
-        // what runs already takes its slots before anyone who waits is given one
+        // running jobs take their slots before any waiting job is granted one
         let (runs, waits): (Vec<_>, Vec<_>) = unfinished.into_iter().partition(|job| job.state.has_command());
         for job in runs {
-            scheduler.take_up(job);
+            scheduler.resume_running(job);
         }
         for job in waits {
-            scheduler.wait(&job);
+            scheduler.resume_waiting(&job);
         }
-        scheduler.core.tasks.spawn(handover::run(scheduler.core.clone(), left, hold, came));
+        let (core, progress) = (scheduler.core.clone(), scheduler.recovery.clone());
+        scheduler.core.tasks.spawn(recovery::run(core, to_recover, pause, progress, results));
         Ok(scheduler)
     }
 
-    /// What was taken over from the process before. Resolves when that is done, which an engine that is away puts
-    /// off; after a shutdown that came first, never.
-    pub async fn handover(&self) -> Handover {
-        self.core.desk.done().await
+    /// What was found of the process before. Resolves when every run is resumed, which an engine that is away delays; never
+    /// if a shutdown comes first.
+    pub async fn recovery(&self) -> RecoveryReport {
+        self.recovery.finished().await
     }
 
-    /// Asks for the end of a job, whatever its state. Answers when that is written down.
+    /// Asks a job to end, whatever its state. Returns when that is in the journal.
     ///
     /// # Errors
-    /// [`CancelError`] if there is nothing to end, or it could not be written down in time: then ask again.
-    pub async fn cancel(&self, id: JobId) -> Result<Cancelling, CancelError> {
+    /// [`CancelError`] if there is nothing to end, or it was not in the journal in time: then ask again.
+    pub async fn cancel(&self, id: JobId) -> Result<CancelRequest, CancelError> {
         let job = self.job(id).await?.ok_or(CancelError::NotFound)?;
-        let mut bell = self.core.log.bell(&job.session);
+        let mut events = self.log().subscribe(&job.session);
         let asked_before = self.core.live.cancel(id);
         let stopping = async {
             loop {
                 let job = self.job(id).await?.ok_or(CancelError::NotFound)?;
                 let waits =
                     matches!(job.state, State::Queued | State::Admitted | State::Starting | State::Running);
-                if !waits || bell.changed().await.is_err() {
+                if !waits || events.changed().await.is_err() {
                     return Ok::<_, CancelError>(job);
                 }
             }
         };
-        let late = || JournalError::Unavailable("the end of the job was not written down in time".to_owned());
-        let job = timeout(CANCEL, stopping).await.map_err(|_| late())??;
+        let late = || JournalError::Unavailable("the end of the job was not stored in time".to_owned());
+        let job = timeout(CANCEL_TIMEOUT, stopping).await.map_err(|_| late())??;
         match (job.state.outcome(), asked_before) {
             (Some(outcome), _) if outcome != Outcome::Cancelled => Err(CancelError::Ended(Box::new(job))),
             (Some(_), None) => Err(CancelError::Ended(Box::new(job))),
-            (_, Some(true)) => Ok(Cancelling::AlreadyAsked(job)),
-            (_, Some(false) | None) => Ok(Cancelling::Asked(job)),
+            (_, Some(true)) => Ok(CancelRequest::AlreadyRequested(job)),
+            (_, Some(false) | None) => Ok(CancelRequest::Requested(job)),
         }
     }
 
-    /// One job as it stands.
+    /// What is stored: for callers that do not schedule.
+    pub fn reader(&self) -> &JobReader {
+        &self.core.reader
+    }
+
+    /// One job as it is stored.
     ///
     /// # Errors
     /// The store cannot be read.
     pub async fn job(&self, id: JobId) -> Result<Option<Job>, JournalError> {
-        self.core.journal.job(id).await
+        self.core.reader.job(id).await
     }
 
     /// Jobs, newest first.
@@ -164,15 +179,15 @@ impl Scheduler {
     /// # Errors
     /// The store cannot be read.
     pub async fn jobs(&self, filter: JobFilter) -> Result<Vec<Job>, JournalError> {
-        self.core.journal.jobs(filter).await
+        self.core.reader.jobs(filter).await
     }
 
-    /// Where a queued job stands in line.
-    pub fn place(&self, id: JobId) -> Option<Place> {
-        self.core.place(id)
+    /// Where a waiting job stands in the queue; `None` if it is not in it.
+    pub fn position(&self, id: JobId) -> Option<QueuePosition> {
+        self.core.position(id)
     }
 
-    /// Why a job is where it is.
+    /// Why a job is in its state.
     ///
     /// # Errors
     /// The store cannot be read.
@@ -180,12 +195,12 @@ impl Scheduler {
         let Some(job) = self.job(id).await? else { return Ok(None) };
         let standing = self.core.slots.standing(id);
         let ahead = standing.as_ref().map_or(0, |standing| standing.ahead);
-        let estimate = self.core.pace.estimate(ahead, self.core.config.caps.running);
-        let is_early = job.spec.terms.start_at.is_some_and(|at| at > self.core.clock.now());
-        Ok(Some(explain(&job, standing, estimate, is_early, self.core.slots.is_held())))
+        let estimate = self.core.run_times.estimate(ahead, self.core.config.caps.running);
+        let is_early = job.spec.options.start_at.is_some_and(|at| at > self.core.clock.now());
+        Ok(Some(explain(&job, standing, estimate, is_early, self.core.slots.is_paused())))
     }
 
-    /// Whether this attempt is under way: only then do its tokens count.
+    /// Whether the command of this attempt runs: only then are its tokens valid.
     pub fn is_live(&self, job: JobId, attempt: Attempt) -> bool {
         self.core.live.session_of(job, attempt).is_some()
     }
@@ -202,17 +217,16 @@ impl Scheduler {
         data: Map<String, Value>,
     ) -> Result<(), JournalError> {
         let session = self.core.live.session_of(job, attempt).ok_or(JournalError::Fenced)?;
-        let at = self.core.clock.now();
-        let event = NewEvent { at, job, attempt, source: None, kind, agent: None, data };
+        let event = self.core.event(job, attempt, kind, data);
         self.core.append(Entry { session, job: None, events: vec![event] }).await
     }
 
     /// The events of every session.
     pub fn log(&self) -> &EventLog {
-        &self.core.log
+        self.core.reader.log()
     }
 
-    /// How full the house is.
+    /// How many jobs wait and run.
     pub fn load(&self) -> Load {
         let waiting = self.core.slots.waiting();
         Load { waiting, live: self.core.live.count(), taken: self.core.slots.taken() }
@@ -223,48 +237,49 @@ impl Scheduler {
         self.core.is_draining()
     }
 
-    /// Refuses new jobs and starts none. What runs goes on.
+    /// Refuses new jobs and starts none. Running jobs go on.
     pub fn drain(&self) {
         self.core.draining.store(true, Ordering::Relaxed);
         self.core.slots.close();
     }
 
-    /// Lets go of everything: what is being written is written, what runs in containers goes on without the
-    /// platform and is taken up by the next [`start`](Self::start). Waits for that as long as `patience` lasts.
-    pub async fn shut_down(&self, patience: Duration) {
+    /// Stops scheduling: pending writes are completed; containers run on without the platform, and the next
+    /// [`start`](Self::start) resumes their jobs. Waits for the tasks of all jobs to end, at most for `limit`.
+    pub async fn shut_down(&self, limit: Duration) {
         self.drain();
         self.core.shutdown.cancel();
         self.core.tasks.close();
-        if tokio::time::timeout(patience, self.core.tasks.wait()).await.is_err() {
-            info!("shutting down before everything has let go");
+        if tokio::time::timeout(limit, self.core.tasks.wait()).await.is_err() {
+            info!("shutting down although tasks of jobs have not ended yet");
         }
     }
 
-    /// Takes up a job whose command an earlier process of the platform has begun.
-    fn take_up(&self, job: Job) {
+    /// Starts the task of a job whose command an earlier process of the platform has begun.
+    fn resume_running(&self, job: Job) {
         let (core, user) = (&self.core, Arc::from(job.user.as_str()));
-        let slot = core.slots.occupy(Demand::of(&job, &user));
-        let cancel = core.live.enter(&job);
-        core.tasks.spawn(Lifecycle::new(core.clone(), job, user, cancel).run(Begin::Holding(slot)));
+        let slot = core.slots.acquire_unchecked(Demand::of(&job, &user));
+        let cancel = core.live.add(&job);
+        let progress = self.recovery.clone();
+        Lifecycle::new(core.clone(), job, user, cancel).spawn(StartingPoint::Running { slot, progress });
     }
 
-    /// Lets a job wait that an earlier process of the platform has accepted.
-    fn wait(&self, job: &Job) {
+    /// Starts the task of a job that an earlier process of the platform has accepted and not begun to run.
+    fn resume_waiting(&self, job: &Job) {
         let core = &self.core;
-        let room = core.rooms.overdraw(&job.user);
-        let cancel = core.live.enter(job);
-        let is_early = job.spec.terms.start_at.is_some_and(|at| at > core.clock.now());
-        let is_in_line = job.state == State::Queued && !is_early;
+        let permit = core.permits.acquire_unchecked(&job.user);
+        let cancel = core.live.add(job);
+        let is_early = job.spec.options.start_at.is_some_and(|at| at > core.clock.now());
+        let is_in_queue = job.state == State::Queued && !is_early;
         let ahead = core.slots.waiting();
-        let turn = is_in_line.then(|| core.slots.line_up(Demand::of(job, room.user())));
-        lifecycle::wait(core, job, ahead, cancel, room, turn);
+        let pending = is_in_queue.then(|| core.slots.enqueue(Demand::of(job, permit.user())));
+        lifecycle::spawn_waiting(core, job, ahead, cancel, permit, pending);
     }
 }
 
-/// How full the house is.
+/// How many jobs wait and run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Load {
-    /// Jobs that wait for a turn.
+    /// Jobs that wait for a slot.
     pub waiting: usize,
     /// Jobs that have not ended.
     pub live: usize,

@@ -14,7 +14,9 @@ use jiff::Timestamp;
 use mgx_apps::{Framework, Session, Usage};
 use mgx_protocol::{Attempt, JobId, SessionId};
 use mgx_runtimes::Limits;
-use mgx_scheduler::{Entry, Event, Job, JobSpec, Journal, JournalError, Kind, NewEvent, State, Terms};
+use mgx_scheduler::{
+    Entry, Event, Job, JobSpec, Journal, JournalError, Kind, NewEvent, SchedulingOptions, State,
+};
 use serde_json::{Map, Value, json};
 
 /// A queued job of a new session of a new user.
@@ -32,7 +34,7 @@ pub fn sample_job() -> Job {
             workdir: "/workspace".into(),
             limits: Limits { memory_bytes: u64::MAX, cpu_quota: 100_000, pids: 512 },
             timeout_s: 1800,
-            terms: Terms::default(),
+            options: SchedulingOptions::default(),
         },
         state: State::Queued,
         attempt: Attempt(1),

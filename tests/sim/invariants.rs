@@ -67,7 +67,7 @@ pub(crate) fn check(
         let log: Vec<_> = logs[&job.session].iter().filter(|event| event.job == job.id).collect();
         event_order(job, &log)?;
         let times = invoked.get(&job.id).copied().unwrap_or(0);
-        let most = 1 + planned.terms.retry.times;
+        let most = 1 + planned.options.retry.times;
         invariant!(times <= most, "{}: invoked {times} times", job.id);
         expected_end(planned, expected.slack, job, &log)?;
     }
@@ -92,7 +92,7 @@ pub(crate) fn promises_are_kept(journal: &MemoryJournal, promised: &[(JobId, Sta
 fn caps(expected: &Expected<'_>, world: &World) -> Result<(), String> {
     let jobs_by_id: HashMap<_, _> = expected.jobs.iter().map(|planned| (planned.id, planned)).collect();
     let group = |planned: &PlannedJob| {
-        planned.terms.group.as_ref().map(|group| (planned.user.clone(), group.key.clone()))
+        planned.options.group.as_ref().map(|group| (planned.user.clone(), group.key.clone()))
     };
     for Invoked { job, beside, .. } in world.counts().invoked {
         let planned = jobs_by_id[&job];

@@ -7,7 +7,7 @@ use mgx_protocol::ReportedResult;
 use mgx_protocol::{JobId, SessionId, StateName};
 use mgx_runtimes::RuntimeErrorKind;
 use mgx_runtimes::fake::{Act, Creation, OnStop, Script};
-use mgx_scheduler::{Group, Retry, Strategy, Terms};
+use mgx_scheduler::{Group, Retry, Strategy, SchedulingOptions};
 use uuid::Uuid;
 
 use mgx_testkit::SeededRandom;
@@ -23,7 +23,7 @@ pub(crate) struct PlannedJob {
     /// When the platform records an event of its own for the job, if it runs.
     pub(crate) noted: Vec<Duration>,
     pub(crate) timeout_s: u32,
-    pub(crate) terms: Terms,
+    pub(crate) options: SchedulingOptions,
     pub(crate) creations: Vec<Creation>,
     pub(crate) script: Script,
 }
@@ -50,7 +50,7 @@ impl PlannedJob {
             cancelled: random.chance(20).then(|| random.up_to_millis(90_000)),
             noted: (0..random.below(8)).map(|_| random.up_to_millis(90_000)).collect(),
             timeout_s: 5 + random.below(60),
-            terms: terms(random),
+            options: options(random),
             creations,
             script: script(random),
         }
@@ -58,7 +58,7 @@ impl PlannedJob {
 
     /// The state in which the job ends, or `None` if that depends on more than its script.
     pub(crate) fn expected_end(&self, slack: Duration) -> Option<StateName> {
-        let Terms { group, queue_ttl_s, retry, .. } = &self.terms;
+        let SchedulingOptions { group, queue_ttl_s, retry, .. } = &self.options;
         let undisturbed = self.cancelled.is_none()
             && matches!(self.creations[..], [Creation::Ready(_)])
             && group.is_none()
@@ -85,7 +85,7 @@ impl PlannedJob {
     }
 }
 
-fn terms(random: &mut SeededRandom) -> Terms {
+fn options(random: &mut SeededRandom) -> SchedulingOptions {
     let strategies = [Strategy::Queue, Strategy::CancelInProgress, Strategy::CancelNewest];
     let group = |random: &mut SeededRandom| Group {
         key: format!("group-{}", random.below(2)),
@@ -94,7 +94,7 @@ fn terms(random: &mut SeededRandom) -> Terms {
     let start_at = |random: &mut SeededRandom| {
         Timestamp::UNIX_EPOCH + SignedDuration::from_secs(random.below(120).into())
     };
-    Terms {
+    SchedulingOptions {
         priority: u8::try_from(random.below(10)).expect("a digit"),
         group: random.chance(25).then(|| group(random)),
         start_at: random.chance(10).then(|| start_at(random)),

@@ -273,7 +273,7 @@ async fn play_job(
         workdir: String::new(),
         limits: Limits { memory_bytes: 1 << 30, cpu_quota: 100_000, pids: 64 },
         timeout_s: planned.timeout_s,
-        terms: planned.terms.clone(),
+        options: planned.options.clone(),
     };
     let submission = Submission { id: planned.id, session: planned.session, user: planned.user, spec };
     tokio::select! {

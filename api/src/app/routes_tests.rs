@@ -117,7 +117,7 @@ async fn a_job_waits_is_cancelled_once_and_stays_ended() {
 
     let (status, _, cancelled) = door.post(&format!("{path}/cancel"), json!({})).await;
     assert_eq!(status, 202, "{cancelled}");
-    let mut bell = door.scheduler.log().bell(&"demo".parse().unwrap());
+    let mut bell = door.scheduler.log().subscribe(&"demo".parse().unwrap());
     while door.get(&path).await.2["state"] != "cancelled" {
         bell.changed().await.unwrap();
     }

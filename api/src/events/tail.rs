@@ -106,7 +106,7 @@ impl Tail {
 /// Keeps up with the log.
 async fn read(shared: Arc<Shared>, log: EventLog, session: SessionId) {
     // the bell before the first page: what is stored between the two is not missed
-    let mut bell = log.bell(&session);
+    let mut bell = log.subscribe(&session);
     loop {
         bell.borrow_and_update();
         match shared.advance(&log, &session).await {

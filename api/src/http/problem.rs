@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use mgx_policies::{Refusal, Span};
+use mgx_policies::{Refusal, TimeLimit};
 use mgx_scheduler::{JournalError, Rejection};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -204,10 +204,10 @@ impl FieldError {
     }
 
     /// The field of a time that is 0 or too long.
-    pub(crate) fn too_long(span: Span, max_s: u32) -> Self {
-        let pointer = match span {
-            Span::Run => "/timeout_s",
-            Span::Wait => "/queue_ttl_s",
+    pub(crate) fn too_long(limit: TimeLimit, max_s: u32) -> Self {
+        let pointer = match limit {
+            TimeLimit::Run => "/timeout_s",
+            TimeLimit::Wait => "/queue_ttl_s",
         };
         Self::at(pointer, format!("1 to {max_s} seconds"))
     }
@@ -254,8 +254,8 @@ impl From<JournalError> for Problem {
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         let slug = match refusal {
-            Refusal::TooLong { span, max_s, .. } => {
-                return Self::validation(vec![FieldError::too_long(span, max_s)]);
+            Refusal::TooLong { limit, max_s, .. } => {
+                return Self::validation(vec![FieldError::too_long(limit, max_s)]);
             }
             Refusal::Scheduler(Rejection::Draining) => return Self::draining(),
             Refusal::Scheduler(Rejection::Journal(error)) => return error.into(),
@@ -287,7 +287,7 @@ impl Problem {
 mod tests {
     use super::*;
     use crate::testing::show;
-    use mgx_policies::Purse;
+    use mgx_policies::LlmResource;
     use mgx_scheduler::QueueScope;
 
     #[tokio::test]
@@ -300,11 +300,11 @@ mod tests {
             full(QueueScope::User, 100),
             Refusal::TooFast { per_minute: 600, burst: 100, retry_after: Duration::from_millis(100) },
             Refusal::TooManyUsers { max: 100_000, retry_after: Duration::from_mins(1) },
-            Refusal::BudgetSpent { of: Purse::Tokens, used: 1007, max: 1000 },
-            Refusal::BudgetSpent { of: Purse::Cost, used: 2_513_000, max: 2_500_000 },
+            Refusal::BudgetSpent { of: LlmResource::Tokens, used: 1007, max: 1000 },
+            Refusal::BudgetSpent { of: LlmResource::Cost, used: 2_513_000, max: 2_500_000 },
             Refusal::NeverFits { limit: "quotas.session_memory", asked: 8 << 30, max: 4 << 30 },
-            Refusal::TooLong { span: Span::Run, asked_s: 7201, max_s: 7200 },
-            Refusal::TooLong { span: Span::Wait, asked_s: 3601, max_s: 3600 },
+            Refusal::TooLong { limit: TimeLimit::Run, asked_s: 7201, max_s: 7200 },
+            Refusal::TooLong { limit: TimeLimit::Wait, asked_s: 3601, max_s: 3600 },
         ] {
             shown.push_str(&show(Problem::from(refusal).into_response()).await);
             shown.push_str("\n\n");

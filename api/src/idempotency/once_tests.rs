@@ -187,7 +187,7 @@ async fn a_refusal_that_passes_is_not_kept_and_one_that_lasts_is() {
         }
     }
     assert_eq!(door.keyed(JOBS, "key", &body).await.status(), 429);
-    let mut bell = door.scheduler.log().bell(&"demo".parse().unwrap());
+    let mut bell = door.scheduler.log().subscribe(&"demo".parse().unwrap());
     let path = format!("/api/jobs/{}", waiting.as_str().unwrap());
     door.post(&format!("{path}/cancel"), json!({})).await;
     while door.get(&path).await.2["state"] != "cancelled" {
@@ -271,7 +271,7 @@ async fn a_waiting_job_is_explained() {
     let (_, _, first) = door.post(JOBS, json!({ "prompt": "x" })).await;
     let (_, _, second) = door.post(JOBS, json!({ "prompt": "x" })).await;
     let path = |job: &Value| format!("/api/jobs/{}", job["job_id"].as_str().unwrap());
-    let mut bell = door.scheduler.log().bell(&"demo".parse().unwrap());
+    let mut bell = door.scheduler.log().subscribe(&"demo".parse().unwrap());
     while door.get(&path(&first)).await.2["state"] == "queued" {
         bell.changed().await.unwrap();
     }

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use mgx_apps::Usage;
-use mgx_policies::{Allowance, Policies, Rate};
+use mgx_policies::{Policies, Rate, SessionBudget};
 use mgx_scheduler::{Budget, Caps};
 use serde_json::{Value, json};
 
@@ -90,7 +90,8 @@ async fn a_full_queue_costs_nothing_of_the_rate() {
 #[tokio::test]
 async fn a_session_that_has_used_up_its_tokens_gets_no_new_work_for_agents() {
     let door =
-        demo(Policies { allowance: Allowance { tokens: 100, ..Allowance::default() }, ..policies() }).await;
+        demo(Policies { allowance: SessionBudget { tokens: 100, ..SessionBudget::default() }, ..policies() })
+            .await;
     let used = Usage { requests: 1, prompt_tokens: 60, completion_tokens: 39, cost_micros: 0 };
     let session = "demo".parse().unwrap();
     door.sessions.add_usage(&session, used).await.unwrap();

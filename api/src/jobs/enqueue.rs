@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use mgx_apps::{Session, Usage};
-use mgx_policies::{Applicant, Batch, Spent, Wanted};
+use mgx_policies::{Batch, RequestedJob, SpentBudget, Submitter};
 use mgx_protocol::JobId;
 use mgx_scheduler::{Accepted, JobSpec, JournalError};
 
@@ -29,16 +29,16 @@ pub(crate) async fn enqueue_all(
             (Ok(_), Err(error)) => Some(Err(error.into())),
             (Ok(_), Ok(Some(job))) => Some(Ok(job)),
             (Ok(spec), Ok(None)) => {
-                jobs.push(Wanted { id, spec });
+                jobs.push(RequestedJob { id, spec });
                 None
             }
         });
     }
     let from =
-        Applicant { user: session.user.clone(), session: session.id.clone(), spent: spent(session.usage) };
+        Submitter { user: session.user.clone(), session: session.id.clone(), spent: spent(session.usage) };
     let mut decisions = app.admission.submit(Batch { from: Arc::new(from), jobs }).await.into_iter();
     let mut decided = || match decisions.next().expect("there is a decision for each job") {
-        Ok(Accepted { job, place }) => Ok(JobView::new(job, Some(place))),
+        Ok(Accepted { job, position }) => Ok(JobView::new(job, Some(position))),
         Err(refusal) => Err(refusal.into()),
     };
     answers.into_iter().map(|answer| answer.unwrap_or_else(&mut decided)).collect()
@@ -62,12 +62,12 @@ async fn earlier(app: &App, ids: &Ids, id: JobId) -> Result<Option<JobView>, Jou
     }
     let job = app.scheduler.job(id).await?;
     Ok(job.map(|job| {
-        let place = app.scheduler.place(id);
+        let place = app.scheduler.position(id);
         JobView::new(job, place)
     }))
 }
 
-fn spent(usage: Usage) -> Spent {
+fn spent(usage: Usage) -> SpentBudget {
     let Usage { requests, prompt_tokens, completion_tokens, cost_micros } = usage;
-    Spent { requests, tokens: prompt_tokens.saturating_add(completion_tokens), cost_micros }
+    SpentBudget { requests, tokens: prompt_tokens.saturating_add(completion_tokens), cost_micros }
 }

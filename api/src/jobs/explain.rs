@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use jiff::Timestamp;
 use mgx_protocol::{JobId, SessionId};
-use mgx_scheduler::{Binding, Explanation, Job, WaitsFor};
+use mgx_scheduler::{BlockingLimit, Explanation, Job, WaitsFor};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -118,8 +118,8 @@ impl ExplainView {
             .collect();
         // a remedy may name a job, and nobody is told of somebody else's
         let remedy = remedy.filter(|_| holders.len() == named);
-        let binding = binding.map(|Binding { limit, used, asked, max, holders: all }| BindingView {
-            limit,
+        let binding = binding.map(|BlockingLimit { limit, used, asked, max, holders: all }| BindingView {
+            limit: limit.to_string(),
             used,
             asked,
             max,
@@ -156,18 +156,18 @@ impl HolderView {
 mod tests {
     use super::*;
     use crate::jobs::view::tests::job;
-    use mgx_scheduler::State;
+    use mgx_scheduler::{LimitKey, State};
 
     fn explained(scope: Option<&str>) -> ExplainView {
         let holder = Job { id: JobId(uuid::Uuid::from_u128(8)), user: "anna".into(), ..job(State::Running) };
         let binding =
-            Binding { limit: "running".into(), used: 1, asked: 1, max: 1, holders: vec![holder.id] };
+            BlockingLimit { limit: LimitKey::Running, used: 1, asked: 1, max: 1, holders: vec![holder.id] };
         let explanation = Explanation {
             waits_for: WaitsFor::Limit,
             ahead: Some(0),
             eta_ms: Some(4000),
             eta_error_ms: Some(1500),
-            remedy: Some(format!("cancel {}, or raise running above 1", holder.id)),
+            remedy: Some(format!("cancel {}, or raise scheduler.max_running above 1", holder.id)),
             binding: Some(binding),
         };
         ExplainView::new(&job(State::Queued), explanation, vec![holder], scope)

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use mgx_policies::Span;
+use mgx_policies::TimeLimit;
 use mgx_protocol::WORKSPACE_DIR;
 use mgx_runtimes::Limits;
 use mgx_scheduler::{JobSpec, Kind};
@@ -126,16 +126,16 @@ impl NewJob {
                 "an absolute path: /workspace or below, without `.` or `..`",
             ));
         }
-        if !rules.times.allow(Span::Run, timeout_s) {
-            errors.push(FieldError::too_long(Span::Run, rules.times.max(Span::Run)));
+        if !rules.times.allow(TimeLimit::Run, timeout_s) {
+            errors.push(FieldError::too_long(TimeLimit::Run, rules.times.max(TimeLimit::Run)));
         }
         let Self { kind, prompt, command, env, priority, group, start_at, queue_ttl_s, retry, .. } = self;
-        let terms =
+        let options =
             NewTerms { priority, group, start_at, queue_ttl_s, retry }.checked(&rules.times, &mut errors);
         if !errors.is_empty() {
             return Err(Problem::validation(errors));
         }
-        Ok(JobSpec { kind, prompt, command, env, workdir, limits, timeout_s, terms })
+        Ok(JobSpec { kind, prompt, command, env, workdir, limits, timeout_s, options })
     }
 }
 
@@ -247,12 +247,12 @@ mod tests {
     use crate::http::strict_json;
     use crate::testing::show;
     use axum::response::IntoResponse;
-    use mgx_policies::Times;
+    use mgx_policies::TimeLimits;
 
     const RULES: JobRules = JobRules {
         default_limits: Limits { memory_bytes: 2 << 30, cpu_quota: 100_000, pids: 256 },
         max_limits: Limits { memory_bytes: 4 << 30, cpu_quota: 200_000, pids: 512 },
-        times: Times { run_s: 1800, max_run_s: 3600, wait_s: None, max_wait_s: 86_400 },
+        times: TimeLimits { run_s: 1800, max_run_s: 3600, wait_s: None, max_wait_s: 86_400 },
     };
 
     fn ask(json: &str) -> Result<JobSpec, Problem> {

@@ -1,9 +1,9 @@
-//! The terms of a job as a client asks for them, and the rules that make checked [`Terms`] of them.
+//! The terms of a job as a client asks for them, and the rules that make checked [`SchedulingOptions`] of them.
 
 use jiff::Timestamp;
-use mgx_policies::{Span, Times};
-use mgx_scheduler::terms::MAX_PRIORITY;
-use mgx_scheduler::{Group, Retry, Strategy, Terms};
+use mgx_policies::{TimeLimit, TimeLimits};
+use mgx_scheduler::MAX_PRIORITY;
+use mgx_scheduler::{Group, Retry, SchedulingOptions, Strategy};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -54,9 +54,9 @@ pub(crate) struct NewTerms {
 
 impl NewTerms {
     /// Checks every value; adds what is wrong to `errors`.
-    pub(crate) fn checked(self, times: &Times, errors: &mut Vec<FieldError>) -> Terms {
+    pub(crate) fn checked(self, times: &TimeLimits, errors: &mut Vec<FieldError>) -> SchedulingOptions {
         let Self { priority, group, start_at, queue_ttl_s, retry } = self;
-        let default = Terms::default();
+        let default = SchedulingOptions::default();
         let mut check = |holds: bool, pointer: &str, rule: String| {
             if !holds {
                 errors.push(FieldError::at(pointer, rule));
@@ -64,13 +64,13 @@ impl NewTerms {
         };
         let priority = priority.unwrap_or(default.priority);
         check(priority <= MAX_PRIORITY, "/priority", format!("0 to {MAX_PRIORITY}"));
-        let ttl = queue_ttl_s.is_none_or(|seconds| times.allow(Span::Wait, seconds));
-        check(ttl, "/queue_ttl_s", format!("1 to {} seconds", times.max(Span::Wait)));
+        let ttl = queue_ttl_s.is_none_or(|seconds| times.allow(TimeLimit::Wait, seconds));
+        check(ttl, "/queue_ttl_s", format!("1 to {} seconds", times.max(TimeLimit::Wait)));
         check(retry.times <= MAX_RETRIES, "/retry/times", format!("0 to {MAX_RETRIES}"));
         check(retry.backoff_s <= MAX_BACKOFF_S, "/retry/backoff_s", format!("0 to {MAX_BACKOFF_S} seconds"));
         let named = group.as_ref().is_none_or(|group| is_name(&group.key));
         check(named, "/group/key", format!("1 to {MAX_GROUP} of A-Z a-z 0-9 _ - ."));
-        Terms {
+        SchedulingOptions {
             priority,
             group: group.map(|NewGroup { key, strategy }| Group { key, strategy }),
             start_at,
@@ -89,12 +89,12 @@ fn is_name(key: &str) -> bool {
 mod tests {
     use super::*;
 
-    const TIMES: Times = Times { run_s: 1, max_run_s: 1, wait_s: Some(60), max_wait_s: 3600 };
+    const TIMES: TimeLimits = TimeLimits { run_s: 1, max_run_s: 1, wait_s: Some(60), max_wait_s: 3600 };
 
     #[test]
     fn what_is_not_said_has_its_default() {
         let mut errors = Vec::new();
-        assert_eq!(NewTerms::default().checked(&TIMES, &mut errors), Terms::default());
+        assert_eq!(NewTerms::default().checked(&TIMES, &mut errors), SchedulingOptions::default());
         assert!(errors.is_empty());
     }
 

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use mgx_protocol::{JobId, SessionId};
-use mgx_scheduler::{Job, Outcome, Place, State};
+use mgx_scheduler::{Job, Outcome, QueuePosition, State};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -82,7 +82,7 @@ pub(crate) struct ResultView {
 
 impl JobView {
     /// `job` as it stands, and its place in line if it waits.
-    pub(crate) fn new(job: Job, place: Option<Place>) -> Self {
+    pub(crate) fn new(job: Job, place: Option<QueuePosition>) -> Self {
         let place = place.filter(|_| job.state == State::Queued);
         Self {
             job_id: job.id,
@@ -153,7 +153,7 @@ pub(crate) mod tests {
     use super::*;
     use mgx_protocol::Attempt;
     use mgx_runtimes::Limits;
-    use mgx_scheduler::{ExitStatus, Failure, JobSpec, Kind, Terms};
+    use mgx_scheduler::{ExitStatus, Failure, JobSpec, Kind, SchedulingOptions};
 
     pub(crate) fn job(state: State) -> Job {
         let at = |second: i64| Timestamp::from_second(1_700_000_000 + second).unwrap();
@@ -169,7 +169,7 @@ pub(crate) mod tests {
                 workdir: "/workspace".into(),
                 limits: Limits { memory_bytes: 1, cpu_quota: 1, pids: 1 },
                 timeout_s: 1800,
-                terms: Terms::default(),
+                options: SchedulingOptions::default(),
             },
             state,
             attempt: Attempt(1),
@@ -186,7 +186,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_waiting_job_shows_its_place() {
-        let place = Place { ahead: 3, eta_ms: Some(1500) };
+        let place = QueuePosition { ahead: 3, eta_ms: Some(1500) };
         insta::assert_json_snapshot!(JobView::new(job(State::Queued), Some(place)));
     }
 

@@ -13,7 +13,7 @@ use http_body_util::BodyExt;
 use jiff::Timestamp;
 use mgx_apps::{AppIdentity, Archive, Idempotency, IntentStore, Sessions};
 use mgx_oauth2::{Argon2Cost, NewUser, Provider, RandomSource, Settings, SigningKeys, User};
-use mgx_policies::{Admission, Allowance, FakeRelativeClock, Policies, Rate, Times};
+use mgx_policies::{Admission, FakeRelativeClock, Policies, Rate, SessionBudget, TimeLimits};
 use mgx_protocol::{Invocation, SlotId};
 use mgx_runtimes::{
     ContainerSpec, EngineInfo, Limits, Listed, Placement, Run, Runtime, RuntimeError, RuntimeErrorKind,
@@ -120,9 +120,9 @@ pub(crate) async fn door_with_policies(policies: Policies) -> Door {
 /// Policies that refuse nothing but what would run longer than a minute.
 pub(crate) fn policies() -> Policies {
     Policies {
-        times: Times { run_s: 60, max_run_s: 60, wait_s: None, max_wait_s: 30 * 86_400 },
+        times: TimeLimits { run_s: 60, max_run_s: 60, wait_s: None, max_wait_s: 30 * 86_400 },
         caps: Caps::of(1),
-        allowance: Allowance::default(),
+        allowance: SessionBudget::default(),
         rate: Rate { per_minute: NonZeroU32::MAX, burst: NonZeroU32::MAX },
     }
 }
@@ -272,7 +272,7 @@ impl Door {
         let (status, _, session) =
             self.post("/api/sessions", json!({ "session_id": "demo", "prompt": "fail" })).await;
         assert_eq!(status, 201, "{session}");
-        let mut bell = self.scheduler.log().bell(&"demo".parse().unwrap());
+        let mut bell = self.scheduler.log().subscribe(&"demo".parse().unwrap());
         loop {
             let head = self.scheduler.log().head(&"demo".parse().unwrap()).await.unwrap();
             if head.has_finished() {

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use mgx_protocol::Team;
 use mgx_runtimes::{ContainerSpec, Network};
-use mgx_scheduler::blueprint::{Blueprint, Plan};
-use mgx_scheduler::job::{Job, Kind};
+use mgx_scheduler::{Blueprint, Plan};
+use mgx_scheduler::{Job, Kind};
 use secrecy::ExposeSecret;
 
 use crate::identity::app_identity::AppIdentity;

@@ -1,7 +1,7 @@
 //! What separates the containers of each kind of job from the host.
 
 use mgx_runtimes::OciRuntime;
-use mgx_scheduler::job::Kind;
+use mgx_scheduler::Kind;
 
 /// The OCI runtime of the containers of each kind of job: what separates them from the host.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -11,9 +11,9 @@ use mgx_apps::{
 };
 use mgx_protocol::{Attempt, JobId};
 use mgx_runtimes::{Limits, OciRuntime};
-use mgx_scheduler::Terms;
-use mgx_scheduler::blueprint::Blueprint;
-use mgx_scheduler::job::{Job, JobSpec, Kind, State};
+use mgx_scheduler::Blueprint;
+use mgx_scheduler::SchedulingOptions;
+use mgx_scheduler::{Job, JobSpec, Kind, State};
 use mgx_workspaces::Workspaces;
 use secrecy::ExposeSecret;
 use tempfile::TempDir;
@@ -55,7 +55,7 @@ fn job(kind: Kind, env: &[(&str, &str)]) -> Job {
             workdir: "/workspace".to_owned(),
             limits: Limits { memory_bytes: 2 << 30, cpu_quota: 100_000, pids: 512 },
             timeout_s: 1800,
-            terms: Terms::default(),
+            options: SchedulingOptions::default(),
         },
         state: State::Admitted,
         attempt: Attempt(2),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mgx_runtimes::Limits;
 use mgx_runtimes::null::HOLD;
-use mgx_scheduler::{JobSpec, Kind, Terms};
+use mgx_scheduler::{JobSpec, Kind, SchedulingOptions};
 
 /// Memory of an ordinary job, in bytes.
 pub(super) const MEMORY_BYTES: u64 = 256 << 20;
@@ -96,7 +96,7 @@ impl SimulatedJob {
             workdir: String::new(),
             limits: Limits { memory_bytes: self.memory_bytes, cpu_quota: 1000, pids: 8 },
             timeout_s: 3600,
-            terms: Terms::default(),
+            options: SchedulingOptions::default(),
         }
     }
 }

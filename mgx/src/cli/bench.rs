@@ -89,7 +89,7 @@ impl Host for ConfiguredHost {
         }
     }
 
-    fn scheduler_config(&self) -> mgx_scheduler::config::Config {
+    fn scheduler_config(&self) -> mgx_scheduler::Config {
         scheduler_config(&self.0, Redactor::default())
     }
 

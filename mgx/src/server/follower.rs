@@ -106,11 +106,11 @@ struct LogListener(EventLog);
 
 impl EventListener for LogListener {
     fn sessions(&self) -> Vec<SessionId> {
-        self.0.followed()
+        self.0.subscribed_sessions()
     }
 
     fn on_event(&self, session: &SessionId, seq: u64) {
-        self.0.ring(session, seq);
+        self.0.notify(session, seq);
     }
 }
 

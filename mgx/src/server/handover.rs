@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use mgx_scheduler::Handover;
+use mgx_scheduler::RecoveryReport;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -22,12 +22,12 @@ pub struct HandoverReport {
     /// The version of that process.
     pub version: String,
     /// What that process took over.
-    pub handover: Handover,
+    pub handover: RecoveryReport,
 }
 
 impl HandoverReport {
     /// The report of this process.
-    pub fn of_this_process(handover: Handover) -> Self {
+    pub fn of_this_process(handover: RecoveryReport) -> Self {
         Self { process: std::process::id(), version: env!("CARGO_PKG_VERSION").to_owned(), handover }
     }
 

@@ -13,7 +13,7 @@ use mgx_llm::{LlmProxy, TunnelLimits, serve_tunnels};
 use mgx_oauth2::Provider;
 use mgx_policies::{Admission, MonotonicClock};
 use mgx_runtimes::{Pool, Runtime, Tunnel};
-use mgx_scheduler::{Clock, Handover, Redactor, Scheduler, Uptime};
+use mgx_scheduler::{Clock, RecoveryReport, Redactor, Scheduler, Uptime};
 use mgx_workspaces::{Workspaces, WorkspacesConfig};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -119,9 +119,9 @@ impl Platform {
     }
 
     /// Resolves with what was taken over from the process before, once that is done.
-    pub fn handover(&self) -> impl Future<Output = Handover> + Send + use<> {
+    pub fn handover(&self) -> impl Future<Output = RecoveryReport> + Send + use<> {
         let scheduler = self.scheduler.clone();
-        async move { scheduler.handover().await }
+        async move { scheduler.recovery().await }
     }
 
     /// Refuses new jobs and ends the event streams. Requests that are under way are still answered.

@@ -1,4 +1,4 @@
-//! From its turn to its invocation: the container is made, and what goes wrong with that is decided.
+//! From the granted slot to the invocation: the container is created, and what follows if that fails.
 
 use std::convert::Infallible;
 use std::pin::pin;
@@ -12,54 +12,57 @@ use serde_json::Map;
 use tokio::time::{Instant, timeout};
 use tracing::warn;
 
-use super::record::Again;
-use super::{Handed, Lifecycle, Next, Seat};
-use crate::blueprint::Plan;
-use crate::job::{Failure, Outcome, Transition};
-use crate::slots::Slot;
+use super::exit_outcome::ExitOutcome;
+use super::record::RetryPlan;
+use super::{AfterAttempt, Allocation, Lifecycle};
+use crate::core::OwnershipLost;
+use crate::job::blueprint::Plan;
+use crate::job::state::{Failure, Outcome, Transition};
+use crate::queue::slots::Slot;
 
-/// How long to wait at the most before an engine that was away is tried again.
-const ENGINE_PAUSE: Duration = Duration::from_secs(15);
-/// How long it may take to find out what a job runs in.
-pub(super) const PLAN: Duration = Duration::from_secs(10);
+/// The longest pause before a container is created again after the engine was away.
+const ENGINE_MAX_PAUSE: Duration = Duration::from_secs(15);
+/// How long the blueprint may take to plan an attempt.
+pub(super) const PLAN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What came of a start.
-pub(super) enum Start {
-    Running(Seat, Run),
-    Not(Next),
+/// What came of starting an attempt.
+pub(super) enum Started {
+    Running(Allocation, Run),
+    Failed(AfterAttempt),
 }
 
 impl Lifecycle {
-    /// Makes its container and gives it the invocation.
-    pub(super) async fn start(&mut self, mut slot: Slot) -> Result<Start, Handed> {
+    /// Creates the container and sends it the invocation.
+    pub(super) async fn start(&mut self, mut slot: Slot) -> Result<Started, OwnershipLost> {
         self.starts += 1;
-        let decision = slot.take_decision();
-        self.pass(Transition::Admit, decision.map(|decision| decision.data()).unwrap_or_default());
-        self.pass(Transition::Start, Map::new());
-        let plan = match timeout(PLAN, self.core.blueprint.plan(&self.job)).await {
+        let reason = slot.take_reason();
+        self.record_transition(Transition::Admit, reason.map(|reason| reason.data()).unwrap_or_default());
+        self.record_transition(Transition::Start, Map::new());
+        let plan = match timeout(PLAN_TIMEOUT, self.core.blueprint.plan(&self.job)).await {
             Ok(Ok(plan)) => plan,
-            Ok(Err(error)) => return self.start_failed(Failure::StartFailed, &error).await,
+            Ok(Err(error)) => return self.fail(Failure::StartFailed, &error).await,
             Err(_) => {
-                return self.start_failed(Failure::StartFailed, "no plan for it was made in time").await;
+                return self.fail(Failure::StartFailed, "the job was not planned in time").await;
             }
         };
         let redactor = self.core.config.redactor.with_env(&plan.env);
-        let seat = Seat { slot, claim: self.claim(), since: Instant::now(), redactor };
+        let allocation =
+            Allocation { slot, container: self.mark_container(), since: Instant::now(), redactor };
         let placement = Placement {
-            slot: seat.claim.slot().clone(),
+            slot: allocation.container.id().clone(),
             workspace: Some(Workspace::Directory(plan.workspace_dir.clone())),
             labels: plan.labels.clone(),
         };
         match (self.create(&plan.spec, &placement).await?, self.cancel.is_cancelled()) {
             (Ok(()), false) => {}
-            (Err(error), false) => return self.not_created(seat, error).await,
+            (Err(error), false) => return self.creation_failed(allocation, error).await,
             (Ok(()), true) => {
-                self.leave(seat).await?;
+                self.release(allocation).await?;
                 return self.cancelled().await;
             }
             (Err(_), true) => {
-                drop(seat.slot);
-                self.remove_later(seat.claim);
+                drop(allocation.slot);
+                self.remove_later(allocation.container);
                 return self.cancelled().await;
             }
         }
@@ -68,27 +71,29 @@ impl Lifecycle {
         self.job.started_up = Some(self.core.clock.uptime());
         self.job.runs += 1;
         self.job.deadline_at = now.checked_add(Duration::from_secs(self.job.spec.timeout_s.into())).ok();
-        self.advance(Transition::Run).await?;
+        self.commit_transition(Transition::Run).await?;
         self.core.live.set_running(self.job.id, Some(self.job.attempt));
-        match self.core.runtime.invoke(seat.claim.slot(), self.invocation(plan)).await {
-            Ok(run) => Ok(Start::Running(seat, run)),
-            // it may have been heard, so it is not said again
+        match self.core.runtime.invoke(allocation.container.id(), self.invocation(plan)).await {
+            Ok(run) => Ok(Started::Running(allocation, run)),
+            // the runner may have received it, so it is not sent again: this run is lost, as when its container vanishes
             Err(error) => {
-                self.leave(seat).await?;
-                self.start_failed(Failure::RuntimeLost, &error.to_string()).await
+                self.release(allocation).await?;
+                let (outcome, error) = (Outcome::Failed(Failure::RuntimeLost), Some(error.to_string()));
+                let outcome = ExitOutcome { outcome, exit: None, error };
+                Ok(Started::Failed(self.retry_or_end(outcome).await?))
             }
         }
     }
 
-    /// Makes its container. That it is being made is written down meanwhile; if it is there at once, that is written
-    /// down together with the run. A cancel is written down at once, and takes effect when the engine has answered.
+    /// Creates the container. Meanwhile the journal is told that the job is starting; if the container is there at once,
+    /// that is written together with the run. A cancel is written at once, and takes effect when the engine has answered.
     async fn create(
         &mut self,
         spec: &ContainerSpec,
         placement: &Placement,
-    ) -> Result<Result<(), RuntimeError>, Handed> {
+    ) -> Result<Result<(), RuntimeError>, OwnershipLost> {
         let (runtime, cancel) = (self.core.runtime.clone(), self.cancel.clone());
-        let mut creating = pin!(maybe_done(make(&*runtime, spec, placement)));
+        let mut creating = pin!(maybe_done(create(&*runtime, spec, placement)));
         if poll!(creating.as_mut()).is_pending() {
             let meanwhile = async {
                 creating.as_mut().await;
@@ -101,54 +106,63 @@ impl Lifecycle {
             tokio::select! {
                 biased;
                 () = creating.as_mut() => {}
-                () = cancel.cancelled() => self.advance(Transition::Stop(Outcome::Cancelled)).await?,
+                () = cancel.cancelled() => self.commit_transition(Transition::Stop(Outcome::Cancelled)).await?,
             }
             creating.as_mut().await;
         }
         Ok(creating.take_output().expect("it is done"))
     }
 
-    async fn cancelled(&mut self) -> Result<Start, Handed> {
+    async fn cancelled(&mut self) -> Result<Started, OwnershipLost> {
         self.end(Outcome::Cancelled, None, None).await?;
-        Ok(Start::Not(Next::Over))
+        Ok(Started::Failed(AfterAttempt::Ended))
     }
 
-    /// Decides what becomes of a job whose container could not be made.
-    async fn not_created(&mut self, seat: Seat, error: RuntimeError) -> Result<Start, Handed> {
+    /// Retries or ends a job whose container could not be created.
+    async fn creation_failed(
+        &mut self,
+        allocation: Allocation,
+        error: RuntimeError,
+    ) -> Result<Started, OwnershipLost> {
         use RuntimeErrorKind as Kind;
         warn!(job = %self.job.id, %error, "cannot create a container");
-        self.core.note(&error);
-        drop(seat.slot);
-        self.remove_later(seat.claim);
+        self.core.engine.note_error(&error);
+        drop(allocation.slot);
+        self.remove_later(allocation.container);
         match error.kind() {
-            Kind::ImageMissing => self.start_failed(Failure::ImageMissing, &error.to_string()).await,
-            // what the operator has to change does not change by itself
-            Kind::OciRuntimeMissing => self.start_failed(Failure::StartFailed, &error.to_string()).await,
-            // fail closed: it waits for the engine, and goes nowhere else
+            Kind::ImageMissing => self.fail(Failure::ImageMissing, &error.to_string()).await,
+            // the operator has to change something first
+            Kind::OciRuntimeMissing => self.fail(Failure::StartFailed, &error.to_string()).await,
+            // the job waits for this engine, and runs on no other
             Kind::Unavailable | Kind::Deadline => {
-                let pause = pause(2, self.starts).min(ENGINE_PAUSE);
-                self.again(Again { reason: "runtime_unavailable", tries: None, pause }).await
+                let pause = start_pause(2, self.starts).min(ENGINE_MAX_PAUSE);
+                self.retry_later(RetryPlan { reason: "runtime_unavailable", tries: None, pause }).await
             }
             Kind::Conflict | Kind::NotReady | Kind::NotFound | Kind::NotInvoked | Kind::Refused => {
                 let (starts, of) = (self.starts, self.core.config.start_tries);
                 if starts < of {
                     let tries = Some((starts, of));
-                    self.again(Again { reason: "start_failed", tries, pause: pause(4, starts) }).await
+                    self.retry_later(RetryPlan {
+                        reason: "start_failed",
+                        tries,
+                        pause: start_pause(4, starts),
+                    })
+                    .await
                 } else {
-                    self.start_failed(Failure::StartFailed, &error.to_string()).await
+                    self.fail(Failure::StartFailed, &error.to_string()).await
                 }
             }
         }
     }
 
-    async fn again(&mut self, again: Again) -> Result<Start, Handed> {
-        self.requeue(&again).await?;
-        Ok(Start::Not(Next::Again(again.pause)))
+    async fn retry_later(&mut self, plan: RetryPlan) -> Result<Started, OwnershipLost> {
+        self.requeue(&plan).await?;
+        Ok(Started::Failed(AfterAttempt::Retry(plan.pause)))
     }
 
-    async fn start_failed(&mut self, failure: Failure, error: &str) -> Result<Start, Handed> {
+    async fn fail(&mut self, failure: Failure, error: &str) -> Result<Started, OwnershipLost> {
         self.end(Outcome::Failed(failure), None, Some(error.to_owned())).await?;
-        Ok(Start::Not(Next::Over))
+        Ok(Started::Failed(AfterAttempt::Ended))
     }
 
     fn invocation(&self, plan: Plan) -> Invocation {
@@ -169,9 +183,9 @@ impl Lifecycle {
     }
 }
 
-/// Makes a container. What stands in its place already was made for this same attempt, by an earlier process of the
-/// platform that did not come to write it down: so nothing was invoked in it, and it goes.
-async fn make(
+/// Creates a container. One with the same id was created for this same attempt by an earlier process of the platform,
+/// which ended before it could write that to the journal: nothing was invoked in it, so it is replaced.
+async fn create(
     runtime: &dyn Runtime,
     spec: &ContainerSpec,
     placement: &Placement,
@@ -181,11 +195,11 @@ async fn make(
             runtime.remove(&placement.slot).await?;
             runtime.create(spec, placement).await
         }
-        made => made,
+        created => created,
     }
 }
 
 /// One second after the first try, and `factor` times as long after each further one.
-fn pause(factor: u64, tries: u32) -> Duration {
+fn start_pause(factor: u64, tries: u32) -> Duration {
     Duration::from_secs(factor.saturating_pow(tries.saturating_sub(1)))
 }

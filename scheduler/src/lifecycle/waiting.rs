@@ -1,7 +1,7 @@
-//! How a job waits: in line, until its turn comes or it is over before.
+//! How a job waits: until it is granted a slot, is cancelled or expires.
 //!
-//! Many wait and few run. What stands far back in line keeps its place in memory and nothing else: what was asked of it,
-//! its prompt above all, is in the journal, and is read there when its turn has come.
+//! Many jobs wait and few run. A job far back in the queue keeps only its place in memory; the rest of it, its prompt above
+//! all, is read from the journal when it is granted a slot.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,93 +12,95 @@ use tokio::time::{sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
-use super::{Begin, Handed, Lifecycle};
-use crate::core::{Backoff, Core};
-use crate::demand::Demand;
-use crate::job::{Job, Outcome, State};
-use crate::rooms::Room;
-use crate::slots::{Slot, Turn};
+use super::{Lifecycle, StartingPoint, supervisor};
+use crate::core::{Core, OwnershipLost, journal_backoff};
+use crate::job::Job;
+use crate::job::state::{Outcome, State};
+use crate::queue::demand::Demand;
+use crate::queue::permits::QueuePermit;
+use crate::queue::slots::{PendingSlot, Slot};
 
-/// Lets a job wait that `ahead` others stand before.
-pub(crate) fn wait(
+/// Starts the task of a job that waits with `ahead` others before it.
+pub(crate) fn spawn_waiting(
     core: &Arc<Core>,
     job: &Job,
     ahead: usize,
     cancel: CancellationToken,
-    room: Room,
-    turn: Option<Turn>,
+    permit: QueuePermit,
+    pending: Option<PendingSlot>,
 ) {
-    match turn {
-        Some(turn) if ahead >= core.config.in_memory => {
+    match pending {
+        Some(pending) if ahead >= core.config.in_memory => {
             let expires_at = expires_at(job);
-            let distant = Distant { core: core.clone(), job: job.id, expires_at, cancel, room, turn };
-            core.tasks.spawn(distant.run());
+            let unloaded =
+                UnloadedJob { core: core.clone(), job: job.id, expires_at, cancel, permit, pending };
+            supervisor::spawn(core, job.id, unloaded.run());
         }
         Some(_) | None => {
-            let life = Lifecycle::new(core.clone(), job.clone(), room.user().clone(), cancel);
-            core.tasks.spawn(life.run(Begin::Waiting { room, turn }));
+            let lifecycle = Lifecycle::new(core.clone(), job.clone(), permit.user().clone(), cancel);
+            lifecycle.spawn(StartingPoint::Waiting { permit, pending });
         }
     }
 }
 
-/// What came of waiting.
+/// How a wait ended.
 pub(super) enum Waited {
-    Turn(Slot),
-    Over(Outcome),
-    Handed,
+    Granted(Slot),
+    Ended(Outcome),
+    OwnershipLost,
 }
 
-/// A job far back in line.
+/// A job far back in the queue, which is in memory by its id only.
 #[derive(Debug)]
-struct Distant {
+struct UnloadedJob {
     core: Arc<Core>,
     job: JobId,
     expires_at: Option<Timestamp>,
     cancel: CancellationToken,
-    room: Room,
-    turn: Turn,
+    permit: QueuePermit,
+    pending: PendingSlot,
 }
 
-impl Distant {
-    /// Waits, then lives.
+impl UnloadedJob {
+    /// Waits for a slot, then loads the job and drives it to its terminal state.
     async fn run(mut self) {
-        let waited = unless_over(&self.core, &self.cancel, self.expires_at, self.turn.come()).await;
-        // what waits is many and small, what lives is few and large
-        Box::pin(self.live(waited)).await;
+        let waited = wait_until(&self.core, &self.cancel, self.expires_at, self.pending.granted()).await;
+        // waiting jobs are many, so their futures are kept small; those of running jobs are few, and boxed
+        Box::pin(self.load_and_drive(waited)).await;
     }
 
-    async fn live(self, waited: Waited) {
-        let Self { core, job: id, expires_at: _, cancel, room, turn } = self;
-        drop(turn);
-        if let Waited::Handed = waited {
+    async fn load_and_drive(self, waited: Waited) {
+        let Self { core, job: id, expires_at: _, cancel, permit, pending } = self;
+        drop(pending);
+        if let Waited::OwnershipLost = waited {
             return;
         }
         let Ok(job) = read(&core, id).await else { return };
-        let mut life = Lifecycle::new(core, job, room.user().clone(), cancel);
-        drop(room);
-        if life.live(waited).await.is_ok() {
-            life.core.live.leave(id);
+        let mut lifecycle = Lifecycle::new(core, job, permit.user().clone(), cancel);
+        drop(permit);
+        if lifecycle.drive(waited).await.is_ok() {
+            lifecycle.core.live.remove(id);
         }
     }
 }
 
-/// Reads a job that waits, however long that takes: a store that is away comes back.
-async fn read(core: &Core, id: JobId) -> Result<Job, Handed> {
-    let mut pause = Backoff::new(Duration::from_millis(20), Duration::from_secs(2));
+/// Reads a waiting job, however long that takes: a store that is away comes back.
+async fn read(core: &Core, id: JobId) -> Result<Job, OwnershipLost> {
+    let mut backoff = journal_backoff();
     loop {
         match core.journal.job(id).await {
             Ok(Some(job)) if job.state == State::Queued => return Ok(job),
-            // whoever waits here is the only one who writes this job, unless another process has taken over
+            // the task of a job is its only writer, unless another process has taken the job over
             Ok(found) => {
                 let state = found.map(|job| job.state.name().as_str());
-                error!(job = %id, state, "a job that waits was changed by somebody else, letting go");
-                return Err(Handed);
+                error!(job = %id, state, "a waiting job was changed by another process, letting go");
+                return Err(OwnershipLost);
             }
             Err(error) => {
-                warn!(job = %id, %error, "cannot read a job whose turn has come, trying again");
+                warn!(job = %id, %error, "cannot read a job that was granted a slot, trying again");
                 tokio::select! {
-                    () = pause.wait() => {}
-                    () = core.shutdown.cancelled() => return Err(Handed),
+                    () = backoff.wait() => {}
+                    () = core.shutdown.cancelled() => return Err(OwnershipLost),
                 }
             }
         }
@@ -106,54 +108,56 @@ async fn read(core: &Core, id: JobId) -> Result<Job, Handed> {
 }
 
 impl Lifecycle {
-    /// Pauses, then waits for its turn.
+    /// Pauses, then waits for a slot.
     pub(super) async fn wait(&self, pause: Duration) -> Waited {
-        let turn = async {
+        let granted = async {
             // a timer takes a tick even for no time at all
             if !pause.is_zero() {
                 sleep(pause).await;
             }
-            self.core.slots.join(Demand::of(&self.job, &self.user)).come().await
+            self.core.slots.request(Demand::of(&self.job, &self.user)).granted().await
         };
-        unless_over(&self.core, &self.cancel, expires_at(&self.job), turn).await
+        wait_until(&self.core, &self.cancel, expires_at(&self.job), granted).await
     }
 
-    /// Waits for a turn that it stands in line for.
-    pub(super) async fn wait_for(&self, mut turn: Turn) -> Waited {
-        unless_over(&self.core, &self.cancel, expires_at(&self.job), turn.come()).await
+    /// Waits for a slot that was requested before.
+    pub(super) async fn wait_for(&self, mut pending: PendingSlot) -> Waited {
+        wait_until(&self.core, &self.cancel, expires_at(&self.job), pending.granted()).await
     }
 
+    /// How long it is until the job joins the queue.
     pub(super) fn until_start(&self) -> Duration {
-        self.job.spec.terms.start_at.map_or(Duration::ZERO, |at| self.core.clock.until(at))
+        self.job.spec.options.start_at.map_or(Duration::ZERO, |at| self.core.clock.until(at))
     }
 }
 
-/// When a job has waited too long for its first turn.
+/// When a job has waited too long for its first slot.
 fn expires_at(job: &Job) -> Option<Timestamp> {
-    let ttl = job.spec.terms.queue_ttl_s.filter(|_| job.runs == 0)?;
-    let since = job.spec.terms.start_at.map_or(job.queued_at, |at| at.max(job.queued_at));
+    let ttl = job.spec.options.queue_ttl_s.filter(|_| job.runs == 0)?;
+    let since = job.spec.options.start_at.map_or(job.queued_at, |at| at.max(job.queued_at));
     Some(since.checked_add(Duration::from_secs(ttl.into())).unwrap_or(Timestamp::MAX))
 }
 
-async fn unless_over(
+/// Waits for a slot unless the job is cancelled or expires before.
+async fn wait_until(
     core: &Core,
     cancel: &CancellationToken,
     expires_at: Option<Timestamp>,
-    turn: impl Future<Output = Slot>,
+    granted: impl Future<Output = Slot>,
 ) -> Waited {
     let expiry = async {
         match expires_at {
-            // few have one, and it is large
+            // few jobs expire, and a timer is large
             Some(at) => Box::pin(sleep_until(core.clock.instant(at))).await,
             None => std::future::pending().await,
         }
     };
     tokio::select! {
         biased;
-        () = core.shutdown.cancelled() => Waited::Handed,
-        () = cancel.cancelled() => Waited::Over(Outcome::Cancelled),
-        () = expiry => Waited::Over(Outcome::Expired),
-        slot = turn => Waited::Turn(slot),
+        () = core.shutdown.cancelled() => Waited::OwnershipLost,
+        () = cancel.cancelled() => Waited::Ended(Outcome::Cancelled),
+        () = expiry => Waited::Ended(Outcome::Expired),
+        slot = granted => Waited::Granted(slot),
     }
 }
 
@@ -162,11 +166,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_million_may_wait() {
-        fn size<F>(_: fn(Distant) -> F) -> usize {
+    fn a_waiting_job_takes_little_memory() {
+        fn size<F>(_: fn(UnloadedJob) -> F) -> usize {
             size_of::<F>()
         }
-        let bytes = size(Distant::run);
-        assert!(bytes <= 640, "{bytes} bytes for each job that waits");
+        let bytes = size(UnloadedJob::run);
+        assert!(bytes <= 640, "{bytes} bytes for each waiting job");
     }
 }

@@ -159,7 +159,7 @@ async fn an_app_is_a_client_as_long_as_its_session_is_there() {
         let (_, _, shown) = door.get(path).await;
         assert!(!shown.to_string().contains("mgx_cs_"), "{path}: {shown}");
     }
-    let mut bell = door.scheduler.log().bell(&session.id);
+    let mut bell = door.scheduler.log().subscribe(&session.id);
     while door.scheduler.log().head(&session.id).await.unwrap().live_jobs > 0 {
         bell.changed().await.unwrap();
     }

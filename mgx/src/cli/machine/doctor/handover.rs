@@ -53,11 +53,11 @@ fn finding(server: Option<u32>, last: io::Result<Option<HandoverReport>>) -> Opt
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mgx_scheduler::Handover;
+    use mgx_scheduler::RecoveryReport;
     use std::fmt::Write as _;
 
     fn report(lost: u64) -> HandoverReport {
-        let handover = Handover {
+        let handover = RecoveryReport {
             at: "2026-11-22T10:30:00.123Z".parse().unwrap(),
             took_ms: 412,
             listed_after_ms: 12,

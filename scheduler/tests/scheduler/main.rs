@@ -1,0 +1,6 @@
+//! The scheduler through its public interface, on a simulated engine and a paused clock.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod failures;
+mod recovery;
+mod support;
