@@ -7,7 +7,7 @@ use mgx_protocol::ReportedResult;
 use mgx_protocol::{JobId, SessionId, StateName};
 use mgx_runtimes::RuntimeErrorKind;
 use mgx_runtimes::fake::{Act, Creation, OnStop, Script};
-use mgx_scheduler::{Group, Retry, Strategy, SchedulingOptions};
+use mgx_scheduler::{Group, Retry, SchedulingOptions, Strategy};
 use uuid::Uuid;
 
 use mgx_testkit::SeededRandom;
