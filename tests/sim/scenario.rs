@@ -11,7 +11,7 @@ use mgx_runtimes::fake::World;
 use mgx_runtimes::{Limits, Runtime};
 use mgx_scheduler::memory::MemoryJournal;
 use mgx_scheduler::{
-    Cancelling, Caps, Clock, Config, Fairness, JobSpec, Kind, Scheduler, State, Submission, Uptime,
+    CancelRequest, Caps, Clock, Config, Fairness, JobSpec, Kind, Scheduler, State, Submission, Uptime,
 };
 use mgx_testkit::{FixedBlueprint, SeededRandom};
 use serde_json::Map;
@@ -297,7 +297,7 @@ async fn play_job(
         let (scheduler, crash) = current(&now).await;
         tokio::select! {
             answer = scheduler.cancel(planned.id) => {
-                if let Ok(Cancelling::Asked(job) | Cancelling::AlreadyAsked(job)) = answer {
+                if let Ok(CancelRequest::Requested(job) | CancelRequest::AlreadyRequested(job)) = answer {
                     promised.lock().expect("unpoisoned").push((job.id, job.state));
                 }
             }
