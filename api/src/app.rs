@@ -30,8 +30,8 @@ use crate::{accounts, jobs, openapi, runtimes, sessions, workspaces};
 #[cfg(test)]
 mod routes_tests;
 
-/// Every route, those of the OAuth 2 provider too if it is in this process, behind the gate and all that requests have in
-/// common.
+/// Every route, with those of the OAuth 2 provider if it is in this process, behind authentication and the layers that all
+/// requests pass.
 pub fn router(app: App) -> Router {
     let (gate, keys) = (app.gate.clone(), app.idempotency.clone());
     let provider = gate.provider().clone();
@@ -45,7 +45,7 @@ pub fn router(app: App) -> Router {
         .route("/openapi.json", get(async move || (json, text)))
         .fallback(async || Problem::new(Slug::NotFound, "no such route; see /openapi.json"))
         .method_not_allowed_fallback(async || Problem::new(Slug::MethodNotAllowed, "see the allow header"))
-        .route_layer(from_fn_with_state(keys, idempotency::once))
+        .route_layer(from_fn_with_state(keys, idempotency::carry_out_once))
         .layer(from_fn_with_state(gate, gate::check))
         .with_state(Arc::new(app))
         .merge(identity);
@@ -70,14 +70,14 @@ pub fn provider_alone(provider: Arc<Provider>) -> Router {
     with_common_layers(routes, secure)
 }
 
-/// What answers in the place of a provider that is in another process.
+/// Answers under `/oauth2` while the provider is in another process.
 fn elsewhere(provider: &Provider) -> Router {
     let place = provider.settings().issuer.as_str();
     let detail = format!("the provider is not in this process (server.roles) but at {place}");
     Router::new().route("/oauth2/{*path}", any(async move || Problem::new(Slug::NotFound, detail)))
 }
 
-/// The description of every route: `/openapi.json`.
+/// The OpenAPI description of every route: `/openapi.json`.
 pub fn description() -> OpenApi {
     described().1
 }
@@ -98,7 +98,7 @@ fn described() -> (Router<Arc<App>>, OpenApi) {
     (routes, openapi::complete(api))
 }
 
-/// Outermost last: what stands below sees a request first.
+/// The layers of every route. The last one sees a request first.
 fn with_common_layers(routes: Router, secure: bool) -> Router {
     let id = HeaderName::from_static("x-request-id");
     let header = |name, value| {
@@ -120,18 +120,18 @@ fn with_common_layers(routes: Router, secure: bool) -> Router {
         .layer(SetRequestIdLayer::new(id, MakeRequestUuid))
 }
 
-/// What is logged about a request. Not its query: codes come in one.
+/// The fields that are logged about a request; not its query, which may hold an authorization code.
 fn span(request: &Request) -> Span {
     tracing::debug_span!("request", method = %request.method(), path = request.uri().path())
 }
 
-/// A bug of ours: the request is answered, the process goes on, the operator finds the panic in the log.
+/// Answers a request whose handler panicked. The process goes on, and the log has the panic.
 #[expect(clippy::needless_pass_by_value, reason = "the layer hands it over")]
 fn panicked(panic: Box<dyn Any + Send>) -> Response<Body> {
     let text =
         panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     tracing::error!(panic = text.unwrap_or("without a text"), "a request panicked");
-    Problem::new(Slug::Internal, "the request failed here; the log says why").into_response()
+    Problem::new(Slug::Internal, "the request failed; the server's log says why").into_response()
 }
 
 #[cfg(test)]

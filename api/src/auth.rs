@@ -1,4 +1,4 @@
-//! Who sends a request and what that caller may do: tokens, proofs, cookies, and signing in with a browser.
+//! Authentication: the caller of a request and the caller's rights, from tokens, proofs, cookies and browser sign-in.
 
 pub(crate) mod app_client;
 mod browser;

@@ -1,6 +1,6 @@
-//! `Idempotency-Key` on every POST: asked twice, done once (draft-ietf-httpapi-idempotency-key-header-07).
+//! `Idempotency-Key` on every POST: a repeated request is carried out once (draft-ietf-httpapi-idempotency-key-header-07).
 //!
-//! A key counts for one user and one path, for a day; [`mgx_apps::Idempotency`] has the order of the steps. The request
+//! A key belongs to one user and one path, and is kept for a day; [`mgx_apps::Idempotency`] has the order of the steps. The request
 //! is carried out in a task of its own, so that a client that disconnects does not stop it half way. A refusal that may
 //! pass (408, 429, 5xx) is not stored: the next request with the key is carried out, with the same ids.
 
@@ -30,20 +30,20 @@ pub(crate) use ids::Ids;
 /// The header of the request.
 pub(crate) const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// Says `true` on an answer that was given before.
+/// `true` on an answer that was stored by an earlier request.
 pub(crate) const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// The longest key, in characters.
 const MAX_KEY: usize = 255;
 
-/// How long a second request waits for the first.
+/// How long a second request with a key waits for the answer to the first.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The largest answer that is kept, in bytes. The answer to a full batch is smaller.
+/// The largest answer that is stored, in bytes. The answer to a full batch is smaller.
 const MAX_ANSWER: usize = 1 << 20;
 
-/// The headers of an answer that are kept with it.
-const KEPT: [HeaderName; 2] = [header::CONTENT_TYPE, header::LOCATION];
+/// The headers that are stored with an answer.
+const STORED_HEADERS: [HeaderName; 2] = [header::CONTENT_TYPE, header::LOCATION];
 
 /// An answer as it is stored.
 #[derive(Debug, Serialize, Deserialize)]
@@ -53,13 +53,13 @@ struct Answer {
     body: String,
 }
 
-/// Whether a POST of this path is done once for each key. What answers with a secret is not: the answer would be kept.
-pub(crate) fn is_once(path: &str) -> bool {
+/// Whether a POST of this path may have a key. A path whose answers hold secrets may not: the answer would be stored.
+pub(crate) fn takes_key(path: &str) -> bool {
     path.starts_with("/api/") && !path.starts_with("/api/admin/") && path != "/api/tokens"
 }
 
-/// Lets every request without a key through; does every POST with one once.
-pub(crate) async fn once(
+/// Passes requests without a key on; carries out a POST with a key once, and repeats its answer.
+pub(crate) async fn carry_out_once(
     State(idempotency): State<Idempotency>,
     request: Request,
     next: Next,
@@ -69,7 +69,7 @@ pub(crate) async fn once(
         return Ok(next.run(request).await);
     };
     let name = name(request.headers())?.to_owned();
-    if !is_once(request.uri().path()) {
+    if !takes_key(request.uri().path()) {
         let detail = "answers here hold a secret, and none is kept: send no key";
         return Err(Problem::new(Slug::InvalidIdempotencyKey, detail));
     }
@@ -94,7 +94,7 @@ pub(crate) async fn once(
     }
 }
 
-/// The answer that was given before, or the one that the request gets now. The caller holds the lock of `key`.
+/// The stored answer, or the answer of the handler. The caller holds the lock of `key`.
 async fn answer(
     idempotency: &Idempotency,
     key: IntentKey,
@@ -124,7 +124,7 @@ async fn answer(
 }
 
 impl Answer {
-    /// The answer as it is stored, if it is to be kept, and the answer itself.
+    /// The answer as it is stored, if it is stored at all, and the answer itself.
     async fn read(response: Response) -> (Option<Vec<u8>>, Response) {
         let (head, body) = response.into_parts();
         let passes = matches!(head.status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS);
@@ -145,14 +145,14 @@ impl Answer {
         let stored =
             std::str::from_utf8(&body).ok().filter(|text| text.len() <= MAX_ANSWER).map(|body| Self {
                 status: head.status.as_u16(),
-                headers: KEPT.into_iter().filter_map(text).collect(),
+                headers: STORED_HEADERS.into_iter().filter_map(text).collect(),
                 body: body.to_owned(),
             });
         let stored = stored.and_then(|answer| serde_json::to_vec(&answer).ok());
         (stored, Response::from_parts(head, Body::from(body)))
     }
 
-    /// The same answer again.
+    /// The stored answer as a response.
     fn replay(stored: &[u8]) -> Result<Response, Problem> {
         let unreadable = || Problem::new(Slug::Internal, "the answer that was kept cannot be read");
         let Self { status, headers, body } = serde_json::from_slice(stored).map_err(|_| unreadable())?;
@@ -184,9 +184,9 @@ fn name(headers: &HeaderMap) -> Result<&str, Problem> {
 }
 
 fn too_many() -> Problem {
-    Problem::new(Slug::TooManyKeys, "no more idempotency keys are remembered; go on without, or wait")
-        .limit("idempotency.keys", Idempotency::BOUNDS.count, Idempotency::BOUNDS.count)
-        .retry_after(Idempotency::RETRY_WHEN_FULL)
+    let max = Idempotency::BOUNDS.count;
+    let detail = format!("{max} idempotency keys are stored, the most there may be: send none, or wait");
+    Problem::new(Slug::TooManyKeys, detail).retry_after(Idempotency::RETRY_WHEN_FULL)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! `/api/jobs`, and the jobs of a session: submit, look, list, cancel.
+//! `/api/jobs` and `/api/sessions/{id}/jobs`: submit, read, list and cancel jobs.
 
 #[cfg(test)]
 mod admission_tests;
@@ -41,11 +41,11 @@ pub(crate) struct JobPage {
     next: Option<JobId>,
 }
 
-/// Which jobs.
+/// The query: which jobs.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(crate) struct Wanted {
+pub(crate) struct JobQuery {
     /// Only in this state.
     state: Option<String>,
     /// Only of this session.
@@ -70,7 +70,7 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(explain::routes())
 }
 
-/// Submit a job: it is stored when this answers, and waits for its turn.
+/// Submit a job. When the answer comes the job is stored, and waits in the queue.
 #[utoipa::path(
     post, path = "/api/sessions/{id}/jobs", tag = "jobs", request_body = NewJob,
     params(("id" = String, Path, description = "the session")),
@@ -93,30 +93,30 @@ async fn submit(
 /// The jobs of a session, newest first.
 #[utoipa::path(
     get, path = "/api/sessions/{id}/jobs", tag = "jobs",
-    params(("id" = String, Path, description = "the session"), Wanted),
+    params(("id" = String, Path, description = "the session"), JobQuery),
     responses((status = 200, description = "a page of jobs", body = JobPage))
 )]
 async fn list_of_session(
     State(app): State<Arc<App>>,
     caller: Caller,
     Path(session): Path<SessionId>,
-    Query(wanted): Query<Wanted>,
+    Query(query): Query<JobQuery>,
 ) -> Result<axum::Json<JobPage>, Problem> {
     let session = app.sessions.get(&session, caller.sees()).await?;
-    page(&app, &caller, Wanted { session: Some(session.id), ..wanted }).await
+    page(&app, &caller, JobQuery { session: Some(session.id), ..query }).await
 }
 
 /// Jobs, newest first.
 #[utoipa::path(
-    get, path = "/api/jobs", tag = "jobs", params(Wanted),
+    get, path = "/api/jobs", tag = "jobs", params(JobQuery),
     responses((status = 200, description = "a page of jobs", body = JobPage))
 )]
 async fn list(
     State(app): State<Arc<App>>,
     caller: Caller,
-    Query(wanted): Query<Wanted>,
+    Query(query): Query<JobQuery>,
 ) -> Result<axum::Json<JobPage>, Problem> {
-    page(&app, &caller, wanted).await
+    page(&app, &caller, query).await
 }
 
 /// A job as it stands.
@@ -135,7 +135,7 @@ async fn look(
     Ok(axum::Json(JobView::new(job, place)))
 }
 
-/// Ask for the end of a job. It has ended when its `finish` event says so.
+/// Cancel a job. It has ended when its `finish` event comes.
 #[utoipa::path(
     post, path = "/api/jobs/{id}/cancel", tag = "jobs",
     params(("id" = uuid::Uuid, Path, description = "the job")),
@@ -161,21 +161,21 @@ pub(crate) fn accepted(job: JobView) -> Response {
     (StatusCode::ACCEPTED, [(header::LOCATION, job.location())], axum::Json(job)).into_response()
 }
 
-/// A job that this user may see; somebody else's is not there at all.
+/// The job `id`, if the caller may see it; otherwise it is answered as if it did not exist.
 pub(crate) async fn find(app: &App, caller: &Caller, id: JobId) -> Result<Job, Problem> {
     let job = app.scheduler.job(id).await?;
     job.filter(|job| caller.sees().is_none_or(|name| name == job.user))
         .ok_or_else(|| Problem::not_found("job"))
 }
 
-async fn page(app: &App, caller: &Caller, wanted: Wanted) -> Result<axum::Json<JobPage>, Problem> {
-    let limit = limit(wanted.limit, 50, 200)?;
-    let state = wanted.state.map(|name| name.parse().map_err(|UnknownState| unknown_state())).transpose()?;
+async fn page(app: &App, caller: &Caller, query: JobQuery) -> Result<axum::Json<JobPage>, Problem> {
+    let limit = limit(query.limit, 50, 200)?;
+    let state = query.state.map(|name| name.parse().map_err(|UnknownState| unknown_state())).transpose()?;
     let filter = JobFilter {
-        session: wanted.session,
+        session: query.session,
         user: caller.sees().map(str::to_owned),
         state,
-        before: wanted.cursor,
+        before: query.cursor,
         limit: limit + 1,
     };
     let mut jobs = app.scheduler.jobs(filter).await?;

@@ -27,5 +27,7 @@ mod testing;
 pub use app::{description, provider_alone, router};
 pub use auth::{AUDIENCE, AdminToken, CALLBACK, Caller, Gate, PAGES, Right, Rights};
 pub use events::{StreamBounds, Streams};
-pub use http::{Patience, Problem, Proxies, ServeConfig, Slug, changing, handing_on, serve};
+pub use http::{
+    ConnectionTimeouts, Problem, Proxies, ServeConfig, Slug, forward_to_leader, serve, serve_current,
+};
 pub use state::{App, EngineProbe, Imports, JobRules, Pools};

@@ -1,4 +1,7 @@
-//! `/openapi.json`: the description of every route (OpenAPI 3.1), made of the routes themselves.
+//! `/openapi.json`: the OpenAPI 3.1 description of every route, generated from the routes.
+
+#[cfg(test)]
+mod tests;
 
 use axum::http::Method;
 use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn};
@@ -15,26 +18,26 @@ use crate::idempotency;
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
-    info(title = "MGX", description = "Teams of agents build web apps in containers. Every answer that is not a \
-        success is a problem (RFC 9457); branch on its `code`."),
+    info(title = "MGX", description = "Teams of agents build web apps in containers. Every error is a problem \
+        (RFC 9457); branch on its `code`."),
     tags((name = "sessions"), (name = "jobs"), (name = "events"), (name = "files"), (name = "pools"), (name = "accounts"), (name = "health"))
 )]
 struct Head;
 
-/// How a token is sent.
-const BEARER: &str = "the administrator's token, an API token (`mgx_pat_…`) or an access token of the provider here; one that is bound to a \
-     key is sent as `Authorization: DPoP` with a proof in `DPoP` (RFC 9449)";
+/// The description of the security scheme `bearer`.
+const BEARER: &str = "the administrator's token, an API token (`mgx_pat_…`) or an access token of this platform's provider; a token that is \
+     bound to a key is sent as `Authorization: DPoP` with a proof in `DPoP` (RFC 9449)";
 
-/// Where tokens come from.
+/// The description of the security scheme `oauth2`.
 const PROVIDER: &str =
     "an access token with the scope `read` for GET, `write` for everything else, or `admin`";
 
-/// What stands at the head of the description, before the routes add themselves.
+/// The head of the description, to which the routes add themselves.
 pub(crate) fn head() -> OpenApi {
     Head::openapi()
 }
 
-/// Adds what every route has in common: the token, and that it may answer with a problem; and every problem there is.
+/// Adds to every route the token and the problems that it may answer with, and describes every problem.
 pub(crate) fn complete(mut api: OpenApi) -> OpenApi {
     let components = api.components.get_or_insert_default();
     let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(BEARER)).build();
@@ -47,11 +50,11 @@ pub(crate) fn complete(mut api: OpenApi) -> OpenApi {
     for slug in Slug::ALL {
         components.responses.insert(slug.to_string(), RefOr::T(refusal(slug)));
     }
-    // the router's way to write "the rest of the path" is no template (OpenAPI 3.1 section 4.8.8)
+    // `{*path}` of the router is no path template of OpenAPI (3.1 section 4.8.8)
     let routes = std::mem::take(&mut api.paths.paths);
     api.paths.paths = routes.into_iter().map(|(path, item)| (path.replace("{*", "{"), item)).collect();
     for (path, item) in &mut api.paths.paths {
-        item.post.iter_mut().filter(|_| idempotency::is_once(path)).for_each(may_be_asked_twice);
+        item.post.iter_mut().filter(|_| idempotency::takes_key(path)).for_each(add_idempotency_key);
         for (method, operation) in operations(item) {
             let right = Right::of(&method, path);
             if path.starts_with("/api/") {
@@ -70,14 +73,14 @@ pub(crate) fn complete(mut api: OpenApi) -> OpenApi {
     api
 }
 
-/// A name that no other operation has, for the programs that make clients of the description.
+/// Makes the operation id unique, for programs that generate clients from the description.
 fn name(operation: &mut Operation) {
     if let (Some(tag), Some(id)) = (operation.tags.iter().flatten().next(), &operation.operation_id) {
         operation.operation_id = Some(format!("{tag}_{id}"));
     }
 }
 
-/// What every operation of this form may be refused with.
+/// The problems that an operation of this form may answer with.
 fn refusals(path: &str, operation: &Operation) -> Vec<Slug> {
     let mut slugs = Vec::new();
     let parameters = operation.parameters.iter().flatten();
@@ -110,26 +113,26 @@ fn refusals(path: &str, operation: &Operation) -> Vec<Slug> {
         RefOr::T(response) => response.content.contains_key("application/json"),
         RefOr::Ref(_) => false,
     });
-    // a file is what it is
+    // a file is sent whatever `Accept` says
     if makes_json && !path.ends_with("{path}") {
         slugs.push(Slug::NotAcceptable);
     }
     slugs
 }
 
-/// Adds the refusal, unless the operation says more about its status itself.
+/// Adds the problem, unless the operation describes its status itself.
 fn refuses(operation: &mut Operation, slug: Slug) {
     let responses = &mut operation.responses.responses;
     responses.entry(slug.status().as_u16().to_string()).or_insert(RefOr::T(refusal(slug)));
 }
 
-/// The answer that a refusal is.
+/// The response of a problem.
 fn refusal(slug: Slug) -> Response {
     let description = format!("`{slug}`: {}", slug.row().title);
     ResponseBuilder::new().description(description).content(MEDIA_TYPE, problem(slug)).build()
 }
 
-/// Gives a refusal that an operation speaks of itself the form that all have.
+/// Gives an error response that an operation describes itself the form of a problem.
 fn with_problem((status, response): (&String, &mut RefOr<Response>)) {
     let RefOr::T(response) = response else { return };
     let is_refusal = status.starts_with(['4', '5']);
@@ -151,13 +154,13 @@ fn problem(slug: Slug) -> Content {
     ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).example(Some(example)).build()
 }
 
-/// An `Idempotency-Key` as most clients send it: visible ASCII but quotes, commas, semicolons and backslashes.
+/// The form of an `Idempotency-Key`: visible ASCII without quotes, commas, semicolons and backslashes.
 const KEY: &str = r"^[!#-+\--:<-\[\]-~]+$";
 
-/// Every POST takes an `Idempotency-Key`.
-fn may_be_asked_twice(operation: &mut Operation) {
+/// Adds the `Idempotency-Key` to a POST.
+fn add_idempotency_key(operation: &mut Operation) {
     let text = "a name for this request, best a random UUID: within a day, the same request with the same key is \
-        done once and answered as it was the first time, with `Idempotency-Replayed: true`";
+        carried out once, and gets the same answer again with `Idempotency-Replayed: true`";
     let key = ParameterBuilder::new()
         .name("Idempotency-Key")
         .parameter_in(ParameterIn::Header)
@@ -177,7 +180,7 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = (Method, &mut Operati
     all.into_iter().filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
 }
 
-/// What opens an operation: a token that is good for it, of whichever kind.
+/// The security requirement of an operation: a token with `right`, of either scheme.
 fn security(right: Right) -> Vec<SecurityRequirement> {
     vec![
         SecurityRequirement::new::<_, _, &str>("bearer", []),

@@ -1,4 +1,4 @@
-//! `/api/sessions`: make, look, list, delete.
+//! `/api/sessions`: create, read, list and delete sessions.
 
 mod events;
 mod export;
@@ -36,7 +36,7 @@ pub(crate) const MAX_NAME: usize = 200;
 /// The framework of a session that does not name one, as in the original API.
 pub(crate) const DEFAULT_FRAMEWORK: Framework = Framework::FastapiVite;
 
-/// A session to make.
+/// A session to create.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SessionRequest {
@@ -51,7 +51,7 @@ pub(crate) struct SessionRequest {
     /// Its workspace; one of its own if absent.
     #[schema(value_type = Option<String>)]
     workspace_id: Option<WorkspaceId>,
-    /// What the agents are to do first: submits the first job at once.
+    /// What the agents are to do first: submits the first job together with the session.
     prompt: Option<String>,
 }
 
@@ -63,32 +63,32 @@ pub(crate) struct SessionView {
     session_id: SessionId,
     /// Its name, for people.
     name: String,
-    /// What its app is built with.
+    /// The framework of its app.
     framework: &'static str,
     /// Its workspace.
     #[schema(value_type = String)]
     workspace_id: WorkspaceId,
-    /// Whose it is.
+    /// The user that owns it.
     user: String,
-    /// When it was made.
+    /// When it was created.
     created_at: Timestamp,
-    /// Whether a job of it waits or runs.
+    /// Whether one of its jobs waits or runs.
     is_running: bool,
-    /// What its agents have used of the model so far.
+    /// What its agents have used of the models so far.
     usage: UsageView,
     /// Its first job, if a prompt came along.
     #[serde(skip_serializing_if = "Option::is_none")]
     job: Option<JobView>,
 }
 
-/// What has been used of the model.
+/// The use of the models.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct UsageView {
-    /// Requests that reached a model.
+    /// Requests to a model.
     requests: u64,
-    /// Tokens sent to it.
+    /// Tokens sent to the models.
     prompt_tokens: u64,
-    /// Tokens it answered with.
+    /// Tokens that the models answered with.
     completion_tokens: u64,
     /// What they cost, in millionths of the unit that the operator writes prices in; 0 without prices.
     cost_micros: u64,
@@ -103,11 +103,11 @@ pub(crate) struct SessionPage {
     next: Option<SessionId>,
 }
 
-/// Which sessions.
+/// The query: which sessions.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(crate) struct Wanted {
+pub(crate) struct SessionQuery {
     /// Only older than this session: `next` of the page before.
     #[param(value_type = Option<String>)]
     cursor: Option<SessionId>,
@@ -130,13 +130,13 @@ pub(crate) fn raw_routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new().merge(events::routes()).merge(export::routes())
 }
 
-/// Make a session and its workspace. The same request again finds what the first one made.
+/// Create a session and its workspace. The same request again finds the session of the first one.
 #[utoipa::path(
     post, path = "/api/sessions", tag = "sessions", request_body = SessionRequest,
     responses(
-        (status = 201, description = "made; `Location` leads to it", body = SessionView,
+        (status = 201, description = "created; `Location` leads to it", body = SessionView,
             headers(("location" = String, description = "the session"))),
-        (status = 200, description = "it was there already", body = SessionView))
+        (status = 200, description = "it existed already", body = SessionView))
 )]
 async fn create(
     State(app): State<Arc<App>>,
@@ -148,7 +148,7 @@ async fn create(
         asked.prompt.clone().map(|prompt| NewJob::of_prompt(prompt).checked(&app.rules)).transpose()?;
     let new = asked.checked(&caller, &ids)?;
     let (Opened { session, created }, job) = open(&app, &caller, new, first, &ids).await?;
-    // made by an earlier try of this request, which was not answered
+    // made by an earlier request with the same key, which was not answered
     let created = created || ids.resumed().is_some_and(|since| session.created_at >= since);
     let location = format!("/api/sessions/{}", session.id);
     let view = SessionView { job, ..view(&app, session).await? };
@@ -158,16 +158,16 @@ async fn create(
 
 /// Sessions, newest first.
 #[utoipa::path(
-    get, path = "/api/sessions", tag = "sessions", params(Wanted),
+    get, path = "/api/sessions", tag = "sessions", params(SessionQuery),
     responses((status = 200, description = "a page of sessions", body = SessionPage))
 )]
 async fn list(
     State(app): State<Arc<App>>,
     caller: Caller,
-    Query(wanted): Query<Wanted>,
+    Query(query): Query<SessionQuery>,
 ) -> Result<axum::Json<SessionPage>, Problem> {
-    let limit = limit(wanted.limit, 50, 200)?;
-    let mut found = app.sessions.list(caller.sees(), wanted.cursor.as_ref(), limit + 1).await?;
+    let limit = limit(query.limit, 50, 200)?;
+    let mut found = app.sessions.list(caller.sees(), query.cursor.as_ref(), limit + 1).await?;
     let next = cut(&mut found, limit, |session| session.id.clone());
     let mut sessions = Vec::with_capacity(found.len());
     for session in found {
@@ -176,7 +176,7 @@ async fn list(
     Ok(axum::Json(SessionPage { sessions, next }))
 }
 
-/// A session as it stands.
+/// A session.
 #[utoipa::path(
     get, path = "/api/sessions/{id}", tag = "sessions",
     params(("id" = String, Path, description = "the session")),
@@ -215,7 +215,7 @@ async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Makes or finds a session, and submits its first job. Nothing of a refused request is kept.
+/// Creates or finds a session, and submits its first job. A refused job leaves no new session behind.
 pub(crate) async fn open(
     app: &App,
     caller: &Caller,
@@ -228,7 +228,7 @@ pub(crate) async fn open(
         app.app_clients().register_if_possible(&opened.session).await;
         return Ok((opened, None));
     };
-    // the first job need not wait for it
+    // the first job does not need the app
     let ((), job) = tokio::join!(
         app.app_clients().register_if_possible(&opened.session),
         enqueue(app, &opened.session, spec, ids)
@@ -263,7 +263,7 @@ impl SessionRequest {
     }
 }
 
-/// The beginning of what was asked for, as a name.
+/// The first line of a prompt, as the name of its session.
 pub(crate) fn title(prompt: &str) -> String {
     let line = prompt.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("untitled");
     line.chars().filter(|c| !c.is_control()).take(60).collect()

@@ -1,4 +1,4 @@
-//! What the handlers work on.
+//! [`App`], the state that the handlers share: the parts of the platform that they call.
 
 mod engine;
 mod imports;
@@ -18,32 +18,32 @@ pub use engine::EngineProbe;
 pub use imports::Imports;
 pub use pools::Pools;
 
-/// What the routes are about.
+/// The parts of the platform that the handlers call.
 #[derive(Debug)]
 pub struct App {
-    /// Lets jobs in.
+    /// Admits or refuses jobs.
     pub admission: Admission,
-    /// Runs them.
+    /// Runs the admitted jobs.
     pub scheduler: Scheduler,
-    /// The sessions, and their workspaces.
+    /// The sessions and their workspaces.
     pub sessions: Sessions,
-    /// What their apps are at the provider.
+    /// The OAuth 2 identities of the sessions' apps.
     pub identities: AppIdentity,
-    /// Asks the container engine how it is.
+    /// Asks the container engine whether it answers.
     pub engine: EngineProbe,
-    /// Asks the warm pools how they are.
+    /// Asks the warm pools for their reports.
     pub pools: Pools,
-    /// Lets callers in.
+    /// Authenticates callers.
     pub gate: Gate,
-    /// Whether this process is the provider for everybody, under `/oauth2`.
+    /// Whether this process serves the OAuth 2 provider under `/oauth2`.
     pub is_provider: bool,
-    /// What a job gets, and the most it may ask for.
+    /// The defaults and the limits of jobs.
     pub rules: JobRules,
-    /// What was asked under an `Idempotency-Key`, and what was answered.
+    /// The requests with an `Idempotency-Key`, and their answers.
     pub idempotency: Idempotency,
-    /// Takes in sessions from elsewhere.
+    /// Imports sessions.
     pub imports: Imports,
-    /// The event streams that are open.
+    /// The open event streams.
     pub streams: Streams,
     /// Cancelled when the server shuts down: ends the event streams.
     pub closing: CancellationToken,
@@ -56,12 +56,12 @@ impl App {
     }
 }
 
-/// What a job gets if it does not say, and the most it may ask for.
+/// The limits of a job that asks for none, and the most that a job may ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JobRules {
-    /// What its container may use by default (`AGENT_CONTAINER_MEMORY_LIMIT`, `AGENT_CONTAINER_CPU_QUOTA`).
+    /// The limits of its container by default (`AGENT_CONTAINER_MEMORY_LIMIT`, `AGENT_CONTAINER_CPU_QUOTA`).
     pub default_limits: Limits,
-    /// The most its container may use.
+    /// The highest limits of its container.
     pub max_limits: Limits,
     /// How long it may run (`AGENT_TASK_TIMEOUT_SECONDS`) and wait.
     pub times: TimeLimits,

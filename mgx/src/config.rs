@@ -27,7 +27,7 @@ pub use sections::{
     Quotas, Rate, Retention, RuntimeName, Scheduler, Server, Store, Streams, Workspaces,
 };
 pub use show::{Setting, markdown};
-pub use values::{Amount, Roles, Secret, Size, Time, Whole, show_size};
+pub use values::{Amount, Roles, Secret, Whole};
 
 use layer::{Environment, Layer, TomlFile, below, find, leaves, nest, remove};
 

@@ -1,5 +1,6 @@
 //! What the platform, the runner in a container and the clients agree on: identifiers, the frames of the runner link
-//! and their codec, the names of events and job states, and the format of event streams.
+//! and their codec, the names of events and job states, the format of event streams, and how byte sizes and durations
+//! are written.
 //!
 //! Read [`frames`] first. Depends on no other crate of the workspace.
 
@@ -8,6 +9,7 @@ pub mod event_kind;
 pub mod frames;
 pub mod ids;
 pub mod invocation;
+pub mod quantity;
 pub mod sse;
 pub mod state_name;
 
@@ -19,4 +21,5 @@ pub use frames::{
 };
 pub use ids::{Attempt, InvalidId, JobId, Nonce, SessionId, SlotId, WorkspaceId};
 pub use invocation::{Invocation, Role, Team};
+pub use quantity::{ByteSize, InvalidQuantity, TimeSpan};
 pub use state_name::{StateName, UnknownState};

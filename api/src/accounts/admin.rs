@@ -1,4 +1,4 @@
-//! `/api/admin`: accounts, as administrators see them. The gate lets nobody else through.
+//! `/api/admin`: users, clients, browser sessions and the audit log, for administrators only.
 
 mod audit;
 mod browsers;

@@ -1,4 +1,4 @@
-//! `/api/me` and `/api/tokens`: who is asking, and their API tokens.
+//! `/api/me` and `/api/tokens`: the caller, and the caller's API tokens.
 
 use std::sync::Arc;
 
@@ -20,14 +20,14 @@ use crate::http::extract::{Json, Path, Query};
 use crate::http::problem::{FieldError, Problem, Slug};
 use crate::state::App;
 
-/// Whoever is asking.
+/// The caller: the user or client that sent the request.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Me {
-    /// Their name: whose things they see.
+    /// The name of the user or client, which owns what it makes.
     user: String,
-    /// What the token is good for.
+    /// The scopes of the token.
     scopes: Vec<&'static str>,
-    /// Whether they see everybody's things.
+    /// Whether the caller sees the resources of all users.
     is_admin: bool,
 }
 
@@ -35,13 +35,13 @@ pub(crate) struct Me {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TokenRequest {
-    /// What it is called, 1 to 100 characters.
+    /// The name of the token, 1 to 100 characters.
     #[schema(example = "nightly build", min_length = 1, max_length = 100)]
     name: String,
-    /// What it is good for, out of `read`, `write` and `admin`: no more than the token that this is asked with.
+    /// Its scopes, out of `read`, `write` and `admin`: no more than the scopes of the token that makes this request.
     #[schema(example = "read write")]
     scope: String,
-    /// When it ends; never by itself, if absent.
+    /// When it expires; without this field, never.
     expires_at: Option<Timestamp>,
 }
 
@@ -50,15 +50,15 @@ pub(crate) struct TokenRequest {
 pub(crate) struct TokenView {
     /// Its id.
     id: Uuid,
-    /// What it is called.
+    /// Its name.
     name: String,
-    /// What it is good for.
+    /// Its scopes.
     scope: String,
     /// When it was made.
     created_at: Timestamp,
-    /// When it ends, if it does by itself.
+    /// When it expires, if it does.
     expires_at: Option<Timestamp>,
-    /// Its text: shown this once, and stored as a hash.
+    /// The token itself: shown this once, and stored as a hash.
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<String>,
 }
@@ -69,12 +69,12 @@ pub(crate) struct TokenList {
     tokens: Vec<TokenView>,
 }
 
-/// Whose tokens.
+/// The owner of the tokens.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(crate) struct Whose {
-    /// Of this user, for administrators; one's own, if absent.
+pub(crate) struct TokenOwner {
+    /// The name of the user, for administrators; the caller, if absent.
     user: Option<String>,
 }
 
@@ -85,7 +85,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(revoke_token))
 }
 
-/// Who is asking, and what they may.
+/// The caller, and the scopes of the caller's token.
 #[utoipa::path(
     get, path = "/api/me", tag = "accounts",
     responses((status = 200, description = "the caller", body = Me))
@@ -96,20 +96,20 @@ async fn me(caller: Caller) -> axum::Json<Me> {
     axum::Json(Me { user: caller.user().to_owned(), scopes, is_admin: caller.is_admin() })
 }
 
-/// Make an API token: what one gives to a program of one's own instead of a password.
+/// Make an API token: for a program that acts for a user, instead of the user's password.
 #[utoipa::path(
-    post, path = "/api/tokens", tag = "accounts", request_body = TokenRequest, params(Whose),
-    responses((status = 201, description = "made; its text is shown this once", body = TokenView,
+    post, path = "/api/tokens", tag = "accounts", request_body = TokenRequest, params(TokenOwner),
+    responses((status = 201, description = "made; the token is shown this once", body = TokenView,
             headers(("location" = String, description = "the token"))),
         (status = 409, description = "`conflict`: the user has too many"))
 )]
 async fn make_token(
     State(app): State<Arc<App>>,
     caller: Caller,
-    Query(whose): Query<Whose>,
+    Query(of): Query<TokenOwner>,
     Json(asked): Json<TokenRequest>,
 ) -> Result<Response, Problem> {
-    let user = owner(&app, &caller, &whose).await?;
+    let user = owner(&app, &caller, &of).await?;
     let scope = scope(&asked.scope, &caller)?;
     if asked.expires_at.is_some_and(|end| end <= Timestamp::now()) {
         return Err(Problem::invalid("/expires_at", "a time that is still to come"));
@@ -128,41 +128,41 @@ async fn make_token(
 
 /// API tokens, newest first.
 #[utoipa::path(
-    get, path = "/api/tokens", tag = "accounts", params(Whose),
-    responses((status = 200, description = "the tokens, without their texts", body = TokenList))
+    get, path = "/api/tokens", tag = "accounts", params(TokenOwner),
+    responses((status = 200, description = "the tokens, without their secrets", body = TokenList))
 )]
 async fn list_tokens(
     State(app): State<Arc<App>>,
     caller: Caller,
-    Query(whose): Query<Whose>,
+    Query(of): Query<TokenOwner>,
 ) -> Result<axum::Json<TokenList>, Problem> {
-    let user = owner(&app, &caller, &whose).await?;
+    let user = owner(&app, &caller, &of).await?;
     let tokens = app.gate.provider().api_tokens_of(user.id).await?;
     Ok(axum::Json(TokenList { tokens: tokens.into_iter().map(TokenView::of).collect() }))
 }
 
-/// Take an API token back: it counts no more at once.
+/// Revoke an API token: it is refused from now on.
 #[utoipa::path(
     delete, path = "/api/tokens/{id}", tag = "accounts",
-    params(("id" = Uuid, Path, description = "the token"), Whose),
+    params(("id" = Uuid, Path, description = "the token"), TokenOwner),
     responses((status = 204, description = "it is gone"))
 )]
 async fn revoke_token(
     State(app): State<Arc<App>>,
     caller: Caller,
     Path(id): Path<Uuid>,
-    Query(whose): Query<Whose>,
+    Query(of): Query<TokenOwner>,
 ) -> Result<StatusCode, Problem> {
-    let user = owner(&app, &caller, &whose).await?;
+    let user = owner(&app, &caller, &of).await?;
     if app.gate.administration(&caller).remove_api_token(user.id, TokenId(id)).await? {
         return Ok(StatusCode::NO_CONTENT);
     }
     Err(Problem::not_found("token"))
 }
 
-/// The user whose tokens are meant. A client that speaks for itself is no user.
-async fn owner(app: &App, caller: &Caller, whose: &Whose) -> Result<User, Problem> {
-    let name = whose.user.as_deref().unwrap_or(caller.user());
+/// The user that owns the tokens. A client that acts for itself is no user.
+async fn owner(app: &App, caller: &Caller, of: &TokenOwner) -> Result<User, Problem> {
+    let name = of.user.as_deref().unwrap_or(caller.user());
     if caller.sees().is_some_and(|own| own != name) {
         return Err(Problem::not_found("user"));
     }
@@ -170,7 +170,7 @@ async fn owner(app: &App, caller: &Caller, whose: &Whose) -> Result<User, Proble
     admin::user(app, &name).await
 }
 
-/// A scope of our words, and no more than the caller has.
+/// A scope of `read`, `write` and `admin`, and no more than the caller has.
 fn scope(text: &str, caller: &Caller) -> Result<Scope, Problem> {
     let scope: Scope = text.parse().map_err(|bad| Problem::invalid("/scope", format!("{bad}")))?;
     let known = |word: &str| Right::ALL.into_iter().find(|right| right.name() == word);

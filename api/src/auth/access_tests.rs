@@ -1,4 +1,4 @@
-//! What is somebody else's is not there: every route of the description, asked for another user's things.
+//! Every route of the description answers for another user's resources as if they did not exist.
 
 use std::collections::BTreeSet;
 
@@ -7,10 +7,10 @@ use axum::http::{Request, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 
-use crate::testing::server::{Door, ask_as, door};
+use crate::testing::server::{TestServer, ask_as, test_server};
 
-/// Routes that lead to nothing of anybody's, or to what is the caller's own.
-const NOBODYS: [&str; 11] = [
+/// Routes without a resource of a user, or only with the caller's own.
+const WITHOUT_OWNER: [&str; 11] = [
     "get /api/me",
     "get /api/tokens",
     "post /api/tokens",
@@ -24,7 +24,7 @@ const NOBODYS: [&str; 11] = [
     "post /api/agent/generate",
 ];
 
-/// Ids of things that are there, or of none.
+/// Ids of resources that exist, or of none.
 struct Ids {
     session: &'static str,
     job: String,
@@ -45,7 +45,7 @@ impl Ids {
         } else if path.starts_with("/api/tokens/{id}") {
             &self.token
         } else {
-            panic!("{path} has an id, and nobody has said of what: add it here, and check whose it is")
+            panic!("{path} has an id, and this test does not know its resource: add it here, with its owner")
         };
         path.replace("{id}", id).replace("{path}", self.file)
     }
@@ -62,8 +62,8 @@ fn body(route: &str) -> Value {
 }
 
 /// Every route of the description, those that remove something last, with the query that it must have.
-async fn routes(door: &Door) -> Vec<(String, String, String)> {
-    let (_, _, api) = door.code(Request::get("/openapi.json"), Body::empty()).await;
+async fn routes(server: &TestServer) -> Vec<(String, String, String)> {
+    let (_, _, api) = server.code(Request::get("/openapi.json"), Body::empty()).await;
     let mut routes = Vec::new();
     for (path, item) in api["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
@@ -85,7 +85,7 @@ async fn routes(door: &Door) -> Vec<(String, String, String)> {
 
 /// Status, headers and body of an answer, without what is never the same twice.
 async fn answer(
-    door: &Door,
+    server: &TestServer,
     token: &str,
     method: &str,
     uri: &str,
@@ -96,7 +96,7 @@ async fn answer(
         request = request.header("content-type", "application/json");
     }
     let body = if body.is_null() { Body::empty() } else { body.to_string().into() };
-    let (mut head, stream) = door.send(request, body).await.into_parts();
+    let (mut head, stream) = server.send(request, body).await.into_parts();
     head.headers.remove("x-request-id");
     // a stream that has begun shows enough
     let text = if head.status == 200 && head.headers["content-type"] == "text/event-stream" {
@@ -108,35 +108,36 @@ async fn answer(
 }
 
 #[tokio::test]
-async fn every_route_hides_what_is_somebody_elses_and_no_route_is_forgotten() {
-    let door = door().await;
-    let (anna, bert) = (door.user("anna", &[]).await, door.user("bert", &["admin"]).await);
-    let annas = door.api_token(&anna, "read write").await;
+async fn every_route_hides_other_users_resources_and_no_route_is_forgotten() {
+    let server = test_server().await;
+    let (anna, bert) = (server.user("anna", &[]).await, server.user("bert", &["admin"]).await);
+    let annas = server.api_token(&anna, "read write").await;
     // one of the administrators, whose token does not say so, is a user as any other
-    let berts = door.api_token(&bert, "read write").await;
+    let berts = server.api_token(&bert, "read write").await;
     let new = json!({ "session_id": "hers", "prompt": "x" });
-    let (status, _, made) = answer(&door, &annas, "post", "/api/sessions", &new).await;
+    let (status, _, made) = answer(&server, &annas, "post", "/api/sessions", &new).await;
     assert_eq!(status, 201, "{made}");
-    let made: Value =
-        serde_json::from_str(&answer(&door, &annas, "get", "/api/sessions/hers/jobs", &Value::Null).await.2)
-            .unwrap();
+    let made: Value = serde_json::from_str(
+        &answer(&server, &annas, "get", "/api/sessions/hers/jobs", &Value::Null).await.2,
+    )
+    .unwrap();
     let job = made["jobs"][0]["job_id"].as_str().unwrap().to_owned();
     let (_, _, made) =
-        answer(&door, &annas, "post", "/api/tokens", &json!({ "name": "x", "scope": "read" })).await;
+        answer(&server, &annas, "post", "/api/tokens", &json!({ "name": "x", "scope": "read" })).await;
     let token = serde_json::from_str::<Value>(&made).unwrap()["id"].as_str().unwrap().to_owned();
     let hers = Ids { session: "hers", job, token, workspace: "hers", file: "README.md" };
     let none = "00000000-0000-7000-8000-000000000000".to_owned();
     let nothing =
         Ids { session: "nothing", job: none.clone(), token: none, workspace: "nothing", file: "README.md" };
 
-    let mut known: BTreeSet<&str> = NOBODYS.into();
+    let mut known: BTreeSet<&str> = WITHOUT_OWNER.into();
     let mut asked = 0;
-    for (method, path, query) in routes(&door).await {
+    for (method, path, query) in routes(&server).await {
         let route = format!("{method} {path}");
         if path.starts_with("/api/admin/") {
             let path = path.replace("{name}", "anna").replace("{id}", &nothing.job);
             for token in [&annas, &berts] {
-                let refused = answer(&door, token, &method, &path, &Value::Null).await;
+                let refused = answer(&server, token, &method, &path, &Value::Null).await;
                 assert_eq!(refused.0, StatusCode::FORBIDDEN, "{route} is for administrators");
             }
             continue;
@@ -147,14 +148,14 @@ async fn every_route_hides_what_is_somebody_elses_and_no_route_is_forgotten() {
         }
         let (body, query) = (body(&route), if query.is_empty() { query } else { format!("?{query}") });
         let (there, nowhere) = (hers.fill(&path) + &query, nothing.fill(&path) + &query);
-        let refused = answer(&door, &berts, &method, &there, &body).await;
+        let refused = answer(&server, &berts, &method, &there, &body).await;
         assert_eq!(refused.0, StatusCode::NOT_FOUND, "{route}: {}", refused.2);
         assert_eq!(
             refused,
-            answer(&door, &berts, &method, &nowhere, &body).await,
+            answer(&server, &berts, &method, &nowhere, &body).await,
             "{route} tells that it is there"
         );
-        let own = answer(&door, &annas, &method, &there, &body).await;
+        let own = answer(&server, &annas, &method, &there, &body).await;
         assert_ne!(own.0, StatusCode::NOT_FOUND, "{route} is hidden from its owner too: {}", own.2);
         asked += 1;
     }
@@ -163,18 +164,19 @@ async fn every_route_hides_what_is_somebody_elses_and_no_route_is_forgotten() {
 }
 
 #[tokio::test]
-async fn lists_show_ones_own_things_and_an_administrator_everybodys() {
-    let door = door().await;
-    let (anna, bert) = (door.user("anna", &[]).await, door.user("bert", &["admin"]).await);
-    let annas = door.api_token(&anna, "read write").await;
+async fn lists_show_the_callers_resources_and_an_administrator_all() {
+    let server = test_server().await;
+    let (anna, bert) = (server.user("anna", &[]).await, server.user("bert", &["admin"]).await);
+    let annas = server.api_token(&anna, "read write").await;
     let (status, _, text) =
-        answer(&door, &annas, "post", "/api/sessions", &json!({ "session_id": "hers", "prompt": "x" })).await;
+        answer(&server, &annas, "post", "/api/sessions", &json!({ "session_id": "hers", "prompt": "x" }))
+            .await;
     assert_eq!(status, 201, "{text}");
     assert!(text.contains(r#""user":"anna""#), "{text}");
-    let berts = door.api_token(&bert, "read write").await;
-    let admins = door.api_token(&bert, "read write admin").await;
+    let berts = server.api_token(&bert, "read write").await;
+    let admins = server.api_token(&bert, "read write admin").await;
     for list in ["/api/sessions", "/api/jobs", "/api/jobs?session=hers", "/api/jobs?state=queued"] {
-        let shown = async |token: &str| answer(&door, token, "get", list, &Value::Null).await.2;
+        let shown = async |token: &str| answer(&server, token, "get", list, &Value::Null).await.2;
         assert!(!shown(&berts).await.contains("hers"), "{list}");
         if list != "/api/jobs?state=queued" {
             assert!(shown(&annas).await.contains("hers"), "{list}");
@@ -188,14 +190,14 @@ async fn lists_show_ones_own_things_and_an_administrator_everybodys() {
         ("/api/agent/generate", json!({ "session_id": "hers", "prompt": "x" })),
         ("/api/agent/generate", json!({ "session_id": "his", "workspace_id": "hers", "prompt": "x" })),
     ] {
-        assert_eq!(answer(&door, &berts, "post", path, &new).await.0, StatusCode::CONFLICT, "{path} {new}");
+        assert_eq!(answer(&server, &berts, "post", path, &new).await.0, StatusCode::CONFLICT, "{path} {new}");
     }
-    let jobs = answer(&door, &annas, "get", "/api/sessions/hers/jobs", &Value::Null).await.2;
+    let jobs = answer(&server, &annas, "get", "/api/sessions/hers/jobs", &Value::Null).await.2;
     assert_eq!(jobs.matches("job_id").count(), 1, "{jobs}");
-    // what an administrator lets somebody's agents do is that user's, and counts as theirs
+    // a job that an administrator submits to another user's session belongs to that user
     let (status, _, job) =
-        answer(&door, &admins, "post", "/api/sessions/hers/jobs", &json!({ "prompt": "y" })).await;
+        answer(&server, &admins, "post", "/api/sessions/hers/jobs", &json!({ "prompt": "y" })).await;
     assert_eq!(status, 202, "{job}");
-    let jobs = answer(&door, &annas, "get", "/api/sessions/hers/jobs", &Value::Null).await.2;
+    let jobs = answer(&server, &annas, "get", "/api/sessions/hers/jobs", &Value::Null).await.2;
     assert_eq!(jobs.matches("job_id").count(), 2, "{jobs}");
 }

@@ -1,26 +1,26 @@
-//! Browsers: their cookie, and what a request with it has to say of where it comes from.
+//! The cookies of the platform's pages, and the check that a request with a cookie comes from one of these pages.
 //!
-//! The cookie is sent by the browser alone, so a page of somebody else's could have it sent. `SameSite=Strict` keeps
-//! other sites from that; apps on other ports of the same host are the same site, and for them there is
-//! `Sec-Fetch-Site`, which no script can set.
+//! A browser attaches the cookie by itself, so a page of another site could make the browser send it (CSRF).
+//! `SameSite=Strict` prevents that for other sites. Apps on other ports of the same host count as the same site: against
+//! them there is `Sec-Fetch-Site`, which no script can set.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use jiff::SignedDuration;
 
-/// Where a request comes from, as the browser says.
+/// The browser's statement of where a request comes from (W3C Fetch Metadata).
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// A cookie of the platform's pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cookie {
-    /// Says who is signed in.
+    /// The session of the signed-in user.
     Session,
-    /// What signing in began with, until it is done.
+    /// The state of a sign-in that is not finished.
     SigningIn,
 }
 
 impl Cookie {
-    /// The name; with TLS, browsers let nobody else set it (RFC 6265bis section 4.1.3).
+    /// The name. With TLS it has a prefix that keeps other hosts from setting the cookie (RFC 6265bis section 4.1.3).
     fn name(self, secure: bool) -> &'static str {
         match (self, secure) {
             (Self::Session, true) => "__Host-mgx",
@@ -30,7 +30,8 @@ impl Cookie {
         }
     }
 
-    /// `Set-Cookie`. One comes back from the provider's pages, perhaps at the end of a way that began elsewhere: `Lax`.
+    /// `Set-Cookie`. The sign-in cookie is `Lax`, because the browser returns with it from the provider's pages, possibly at
+    /// the end of a navigation that began on another site.
     pub(crate) fn set(self, value: &str, life: SignedDuration, secure: bool) -> HeaderValue {
         let (path, site) = match self {
             Self::Session => ("/", "Strict"),
@@ -41,12 +42,12 @@ impl Cookie {
         HeaderValue::from_str(&text).expect("our own values are plain")
     }
 
-    /// `Set-Cookie` that takes it away.
+    /// `Set-Cookie` that deletes it.
     pub(crate) fn clear(self, secure: bool) -> HeaderValue {
         self.set("", SignedDuration::ZERO, secure)
     }
 
-    /// Its value, if there is one only: of two, somebody else has set one.
+    /// Its value, if the request has exactly one: of two cookies with this name, another site has set one.
     pub(crate) fn get(self, headers: &HeaderMap, secure: bool) -> Option<&str> {
         let all = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
         let pairs = all.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
@@ -64,35 +65,35 @@ pub(crate) fn is_from_us(method: &Method, headers: &HeaderMap, origin: &str) -> 
     let site = one(headers, &SEC_FETCH_SITE);
     let from = one(headers, &header::ORIGIN);
     let site_fits = match site {
-        Said::Nothing => true,
+        FieldValue::Absent => true,
         // typed by hand, or followed from outside of any page
-        Said::Once("none") => method.is_safe(),
-        Said::Once(site) => site == "same-origin",
-        Said::Nonsense => false,
+        FieldValue::Once("none") => method.is_safe(),
+        FieldValue::Once(site) => site == "same-origin",
+        FieldValue::Invalid => false,
     };
     let origin_fits = match from {
-        Said::Nothing => true,
-        Said::Once(from) => from == origin,
-        Said::Nonsense => false,
+        FieldValue::Absent => true,
+        FieldValue::Once(from) => from == origin,
+        FieldValue::Invalid => false,
     };
-    let says = matches!(site, Said::Once(_)) || matches!(from, Said::Once(_));
+    let says = matches!(site, FieldValue::Once(_)) || matches!(from, FieldValue::Once(_));
     site_fits && origin_fits && (says || method.is_safe())
 }
 
-/// What a header says that comes once.
+/// The value of a header field that may occur once.
 #[derive(Clone, Copy)]
-enum Said<'a> {
-    Nothing,
+enum FieldValue<'a> {
+    Absent,
     Once(&'a str),
-    Nonsense,
+    Invalid,
 }
 
-fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Said<'a> {
+fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> FieldValue<'a> {
     let mut all = headers.get_all(name).iter();
     match (all.next(), all.next()) {
-        (None, _) => Said::Nothing,
-        (Some(value), None) => value.to_str().map_or(Said::Nonsense, Said::Once),
-        (Some(_), Some(_)) => Said::Nonsense,
+        (None, _) => FieldValue::Absent,
+        (Some(value), None) => value.to_str().map_or(FieldValue::Invalid, FieldValue::Once),
+        (Some(_), Some(_)) => FieldValue::Invalid,
     }
 }
 
@@ -135,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn who_only_looks_need_not_say_but_may_not_come_from_elsewhere() {
+    fn a_request_that_reads_needs_no_origin_but_may_not_name_another() {
         let from_us =
             |pairs: &[(&'static str, &'static str)]| is_from_us(&Method::GET, &headers(pairs), HERE);
         // an EventSource of our own says the first

@@ -1,4 +1,4 @@
-//! Who is asking, and what they may: what every handler under `/api` is given.
+//! The caller of a request and the caller's rights: every handler under `/api` gets one.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use super::challenge::unauthorized;
 use super::rights::{Right, Rights};
 use crate::http::Problem;
 
-/// Who is asking. Having one means that they have shown who they are, and may ask for this route.
+/// The authenticated caller. A handler that has one is called by a user or client with the right for its route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
     user: Arc<str>,
@@ -19,18 +19,18 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Whoever has the administrator's token: the user `admin`, with every right.
+    /// The holder of the administrator's token: the user `admin`, with every right.
     pub(crate) fn admin() -> Self {
         Self { user: ADMIN.into(), rights: Rights::ALL, is_admin: true }
     }
 
-    /// A user, with what `scope` is good for. A user is an administrator if the scope says so too.
+    /// A user with the rights of `scope`. A member of `admin` is an administrator only if the scope has `admin` too.
     pub(crate) fn of_user(user: &User, scope: &Scope) -> Self {
         Self::new(user.name.as_str().into(), user.groups.contains(ADMIN), scope)
     }
 
-    /// Whoever an access token speaks for. A client that speaks for itself has things of its own, whose owner no user
-    /// can be called: names have no colon.
+    /// The user or client that an access token was issued to. A client that acts for itself owns its resources under the
+    /// name `client:ID`; no user has such a name, because user names have no colon.
     pub(crate) fn of_access(access: &AccessToken) -> Option<Self> {
         let user = match (&access.subject, &access.username) {
             (Subject::User(_), Some(name)) => name.as_str().into(),
@@ -40,32 +40,33 @@ impl Caller {
         Some(Self::new(user, access.groups.contains(ADMIN), &access.scope))
     }
 
-    fn new(user: Arc<str>, is_one_of_them: bool, scope: &Scope) -> Self {
+    fn new(user: Arc<str>, in_admin_group: bool, scope: &Scope) -> Self {
         let rights = Rights::of(scope);
-        Self { user, rights, is_admin: is_one_of_them && rights.has(Right::Admin) }
+        Self { user, rights, is_admin: in_admin_group && rights.has(Right::Admin) }
     }
 
-    /// Their name, by which what is theirs is known: for ever, no user is renamed.
+    /// The name under which the caller's resources are stored; users cannot be renamed.
     pub fn user(&self) -> &str {
         &self.user
     }
 
-    /// What they may.
+    /// The rights of the token.
     pub fn rights(&self) -> Rights {
         self.rights
     }
 
-    /// Whether they administrate the platform.
+    /// Whether the caller is an administrator.
     pub fn is_admin(&self) -> bool {
         self.is_admin
     }
 
-    /// Whose things they may see and change; `None`: everybody's. What is somebody else's is not there for them.
+    /// The owner whose resources the caller may see and change; `None` for an administrator: those of all owners. Other
+    /// resources are answered as if they did not exist.
     pub fn sees(&self) -> Option<&str> {
         (!self.is_admin).then_some(&*self.user)
     }
 
-    /// Whether they may ask for a route that wants `right`.
+    /// Whether the caller may use a route that requires `right`.
     pub(crate) fn may(&self, right: Right) -> bool {
         self.rights.has(right) && (right != Right::Admin || self.is_admin)
     }

@@ -10,11 +10,11 @@ use tokio::time::Instant;
 
 use super::stream_access::RECHECK_INTERVAL;
 use crate::events::event_view::PING;
-use crate::testing::server::{Door, ask, ask_as, door};
+use crate::testing::server::{TestServer, ask, ask_as, test_server};
 
 const EVENTS: &str = "/api/sessions/demo/events?follow=true";
 
-/// How long a stream goes on that was opened with `token`; at most a minute.
+/// How long the stream `body` stays open; at most a minute.
 async fn goes_on(body: &mut Body) -> Duration {
     let begin = Instant::now();
     while let Some(frame) = body.frame().await {
@@ -26,48 +26,48 @@ async fn goes_on(body: &mut Body) -> Duration {
     begin.elapsed()
 }
 
-async fn anna(door: &Door) -> (User, String) {
-    let anna = door.user("anna", &[]).await;
-    let token = door.api_token(&anna, "read write").await;
+async fn anna(server: &TestServer) -> (User, String) {
+    let anna = server.user("anna", &[]).await;
+    let token = server.api_token(&anna, "read write").await;
     let make = ask_as(&token, "POST", "/api/sessions").header("content-type", "application/json");
-    assert_eq!(door.code(make, json!({ "session_id": "demo" }).to_string()).await.0, 201);
+    assert_eq!(server.code(make, json!({ "session_id": "demo" }).to_string()).await.0, 201);
     (anna, token)
 }
 
 #[tokio::test]
-async fn who_may_see_less_than_before_is_not_shown_the_rest() {
-    let door = door().await;
-    let boss = door.user("boss", &["admin"]).await;
-    let token = door.api_token(&boss, "read admin").await;
-    anna(&door).await;
-    let answer = door.send(ask_as(&token, "GET", EVENTS), Body::empty()).await;
-    assert_eq!(answer.status(), 200, "an administrator sees everybody's");
+async fn a_stream_ends_when_its_reader_loses_a_right() {
+    let server = test_server().await;
+    let boss = server.user("boss", &["admin"]).await;
+    let token = server.api_token(&boss, "read admin").await;
+    anna(&server).await;
+    let answer = server.send(ask_as(&token, "GET", EVENTS), Body::empty()).await;
+    assert_eq!(answer.status(), 200, "an administrator sees all sessions");
     let user = User { groups: std::collections::BTreeSet::new(), ..boss };
-    door.provider.administration(None).change_user(&user).await.unwrap();
+    server.provider.administration(None).change_user(&user).await.unwrap();
     tokio::time::pause();
     assert!(goes_on(&mut answer.into_body()).await <= RECHECK_INTERVAL + Duration::from_secs(1));
 }
 
 #[tokio::test]
 async fn a_stream_ends_when_its_token_is_taken_back_and_no_other_does() {
-    let door = door().await;
-    let (anna, token) = anna(&door).await;
-    let other = door.api_token(&anna, "read").await;
+    let server = test_server().await;
+    let (anna, token) = anna(&server).await;
+    let other = server.api_token(&anna, "read").await;
     let mut open = Vec::new();
     for request in [ask_as(&token, "GET", EVENTS), ask_as(&other, "GET", EVENTS), ask("GET", EVENTS)] {
-        let answer = door.send(request, Body::empty()).await;
+        let answer = server.send(request, Body::empty()).await;
         assert_eq!(answer.status(), 200);
         open.push(answer.into_body());
     }
-    let gone = door.provider.api_token(&token).await.unwrap().unwrap().1;
-    door.provider.administration(None).remove_api_token(anna.id, gone.id).await.unwrap();
+    let gone = server.provider.api_token(&token).await.unwrap().unwrap().1;
+    server.provider.administration(None).remove_api_token(anna.id, gone.id).await.unwrap();
     tokio::time::pause();
     assert!(goes_on(&mut open[0]).await <= RECHECK_INTERVAL + Duration::from_secs(1));
     assert!(goes_on(&mut open[1]).await >= Duration::from_secs(55), "another token of hers");
     // what is written takes its time
     tokio::time::resume();
     let disabled = User { disabled: true, ..anna };
-    door.provider.administration(None).change_user(&disabled).await.unwrap();
+    server.provider.administration(None).change_user(&disabled).await.unwrap();
     tokio::time::pause();
     assert!(goes_on(&mut open[1]).await <= RECHECK_INTERVAL + Duration::from_secs(1), "but she is disabled");
     assert!(goes_on(&mut open[2]).await >= Duration::from_secs(55), "the administrator's");

@@ -15,7 +15,7 @@ use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
-use crate::testing::server::{Door, door};
+use crate::testing::server::{TestServer, test_server};
 
 const HERE: &str = "http://127.0.0.1:8765";
 
@@ -46,7 +46,7 @@ impl Holder {
 }
 
 /// An access token for this API that is bound to the key of `holder`.
-async fn bound(door: &Door, holder: &Holder) -> String {
+async fn bound(server: &TestServer, holder: &Holder) -> String {
     let new = NewClient {
         id: Some("service".parse().unwrap()),
         name: "Service".to_owned(),
@@ -58,12 +58,12 @@ async fn bound(door: &Door, holder: &Holder) -> String {
         audience: Some("mgx".to_owned()),
         first_party: true,
     };
-    let (_, secret) = door.provider.administration(None).add_client(new).await.unwrap();
+    let (_, secret) = server.provider.administration(None).add_client(new).await.unwrap();
     let secret = secret.unwrap().expose_secret().to_owned();
     let form = format!("grant_type=client_credentials&client_id=service&client_secret={secret}&scope=read");
     let request = Request::post("/oauth2/token").header("content-type", "application/x-www-form-urlencoded");
     let request = request.header("dpop", holder.prove("POST", "/oauth2/token", None));
-    let answer = door.send(request, form).await.into_body().collect().await.unwrap().to_bytes();
+    let answer = server.send(request, form).await.into_body().collect().await.unwrap().to_bytes();
     let answer: Value = serde_json::from_slice(&answer).unwrap();
     assert_eq!(answer["token_type"], "DPoP", "{answer}");
     answer["access_token"].as_str().unwrap().to_owned()
@@ -71,15 +71,15 @@ async fn bound(door: &Door, holder: &Holder) -> String {
 
 #[tokio::test]
 async fn a_bound_token_opens_with_a_proof_of_its_key_for_this_request_once() {
-    let door = door().await;
+    let server = test_server().await;
     let (holder, thief) = (Holder::new(), Holder::new());
-    let token = bound(&door, &holder).await;
+    let token = bound(&server, &holder).await;
     let ask = async |authorization: &str, proofs: &[&str]| {
         let mut request = Request::get("/api/me?x").header("authorization", authorization);
         for proof in proofs {
             request = request.header("dpop", *proof);
         }
-        let answer = door.send(request, Body::empty()).await;
+        let answer = server.send(request, Body::empty()).await;
         let challenge =
             answer.headers().get("www-authenticate").map(|value| value.to_str().unwrap().to_owned());
         (answer.status().as_u16(), challenge.unwrap_or_default())
@@ -106,8 +106,8 @@ async fn a_bound_token_opens_with_a_proof_of_its_key_for_this_request_once() {
     let alone = (401, r#"Bearer realm="mgx", error="invalid_token", DPoP algs="ES256""#.to_owned());
     let proof = holder.prove("GET", "/api/me", Some(&token));
     assert_eq!(ask(&format!("Bearer {token}"), &[&proof]).await, alone);
-    let anna = door.user("anna", &[]).await;
-    let api = door.api_token(&anna, "read").await;
+    let anna = server.user("anna", &[]).await;
+    let api = server.api_token(&anna, "read").await;
     let proof = holder.prove("GET", "/api/me", Some(&api));
     let no_token = (401, r#"DPoP realm="mgx", error="invalid_token", algs="ES256""#.to_owned());
     assert_eq!(ask(&format!("DPoP {api}"), &[&proof]).await, no_token);

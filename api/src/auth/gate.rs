@@ -1,5 +1,5 @@
-//! The gate: a token (RFC 6750), perhaps with a proof (RFC 9449), or the cookie of the platform's pages, checked before
-//! anything else about a request under `/api`.
+//! Authenticates every request under `/api` before any handler runs: by a token (RFC 6750), by a token with a proof
+//! (RFC 9449), or by the cookie of the platform's pages.
 
 use std::fmt;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use super::credential::Credential;
 use super::rights::Right;
 use crate::http::Problem;
 
-/// The administrator's token, kept only as its hash: nothing here can print it.
+/// The administrator's token, kept only as its hash, so that it cannot be printed.
 #[derive(Clone)]
 pub struct AdminToken([u8; 32]);
 
@@ -34,7 +34,7 @@ impl AdminToken {
         Self(hash(token.expose_secret().as_bytes()))
     }
 
-    /// Whether `given` is the token; takes as long whatever it is.
+    /// Whether `given` is the token, in constant time.
     fn matches(&self, given: &str) -> bool {
         self.0.ct_eq(&hash(given.as_bytes())).into()
     }
@@ -46,24 +46,24 @@ impl fmt::Debug for AdminToken {
     }
 }
 
-/// What lets callers in: the administrator's token, and the provider's tokens.
+/// Authenticates callers by the administrator's token and by the provider's tokens and cookies. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Gate {
     admin: AdminToken,
     provider: Arc<Provider>,
     verifier: Arc<Verifier>,
-    /// What a browser may that is signed in to the platform's pages.
+    /// The scope of a browser that is signed in to the platform's pages.
     pages: Scope,
 }
 
-/// The audience of the access tokens that are good here.
+/// The audience of the access tokens that this API accepts.
 pub const AUDIENCE: &str = "mgx";
 
 /// The scope that the platform's pages ask for: an administrator administrates in them too.
 pub(super) const PAGES_SCOPE: &str = "read write admin";
 
 impl Gate {
-    /// A gate that knows the administrator's token and those of `provider`.
+    /// Accepts the administrator's token `admin` and the tokens of `provider`.
     pub fn new(admin: AdminToken, provider: Arc<Provider>) -> Self {
         let verifier = Arc::new(provider.verifier(AUDIENCE));
         let pages = PAGES_SCOPE.parse().expect("plain words are a scope");
@@ -75,12 +75,12 @@ impl Gate {
         &self.provider
     }
 
-    /// Whoever is asking, to change accounts in their own name.
+    /// Changes accounts in the name of `caller`.
     pub(crate) fn administration<'a>(&'a self, caller: &'a Caller) -> Administration<'a> {
         self.provider.administration(Some(caller.user()))
     }
 
-    /// Who sends a request, and by what they are let in: whoever its token says, or its cookie if there is no token.
+    /// The caller of a request and the credential that proves it: the token, or the cookie if there is no token.
     async fn caller(&self, request: &Parts<'_>) -> Result<(Caller, Credential), Problem> {
         let credential = self.credential(request)?;
         let refused = || match credential {
@@ -91,7 +91,7 @@ impl Gate {
         Ok((caller, credential))
     }
 
-    /// What a request shows, as far as it can be judged by itself.
+    /// The credential of a request, checked as far as that needs no store.
     fn credential(&self, request: &Parts<'_>) -> Result<Credential, Problem> {
         if !request.headers.contains_key(header::AUTHORIZATION) {
             return self.cookie(request);
@@ -131,7 +131,7 @@ impl Gate {
         Ok(Credential::Cookie(cookie.into()))
     }
 
-    /// Whom a credential lets in now, if it still counts.
+    /// The caller that a credential stands for now; `None` if it is no longer valid.
     ///
     /// # Errors
     /// The store does not answer.
@@ -152,14 +152,14 @@ impl Gate {
     }
 }
 
-/// What of a request says who sends it.
+/// The parts of a request that authenticate its caller.
 struct Parts<'a> {
     method: &'a Method,
     path: &'a str,
     headers: &'a HeaderMap,
 }
 
-/// Lets a request under `/api` through if its token is good for it, and tells the handler whose it is.
+/// Lets a request under `/api` through if its credential has the right for it, and adds the [`Caller`] for the handler.
 pub(crate) async fn check(
     State(gate): State<Gate>,
     mut request: Request,

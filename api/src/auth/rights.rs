@@ -1,18 +1,18 @@
-//! What a route asks for and a token is good for: the scopes `read`, `write` and `admin`.
+//! The rights that routes require and tokens grant: the scopes `read`, `write` and `admin`.
 
 use std::fmt;
 
 use axum::http::Method;
 use mgx_oauth2::Scope;
 
-/// What a route asks for, and a token is good for: a scope (RFC 6749 section 3.3).
+/// The right that a route requires and a token grants: a scope (RFC 6749 section 3.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Right {
-    /// To look: GET and HEAD.
+    /// To read: GET and HEAD.
     Read,
-    /// To make, change and remove: every other method.
+    /// To create, change and delete: every other method.
     Write,
-    /// To administrate: everything under `/api/admin`; and to see what is somebody else's.
+    /// To administrate: everything under `/api/admin`, and the resources of all users.
     Admin,
 }
 
@@ -25,10 +25,10 @@ pub struct Rights {
 }
 
 impl Right {
-    /// Every one.
+    /// Every right.
     pub const ALL: [Self; 3] = [Self::Read, Self::Write, Self::Admin];
 
-    /// The word in a scope.
+    /// Its name in a scope.
     pub fn name(self) -> &'static str {
         match self {
             Self::Read => "read",
@@ -37,7 +37,7 @@ impl Right {
         }
     }
 
-    /// What a request asks for, whatever its route does: a new route cannot forget to say.
+    /// The right that a request requires, from its method and path alone: a new route cannot forget to require one.
     pub(crate) fn of(method: &Method, path: &str) -> Self {
         if path == "/api/admin" || path.starts_with("/api/admin/") {
             Self::Admin
@@ -56,10 +56,10 @@ impl fmt::Display for Right {
 }
 
 impl Rights {
-    /// All of them.
+    /// All rights.
     pub const ALL: Self = Self { read: true, write: true, admin: true };
 
-    /// What the words of a scope are good for here.
+    /// The rights that a scope grants here; other words of the scope grant nothing.
     pub fn of(scope: &Scope) -> Self {
         let has = |right: Right| scope.has(right.name());
         Self { read: has(Right::Read), write: has(Right::Write), admin: has(Right::Admin) }

@@ -1,5 +1,5 @@
-//! `/auth`: signing in to the platform's pages. The browser is sent to the provider and comes back with a code; what it
-//! keeps is a cookie that no script can read, and no token.
+//! `/auth`: signing in to the platform's pages with the authorization code flow (RFC 6749 section 4.1). The browser keeps a
+//! cookie that no script can read, and never gets a token.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -22,36 +22,36 @@ use super::gate::{Gate, PAGES_SCOPE};
 use crate::http::extract::Query;
 use crate::http::{Problem, Slug};
 
-/// The client that the platform's pages are.
+/// The client id of the platform's pages.
 pub const PAGES: &str = "mgx-pages";
 
-/// Where the provider sends browsers back to.
+/// The redirect URI of the platform's pages, without the origin.
 pub const CALLBACK: &str = "/auth/callback";
 
 /// How long signing in may take.
-const PATIENCE: SignedDuration = SignedDuration::from_mins(10);
+const SIGN_IN_TIMEOUT: SignedDuration = SignedDuration::from_mins(10);
 
-/// The longest place to come back to, in bytes.
-const MAX_PLACE: usize = 512;
+/// The longest path to return to after signing in, in bytes.
+const MAX_RETURN_TO: usize = 512;
 
-/// Where to go afterwards.
+/// The query of `/auth/login`: where to go after signing in.
 #[derive(Debug, Deserialize)]
-struct Wanted {
+struct LoginQuery {
     return_to: Option<String>,
 }
 
-/// What the provider sends back (RFC 6749 section 4.1.2, RFC 9207).
+/// The provider's authorization response (RFC 6749 section 4.1.2, RFC 9207).
 #[derive(Debug, Deserialize)]
-struct Answer {
+struct AuthorizationResponse {
     code: Option<String>,
     state: Option<String>,
     iss: Option<String>,
     error: Option<String>,
 }
 
-/// What signing in began with: it comes back in a cookie.
+/// The state of a sign-in that was begun, kept in a cookie until the browser returns.
 #[derive(Debug, PartialEq, Eq)]
-struct Begun {
+struct SignInState {
     state: String,
     verifier: String,
     return_to: String,
@@ -68,19 +68,19 @@ pub(crate) fn routes() -> Router<Gate> {
 async fn login(
     State(gate): State<Gate>,
     headers: HeaderMap,
-    Query(wanted): Query<Wanted>,
+    Query(query): Query<LoginQuery>,
 ) -> Result<Response, Problem> {
-    let place = wanted.return_to.filter(|place| is_ours(place)).unwrap_or_else(|| "/".to_owned());
+    let place = query.return_to.filter(|place| is_local_path(place)).unwrap_or_else(|| "/".to_owned());
     let issuer = &gate.provider().settings().issuer;
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let ours = issuer.origin().split_once("://").map(|(_, host)| host);
     if host != ours {
-        // under another name of this machine, nothing that is kept here would come back
+        // the cookie is set for the origin of the issuer: under another host name it would not come back
         let query = Serializer::new(String::new()).append_pair("return_to", &place).finish();
         return Ok(go(&format!("{}/auth/login?{query}", issuer.origin())));
     }
     let chance = RandomSource::system();
-    let begun = Begun { state: chance.text(), verifier: chance.text(), return_to: place };
+    let begun = SignInState { state: chance.text(), verifier: chance.text(), return_to: place };
     let challenge = URL_SAFE_NO_PAD.encode(digest(&SHA256, begun.verifier.as_bytes()));
     let query = Serializer::new(String::new())
         .append_pair("response_type", "code")
@@ -92,29 +92,29 @@ async fn login(
         .append_pair("code_challenge_method", "S256")
         .finish();
     let mut response = go(&format!("{}?{query}", issuer.endpoint("authorize")));
-    let cookie = Cookie::SigningIn.set(&begun.text(), PATIENCE, issuer.is_secure());
+    let cookie = Cookie::SigningIn.set(&begun.text(), SIGN_IN_TIMEOUT, issuer.is_secure());
     response.headers_mut().append(header::SET_COOKIE, cookie);
     Ok(response)
 }
 
-/// Takes the code, and signs the browser in.
+/// Exchanges the code, and signs the browser in.
 async fn callback(
     State(gate): State<Gate>,
-    Query(answer): Query<Answer>,
+    Query(answer): Query<AuthorizationResponse>,
     request: Request,
 ) -> Result<Response, Problem> {
     let provider = gate.provider();
     let issuer = &provider.settings().issuer;
     let secure = issuer.is_secure();
-    let kept = Cookie::SigningIn.get(request.headers(), secure).and_then(Begun::read);
+    let kept = Cookie::SigningIn.get(request.headers(), secure).and_then(SignInState::read);
     let (Some(begun), Some(state)) = (kept, answer.state) else {
-        return Err(failed("it began in another browser, or too long ago"));
+        return Err(failed("it was begun in another browser, or too long ago"));
     };
     if begun.state != state || answer.iss.as_deref() != Some(issuer.as_str()) {
-        return Err(failed("this is the answer to another request"));
+        return Err(failed("the response is for another sign-in"));
     }
     let Some(code) = answer.code.filter(|_| answer.error.is_none()) else {
-        return Err(failed("the provider has said no"));
+        return Err(failed("the provider refused"));
     };
     let returned = CodeExchange {
         client: PAGES.parse().expect("our own name is a client id"),
@@ -124,8 +124,8 @@ async fn callback(
     };
     let agent = request.headers().get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or("");
     let cookie = provider.open_pages_session(returned, agent, peer(&request)).await.map_err(|error| {
-        tracing::info!(%error, "a code was not good for signing in");
-        failed("the code is not good any more")
+        tracing::info!(%error, "an authorization code was refused");
+        failed("the code is no longer valid")
     })?;
     let mut response = go(&begun.return_to);
     let session = Cookie::Session.set(cookie.expose_secret(), provider.settings().session_lifetime, secure);
@@ -134,7 +134,7 @@ async fn callback(
     Ok(response)
 }
 
-/// Signs the browser out: here, at the provider, and in everything that was allowed in it.
+/// Signs the browser out here and at the provider, and revokes what was allowed in it.
 async fn logout(State(gate): State<Gate>, request: Request) -> Result<Response, Problem> {
     let provider = gate.provider();
     let issuer = &provider.settings().issuer;
@@ -150,7 +150,7 @@ async fn logout(State(gate): State<Gate>, request: Request) -> Result<Response, 
     Ok(response)
 }
 
-/// The browser goes on to `place`, with GET.
+/// Redirects the browser to `place`, with GET.
 fn go(place: &str) -> Response {
     let place = HeaderValue::from_str(place).unwrap_or_else(|_| HeaderValue::from_static("/"));
     (StatusCode::SEE_OTHER, [(header::LOCATION, place)]).into_response()
@@ -165,17 +165,17 @@ fn peer(request: &Request) -> IpAddr {
     info.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |info| info.0.ip())
 }
 
-/// Whether it is a place on this site, and nothing that a browser could take for another one.
-fn is_ours(place: &str) -> bool {
+/// Whether `place` is a path on this origin that no browser can read as another origin (no open redirect).
+fn is_local_path(place: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_graphic() && byte != b'\\';
-    place.len() <= MAX_PLACE
+    place.len() <= MAX_RETURN_TO
         && place.starts_with('/')
         && !place.starts_with("//")
         && place.bytes().all(plain)
         && !place.starts_with("/auth/")
 }
 
-impl Begun {
+impl SignInState {
     fn text(&self) -> String {
         format!("{}.{}.{}", self.state, self.verifier, URL_SAFE_NO_PAD.encode(&self.return_to))
     }
@@ -184,7 +184,7 @@ impl Begun {
         let mut parts = text.splitn(3, '.');
         let (state, verifier, place) = (parts.next()?, parts.next()?, parts.next()?);
         let return_to = String::from_utf8(URL_SAFE_NO_PAD.decode(place).ok()?).ok()?;
-        let whole = !state.is_empty() && !verifier.is_empty() && is_ours(&return_to);
+        let whole = !state.is_empty() && !verifier.is_empty() && is_local_path(&return_to);
         whole.then(|| Self { state: state.to_owned(), verifier: verifier.to_owned(), return_to })
     }
 }
@@ -196,22 +196,22 @@ mod tests {
     #[test]
     fn a_place_to_come_back_to_is_on_this_site() {
         for ours in ["/", "/sessions/demo?tab=files#top"] {
-            assert!(is_ours(ours), "{ours}");
+            assert!(is_local_path(ours), "{ours}");
         }
         for other in
             ["", "//evil.example", "/\\evil.example", "https://evil.example", "/a b", "/auth/login", "/\n"]
         {
-            assert!(!is_ours(other), "{other:?}");
+            assert!(!is_local_path(other), "{other:?}");
         }
     }
 
     #[test]
     fn what_signing_in_began_with_comes_back_whole_or_not_at_all() {
-        let begun = || Begun { state: "s".into(), verifier: "v".into(), return_to: "/x".into() };
-        assert_eq!(Begun::read(&begun().text()), Some(begun()));
-        let evil = Begun { return_to: "//evil.example".into(), ..begun() }.text();
+        let begun = || SignInState { state: "s".into(), verifier: "v".into(), return_to: "/x".into() };
+        assert_eq!(SignInState::read(&begun().text()), Some(begun()));
+        let evil = SignInState { return_to: "//evil.example".into(), ..begun() }.text();
         for wrong in ["", ".", "s.v", "..L3g", "s.v.???", &evil] {
-            assert_eq!(Begun::read(wrong), None, "{wrong}");
+            assert_eq!(SignInState::read(wrong), None, "{wrong}");
         }
     }
 }

@@ -9,13 +9,13 @@ use mgx_oauth2::{GrantType, NewClient};
 use serde_json::Value;
 
 use crate::auth::sign_in::{CALLBACK, PAGES};
-use crate::testing::server::{Door, PASSWORD, door};
+use crate::testing::server::{PASSWORD, TestServer, test_server};
 
 const HERE: &str = "http://127.0.0.1:8765";
 
 /// A browser of our time, as far as cookies, paths and `Sec-Fetch-Site` go.
 struct Browser<'a> {
-    door: &'a Door,
+    server: &'a TestServer,
     /// By name: the path, and the value.
     jar: BTreeMap<String, (String, String)>,
 }
@@ -44,8 +44,8 @@ impl Page {
 }
 
 impl<'a> Browser<'a> {
-    fn new(door: &'a Door) -> Self {
-        Self { door, jar: BTreeMap::new() }
+    fn new(server: &'a TestServer) -> Self {
+        Self { server, jar: BTreeMap::new() }
     }
 
     async fn send(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: String) -> Page {
@@ -58,7 +58,7 @@ impl<'a> Browser<'a> {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let (head, stream) = self.door.send(request, body).await.into_parts();
+        let (head, stream) = self.server.send(request, body).await.into_parts();
         for set in head.headers.get_all(header::SET_COOKIE) {
             let mut parts = set.to_str().unwrap().split("; ");
             let (name, value) = parts.next().unwrap().split_once('=').unwrap();
@@ -109,15 +109,15 @@ impl<'a> Browser<'a> {
         let code = self.get(back.leads_to()).await;
         assert!(
             code.leads_to().starts_with(CALLBACK),
-            "nobody is asked about the platform's own pages: {}",
+            "no consent is asked for the platform's own pages: {}",
             code.text
         );
         self.get(code.leads_to()).await
     }
 }
 
-async fn world() -> Door {
-    let door = door().await;
+async fn world() -> TestServer {
+    let server = test_server().await;
     let pages = NewClient {
         id: Some(PAGES.parse().unwrap()),
         name: "MGX".to_owned(),
@@ -129,15 +129,15 @@ async fn world() -> Door {
         audience: Some("mgx".to_owned()),
         first_party: true,
     };
-    door.provider.administration(None).ensure_client(pages, None).await.unwrap();
-    door
+    server.provider.administration(None).ensure_client(pages, None).await.unwrap();
+    server
 }
 
 #[tokio::test]
 async fn a_browser_signs_in_works_and_signs_out_without_a_token() {
-    let door = world().await;
-    door.user("anna", &[]).await;
-    let mut browser = Browser::new(&door);
+    let server = world().await;
+    server.user("anna", &[]).await;
+    let mut browser = Browser::new(&server);
     assert_eq!(browser.get("/api/me").await.status, 401);
     let done = browser.sign_in("anna", "/sessions/demo").await;
     assert_eq!((done.status, done.leads_to()), (StatusCode::SEE_OTHER, "/sessions/demo"));
@@ -166,20 +166,20 @@ async fn a_browser_signs_in_works_and_signs_out_without_a_token() {
     browser.jar.insert("mgx".to_owned(), ("/".to_owned(), provider.1.clone()));
     assert_eq!(browser.get("/api/me").await.status, 401);
     browser.jar.insert("mgx".to_owned(), pages.clone());
-    assert!(door.provider.signed_in(&pages.1).await.unwrap().is_none());
+    assert!(server.provider.signed_in(&pages.1).await.unwrap().is_none());
 
     let out = browser.post("/auth/logout", "").await;
     assert_eq!(out.status, 204);
     browser.jar.insert("mgx".to_owned(), pages);
     assert_eq!(browser.get("/api/me").await.status, 401, "a copy of the cookie is worth nothing");
-    assert!(door.provider.signed_in(&provider.1).await.unwrap().is_none(), "nor is the provider's");
+    assert!(server.provider.signed_in(&provider.1).await.unwrap().is_none(), "nor is the provider's");
 }
 
 #[tokio::test]
-async fn a_page_of_somebody_elses_can_do_nothing_with_the_cookie() {
-    let door = world().await;
-    let anna = door.user("anna", &["admin"]).await;
-    let mut browser = Browser::new(&door);
+async fn a_page_of_another_site_can_do_nothing_with_the_cookie() {
+    let server = world().await;
+    let anna = server.user("anna", &["admin"]).await;
+    let mut browser = Browser::new(&server);
     browser.sign_in("anna", "/").await;
     assert_eq!(browser.get("/api/me").await.json()["is_admin"], true);
     let json = ("content-type", "application/json");
@@ -201,11 +201,12 @@ async fn a_page_of_somebody_elses_can_do_nothing_with_the_cookie() {
     }
     let looked = browser.send("GET", "/api/me", &[("sec-fetch-site", "same-site")], String::new()).await;
     assert_eq!(looked.status, 403);
-    // who has a token needs no cookie, and no cookie helps a token that is wrong
+    // a token needs no cookie, and a cookie does not help an invalid token
     let wrong = browser.send("GET", "/api/me", &[("authorization", "Bearer x")], String::new()).await;
     assert_eq!(wrong.status, 401);
     // signed out everywhere, here too; and what a group gives ends at once
-    door.provider
+    server
+        .provider
         .administration(None)
         .change_user(&mgx_oauth2::User { disabled: true, ..anna })
         .await
@@ -214,13 +215,13 @@ async fn a_page_of_somebody_elses_can_do_nothing_with_the_cookie() {
 }
 
 #[tokio::test]
-async fn a_code_that_is_not_this_browsers_signs_nobody_in() {
-    let door = world().await;
-    door.user("anna", &[]).await;
-    let mut browser = Browser::new(&door);
+async fn a_code_of_another_browser_signs_in_no_browser() {
+    let server = world().await;
+    server.user("anna", &[]).await;
+    let mut browser = Browser::new(&server);
     browser.sign_in("anna", "/").await;
-    // somebody else's code, sent to a browser that has asked for none, or for another
-    let mut victim = Browser::new(&door);
+    // another user's code, sent to a browser that asked for none, or for another one
+    let mut victim = Browser::new(&server);
     let iss = "http%3A%2F%2F127.0.0.1%3A8765%2Foauth2";
     let forced = format!("{CALLBACK}?code=mgx_ac_stolen&state=x&iss={iss}");
     assert_eq!(victim.get(&forced).await.status, 401);
@@ -240,17 +241,17 @@ async fn a_code_that_is_not_this_browsers_signs_nobody_in() {
     assert!(!victim.jar.contains_key("mgx"), "{:?}", victim.jar);
     // under another name of this machine nothing would come back: the browser is sent to the right one first
     let other = Request::get("/auth/login?return_to=/x").header("host", "localhost:8765");
-    let answer = door.send(other, Body::empty()).await;
+    let answer = server.send(other, Body::empty()).await;
     assert_eq!(answer.headers()[header::LOCATION], format!("{HERE}/auth/login?return_to=%2Fx"));
 }
 
 #[tokio::test]
 async fn every_answer_says_what_a_page_may_do_with_it() {
-    let door = world().await;
+    let server = world().await;
     for path in
         ["/healthz", "/api/me", "/nothing", "/auth/login", "/oauth2/login", "/oauth2/jwks", "/openapi.json"]
     {
-        let answer = door.send(Request::get(path), Body::empty()).await;
+        let answer = server.send(Request::get(path), Body::empty()).await;
         let says =
             |name: &str| answer.headers().get(name).map_or("", |value| value.to_str().unwrap()).to_owned();
         assert_eq!(says("x-content-type-options"), "nosniff", "{path}");

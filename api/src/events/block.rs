@@ -8,9 +8,9 @@ use super::event_view::frame;
 /// How many events are read from the log at a time.
 pub(crate) const PAGE: usize = 256;
 
-/// A block that has so many bytes takes no further event. With the largest event, what waits in a connection's buffer
-/// and the block that is being written stay within 256 KiB.
-const FULL: usize = 96 * 1024;
+/// A block of this many bytes takes no further event. Even with the largest event, a connection's buffer and the block
+/// that is being written stay within 256 KiB.
+const FULL_BYTES: usize = 96 * 1024;
 
 /// Some consecutive events, encoded. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -33,12 +33,12 @@ pub(crate) struct Part {
 }
 
 impl Block {
-    /// The first of `events`, of which there is at least one, as many as fit.
+    /// As many of `events`, which is not empty, as fit, from the first on.
     pub(crate) fn of(events: &[Event]) -> Self {
-        let mut bytes = BytesMut::with_capacity(FULL.min(384 * events.len()));
+        let mut bytes = BytesMut::with_capacity(FULL_BYTES.min(384 * events.len()));
         let mut ends = Vec::with_capacity(events.len());
         for event in events {
-            if bytes.len() >= FULL {
+            if bytes.len() >= FULL_BYTES {
                 break;
             }
             frame(event, &mut bytes);

@@ -8,10 +8,10 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-/// What opens a stream: how soon to reconnect.
+/// The first bytes of a stream: how soon a browser reconnects.
 pub(crate) const OPENING: &str = "retry: 1000\n\n";
 
-/// What says that the stream is alive: without an `id`, so that it moves no cursor.
+/// A ping, which keeps the connection open. It has no `id`, so that the reader's `Last-Event-ID` stays.
 pub(crate) const PING: &str = "event: ping\ndata: {}\n\n";
 
 /// A frame of an event stream (WHATWG HTML, section 9.2).
@@ -46,9 +46,9 @@ pub(crate) struct EventView<'a> {
     attempt: u32,
     /// What happened: `agent_start`, `message_delta`, …, `finish`.
     event_type: &'a str,
-    /// Which agent did it.
+    /// The agent that did it, if one did.
     agent_name: Option<&'a str>,
-    /// The rest, by type.
+    /// The data of the event; its fields depend on the type.
     #[schema(value_type = Object)]
     data: &'a Map<String, Value>,
 }

@@ -1,4 +1,4 @@
-//! Following a session's log as an event stream: what is stored first, then what comes.
+//! One reader of a session's log as an event stream: first the stored events, then new ones as they come.
 
 use std::time::Duration;
 
@@ -12,31 +12,31 @@ use tokio_util::sync::CancellationToken;
 
 use super::block::{Block, PAGE, Part};
 use super::event_view::{OPENING, PING};
-use super::streams::Ticket;
+use super::streams::OpenStream;
 use super::tail::{Edge, Found};
 use crate::auth::stream_access::{RECHECK_INTERVAL, StreamAccess};
 
-/// How often a silent stream says that it is alive.
+/// How often a stream without events sends a ping.
 pub(crate) const PING_EVERY: Duration = Duration::from_secs(15);
 
 /// One reader of a session's log.
 #[derive(Debug)]
 pub(crate) struct Follower {
-    /// Its place among the open streams, and what they share.
-    pub(crate) ticket: Ticket,
+    /// Counts the stream as open, and leads to the session's shared newest events.
+    pub(crate) open: OpenStream,
     /// The log.
     pub(crate) log: EventLog,
     /// The session.
     pub(crate) session: SessionId,
     /// The number of the last event that the reader has.
     pub(crate) after: u64,
-    /// How many events it still wants.
+    /// How many more events the reader takes; `None`: all.
     pub(crate) limit: Option<usize>,
-    /// Whether it goes on waiting when the session has finished.
+    /// Whether the stream waits for further jobs when every job has ended.
     pub(crate) forever: bool,
-    /// Ends the stream when the server shuts down; the reader comes back to the next one.
+    /// Ends the stream when the server shuts down; the reader reconnects to the next server.
     pub(crate) closing: CancellationToken,
-    /// Ends it when its reader may read no more.
+    /// Ends the stream when the reader loses the right to read it.
     pub(crate) access: StreamAccess,
 }
 
@@ -47,18 +47,18 @@ enum Next {
     End,
 }
 
-/// When a stream does something although nothing comes.
+/// When the stream next pings, and next checks the reader's access.
 struct Timer {
     ping_at: Instant,
-    look_at: Instant,
+    check_at: Instant,
 }
 
 impl Follower {
     /// The bytes of the stream. Each chunk holds whole frames.
     pub(crate) fn stream(self) -> impl Stream<Item = Result<Bytes, JournalError>> + Send {
-        let edge = self.ticket.tail().edge();
+        let edge = self.open.tail().edge();
         let timer =
-            Timer { ping_at: Instant::now() + PING_EVERY, look_at: Instant::now() + RECHECK_INTERVAL };
+            Timer { ping_at: Instant::now() + PING_EVERY, check_at: Instant::now() + RECHECK_INTERVAL };
         let opening = stream::iter([Ok(Bytes::from_static(OPENING.as_bytes()))]);
         let frames =
             stream::try_unfold((self, edge, timer), |(mut reader, mut edge, mut timer)| async move {
@@ -81,22 +81,22 @@ impl Follower {
             return Ok(Next::End);
         }
         loop {
-            if timer.look_at <= Instant::now() {
-                timer.look_at = Instant::now() + RECHECK_INTERVAL;
+            if timer.check_at <= Instant::now() {
+                timer.check_at = Instant::now() + RECHECK_INTERVAL;
                 if !self.access.is_valid().await {
                     return Ok(Next::End);
                 }
             }
             edge.borrow_and_update();
-            match self.ticket.tail().after(self.after, wanted) {
+            match self.open.tail().after(self.after, wanted) {
                 Found::Part(part) => return Ok(Next::Part(part)),
-                Found::Behind => return self.read(wanted).await,
+                Found::NotKept => return self.read(wanted).await,
                 Found::Nothing { finished } if finished && !self.forever => return Ok(Next::End),
                 Found::Nothing { .. } => {}
             }
             tokio::select! {
                 changed = edge.changed() => if changed.is_err() { return Ok(Next::End) },
-                () = tokio::time::sleep_until(timer.ping_at.min(timer.look_at)) => {
+                () = tokio::time::sleep_until(timer.ping_at.min(timer.check_at)) => {
                     if timer.ping_at <= Instant::now() {
                         return Ok(Next::Ping);
                     }
@@ -106,8 +106,8 @@ impl Follower {
         }
     }
 
-    /// What this reader alone is about to read. If it is not there any more the stream ends, and the reader is told
-    /// why when it comes back.
+    /// Reads events that are too old for the shared tail. If they are trimmed the stream ends, and the reader gets
+    /// `events-trimmed` when it reconnects.
     async fn read(&self, wanted: usize) -> Result<Next, JournalError> {
         let events = self.log.page(&self.session, self.after, wanted).await?;
         let part = if events.is_empty() { None } else { Block::of(&events).after(self.after, wanted) };

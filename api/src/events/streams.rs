@@ -1,4 +1,5 @@
-//! The event streams that are open: how many there may be, in all and of one session, and what those share.
+//! The open event streams: counted and limited per session, per user and in all. The streams of one session share its
+//! [`Tail`].
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,7 +23,7 @@ pub struct Streams {
 pub struct StreamBounds {
     /// Of one session.
     pub per_session: usize,
-    /// Of one user: of whoever reads, not of whoever is read about.
+    /// Of one reading user, whatever sessions the user reads.
     pub per_user: usize,
     /// Of all sessions together.
     pub in_all: usize,
@@ -30,21 +31,21 @@ pub struct StreamBounds {
 
 #[derive(Debug, Default)]
 struct Open {
-    sessions: HashMap<SessionId, Followed>,
+    sessions: HashMap<SessionId, FollowedSession>,
     users: HashMap<String, usize>,
     in_all: usize,
 }
 
 /// A session with open streams.
 #[derive(Debug)]
-struct Followed {
+struct FollowedSession {
     streams: usize,
     tail: Arc<Tail>,
 }
 
 /// One open stream; it counts until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Ticket {
+pub(crate) struct OpenStream {
     streams: Streams,
     session: SessionId,
     user: String,
@@ -52,12 +53,12 @@ pub(crate) struct Ticket {
 }
 
 impl Streams {
-    /// At most so many streams.
+    /// No stream is open; at most `bounds` may be.
     pub fn new(bounds: StreamBounds) -> Self {
         Self { open: Arc::default(), bounds }
     }
 
-    /// Counts one more stream of `session` for `user`; the session's log stood at `head` a moment ago.
+    /// Counts one more stream of `session` for `user`. `head` is the newest event of the session's log that was read.
     ///
     /// # Errors
     /// `too-many-streams`.
@@ -67,7 +68,7 @@ impl Streams {
         user: &str,
         log: &EventLog,
         head: Head,
-    ) -> Result<Ticket, Problem> {
+    ) -> Result<OpenStream, Problem> {
         let StreamBounds { per_session, per_user, in_all } = self.bounds;
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let of_session = open.sessions.get(session).map_or(0, |followed| followed.streams);
@@ -82,24 +83,24 @@ impl Streams {
         }
         open.in_all += 1;
         *open.users.entry(user.to_owned()).or_default() += 1;
-        let followed = open.sessions.entry(session.clone()).or_insert_with(|| Followed {
+        let followed = open.sessions.entry(session.clone()).or_insert_with(|| FollowedSession {
             streams: 0,
             tail: Arc::new(Tail::start(log.clone(), session.clone(), head)),
         });
         followed.streams += 1;
         let (tail, user) = (followed.tail.clone(), user.to_owned());
-        Ok(Ticket { streams: self.clone(), session: session.clone(), user, tail })
+        Ok(OpenStream { streams: self.clone(), session: session.clone(), user, tail })
     }
 }
 
-impl Ticket {
+impl OpenStream {
     /// What all streams of the session share.
     pub(crate) fn tail(&self) -> &Tail {
         &self.tail
     }
 }
 
-impl Drop for Ticket {
+impl Drop for OpenStream {
     fn drop(&mut self) {
         let mut open = self.streams.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.in_all = open.in_all.saturating_sub(1);

@@ -1,6 +1,7 @@
-//! The newest events of a session that is followed: read once, encoded once, and shared by everybody who follows it.
+//! The newest events of a session with open streams: read once, encoded once, and shared by all its streams.
 //!
-//! One task for each such session reads the log when its bell rings. Whoever is further back reads by itself.
+//! One task per session reads the log whenever the log says that events were added. A stream that is further behind reads
+//! the log itself.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,21 +16,21 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::block::{Block, PAGE, Part};
 
-/// How many bytes of frames are kept for those who are nearly there.
-const KEPT: usize = 128 * 1024;
+/// How many bytes of frames are kept for streams that are a little behind.
+const KEPT_BYTES: usize = 128 * 1024;
 
-/// How long after one wave of writes the next one begins at the earliest, for each reader that took the last one: a
-/// write to a socket costs about half of that on either end, and events that come meanwhile share the next.
+/// The pause after new events were handed out, per stream that took them. A write to a socket costs about half of that on
+/// either end; events that come during the pause share the next write.
 const PER_READER: Duration = Duration::from_micros(20);
 
-/// The longest time between two waves.
-const LONGEST: Duration = Duration::from_millis(100);
+/// The longest such pause.
+const MAX_PAUSE: Duration = Duration::from_millis(100);
 
-/// How often the log is looked at although no bell has rung, and after the store did not answer.
-const LOOK: Duration = Duration::from_secs(15);
-const RETRY: Duration = Duration::from_millis(250);
+/// How often the log is read without a notification, and how long after the store did not answer.
+const READ_INTERVAL: Duration = Duration::from_secs(15);
+const RETRY_PAUSE: Duration = Duration::from_millis(250);
 
-/// The newest events of one session. Its task ends when the last one who follows has gone.
+/// The newest events of one session. Its task ends when the session's last stream closes.
 #[derive(Debug)]
 pub(crate) struct Tail {
     shared: Arc<Shared>,
@@ -50,9 +51,9 @@ pub(crate) struct Edge {
 pub(crate) enum Found {
     /// This.
     Part(Part),
-    /// Something that is not kept here: read it from the log.
-    Behind,
-    /// Nothing yet; or nothing until somebody submits again.
+    /// Events that are not kept here: the stream reads them from the log.
+    NotKept,
+    /// No event yet; with `finished`, none before another job is submitted.
     Nothing {
         /// Whether every job has ended.
         finished: bool,
@@ -63,7 +64,7 @@ pub(crate) enum Found {
 struct Shared {
     blocks: Mutex<VecDeque<Block>>,
     edge: watch::Sender<Edge>,
-    /// Parts that were taken since the last wave.
+    /// Parts that streams took since the last pause.
     taken: AtomicU32,
 }
 
@@ -98,14 +99,14 @@ impl Tail {
                 self.shared.taken.fetch_add(1, Ordering::Relaxed);
                 Found::Part(part)
             }
-            None => Found::Behind,
+            None => Found::NotKept,
         }
     }
 }
 
-/// Keeps up with the log.
+/// Reads the log as it grows.
 async fn read(shared: Arc<Shared>, log: EventLog, session: SessionId) {
-    // the bell before the first page: what is stored between the two is not missed
+    // subscribe before the first page: an event that is stored between the two is not missed
     let mut bell = log.subscribe(&session);
     loop {
         bell.borrow_and_update();
@@ -114,31 +115,31 @@ async fn read(shared: Arc<Shared>, log: EventLog, session: SessionId) {
                 let pause = PER_READER * shared.taken.swap(0, Ordering::Relaxed);
                 // the timer's step is a millisecond
                 if pause >= Duration::from_millis(1) {
-                    sleep(pause.min(LONGEST)).await;
+                    sleep(pause.min(MAX_PAUSE)).await;
                 }
                 continue;
             }
             Ok(false) => {}
             Err(error) => {
                 tracing::warn!(%session, %error, "cannot read the log, trying again");
-                sleep(RETRY).await;
+                sleep(RETRY_PAUSE).await;
                 continue;
             }
         }
         tokio::select! {
             rung = bell.changed() => if rung.is_err() { return },
-            () = sleep(LOOK) => {}
+            () = sleep(READ_INTERVAL) => {}
         }
     }
 }
 
 impl Shared {
-    /// Takes a page more. Whether there was one.
+    /// Reads one more page. Whether there was one.
     async fn advance(&self, log: &EventLog, session: &SessionId) -> Result<bool, JournalError> {
         let seq = self.edge.borrow().seq;
         let events = log.page(session, seq, PAGE).await?;
         let Some(last) = events.last() else { return Ok(false) };
-        // only with a job's last event can all have ended
+        // all jobs can have ended only with a `finish` event
         let head = if last.kind == EventKind::Finish { Some(log.head(session).await?) } else { None };
         let edge = Edge {
             seq: last.seq,
@@ -152,7 +153,7 @@ impl Shared {
             blocks.push_back(block);
         }
         let mut bytes: usize = blocks.iter().map(Block::bytes).sum();
-        while bytes > KEPT && blocks.len() > 1 {
+        while bytes > KEPT_BYTES && blocks.len() > 1 {
             bytes -= blocks.pop_front().map_or(0, |block| block.bytes());
         }
         drop(blocks);

@@ -1,4 +1,4 @@
-//! What a client accepts (RFC 9110 section 12.5.1), as far as it decides anything here.
+//! The `Accept` header (RFC 9110 section 12.5.1): which of the API's media types a client prefers.
 
 use axum::extract::Request;
 use axum::http::{HeaderMap, header};
@@ -36,7 +36,7 @@ pub(crate) fn preference(headers: &HeaderMap, media_type: &str) -> u16 {
         .map_or(0, |(_, quality)| quality)
 }
 
-/// Lets a request through to a handler that answers in JSON.
+/// Passes a request on to a handler that answers in JSON, if the client accepts JSON.
 pub(crate) async fn json(request: Request, next: Next) -> Result<Response, Problem> {
     if accepts(request.headers(), "application/json")
         || accepts(request.headers(), crate::http::problem::MEDIA_TYPE)

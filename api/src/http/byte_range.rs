@@ -1,4 +1,7 @@
-//! The one byte range of a `Range` header (RFC 9110 section 14).
+//! The byte range of a `Range` header with one range (RFC 9110 section 14).
+//!
+//! Headers that are malformed or have several ranges are ignored, as the RFC allows, and numbers beyond 64 bits count as
+//! the largest: the crates that parse ranges refuse both.
 
 use std::ops::Range;
 

@@ -1,4 +1,5 @@
-//! One connection's clock: it is closed if it is silent while we wait for a request, or takes no byte of an answer.
+//! The timeouts of one connection: the server closes it when no request comes, or when the client takes no byte of an
+//! answer.
 
 use std::future::Future;
 use std::io;
@@ -13,9 +14,9 @@ use http_body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
-/// How long a connection may be silent.
+/// How long a connection may stay without a byte before the server closes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Patience {
+pub struct ConnectionTimeouts {
     /// From the first byte of a request (the beginning, for the first one) to the end of its head.
     pub head: Duration,
     /// Between two requests.
@@ -33,7 +34,7 @@ const BUSY: u8 = 1;
 const IDLE: u8 = 2;
 
 impl Phase {
-    /// A request has come; its answer has been given when the token is dropped.
+    /// Marks the connection as busy with a request until the returned token is dropped.
     pub(crate) fn busy(&self) -> Busy {
         self.0.store(BUSY, Ordering::Relaxed);
         Busy(self.clone())
@@ -85,45 +86,52 @@ impl HttpBody for Answer {
     }
 }
 
-/// A socket that fails with `TimedOut` when its patience ends.
+/// A socket whose reads and writes fail with `TimedOut` when a timeout has passed.
 #[derive(Debug)]
-pub(crate) struct Watched<S> {
+pub(crate) struct TimedSocket<S> {
     socket: S,
     phase: Phase,
-    seen: u8,
-    patience: Patience,
-    silence: Pin<Box<Sleep>>,
-    stall: Option<Pin<Box<Sleep>>>,
+    last_phase: u8,
+    timeouts: ConnectionTimeouts,
+    read_deadline: Pin<Box<Sleep>>,
+    write_deadline: Option<Pin<Box<Sleep>>>,
 }
 
-impl<S> Watched<S> {
-    pub(crate) fn new(socket: S, phase: Phase, patience: Patience) -> Self {
-        Self { socket, phase, seen: HEAD, patience, silence: Box::pin(sleep(patience.head)), stall: None }
+impl<S> TimedSocket<S> {
+    pub(crate) fn new(socket: S, phase: Phase, timeouts: ConnectionTimeouts) -> Self {
+        Self {
+            socket,
+            phase,
+            last_phase: HEAD,
+            timeouts,
+            read_deadline: Box::pin(sleep(timeouts.head)),
+            write_deadline: None,
+        }
     }
 
     /// Moves the deadline when the phase has changed.
-    fn look_at_phase(&mut self) {
+    fn update_deadline(&mut self) {
         let now = self.phase.get();
-        if now != self.seen {
-            self.seen = now;
-            let patience = if now == HEAD { self.patience.head } else { self.patience.idle };
-            self.silence.as_mut().reset(Instant::now() + patience);
+        if now != self.last_phase {
+            self.last_phase = now;
+            let timeout = if now == HEAD { self.timeouts.head } else { self.timeouts.idle };
+            self.read_deadline.as_mut().reset(Instant::now() + timeout);
         }
     }
 
     /// The outcome of a write; one that has to wait too long has failed.
-    fn watch_stall<T>(&mut self, outcome: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+    fn time_write<T>(&mut self, outcome: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         if outcome.is_ready() {
-            self.stall = None;
+            self.write_deadline = None;
             return outcome;
         }
-        let patience = self.patience.stalled;
-        ready!(self.stall.get_or_insert_with(|| Box::pin(sleep(patience))).as_mut().poll(cx));
+        let timeout = self.timeouts.stalled;
+        ready!(self.write_deadline.get_or_insert_with(|| Box::pin(sleep(timeout))).as_mut().poll(cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for TimedSocket<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -133,25 +141,25 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         let outcome = Pin::new(&mut self.socket).poll_read(cx, buf);
         if outcome.is_ready() {
             if buf.filled().len() > before && self.phase.get() == IDLE {
-                // the first byte of the next request; nobody else writes the phase of an idle connection
+                // the first byte of the next request; only this task writes the phase of an idle connection
                 self.phase.0.store(HEAD, Ordering::Relaxed);
-                self.look_at_phase();
+                self.update_deadline();
             }
             return outcome;
         }
-        self.look_at_phase();
-        if self.seen == BUSY {
+        self.update_deadline();
+        if self.last_phase == BUSY {
             return Poll::Pending;
         }
-        ready!(self.silence.as_mut().poll(cx));
+        ready!(self.read_deadline.as_mut().poll(cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for TimedSocket<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.socket).poll_write(cx, bytes);
-        self.watch_stall(outcome, cx)
+        self.time_write(outcome, cx)
     }
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,
@@ -159,7 +167,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.socket).poll_write_vectored(cx, slices);
-        self.watch_stall(outcome, cx)
+        self.time_write(outcome, cx)
     }
     fn is_write_vectored(&self) -> bool {
         self.socket.is_write_vectored()

@@ -23,9 +23,9 @@ pub(crate) const MAX_BATCH_BODY: usize = 8 * 1024 * 1024;
 /// How long a whole JSON body may take to arrive.
 pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How much of a refused body is still read, in bytes, and for how long.
-const LINGER: usize = 8 * MAX_BODY;
-const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
+/// How much of a refused JSON body is still read, in bytes, and for how long.
+const DISCARDED_BYTES: usize = 8 * MAX_BODY;
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A JSON body of type `T`: complete, unambiguous, without unknown fields if `T` says so.
 #[derive(Debug)]
@@ -46,13 +46,13 @@ pub(crate) async fn read_body(request: Request, max: usize) -> Result<Bytes, Pro
     let refused = refuse_length(request.headers(), max);
     let mut body = request.into_body();
     if let Err(problem) = refused {
-        linger(&mut body).await;
+        discard(&mut body, DISCARDED_BYTES, DISCARD_TIMEOUT).await;
         return Err(problem);
     }
     match tokio::time::timeout(BODY_TIMEOUT, collect(&mut body, max)).await {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(problem)) => {
-            linger(&mut body).await;
+            discard(&mut body, DISCARDED_BYTES, DISCARD_TIMEOUT).await;
             Err(problem)
         }
         Err(_) => Err(Problem::new(Slug::RequestTimeout, "the body did not arrive in time")),
@@ -72,16 +72,18 @@ async fn collect(body: &mut Body, max: usize) -> Result<Bytes, Problem> {
     Ok(bytes.freeze())
 }
 
-/// Reads on for a moment, so that a client which is still sending gets to see the refusal instead of a connection
-/// that is reset (RFC 9112 section 9.6).
-async fn linger(body: &mut Body) {
+/// Reads and discards at most `max` bytes of a refused body, for at most `limit`: a client that is still sending when
+/// the connection is closed may never see the answer (RFC 9112 section 9.6).
+pub(crate) async fn discard(body: &mut Body, max: usize, limit: Duration) {
     let reading = async {
-        let mut left = LINGER;
-        while let (Some(Ok(frame)), true) = (body.frame().await, left > 0) {
-            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+        let mut left = max;
+        while let Some(Ok(frame)) = body.frame().await
+            && let Some(rest) = left.checked_sub(frame.data_ref().map_or(0, Bytes::len))
+        {
+            left = rest;
         }
     };
-    tokio::time::timeout(LINGER_TIMEOUT, reading).await.ok();
+    tokio::time::timeout(limit, reading).await.ok();
 }
 
 /// Refuses a body that says itself that it is too large, before a byte of it is read.

@@ -1,4 +1,4 @@
-//! Every answer that is not a success: RFC 9457 `application/problem+json`.
+//! Every error answer: RFC 9457 `application/problem+json`.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -15,7 +15,7 @@ pub use super::slug::Slug;
 /// The media type of a problem.
 pub(crate) const MEDIA_TYPE: &str = "application/problem+json";
 
-/// An answer that is not a success.
+/// An error answer.
 #[derive(Debug)]
 pub struct Problem {
     slug: Slug,
@@ -23,7 +23,7 @@ pub struct Problem {
     more: Option<Box<More>>,
 }
 
-/// What only some problems have.
+/// The members that only some problems have.
 #[derive(Debug, Default)]
 struct More {
     errors: Vec<FieldError>,
@@ -49,11 +49,11 @@ pub struct FieldError {
 /// The limit that was hit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct LimitHit {
-    /// Its name.
+    /// Its key in the configuration.
     pub(crate) name: Cow<'static, str>,
-    /// What is in use, or was asked for.
+    /// How much is used, or was requested.
     pub(crate) used: u64,
-    /// What is allowed.
+    /// How much is allowed.
     pub(crate) max: u64,
 }
 
@@ -68,7 +68,7 @@ pub(crate) struct ProblemView {
     title: &'static str,
     /// The status of the answer.
     status: u16,
-    /// The word to branch on.
+    /// The code of the problem type, for programs.
     code: &'static str,
     /// What went wrong this time.
     #[schema(value_type = String)]
@@ -96,17 +96,17 @@ impl Problem {
         Self { slug, detail: detail.into(), more: None }
     }
 
-    /// There is no such thing.
+    /// `what` does not exist, or is another user's.
     pub fn not_found(what: &'static str) -> Self {
         Self::new(Slug::NotFound, format!("no such {what}"))
     }
 
-    /// A browser sends its cookie, and does not say that it is for a page of ours.
+    /// A browser sent the cookie, and the request does not come from a page of this origin.
     pub(crate) fn cross_site() -> Self {
         Self::new(Slug::CrossSite, "with a cookie, a request has to come from a page of this origin")
     }
 
-    /// Fields that are not valid.
+    /// Invalid fields.
     pub fn validation(errors: Vec<FieldError>) -> Self {
         let detail = match errors.len() {
             1 => "1 field is not acceptable".into(),
@@ -117,12 +117,12 @@ impl Problem {
         problem
     }
 
-    /// One field of the body that is not valid.
+    /// One invalid field of the body.
     pub fn invalid(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
         Self::validation(vec![FieldError::at(pointer, detail)])
     }
 
-    /// The word to branch on.
+    /// The problem type.
     pub fn slug(&self) -> Slug {
         self.slug
     }
@@ -156,28 +156,28 @@ impl Problem {
         }
     }
 
-    /// Says which event is the oldest that is kept.
+    /// Adds the number of the oldest event that is kept.
     #[must_use]
     pub fn oldest(mut self, seq: u64) -> Self {
         self.more().oldest = Some(seq);
         self
     }
 
-    /// Says when to try again.
+    /// Adds `Retry-After`.
     #[must_use]
     pub fn retry_after(mut self, wait: Duration) -> Self {
         self.more().retry_after = Some(wait);
         self
     }
 
-    /// Says which limit was hit.
+    /// Adds the limit that was hit: its key in the configuration, and its values.
     #[must_use]
     pub fn limit(mut self, name: impl Into<Cow<'static, str>>, used: u64, max: u64) -> Self {
         self.more().limit = Some(LimitHit { name: name.into(), used, max });
         self
     }
 
-    /// Points at the field of the body that it is about.
+    /// Adds the field of the body that the problem is about.
     #[must_use]
     pub fn at(mut self, pointer: impl Into<String>) -> Self {
         let error = FieldError::at(pointer, self.detail.as_ref());
@@ -226,7 +226,7 @@ impl IntoResponse for Problem {
         let bytes = serde_json::to_vec(&self.view()).expect("texts and numbers always make JSON");
         let mut response = (status, [(header::CONTENT_TYPE, MEDIA_TYPE)], bytes).into_response();
         if let Some(wait) = wait {
-            // RFC 9110 10.2.3: whole seconds; a client that waits too little asks again in vain
+            // RFC 9110 section 10.2.3: whole seconds, rounded up
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
             response.headers_mut().insert(header::RETRY_AFTER, seconds.max(1).into());
         }
@@ -277,7 +277,7 @@ impl From<Refusal> for Problem {
 }
 
 impl Problem {
-    /// The platform is shutting down; whoever comes next takes the request.
+    /// The platform is shutting down; the next server takes the request.
     pub(crate) fn draining() -> Self {
         Self::new(Slug::Draining, "no new work is taken").retry_after(Duration::from_secs(5))
     }
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_broken_store_does_not_say_where_it_lives() {
+    async fn a_store_error_does_not_name_the_path_of_the_store() {
         let error = JournalError::Unavailable("/var/lib/mgx/store.db: disk I/O error".into());
         let text = show(Problem::from(error).into_response()).await;
         assert!(text.contains("store-unavailable") && !text.contains("/var"), "{text}");

@@ -1,4 +1,4 @@
-//! Whom a request comes from when a proxy hands it on: the proxies that are believed, and what they say.
+//! The client's address behind proxies: from `X-Forwarded-For`, if trusted proxies sent it.
 
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
@@ -7,11 +7,11 @@ use axum::http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
 use serde::de::{Deserialize, Deserializer, Error, Unexpected};
 
-/// What a proxy adds the address to that it was asked from.
+/// The field to which a proxy adds the address of its client.
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The proxies whose `X-Forwarded-For` is believed; from anybody else that field says nothing. Written as addresses or
-/// networks (RFC 4632, RFC 4291) with commas between.
+/// The proxies whose `X-Forwarded-For` is trusted; from other peers the field is ignored. Written as addresses or networks
+/// (RFC 4632, RFC 4291) with commas between.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Proxies(Vec<IpNet>);
 
@@ -26,18 +26,18 @@ impl Proxies {
         Self(Vec::new())
     }
 
-    /// Whether it is one of them.
-    pub(crate) fn have(&self, address: IpAddr) -> bool {
+    /// Whether `address` is a trusted proxy.
+    pub(crate) fn contains(&self, address: IpAddr) -> bool {
         self.0.iter().any(|net| net.contains(&address.to_canonical()))
     }
 
-    /// Where a request comes from that came over a connection from `peer`: what the last proxy says that is believed.
-    /// What stands further to the left anybody could have written.
+    /// The client of a request on a connection from `peer`: the address that the first trusted proxy added. Addresses further
+    /// to the left may be forged.
     pub(crate) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let lines = headers.get_all(FORWARDED_FOR).iter().rev();
         let mut said = lines.flat_map(|line| line.to_str().unwrap_or_default().rsplit(',').map(address));
         let mut client = peer;
-        while self.have(client)
+        while self.contains(client)
             && let Some(Some(before)) = said.next()
         {
             client = before;
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_is_believed_and_nobody_else_is() {
+    fn only_a_trusted_proxy_is_believed() {
         assert_eq!(client("", "127.0.0.1", &["10.9.9.9"]), "127.0.0.1");
         assert_eq!(client("127.0.0.1", "192.0.2.1", &["10.9.9.9"]), "192.0.2.1");
         assert_eq!(client("127.0.0.1", "127.0.0.1", &["203.0.113.5"]), "203.0.113.5");

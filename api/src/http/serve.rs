@@ -1,4 +1,4 @@
-//! The accept loop: HTTP/1.1 on a TCP listener, with every bound that a public door needs.
+//! The accept loop: HTTP/1.1 on a TCP listener, with the bounds that a server on the internet needs.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -17,40 +17,40 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use super::connection::{Answer, Patience, Phase, Watched};
+use super::connection::{Answer, ConnectionTimeouts, Phase, TimedSocket};
 use super::proxies::Proxies;
 
-/// How long those who came after the shutdown may hold it up, when all others have been answered.
-const LATE: Duration = Duration::from_secs(1);
+/// How long connections that came after the shutdown began may delay it, when all others have been answered.
+const LATE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How much of an answer, or of a request, waits in the memory of a connection, in bytes, and one piece more.
-const BUFFER: usize = 64 * 1024;
+/// How many bytes of a request or an answer one connection buffers, besides the piece that is being written.
+const BUFFER_BYTES: usize = 64 * 1024;
 
-/// How much of an answer the kernel keeps for a connection whose client does not take it, in bytes; it doubles that. By
-/// itself it would keep megabytes for each.
-const SEND_BUFFER: usize = 128 * 1024;
+/// How many bytes of an answer the kernel buffers for a client that does not read; the kernel doubles the value. Its
+/// default is megabytes per connection.
+const SEND_BUFFER_BYTES: usize = 128 * 1024;
 
-/// What the door bears.
+/// The limits of the server's connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServeConfig {
     /// Connections at a time; more are closed at once.
     pub max_connections: usize,
-    /// Connections at a time from one address that is no proxy's; more are closed at once.
+    /// Connections at a time from one address that is not a trusted proxy; more are closed at once.
     pub max_per_ip: usize,
-    /// Who is believed about where requests come from.
+    /// The proxies whose `X-Forwarded-For` is trusted.
     pub proxies: Proxies,
     /// Header fields of a request; more are answered with 431.
     pub max_headers: usize,
     /// Bytes of a request's head; more are answered with 431.
     pub max_header_bytes: usize,
-    /// How long a connection may be silent.
-    pub patience: Patience,
+    /// How long a connection may stay without a byte.
+    pub timeouts: ConnectionTimeouts,
     /// How long answers may still take after the shutdown began.
     pub drain: Duration,
 }
 
 impl ServeConfig {
-    /// The bounds that fit most: 4096 connections, 256 of one address, heads of 100 fields and 32 KiB within 10 s,
+    /// The limits that suit most installations: 4096 connections, 256 of one address, heads of 100 fields and 32 KiB within 10 s,
     /// 75 s between requests, 30 s without taking a byte, 10 s to drain.
     pub const fn standard() -> Self {
         Self {
@@ -59,7 +59,7 @@ impl ServeConfig {
             proxies: Proxies::none(),
             max_headers: 100,
             max_header_bytes: 32 * 1024,
-            patience: Patience {
+            timeouts: ConnectionTimeouts {
                 head: Duration::from_secs(10),
                 idle: Duration::from_secs(75),
                 stalled: Duration::from_secs(30),
@@ -69,79 +69,79 @@ impl ServeConfig {
     }
 }
 
-/// Serves `router` on `listener` until `shutdown`; then lets the answers under way end within `config.drain`, and
-/// returns. Who comes meanwhile gets one answer: that no new work is taken, if it is work.
+/// Serves `router` on `listener` until `shutdown`, then lets the answers under way end within `config.drain`. A
+/// connection that comes during the shutdown is answered once: the router refuses new work by then.
 pub async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken, config: ServeConfig) {
-    let mut door = Door { connections: JoinSet::new(), of_ip: HashMap::new(), config };
+    let mut open = Connections { tasks: JoinSet::new(), of_ip: HashMap::new(), config };
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((socket, peer)) => door.admit(socket, peer, &router, &shutdown),
+                Ok((socket, peer)) => open.accept(socket, peer, &router, &shutdown),
                 Err(cause) => {
                     // no file descriptor left, most likely: wait for one instead of spinning
                     tracing::warn!(%cause, "cannot accept a connection");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             },
-            Some(ended) = door.connections.join_next() => door.forget(ended.ok()),
+            Some(ended) = open.tasks.join_next() => open.forget(ended.ok()),
             () = shutdown.cancelled() => break,
         }
     }
-    let drained = tokio::time::Instant::now() + door.config.drain;
-    let mut under_way = std::mem::take(&mut door.connections);
+    let drained = tokio::time::Instant::now() + open.config.drain;
+    let mut under_way = std::mem::take(&mut open.tasks);
     loop {
         tokio::select! {
             ended = under_way.join_next() => if ended.is_none() { break },
-            Ok((socket, peer)) = listener.accept() => door.admit(socket, peer, &router, &shutdown),
-            Some(ended) = door.connections.join_next() => door.forget(ended.ok()),
+            Ok((socket, peer)) = listener.accept() => open.accept(socket, peer, &router, &shutdown),
+            Some(ended) = open.tasks.join_next() => open.forget(ended.ok()),
             () = tokio::time::sleep_until(drained) => break,
         }
     }
     drop(listener);
-    let late_ones = async { while door.connections.join_next().await.is_some() {} };
-    let limit = drained.min(tokio::time::Instant::now() + LATE);
-    if tokio::time::timeout_at(limit, late_ones).await.is_err() || !under_way.is_empty() {
-        let connections = under_way.len() + door.connections.len();
-        tracing::warn!(connections, "connections are cut: the time to drain is over");
+    let late = async { while open.tasks.join_next().await.is_some() {} };
+    let limit = drained.min(tokio::time::Instant::now() + LATE_TIMEOUT);
+    if tokio::time::timeout_at(limit, late).await.is_err() || !under_way.is_empty() {
+        let connections = under_way.len() + open.tasks.len();
+        tracing::warn!(connections, "connections are closed: server.drain has passed");
     }
     under_way.shutdown().await;
-    door.connections.shutdown().await;
+    open.tasks.shutdown().await;
 }
 
-/// Who is in.
-struct Door {
-    connections: JoinSet<IpAddr>,
-    /// One ticket per connection; the map's own makes one more.
+/// The open connections.
+struct Connections {
+    tasks: JoinSet<IpAddr>,
+    /// One reference per connection of the address, and one of the map itself.
     of_ip: HashMap<IpAddr, Arc<()>>,
     config: ServeConfig,
 }
 
-impl Door {
-    fn admit(&mut self, socket: TcpStream, peer: SocketAddr, router: &Router, shutdown: &CancellationToken) {
+impl Connections {
+    fn accept(&mut self, socket: TcpStream, peer: SocketAddr, router: &Router, shutdown: &CancellationToken) {
         let ip = peer.ip();
-        let tickets = self.of_ip.entry(ip).or_default();
-        let of_ip = Arc::strong_count(tickets) - 1;
-        let is_crowd = of_ip >= self.config.max_per_ip && !self.config.proxies.have(ip);
-        if self.connections.len() >= self.config.max_connections || is_crowd {
-            tracing::debug!(%peer, of_ip, in_all = self.connections.len(), "connection refused: too many");
+        let references = self.of_ip.entry(ip).or_default();
+        let of_ip = Arc::strong_count(references) - 1;
+        let is_too_many = of_ip >= self.config.max_per_ip && !self.config.proxies.contains(ip);
+        if self.tasks.len() >= self.config.max_connections || is_too_many {
+            tracing::debug!(%peer, of_ip, in_all = self.tasks.len(), "connection refused: too many");
             return self.forget(Some(ip));
         }
-        let ticket = tickets.clone();
+        let reference = references.clone();
         let connection = connection(socket, peer, router.clone(), shutdown.clone(), self.config.clone());
-        self.connections.spawn(async move {
+        self.tasks.spawn(async move {
             connection.await;
-            drop(ticket);
+            drop(reference);
             ip
         });
     }
 
     /// A connection from `ip` has ended; `None`: one that panicked has.
     fn forget(&mut self, ip: Option<IpAddr>) {
-        let is_free = |tickets: &Arc<()>| Arc::strong_count(tickets) == 1;
+        let is_unused = |references: &Arc<()>| Arc::strong_count(references) == 1;
         match ip {
-            Some(ip) if self.of_ip.get(&ip).is_some_and(is_free) => drop(self.of_ip.remove(&ip)),
+            Some(ip) if self.of_ip.get(&ip).is_some_and(is_unused) => drop(self.of_ip.remove(&ip)),
             Some(_) => {}
-            None => self.of_ip.retain(|_, tickets| !is_free(tickets)),
+            None => self.of_ip.retain(|_, references| !is_unused(references)),
         }
     }
 }
@@ -155,11 +155,11 @@ async fn connection(
     config: ServeConfig,
 ) {
     socket.set_nodelay(true).ok();
-    // without it, all is as before but for the memory
-    rustix::net::sockopt::set_socket_send_buffer_size(&socket, SEND_BUFFER).ok();
+    // a failure costs memory and nothing else
+    rustix::net::sockopt::set_socket_send_buffer_size(&socket, SEND_BUFFER_BYTES).ok();
     let is_late = shutdown.is_cancelled();
     let phase = Phase::default();
-    let io = TokioIo::new(Watched::new(socket, phase.clone(), config.patience));
+    let io = TokioIo::new(TimedSocket::new(socket, phase.clone(), config.timeouts));
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         let busy = phase.busy();
         let client = config.proxies.client(peer.ip(), request.headers());
@@ -170,9 +170,9 @@ async fn connection(
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .keep_alive(!is_late)
-        // the socket keeps this time itself: here it would also run between two requests
+        // TimedSocket has this timeout: hyper's would also run between two requests
         .header_read_timeout(None)
-        .max_buf_size(BUFFER)
+        .max_buf_size(BUFFER_BYTES)
         .max_headers(config.max_headers)
         .max_header_size(config.max_header_bytes)
         .half_close(false)
@@ -180,7 +180,7 @@ async fn connection(
     tokio::pin!(connection);
     let outcome = tokio::select! {
         outcome = connection.as_mut() => outcome,
-        // it would close one that has not said anything yet
+        // a late connection is not told to shut down: hyper would close it before its first request
         () = shutdown.cancelled(), if !is_late => {
             connection.as_mut().graceful_shutdown();
             connection.await
@@ -198,7 +198,7 @@ mod tests {
     use axum::routing::get;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-    /// A server with short patience, and its address.
+    /// A server with short timeouts, and its address.
     async fn start(
         change: impl FnOnce(&mut ServeConfig),
     ) -> (SocketAddr, CancellationToken, tokio::task::JoinHandle<()>) {
@@ -223,7 +223,7 @@ mod tests {
             )
             .route("/never", get(async || std::future::pending::<()>().await));
         let mut config = ServeConfig::standard();
-        config.patience = Patience {
+        config.timeouts = ConnectionTimeouts {
             head: Duration::from_secs(1),
             idle: Duration::from_mins(1),
             stalled: Duration::from_secs(1),
@@ -262,7 +262,7 @@ mod tests {
         for _ in 0..2 {
             socket.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
             assert!(one_answer(&mut socket).await.starts_with("HTTP/1.1 200"));
-            // longer than a head may take: between requests the other patience counts
+            // longer than a head may take: between requests the idle timeout counts
             tokio::time::sleep(Duration::from_millis(1500)).await;
         }
     }
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_address_cannot_take_every_place() {
+    async fn one_address_cannot_take_every_connection() {
         let (address, _shutdown, _server) = start(|config| config.max_per_ip = 2).await;
         let mut sockets = Vec::new();
         for _ in 0..2 {
@@ -322,11 +322,11 @@ mod tests {
                 return;
             }
         }
-        panic!("a place that was left is not given to anybody");
+        panic!("a closed connection makes no room for another");
     }
 
     #[tokio::test]
-    async fn a_proxy_has_as_many_places_as_there_are_and_says_who_asks() {
+    async fn a_proxy_may_take_every_connection_and_its_forwarded_address_is_used() {
         let (address, _shutdown, _server) = start(|config| {
             config.max_per_ip = 1;
             config.proxies = "127.0.0.1".parse().unwrap();
@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_comes_while_the_last_answers_are_given_gets_one_too() {
+    async fn a_connection_during_the_shutdown_is_answered_once() {
         let (address, shutdown, server) = start(|config| config.drain = Duration::from_secs(2)).await;
         let mut busy = TcpStream::connect(address).await.unwrap();
         busy.write_all(b"GET /never HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
@@ -374,13 +374,13 @@ mod tests {
         idle.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
         one_answer(&mut idle).await;
         shutdown.cancel();
-        assert_eq!(rest(&mut idle).await, "", "who asks nothing is let go");
+        assert_eq!(rest(&mut idle).await, "", "an idle connection is closed");
         let mut late = TcpStream::connect(address).await.unwrap();
         late.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
         let answer = rest(&mut late).await.to_ascii_lowercase();
         assert!(answer.contains("connection: close") && answer.ends_with("hello"), "{answer}");
         tokio::time::timeout(Duration::from_secs(10), server).await.expect("it ends").unwrap();
-        assert!(TcpStream::connect(address).await.is_err(), "and then nobody answers");
+        assert!(TcpStream::connect(address).await.is_err(), "and then the port is closed");
     }
 
     #[tokio::test]

@@ -1,8 +1,8 @@
-//! What can go wrong, as words to branch on: the one table of statuses.
+//! The problem types: their codes, statuses and titles.
 
 use axum::http::StatusCode;
 
-/// What went wrong, as a word that programs branch on.
+/// A problem type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Slug {
     /// The body is not JSON, or not JSON we accept.
@@ -15,67 +15,67 @@ pub enum Slug {
     InvalidPath,
     /// No credentials, or wrong ones.
     Unauthorized,
-    /// The token is good, and not for this.
+    /// The token is valid, and lacks the right.
     Forbidden,
-    /// A browser says that the request comes from a page of somebody else's.
+    /// The request has the cookie, and comes from a page of another site.
     CrossSite,
     /// A link leads out of the workspace.
     PathEscape,
-    /// There is no such thing, or it is somebody else's.
+    /// The resource does not exist, or is another user's.
     NotFound,
-    /// The thing is there; the method is not.
+    /// The route exists, and does not take the method.
     MethodNotAllowed,
-    /// Nothing we make is accepted.
+    /// The route makes no media type that `Accept` allows.
     NotAcceptable,
     /// The body did not arrive in time.
     RequestTimeout,
-    /// It exists already, or stands in the way.
+    /// It exists already, or its state does not allow the request.
     Conflict,
     /// The job has ended.
     AlreadyFinished,
-    /// The session may use no more of the model.
+    /// The session has used its budget of the models.
     BudgetExhausted,
     /// A request with the same key is being answered.
     InProgress,
-    /// An event number that has not been given yet.
+    /// A number that no event has yet.
     EventIdAhead,
-    /// Events that are kept no longer.
+    /// The events are no longer kept.
     EventsTrimmed,
     /// A directory, a pipe, a device.
     NotRegularFile,
-    /// The file has changed since.
+    /// The file does not have the expected version.
     EtagMismatch,
     /// The body is larger than allowed.
     BodyTooLarge,
-    /// The body's content type is not one we read.
+    /// The route does not read the body's content type.
     UnsupportedMediaType,
     /// No byte of the file is in the range.
     RangeNotSatisfiable,
-    /// JSON, but not what is asked for here.
+    /// The body is JSON, and not valid for the route; or a parameter is invalid.
     Validation,
-    /// A line of an export is not what it should be.
+    /// A line of an export is invalid.
     InvalidExport,
-    /// The key came with another body before.
+    /// An earlier request with the key was another one.
     IdempotencyMismatch,
-    /// More than one request may ask for.
+    /// The job asks for more than its limits.
     QuotaExceeded,
     /// The user submits jobs too fast.
     RateLimited,
-    /// The line is full.
+    /// The queue is full.
     QueueFull,
     /// No more idempotency keys are remembered.
     TooManyKeys,
-    /// Another session is being taken in.
+    /// Another session is being imported.
     ImportBusy,
     /// Too many passwords are being hashed.
     TooManySignIns,
     /// Too many event streams are open.
     TooManyStreams,
-    /// Our fault.
+    /// A bug or a failure of the server.
     Internal,
     /// The platform is shutting down.
     Draining,
-    /// No process of the platform schedules just now.
+    /// No process of the platform schedules at the moment.
     NoScheduler,
     /// The store does not answer.
     StoreUnavailable,
@@ -146,12 +146,12 @@ impl Slug {
         Self::WorkspaceFull,
     ];
 
-    /// As it is written: the `code`, and the last part of the `type`.
+    /// The `code` of a problem, and the last part of its `type`.
     pub fn as_str(self) -> &'static str {
         self.row().slug
     }
 
-    /// The status it is answered with.
+    /// The status of the answer.
     pub fn status(self) -> StatusCode {
         self.row().status
     }

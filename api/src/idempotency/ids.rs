@@ -1,4 +1,4 @@
-//! The ids of what a request makes: new ones, or those that were written down with its `Idempotency-Key`.
+//! The ids of the sessions and jobs that a request makes: new ones, or those stored with its `Idempotency-Key`.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use mgx_apps::Intent;
 use mgx_protocol::{JobId, SessionId};
 
-/// The ids of what a request makes.
+/// The ids of the sessions and jobs that a request makes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ids {
     intent: Option<Arc<Intent>>,
@@ -27,12 +27,12 @@ impl Ids {
         self.intent.as_ref().map_or_else(JobId::new, |intent| intent.job_id(index))
     }
 
-    /// The id of the session, if it was written down.
+    /// The id of the session, if the request has a key.
     pub(crate) fn session(&self) -> Option<SessionId> {
         self.intent.as_ref().map(|intent| intent.session_id())
     }
 
-    /// When the request came first, if this is not the first time: what was made since may be its own.
+    /// When the first request with the key came, if this is a later one: a job or session made since may be its own.
     pub(crate) fn resumed(&self) -> Option<Timestamp> {
         self.intent.as_ref().filter(|_| self.resumed).map(|intent| intent.at)
     }

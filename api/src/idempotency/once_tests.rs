@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use mgx_apps::{Intent, IntentBounds, IntentStore, Recorded, StoreError};
 use serde_json::{Value, json};
 
-use crate::testing::server::{Door, ask, door, door_over};
+use crate::testing::server::{TestServer, ask, test_server, test_server_over};
 use crate::testing::show;
 
 const JOBS: &str = "/api/sessions/demo/jobs";
@@ -54,7 +54,7 @@ impl IntentStore for Full {
     }
 }
 
-impl Door {
+impl TestServer {
     async fn keyed(&self, path: &str, key: &str, body: &Value) -> Response<Body> {
         let request = ask("POST", path).header("content-type", "application/json");
         self.send(request.header("idempotency-key", key), body.to_string()).await
@@ -73,33 +73,33 @@ fn is_replay(response: &Response<Body>) -> bool {
     response.headers().get("idempotency-replayed").is_some_and(|value| value == "true")
 }
 
-/// A door with the session `demo`.
-async fn demo() -> Door {
-    let door = door().await;
-    assert_eq!(door.post("/api/sessions", json!({ "session_id": "demo" })).await.0, 201);
-    door
+/// A server with the session `demo`.
+async fn demo() -> TestServer {
+    let server = test_server().await;
+    assert_eq!(server.post("/api/sessions", json!({ "session_id": "demo" })).await.0, 201);
+    server
 }
 
 #[tokio::test]
 async fn the_same_request_is_done_once_and_answered_alike() {
-    let door = demo().await;
+    let server = demo().await;
     let body = json!({ "prompt": "x" });
-    let first = door.keyed(JOBS, "key-1", &body).await;
+    let first = server.keyed(JOBS, "key-1", &body).await;
     assert!(!is_replay(&first));
     let location = first.headers()["location"].clone();
     let (status, first) = (first.status(), json(first).await);
     for key in ["key-1", "\"key-1\""] {
-        let again = door.keyed(JOBS, key, &body).await;
+        let again = server.keyed(JOBS, key, &body).await;
         assert!(is_replay(&again));
         assert_eq!((again.status(), &again.headers()["location"]), (status, &location));
         assert_eq!(again.headers()["content-type"], "application/json");
         assert_eq!(json(again).await, first);
     }
-    assert_eq!((status.as_u16(), door.jobs().await), (202, 1));
+    assert_eq!((status.as_u16(), server.jobs().await), (202, 1));
 
-    let other = json(door.keyed(JOBS, "key-2", &body).await).await;
+    let other = json(server.keyed(JOBS, "key-2", &body).await).await;
     assert_ne!(other["job_id"], first["job_id"], "another key is another request");
-    let elsewhere = door.keyed("/api/sessions", "key-1", &json!({ "session_id": "other" })).await;
+    let elsewhere = server.keyed("/api/sessions", "key-1", &json!({ "session_id": "other" })).await;
     assert_eq!(
         (elsewhere.status().as_u16(), is_replay(&elsewhere)),
         (201, false),
@@ -109,27 +109,27 @@ async fn the_same_request_is_done_once_and_answered_alike() {
 
 #[tokio::test]
 async fn a_key_that_came_with_something_else_is_refused() {
-    let door = demo().await;
-    door.keyed(JOBS, "key", &json!({ "prompt": "x" })).await;
-    let mut text = show(door.keyed(JOBS, "key", &json!({ "prompt": "y" })).await).await;
+    let server = demo().await;
+    server.keyed(JOBS, "key", &json!({ "prompt": "x" })).await;
+    let mut text = show(server.keyed(JOBS, "key", &json!({ "prompt": "y" })).await).await;
     let id = text.find("x-request-id: ").unwrap() + 14;
     text.replace_range(id..id + 36, "[id]");
     insta::assert_snapshot!(text);
     for key in ["", "two words", &"x".repeat(256)] {
         let request = ask("POST", JOBS).header("idempotency-key", key);
-        assert_eq!(door.code(request, Body::empty()).await.1, "invalid-idempotency-key", "{key:?}");
+        assert_eq!(server.code(request, Body::empty()).await.1, "invalid-idempotency-key", "{key:?}");
     }
-    assert_eq!(door.jobs().await, 1);
+    assert_eq!(server.jobs().await, 1);
 }
 
 #[tokio::test]
 async fn a_request_whose_answer_was_lost_finds_what_it_made() {
-    let door = door_over(false, 8, |store| Arc::new(Forgetful(store))).await;
+    let server = test_server_over(false, 8, |store| Arc::new(Forgetful(store))).await;
     let session = json!({ "prompt": "x" });
-    let first = door.keyed("/api/sessions", "key", &session).await;
+    let first = server.keyed("/api/sessions", "key", &session).await;
     assert_eq!(first.status(), 201);
     let first = json(first).await;
-    let again = door.keyed("/api/sessions", "key", &session).await;
+    let again = server.keyed("/api/sessions", "key", &session).await;
     assert_eq!((again.status().as_u16(), is_replay(&again)), (201, false), "it was made by this request");
     let again = json(again).await;
     assert_eq!(
@@ -140,25 +140,25 @@ async fn a_request_whose_answer_was_lost_finds_what_it_made() {
     let batch = json!({ "jobs": [{ "prompt": "a" }, { "prompt": "b" }] });
     let ids =
         |answer: Value| answer["results"].as_array().unwrap().iter().map(|r| r["job_id"].clone()).collect();
-    let first: Vec<Value> = ids(json(door.keyed(&path, "key", &batch).await).await);
-    let again: Vec<Value> = ids(json(door.keyed(&path, "key", &batch).await).await);
+    let first: Vec<Value> = ids(json(server.keyed(&path, "key", &batch).await).await);
+    let again: Vec<Value> = ids(json(server.keyed(&path, "key", &batch).await).await);
     assert_eq!(first, again);
     assert!(first.iter().all(Value::is_string) && first[0] != first[1]);
     assert_eq!(
-        (door.jobs().await, door.get("/api/sessions").await.2["sessions"].as_array().unwrap().len()),
+        (server.jobs().await, server.get("/api/sessions").await.2["sessions"].as_array().unwrap().len()),
         (3, 1)
     );
 }
 
 #[tokio::test]
 async fn a_key_that_cannot_be_remembered_does_nothing() {
-    let door = door_over(false, 8, |_| Arc::new(Full)).await;
-    let refused = door.keyed("/api/sessions", "key", &json!({ "session_id": "demo" })).await;
+    let server = test_server_over(false, 8, |_| Arc::new(Full)).await;
+    let refused = server.keyed("/api/sessions", "key", &json!({ "session_id": "demo" })).await;
     assert_eq!((refused.status().as_u16(), refused.headers()["retry-after"].to_str().unwrap()), (429, "600"));
     assert_eq!(json(refused).await["code"], "too-many-keys");
-    assert_eq!(door.get("/api/sessions/demo").await.0, 404);
+    assert_eq!(server.get("/api/sessions/demo").await.0, 404);
     assert_eq!(
-        door.post("/api/sessions", json!({ "session_id": "demo" })).await.0,
+        server.post("/api/sessions", json!({ "session_id": "demo" })).await.0,
         201,
         "without one it goes on"
     );
@@ -166,64 +166,64 @@ async fn a_key_that_cannot_be_remembered_does_nothing() {
 
 #[tokio::test]
 async fn two_at_the_same_time_are_one() {
-    let door = demo().await;
+    let server = demo().await;
     let body = json!({ "prompt": "x" });
-    let (first, second) = tokio::join!(door.keyed(JOBS, "key", &body), door.keyed(JOBS, "key", &body));
+    let (first, second) = tokio::join!(server.keyed(JOBS, "key", &body), server.keyed(JOBS, "key", &body));
     assert!(is_replay(&first) != is_replay(&second), "one of them waited for the other");
     assert_eq!(json(first).await, json(second).await);
-    assert_eq!(door.jobs().await, 1);
+    assert_eq!(server.jobs().await, 1);
 }
 
 #[tokio::test]
 async fn a_refusal_that_passes_is_not_kept_and_one_that_lasts_is() {
-    let door = demo().await;
+    let server = demo().await;
     let body = json!({ "prompt": "x" });
     let mut waiting = Value::Null;
     loop {
-        let (status, code, job) = door.post(JOBS, body.clone()).await;
+        let (status, code, job) = server.post(JOBS, body.clone()).await;
         match status {
             202 => waiting = job["job_id"].clone(),
             _ => break assert_eq!(code, "queue-full"),
         }
     }
-    assert_eq!(door.keyed(JOBS, "key", &body).await.status(), 429);
-    let mut bell = door.scheduler.log().subscribe(&"demo".parse().unwrap());
+    assert_eq!(server.keyed(JOBS, "key", &body).await.status(), 429);
+    let mut bell = server.scheduler.log().subscribe(&"demo".parse().unwrap());
     let path = format!("/api/jobs/{}", waiting.as_str().unwrap());
-    door.post(&format!("{path}/cancel"), json!({})).await;
-    while door.get(&path).await.2["state"] != "cancelled" {
+    server.post(&format!("{path}/cancel"), json!({})).await;
+    while server.get(&path).await.2["state"] != "cancelled" {
         bell.changed().await.unwrap();
     }
-    let accepted = door.keyed(JOBS, "key", &body).await;
+    let accepted = server.keyed(JOBS, "key", &body).await;
     assert_eq!((accepted.status().as_u16(), is_replay(&accepted)), (202, false));
 
     let wrong = json!({ "prompt": "" });
-    let first = json(door.keyed(JOBS, "wrong", &wrong).await).await;
-    let again = door.keyed(JOBS, "wrong", &wrong).await;
+    let first = json(server.keyed(JOBS, "wrong", &wrong).await).await;
+    let again = server.keyed(JOBS, "wrong", &wrong).await;
     assert!(is_replay(&again));
     assert_eq!(json(again).await, first);
 }
 
 #[tokio::test]
 async fn each_job_of_a_batch_is_accepted_or_refused_by_itself() {
-    let door = demo().await;
+    let server = demo().await;
     let batch = json!({ "jobs": [
         { "prompt": "a" }, { "prompt": "b", "timeout_s": -1 }, { "command": [] }, { "prompt": "c" },
         { "prompt": "d" }, { "prompt": "e" },
     ] });
-    let (status, _, answer) = door.post("/api/sessions/demo/jobs:batch", batch).await;
+    let (status, _, answer) = server.post("/api/sessions/demo/jobs:batch", batch).await;
     assert_eq!((status, &answer["accepted"]), (202, &json!(3)), "{answer}");
     insta::assert_json_snapshot!(answer, { ".results[].job_id" => "[id]", ".results[].eta_ms" => "[eta]" });
     let ids: Vec<&str> =
         answer["results"].as_array().unwrap().iter().filter_map(|r| r["job_id"].as_str()).collect();
     assert!(ids.len() == 3 && ids.is_sorted());
     for id in ids {
-        assert_eq!(door.get(&format!("/api/jobs/{id}")).await.0, 200, "it is stored");
+        assert_eq!(server.get(&format!("/api/jobs/{id}")).await.0, 200, "it is stored");
     }
 }
 
 #[tokio::test]
 async fn a_batch_that_is_none_is_refused_whole() {
-    let door = demo().await;
+    let server = demo().await;
     let many = json!({ "jobs": vec![json!({ "prompt": "x" }); 1001] });
     for (body, pointer) in [
         (json!({ "jobs": [] }), "/jobs"),
@@ -231,18 +231,18 @@ async fn a_batch_that_is_none_is_refused_whole() {
         (json!({ "jobs": {} }), "/jobs"),
         (json!({ "jobs": [], "job": 1 }), "/job"),
     ] {
-        let (status, code, problem) = door.post("/api/sessions/demo/jobs:batch", body).await;
+        let (status, code, problem) = server.post("/api/sessions/demo/jobs:batch", body).await;
         assert_eq!((status, &*code), (422, "validation"), "{problem}");
         assert!(problem["errors"][0]["pointer"].as_str().unwrap().starts_with(pointer), "{problem}");
     }
-    assert_eq!(door.post("/api/sessions/none/jobs:batch", json!({ "jobs": [] })).await.1, "not-found");
-    assert_eq!(door.jobs().await, 0);
+    assert_eq!(server.post("/api/sessions/none/jobs:batch", json!({ "jobs": [] })).await.1, "not-found");
+    assert_eq!(server.jobs().await, 0);
 
     let batch = json!({ "jobs": vec![json!({ "prompt": "x" }); 10] });
-    assert_eq!(door.post("/api/sessions/demo/jobs:batch", batch.clone()).await.0, 202);
-    while door.post(JOBS, json!({ "prompt": "x" })).await.0 == 202 {}
+    assert_eq!(server.post("/api/sessions/demo/jobs:batch", batch.clone()).await.0, 202);
+    while server.post(JOBS, json!({ "prompt": "x" })).await.0 == 202 {}
     assert_eq!(
-        door.post("/api/sessions/demo/jobs:batch", batch).await.1,
+        server.post("/api/sessions/demo/jobs:batch", batch).await.1,
         "queue-full",
         "no job was accepted"
     );
@@ -250,45 +250,45 @@ async fn a_batch_that_is_none_is_refused_whole() {
 
 #[tokio::test]
 async fn a_timeline_begins_with_the_queue_and_ends_with_the_finish() {
-    let door = door().await;
-    door.finished_session().await;
-    let (_, _, jobs) = door.get("/api/jobs").await;
+    let server = test_server().await;
+    server.finished_session().await;
+    let (_, _, jobs) = server.get("/api/jobs").await;
     let id = jobs["jobs"][0]["job_id"].as_str().unwrap();
-    let (status, _, timeline) = door.get(&format!("/api/jobs/{id}/timeline")).await;
+    let (status, _, timeline) = server.get(&format!("/api/jobs/{id}/timeline")).await;
     assert_eq!((status, &timeline["state"]), (200, &json!("failed")), "{timeline}");
     let stages: Vec<_> = timeline["attempts"][0]["stages"].as_array().unwrap().iter().collect();
     let names: Vec<_> = stages.iter().map(|stage| stage["stage"].as_str().unwrap()).collect();
     assert_eq!(names, ["queued", "admitted", "starting", "finish"]);
     assert_eq!(stages[0]["start_ms"], 0);
     assert_eq!(stages[3]["end_ms"], timeline["elapsed_ms"]);
-    let (status, code, _) = door.get("/api/jobs/00000000-0000-7000-8000-000000000000/timeline").await;
+    let (status, code, _) = server.get("/api/jobs/00000000-0000-7000-8000-000000000000/timeline").await;
     assert_eq!((status, &*code), (404, "not-found"));
 }
 
 #[tokio::test]
 async fn a_waiting_job_is_explained() {
-    let door = demo().await;
-    let (_, _, first) = door.post(JOBS, json!({ "prompt": "x" })).await;
-    let (_, _, second) = door.post(JOBS, json!({ "prompt": "x" })).await;
+    let server = demo().await;
+    let (_, _, first) = server.post(JOBS, json!({ "prompt": "x" })).await;
+    let (_, _, second) = server.post(JOBS, json!({ "prompt": "x" })).await;
     let path = |job: &Value| format!("/api/jobs/{}", job["job_id"].as_str().unwrap());
-    let mut bell = door.scheduler.log().subscribe(&"demo".parse().unwrap());
-    while door.get(&path(&first)).await.2["state"] == "queued" {
+    let mut bell = server.scheduler.log().subscribe(&"demo".parse().unwrap());
+    while server.get(&path(&first)).await.2["state"] == "queued" {
         bell.changed().await.unwrap();
     }
-    door.in_line(&path(&second)).await;
-    let (status, _, why) = door.get(&format!("{}/explain", path(&second))).await;
+    server.in_line(&path(&second)).await;
+    let (status, _, why) = server.get(&format!("{}/explain", path(&second))).await;
     assert_eq!((status, &why["waits_for"], &why["position"]), (200, &json!("limit"), &json!(1)), "{why}");
     assert_eq!(why["binding"]["holders"][0]["job_id"], first["job_id"], "{why}");
     assert!(why["remedy"].as_str().unwrap().contains(first["job_id"].as_str().unwrap()), "{why}");
-    let (_, _, why) = door.get(&format!("{}/explain", path(&first))).await;
+    let (_, _, why) = server.get(&format!("{}/explain", path(&first))).await;
     assert_eq!(why["waits_for"], "container", "{why}");
-    let (status, code, _) = door.get("/api/jobs/00000000-0000-7000-8000-000000000000/explain").await;
+    let (status, code, _) = server.get("/api/jobs/00000000-0000-7000-8000-000000000000/explain").await;
     assert_eq!((status, &*code), (404, "not-found"));
 }
 
 #[tokio::test]
 async fn every_post_is_described_with_its_key() {
-    let (_, _, api) = door().await.get("/openapi.json").await;
+    let (_, _, api) = test_server().await.get("/openapi.json").await;
     let posts: Vec<_> =
         api["paths"].as_object().unwrap().iter().filter(|(_, item)| item["post"].is_object()).collect();
     assert!(posts.len() >= 5, "{posts:?}");

@@ -1,4 +1,4 @@
-//! `POST /api/sessions/{id}/jobs:batch`: many jobs in one request, each accepted or refused by itself.
+//! `POST /api/sessions/{id}/jobs:batch`: many jobs in one request, each accepted or refused on its own.
 
 use std::fmt;
 use std::sync::Arc;
@@ -27,17 +27,17 @@ use crate::state::App;
 /// The most jobs of a batch.
 const MAX_JOBS: usize = 1000;
 
-/// Jobs to run, in this order.
+/// Jobs to submit, in this order.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewJobs {
-    /// 1 to 1000 jobs. One that is not valid is refused by itself.
+    /// 1 to 1000 jobs. An invalid job is refused, and the others are not.
     #[serde(deserialize_with = "bounded")]
     #[schema(value_type = Vec<NewJob>, min_items = 1, max_items = 1000, example = json!([{ "prompt": "build a todo list" }]))]
     jobs: Vec<Box<RawValue>>,
 }
 
-/// What became of the jobs of a batch.
+/// The results of a batch.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct BatchView {
     /// How many were accepted.
@@ -46,27 +46,27 @@ pub(crate) struct BatchView {
     results: Vec<BatchResult>,
 }
 
-/// What became of one job.
+/// The result of one job.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 pub(crate) enum BatchResult {
-    /// It is stored, and waits for its turn.
+    /// The job is stored, and waits in the queue.
     Accepted {
         /// 202.
         status: u16,
         /// Its id: `/api/jobs/{job_id}` leads to it.
         #[schema(value_type = uuid::Uuid)]
         job_id: JobId,
-        /// Its place in line when it was accepted; 1: it is next.
+        /// Its position in the queue when it was accepted; 1: it is next.
         position: Option<u64>,
-        /// Milliseconds until its turn, as far as one can tell.
+        /// Estimated milliseconds until its turn, if there is an estimate.
         eta_ms: Option<u64>,
     },
-    /// Nothing of it was kept.
+    /// Nothing of the job is stored.
     Refused {
-        /// The status that it would have been answered with alone.
+        /// The status of the answer if the job had been submitted alone.
         status: u16,
-        /// What is wrong with it; pointers begin at the job.
+        /// The problem; its pointers begin at the job.
         problem: ProblemView,
     },
 }
@@ -75,8 +75,8 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new().routes(routes!(submit))
 }
 
-/// Submit many jobs at once. Those that are accepted are stored when this answers. If none is, and a later try may
-/// succeed, the answer is that problem.
+/// Submit many jobs at once. When the answer comes the accepted jobs are stored. If no job is accepted and a later
+/// request may succeed, the answer is the problem of the first job.
 #[utoipa::path(
     post, path = "/api/sessions/{id}/jobs:batch", tag = "jobs", operation_id = "submit_batch", request_body = NewJobs,
     params(("id" = String, Path, description = "the session")),
@@ -107,7 +107,7 @@ async fn submit(
     Ok((StatusCode::ACCEPTED, axum::Json(BatchView { accepted, results })).into_response())
 }
 
-/// Stops at the first job too many: a list of a million nothings must not fill the memory.
+/// Stops at the first job too many, so that a long list cannot fill the memory.
 fn bounded<'de, D: Deserializer<'de>>(json: D) -> Result<Vec<Box<RawValue>>, D::Error> {
     struct Jobs;
     impl<'de> Visitor<'de> for Jobs {

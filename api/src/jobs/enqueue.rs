@@ -1,4 +1,4 @@
-//! Checked jobs on their way to admission, and their answers on the way back. A job belongs to whom its session does.
+//! Submits checked jobs to admission. A job belongs to the owner of its session.
 
 use std::sync::Arc;
 
@@ -12,8 +12,8 @@ use crate::http::Problem;
 use crate::idempotency::Ids;
 use crate::state::App;
 
-/// Asks for the jobs of one request. Number and order of the answers are those of `specs`; what was not even a job
-/// keeps its problem. A job that an earlier try of the request has made is found.
+/// Submits the jobs of one request. The answers have the order of `specs`; an invalid job keeps its problem. A job that
+/// an earlier request with the same `Idempotency-Key` has made is found.
 pub(crate) async fn enqueue_all(
     app: &App,
     session: &Session,
@@ -44,7 +44,7 @@ pub(crate) async fn enqueue_all(
     answers.into_iter().map(|answer| answer.unwrap_or_else(&mut decided)).collect()
 }
 
-/// The same for one job.
+/// Submits one job.
 pub(crate) async fn enqueue(
     app: &App,
     session: &Session,
@@ -55,7 +55,7 @@ pub(crate) async fn enqueue(
     answers.into_iter().next().expect("one job has one answer")
 }
 
-/// The job that an earlier try of the request has made under this id.
+/// The job that an earlier request with the same `Idempotency-Key` has made under this id.
 async fn earlier(app: &App, ids: &Ids, id: JobId) -> Result<Option<JobView>, JournalError> {
     if ids.resumed().is_none() {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! `GET /api/jobs/{id}/explain`: what a job waits for, who holds it, how long it will be, and what would help.
+//! `GET /api/jobs/{id}/explain`: what a job waits for, which jobs hold it, how long it will wait, and what would help.
 
 use std::sync::Arc;
 
@@ -17,10 +17,10 @@ use crate::http::Problem;
 use crate::http::extract::Path;
 use crate::state::App;
 
-/// How many of those that hold a limit are named.
-const HOLDERS: usize = 10;
+/// How many of the jobs that use a limit are listed.
+const MAX_HOLDERS: usize = 10;
 
-/// Why a job is where it is.
+/// What a job waits for.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ExplainView {
     /// The job.
@@ -33,13 +33,13 @@ pub(crate) struct ExplainView {
     /// ended), `nothing` (it has ended).
     #[schema(value_type = String, example = "limit")]
     waits_for: WaitsFor,
-    /// Its place in line; 1: it is next.
+    /// Its position in the queue; 1: it is next.
     position: Option<u64>,
-    /// Milliseconds until its turn, by the run times seen so far; absent before any was seen.
+    /// Estimated milliseconds until its turn, from the run times of earlier jobs; absent before a job has run.
     eta_ms: Option<u64>,
-    /// How far off that may be, either way, in milliseconds.
+    /// The uncertainty of the estimate in either direction, in milliseconds.
     eta_error_ms: Option<u64>,
-    /// The limit that keeps it from running, even if it were its turn.
+    /// The limit that keeps it from running, even at the head of the queue.
     binding: Option<BindingView>,
     /// The cheapest change that would start it now.
     remedy: Option<String>,
@@ -48,7 +48,7 @@ pub(crate) struct ExplainView {
 /// A limit that keeps a job from running.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct BindingView {
-    /// Its name.
+    /// Its key in the configuration.
     limit: String,
     /// What is used of it.
     used: u64,
@@ -58,11 +58,11 @@ pub(crate) struct BindingView {
     max: u64,
     /// How many jobs use it.
     holder_count: usize,
-    /// Some of them: at most ten, and only those that you may see.
+    /// At most ten of them, and only those that the caller may see.
     holders: Vec<HolderView>,
 }
 
-/// A job that holds what another one waits for.
+/// A job that uses a limit for which another job waits.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct HolderView {
     /// The job.
@@ -71,7 +71,7 @@ pub(crate) struct HolderView {
     /// Its session.
     #[schema(value_type = String)]
     session_id: SessionId,
-    /// Whose it is.
+    /// The user that owns it.
     user: String,
     /// Its state.
     state: &'static str,
@@ -85,7 +85,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new().routes(routes!(explain))
 }
 
-/// Why a job is where it is, and what would help.
+/// What a job waits for, and what would help.
 #[utoipa::path(
     get, path = "/api/jobs/{id}/explain", tag = "jobs",
     params(("id" = uuid::Uuid, Path, description = "the job")),
@@ -101,7 +101,7 @@ async fn explain(
     let explained = app.scheduler.explain(id).await?.ok_or_else(|| Problem::not_found("job"))?;
     let job = find(&app, &caller, id).await?;
     let mut holders = Vec::new();
-    for holder in explained.binding.iter().flat_map(|binding| &binding.holders).take(HOLDERS) {
+    for holder in explained.binding.iter().flat_map(|binding| &binding.holders).take(MAX_HOLDERS) {
         holders.extend(app.scheduler.job(*holder).await?);
     }
     Ok(axum::Json(ExplainView::new(&job, explained, holders, caller.sees())))
@@ -116,7 +116,7 @@ impl ExplainView {
             .filter(|holder| scope.is_none_or(|user| user == holder.user))
             .map(HolderView::of)
             .collect();
-        // a remedy may name a job, and nobody is told of somebody else's
+        // a remedy may name a job, and a caller must not learn of other users' jobs
         let remedy = remedy.filter(|_| holders.len() == named);
         let binding = binding.map(|BlockingLimit { limit, used, asked, max, holders: all }| BindingView {
             limit: limit.to_string(),
@@ -174,12 +174,12 @@ mod tests {
     }
 
     #[test]
-    fn a_waiting_job_is_told_what_binds_and_who_holds_it() {
+    fn a_waiting_job_is_told_its_limit_and_the_jobs_that_use_it() {
         insta::assert_json_snapshot!(explained(None));
     }
 
     #[test]
-    fn nobody_is_told_of_somebody_elses_job() {
+    fn a_caller_does_not_learn_of_other_users_jobs() {
         let view = explained(Some("bert"));
         let text = serde_json::to_string(&view).unwrap();
         assert!(!text.contains("anna") && !text.contains("000000000008"), "{text}");

@@ -1,18 +1,19 @@
-//! A job as a client asks for it, and the rules that make a checked [`JobSpec`] of it.
+//! A job as a client submits it, and the checks that make a [`JobSpec`] of it.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use jiff::Timestamp;
 use mgx_policies::TimeLimit;
-use mgx_protocol::WORKSPACE_DIR;
+use mgx_protocol::{ByteSize, WORKSPACE_DIR};
 use mgx_runtimes::Limits;
 use mgx_scheduler::{JobSpec, Kind};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::terms::{NewGroup, NewRetry, NewTerms};
-use crate::http::byte_size::ByteSize;
 use crate::http::problem::{FieldError, Problem, Slug};
+use crate::http::seconds::{Seconds, SecondsSchema, SizeSchema};
 use crate::state::JobRules;
 
 /// The longest prompt, in bytes: it travels as one environment variable.
@@ -28,11 +29,11 @@ const MAX_ENV_BYTES: usize = 64 * 1024;
 /// The longest working directory, in bytes.
 const MAX_WORKDIR: usize = 4096;
 
-/// The least a container can live with.
+/// The lowest limits with which a container works.
 const LEAST: Limits = Limits { memory_bytes: 16 * 1024 * 1024, cpu_quota: 1000, pids: 8 };
 
-/// What the platform itself sets in every container (the seeds' contract).
-const OURS: [&str; 6] =
+/// The variables that the platform sets in every container.
+const PLATFORM_VARIABLES: [&str; 6] =
     ["SESSION_ID", "WORKSPACE_ID", "FRAMEWORK", "PROMPT", "OPENAI_API_KEY", "OPENAI_BASE_URL"];
 
 /// A job to run. It needs a prompt or a command.
@@ -55,21 +56,24 @@ pub(crate) struct NewJob {
     env: BTreeMap<String, String>,
     /// The working directory: `/workspace` or below.
     workdir: Option<String>,
-    /// Seconds the command may run.
-    timeout_s: Option<u32>,
+    /// How long the command may run: seconds, or a text such as `30m`.
+    #[schema(value_type = Option<SecondsSchema>, example = 1800)]
+    timeout_s: Option<Seconds>,
     /// What its container may use.
     #[serde(default)]
     resources: Resources,
-    /// 0 to 9; of your own jobs the highest goes first. Waiting raises it.
+    /// 0 to 9; of one user's jobs, those with the highest go first. It rises while the job waits.
     #[schema(example = 5)]
     priority: Option<u8>,
     /// Jobs of a group run one at a time.
     group: Option<NewGroup>,
-    /// It does not join the line before this (RFC 3339).
+    /// When the job joins the queue at the earliest (RFC 3339).
     start_at: Option<Timestamp>,
-    /// Seconds it may wait for its turn before it expires; as the operator has set it if absent.
-    queue_ttl_s: Option<u32>,
-    /// How often it is run again when its command has failed.
+    /// How long it may wait in the queue before it expires: seconds, or a text such as `2h`. The default is `queue.ttl`
+    /// of the configuration.
+    #[schema(value_type = Option<SecondsSchema>, example = 7200)]
+    queue_ttl_s: Option<Seconds>,
+    /// How often and when it is run again after its command failed.
     #[serde(default)]
     retry: NewRetry,
 }
@@ -78,8 +82,8 @@ pub(crate) struct NewJob {
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Resources {
-    /// Memory: bytes, or a text like `512m` or `2g`.
-    #[schema(value_type = Option<String>, example = "2g")]
+    /// Memory: bytes, or a text such as `512MiB` or `2g`.
+    #[schema(value_type = Option<SizeSchema>, example = "2g")]
     memory: Option<ByteSize>,
     /// Microseconds of processor time in each 100 ms: 100000 is one CPU.
     #[schema(example = 100_000)]
@@ -89,7 +93,7 @@ pub(crate) struct Resources {
 }
 
 impl NewJob {
-    /// The agent team at work on `prompt`, with every default.
+    /// A job of the agent team for `prompt`, with every default.
     pub(crate) fn of_prompt(prompt: String) -> Self {
         Self {
             kind: Kind::Agent,
@@ -110,10 +114,10 @@ impl NewJob {
     /// Checks every value and fills in the defaults.
     ///
     /// # Errors
-    /// `quota-exceeded` if it asks for more than `rules` allow, else `validation` with all that is wrong.
+    /// `quota-exceeded` if it asks for more than `rules` allow, else `validation` with every invalid field.
     pub(crate) fn checked(self, rules: &JobRules) -> Result<JobSpec, Problem> {
         let limits = self.resources.limits(rules)?;
-        let timeout_s = self.timeout_s.unwrap_or(rules.times.run_s);
+        let timeout_s = self.timeout_s.map_or(rules.times.run_s, Seconds::get);
         let workdir = self.workdir.unwrap_or_else(|| WORKSPACE_DIR.to_owned());
 
         let mut errors = Vec::new();
@@ -142,23 +146,30 @@ impl NewJob {
 impl Resources {
     fn limits(&self, rules: &JobRules) -> Result<Limits, Problem> {
         let JobRules { default_limits: default, max_limits: max, .. } = rules;
-        let memory = self.memory.map_or(default.memory_bytes, |ByteSize(bytes)| bytes);
+        let memory = self.memory.map_or(default.memory_bytes, ByteSize::bytes);
         let quota = self.cpu_quota.unwrap_or(default.cpu_quota);
         let pids = u64::from(self.pids.unwrap_or(default.pids));
         Ok(Limits {
-            memory_bytes: within("memory", memory, LEAST.memory_bytes, max.memory_bytes)?,
-            cpu_quota: within("cpu_quota", quota, LEAST.cpu_quota, max.cpu_quota)?,
-            pids: u32::try_from(within("pids", pids, LEAST.pids.into(), max.pids.into())?)
+            memory_bytes: within(
+                "memory",
+                "agent.max_memory",
+                memory,
+                LEAST.memory_bytes..=max.memory_bytes,
+            )?,
+            cpu_quota: within("cpu_quota", "agent.max_cpu_quota", quota, LEAST.cpu_quota..=max.cpu_quota)?,
+            pids: u32::try_from(within("pids", "agent.pids", pids, LEAST.pids.into()..=max.pids.into())?)
                 .unwrap_or(max.pids),
         })
     }
 }
 
-fn within(name: &'static str, asked: u64, least: u64, max: u64) -> Result<u64, Problem> {
+/// `asked`, if it is in `range`, whose end is the setting `key` of the configuration.
+fn within(name: &str, key: &'static str, asked: u64, range: RangeInclusive<u64>) -> Result<u64, Problem> {
     let pointer = format!("/resources/{name}");
+    let (least, max) = range.into_inner();
     if asked > max {
-        let detail = format!("{name} {asked} is more than a job may have, {max}");
-        return Err(Problem::new(Slug::QuotaExceeded, detail).at(pointer).limit(name, asked, max));
+        let detail = format!("{name} {asked} is more than {key} allows, {max}");
+        return Err(Problem::new(Slug::QuotaExceeded, detail).at(pointer).limit(key, asked, max));
     }
     if asked < least {
         return Err(Problem::invalid(pointer, format!("at least {least}")));
@@ -213,7 +224,7 @@ fn check_env(env: &BTreeMap<String, String>, errors: &mut Vec<FieldError>) {
             }
             "PATH" => "PATH is the image's own",
             name if name.starts_with("LD_") => "the loader's variables cannot be set",
-            name if name.starts_with("MGX_") || OURS.contains(&name) => "set by the platform",
+            name if name.starts_with("MGX_") || PLATFORM_VARIABLES.contains(&name) => "set by the platform",
             _ if value.contains('\0') => "no NUL",
             _ => continue,
         };
@@ -273,14 +284,14 @@ mod tests {
     fn a_command_is_passed_on_unchanged() {
         let spec =
             ask(r#"{"command":["sh","-c","echo '$HOME'\n"],"env":{"A_1":"x=y"},"workdir":"/workspace/app",
-                "timeout_s":1,"resources":{"memory":"512m","cpu_quota":50000,"pids":64}}"#)
+                "timeout_s":"1s","resources":{"memory":"512MiB","cpu_quota":50000,"pids":64}}"#)
             .unwrap();
         assert_eq!(spec.command, ["sh", "-c", "echo '$HOME'\n"]);
         assert_eq!(spec.limits, Limits { memory_bytes: 512 << 20, cpu_quota: 50_000, pids: 64 });
     }
 
     #[tokio::test]
-    async fn everything_that_is_wrong_is_named_at_once() {
+    async fn every_invalid_field_is_named_in_one_answer() {
         let problem = ask(
             r#"{"kind":"build","prompt":"a\u0000","command":[""],"workdir":"/proc/self/fd/8","timeout_s":0,
                 "env":{"LD_PRELOAD":"x","PATH":"x","MGX_TOKEN":"x","OPENAI_API_KEY":"x","1A":"x","A B":"x","OK":"\u0000"}}"#,
@@ -290,7 +301,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn more_than_allowed_says_how_much_is() {
+    async fn a_value_over_a_limit_is_answered_with_the_limit() {
         let problem = ask(r#"{"prompt":"x","resources":{"memory":"5g"}}"#).unwrap_err();
         insta::assert_snapshot!(show(problem.into_response()).await);
     }
@@ -307,6 +318,8 @@ mod tests {
             (r#"{"prompt":"x","promt":"y"}"#, "validation"),
             (r#"{"prompt":"x","timeout_s":3601}"#, "validation"),
             (r#"{"prompt":"x","timeout_s":-1}"#, "validation"),
+            (r#"{"prompt":"x","timeout_s":"250ms"}"#, "validation"),
+            (r#"{"prompt":"x","timeout_s":"61m"}"#, "validation"),
             (r#"{"prompt":"x","timeout_s":1e99}"#, "validation"),
             (r#"{"prompt":"x","resources":{"memory":1}}"#, "validation"),
             (r#"{"prompt":"x","resources":{"memory":"2x"}}"#, "validation"),

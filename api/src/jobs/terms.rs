@@ -8,6 +8,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use crate::http::problem::FieldError;
+use crate::http::seconds::{Seconds, SecondsSchema};
 
 /// The most a job is run again.
 const MAX_RETRIES: u32 = 10;
@@ -37,9 +38,11 @@ pub(crate) struct NewRetry {
     /// 0 to 10. Agents change files, so the default is 0.
     #[serde(default)]
     times: u32,
-    /// Seconds before the first time, 0 to 3600; each further time twice as long.
+    /// How long to wait before the first of them, 0 to 3600 seconds: a number of seconds, or a text such as `5m`. Each
+    /// further wait is twice as long.
     #[serde(default)]
-    backoff_s: u32,
+    #[schema(value_type = SecondsSchema, required = false, example = 30)]
+    backoff_s: Seconds,
 }
 
 /// What a client says of the terms; whatever is absent has its default.
@@ -48,7 +51,7 @@ pub(crate) struct NewTerms {
     pub(crate) priority: Option<u8>,
     pub(crate) group: Option<NewGroup>,
     pub(crate) start_at: Option<Timestamp>,
-    pub(crate) queue_ttl_s: Option<u32>,
+    pub(crate) queue_ttl_s: Option<Seconds>,
     pub(crate) retry: NewRetry,
 }
 
@@ -56,6 +59,7 @@ impl NewTerms {
     /// Checks every value; adds what is wrong to `errors`.
     pub(crate) fn checked(self, times: &TimeLimits, errors: &mut Vec<FieldError>) -> SchedulingOptions {
         let Self { priority, group, start_at, queue_ttl_s, retry } = self;
+        let (queue_ttl_s, backoff_s) = (queue_ttl_s.map(Seconds::get), retry.backoff_s.get());
         let default = SchedulingOptions::default();
         let mut check = |holds: bool, pointer: &str, rule: String| {
             if !holds {
@@ -67,7 +71,7 @@ impl NewTerms {
         let ttl = queue_ttl_s.is_none_or(|seconds| times.allow(TimeLimit::Wait, seconds));
         check(ttl, "/queue_ttl_s", format!("1 to {} seconds", times.max(TimeLimit::Wait)));
         check(retry.times <= MAX_RETRIES, "/retry/times", format!("0 to {MAX_RETRIES}"));
-        check(retry.backoff_s <= MAX_BACKOFF_S, "/retry/backoff_s", format!("0 to {MAX_BACKOFF_S} seconds"));
+        check(backoff_s <= MAX_BACKOFF_S, "/retry/backoff_s", format!("0 to {MAX_BACKOFF_S} seconds"));
         let named = group.as_ref().is_none_or(|group| is_name(&group.key));
         check(named, "/group/key", format!("1 to {MAX_GROUP} of A-Z a-z 0-9 _ - ."));
         SchedulingOptions {
@@ -75,7 +79,7 @@ impl NewTerms {
             group: group.map(|NewGroup { key, strategy }| Group { key, strategy }),
             start_at,
             queue_ttl_s,
-            retry: Retry { times: retry.times, backoff_s: retry.backoff_s },
+            retry: Retry { times: retry.times, backoff_s },
         }
     }
 }
@@ -91,6 +95,10 @@ mod tests {
 
     const TIMES: TimeLimits = TimeLimits { run_s: 1, max_run_s: 1, wait_s: Some(60), max_wait_s: 3600 };
 
+    fn seconds(json: &str) -> Seconds {
+        serde_json::from_str(json).unwrap()
+    }
+
     #[test]
     fn what_is_not_said_has_its_default() {
         let mut errors = Vec::new();
@@ -104,8 +112,8 @@ mod tests {
         let terms = NewTerms {
             priority: Some(10),
             group: Some(NewGroup { key: "a/b".to_owned(), strategy: Strategy::Queue }),
-            queue_ttl_s: Some(0),
-            retry: NewRetry { times: 11, backoff_s: 3601 },
+            queue_ttl_s: Some(seconds("0")),
+            retry: NewRetry { times: 11, backoff_s: seconds("3601") },
             start_at: None,
         };
         terms.checked(&TIMES, &mut errors);

@@ -1,4 +1,4 @@
-//! `GET /api/jobs/{id}/timeline`: where a job's time went, as a waterfall of stages read from its session's log.
+//! `GET /api/jobs/{id}/timeline`: the stages of a job with their times, read from its session's log.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

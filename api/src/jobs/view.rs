@@ -15,7 +15,7 @@ pub(crate) struct JobView {
     /// Its session.
     #[schema(value_type = String)]
     session_id: SessionId,
-    /// Who asked for it.
+    /// The user that owns it.
     user: String,
     /// The kind of work: `agent`.
     kind: &'static str,
@@ -24,7 +24,7 @@ pub(crate) struct JobView {
     state: &'static str,
     /// Why it is stopping or has ended, unless it succeeded.
     reason: Option<&'static str>,
-    /// Which try this is, from 1.
+    /// The number of the current attempt, from 1.
     attempt: u32,
     /// What the agents were asked to do.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -44,13 +44,13 @@ pub(crate) struct JobView {
     exit: Option<ExitView>,
     /// What went wrong, for people.
     error: Option<String>,
-    /// Its place in line while it is queued; 1: it is next.
+    /// Its position in the queue while it is queued; 1: it is next.
     #[serde(skip_serializing_if = "Option::is_none")]
     position: Option<u64>,
-    /// Milliseconds until its turn, as far as one can tell.
+    /// Estimated milliseconds until its turn, if there is an estimate.
     #[serde(skip_serializing_if = "Option::is_none")]
     eta_ms: Option<u64>,
-    /// How it came out, once it has ended.
+    /// Its result, once it has ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     result: Option<ResultView>,
 }
@@ -66,7 +66,7 @@ pub(crate) struct ExitView {
     oom_kills: u64,
 }
 
-/// How a job came out, in the words of the original task queue.
+/// The result of a job, with the words of the original task queue.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ResultView {
     /// The session.
@@ -81,7 +81,7 @@ pub(crate) struct ResultView {
 }
 
 impl JobView {
-    /// `job` as it stands, and its place in line if it waits.
+    /// `job`, and its place in the queue if it waits.
     pub(crate) fn new(job: Job, place: Option<QueuePosition>) -> Self {
         let place = place.filter(|_| job.state == State::Queued);
         Self {
@@ -115,12 +115,12 @@ impl JobView {
         }
     }
 
-    /// Its id, its place in line and the milliseconds until its turn.
+    /// Its id, its position in the queue and the estimated milliseconds until its turn.
     pub(crate) fn place(&self) -> (JobId, Option<u64>, Option<u64>) {
         (self.job_id, self.position, self.eta_ms)
     }
 
-    /// Where it can be looked at.
+    /// The path of the job.
     pub(crate) fn location(&self) -> String {
         format!("/api/jobs/{}", self.job_id)
     }

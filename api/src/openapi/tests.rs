@@ -1,4 +1,4 @@
-//! The description of the API: it knows every route, and clients can be made of it.
+//! The OpenAPI description has every route, and clients can be generated from it.
 
 use std::collections::BTreeSet;
 
@@ -7,12 +7,12 @@ use axum::http::Request;
 use serde_json::{Value, json};
 
 use crate::http::Slug;
-use crate::testing::server::{Door, ask, door};
+use crate::testing::server::{TestServer, ask, test_server};
 
 #[tokio::test]
 async fn the_description_knows_every_route() {
-    let door = door().await;
-    let (status, _, api) = door.code(Request::get("/openapi.json"), Body::empty()).await;
+    let server = test_server().await;
+    let (status, _, api) = server.code(Request::get("/openapi.json"), Body::empty()).await;
     assert_eq!((status, &api["openapi"]), (200, &json!("3.1.0")));
     let mut routes = Vec::new();
     for (path, item) in api["paths"].as_object().unwrap() {
@@ -25,7 +25,7 @@ async fn the_description_knows_every_route() {
         }
     }
     insta::assert_snapshot!(routes.join("\n"));
-    clients_can_be_made_of(&door, &api).await;
+    clients_can_be_made_of(&server, &api).await;
     let text = api.to_string();
     let mut rest = text.as_str();
     while let Some(at) = rest.find("#/components/schemas/") {
@@ -35,11 +35,11 @@ async fn the_description_knows_every_route() {
     }
 }
 
-/// Whoever is refused finds out why, in the description and in the documentation.
+/// The description and docs/problems.md list every problem.
 #[test]
 fn every_problem_is_described() {
     let api = serde_json::to_value(crate::description()).unwrap();
-    let page = include_str!("../../docs/problems.md");
+    let page = include_str!("../../../docs/problems.md");
     for slug in Slug::ALL {
         let (row, status) = (slug.row(), slug.status().as_u16());
         let problem = &api["components"]["responses"][row.slug]["content"]["application/problem+json"];
@@ -59,12 +59,12 @@ fn every_problem_is_described() {
 
 /// What a program that makes a client of the description needs: every operation has a name of its own and a text, and
 /// says how it refuses, with an example; and the router knows it.
-async fn clients_can_be_made_of(door: &Door, api: &Value) {
+async fn clients_can_be_made_of(server: &TestServer, api: &Value) {
     let mut names = BTreeSet::new();
     for (path, item) in api["paths"].as_object().unwrap() {
         let real = path.replace("{id}", "00000000-0000-7000-8000-000000000000");
         let real = real.replace("{path}", "a.txt").replace("{name}", "anna");
-        let (status, code, _) = door.code(ask("PATCH", &real), Body::empty()).await;
+        let (status, code, _) = server.code(ask("PATCH", &real), Body::empty()).await;
         assert_eq!((status, &*code), (405, "method-not-allowed"), "{path} is described, and not routed");
         for (method, operation) in item.as_object().unwrap() {
             let name = operation["operationId"].as_str().unwrap();

@@ -1,4 +1,4 @@
-//! `/healthz`: this process answers. `/readyz`: the store and the container engine answer too.
+//! `/healthz`: the process answers. `/readyz`: the store and the container engine answer too.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ pub(crate) struct Health {
     status: &'static str,
 }
 
-/// All that a job needs is there.
+/// The store and the container engine answer.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Readiness {
     /// `ready`.
@@ -39,15 +39,15 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new().routes(routes!(healthz)).routes(routes!(readyz))
 }
 
-/// Whether this process answers at all.
+/// Whether the process answers.
 #[utoipa::path(get, path = "/healthz", tag = "health", security(()),
     responses((status = 200, description = "it does", body = Health)))]
 async fn healthz() -> axum::Json<Health> {
     axum::Json(Health { status: "ok" })
 }
 
-/// Whether jobs can run now. If not, they are accepted all the same (unless it is the store that is away, or the
-/// platform is shutting down) and wait.
+/// Whether jobs can run now. If the container engine does not answer, jobs are accepted and wait; if the store does not
+/// answer or the platform is shutting down, jobs are refused.
 #[utoipa::path(get, path = "/readyz", tag = "health", security(()),
     responses((status = 200, description = "they can", body = Readiness)))]
 async fn readyz(State(app): State<Arc<App>>) -> Result<axum::Json<Readiness>, Problem> {

@@ -1,4 +1,4 @@
-//! `GET /api/pools`: what waits in the warm pools, and what they have been good for.
+//! `GET /api/pools`: the warm pools, their containers and their hit rates.
 
 use std::sync::Arc;
 
@@ -14,56 +14,56 @@ use crate::auth::Caller;
 use crate::http::Problem;
 use crate::state::App;
 
-/// The warm pools; none, if the runtime is none.
+/// The warm pools; the list is empty if the runtime has none.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct PoolsView {
-    /// Each of them.
+    /// One entry per pool.
     pools: Vec<PoolView>,
 }
 
-/// Containers that are alike and wait for jobs.
+/// A warm pool: containers of one image that wait for jobs.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct PoolView {
     /// Their image.
     image: String,
-    /// Their OCI runtime, such as `crun`; absent if it is the engine's own.
+    /// Their OCI runtime, such as `crun`; absent if it is the engine's default.
     oci_runtime: Option<&'static str>,
     /// How a workspace comes into one that waits: `propagated` (mounted on the host, it appears there), `cold` (it
     /// cannot: such jobs start cold), `unknown` (none has waited yet).
     #[schema(value_type = String, example = "propagated")]
     workspaces: WorkspaceDelivery,
-    /// How many wait.
+    /// How many containers wait.
     parked: usize,
-    /// How many should.
+    /// How many containers should wait.
     target: usize,
-    /// How many are being made.
+    /// How many containers are being created.
     making: usize,
-    /// Starts that found one waiting.
+    /// Starts that found a waiting container.
     hits: u64,
-    /// Starts that did not.
+    /// Starts that found none.
     misses: u64,
     /// Hits among all starts; absent before the first.
     hit_rate: Option<f64>,
-    /// Containers that were thrown away for some doubt.
+    /// Containers that were removed because a check of them failed.
     quarantined: u64,
-    /// What waiting has cost: MiB × seconds, each container counted with the memory that it may use.
+    /// The cost of waiting containers in MiB × seconds, each counted with its memory limit.
     wasted_mib_s: u64,
-    /// What it has saved: milliseconds that hits did not wait for a container to be made.
+    /// Milliseconds that hits did not have to wait for the creation of a container.
     cold_ms_avoided: u64,
-    /// How long the last claims took, in milliseconds.
+    /// How long the latest claims took, in milliseconds.
     claim_ms: PercentilesView,
-    /// How long making a container takes on average, in milliseconds.
+    /// How long the creation of a container takes on average, in milliseconds.
     create_ms: f64,
-    /// Whether the pool makes no containers for a while, because making them fails.
+    /// Whether the pool creates no containers for a while, because their creation failed.
     broken: bool,
 }
 
-/// The middle and the far end of some times.
+/// Two percentiles of measured times.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct PercentilesView {
-    /// Half of them are at most this.
+    /// The median.
     p50: f64,
-    /// 99 of 100 are at most this.
+    /// The 99th percentile.
     p99: f64,
 }
 
@@ -71,7 +71,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new().routes(routes!(pools))
 }
 
-/// What waits in the warm pools, and what they have been good for.
+/// The warm pools, their containers and their hit rates.
 #[utoipa::path(
     get, path = "/api/pools", tag = "pools",
     responses((status = 200, description = "every pool", body = PoolsView))

@@ -24,12 +24,12 @@ use crate::http::extract::{Path, Query, limit};
 use crate::http::{Problem, Slug};
 use crate::state::App;
 
-/// Which events.
+/// The query: which events.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(crate) struct Wanted {
-    /// Only after this number; the `Last-Event-ID` header goes before it.
+pub(crate) struct EventQuery {
+    /// Only events after this number; the `Last-Event-ID` header takes precedence.
     after: Option<String>,
     /// At most so many: 1 to 1000 on a page of JSON (100 by default); a stream ends after so many.
     #[param(minimum = 1, maximum = 1000)]
@@ -49,7 +49,7 @@ pub(crate) struct EventPage<'a> {
     next: u64,
 }
 
-/// What the client wants to read.
+/// The form of the answer.
 enum Form {
     Stream,
     Page,
@@ -59,13 +59,13 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new().routes(routes!(events))
 }
 
-/// What happened in a session, from the first event (or after the given one) on, and what happens next.
+/// The events of a session, from the first one (or after the given one) on, and new ones as they happen.
 ///
 /// A stream (`text/event-stream`) replays what is stored and goes on live; it ends after the last event once every
 /// job has ended, unless `follow=true`. With `Accept: application/json` the answer is one page.
 #[utoipa::path(
     get, path = "/api/sessions/{id}/events", tag = "events",
-    params(("id" = String, Path, description = "the session"), Wanted,
+    params(("id" = String, Path, description = "the session"), EventQuery,
         ("Last-Event-ID" = Option<u64>, Header, description = "the number of the last event the reader has")),
     responses(
         (status = 200, description = "`id:` the number, `event:` the type, `data:` one line of JSON",
@@ -82,26 +82,26 @@ async fn events(
     method: Method,
     headers: HeaderMap,
     Path(id): Path<SessionId>,
-    Query(wanted): Query<Wanted>,
+    Query(query): Query<EventQuery>,
 ) -> Result<Response, Problem> {
     let form = Form::of(&headers)?;
-    let given = last_event_id(&headers, wanted.after.as_deref())?;
+    let given = last_event_id(&headers, query.after.as_deref())?;
     let session = app.sessions.get(&id, caller.sees()).await?.id;
     let head = app.scheduler.log().head(&session).await?;
-    let after = kept(&app, &session, given, head).await?;
+    let after = first_after(&app, &session, given, head).await?;
     match form {
-        Form::Page => page(&app, &session, after, limit(wanted.limit, 100, 1000)?).await,
-        Form::Stream if given == Some(head.seq) && head.has_finished() && !wanted.follow => {
+        Form::Page => page(&app, &session, after, limit(query.limit, 100, 1000)?).await,
+        Form::Stream if given == Some(head.seq) && head.has_finished() && !query.follow => {
             Ok(StatusCode::NO_CONTENT.into_response())
         }
         Form::Stream if method == Method::HEAD => Ok(stream_head(Body::empty())),
         Form::Stream => {
             let follower = Follower {
-                ticket: app.streams.open(&session, caller.user(), app.scheduler.log(), head)?,
+                open: app.streams.open(&session, caller.user(), app.scheduler.log(), head)?,
                 log: app.scheduler.log().clone(),
                 after,
-                limit: wanted.limit.map(|given| limit(Some(given), 0, 1000)).transpose()?,
-                forever: wanted.follow,
+                limit: query.limit.map(|given| limit(Some(given), 0, 1000)).transpose()?,
+                forever: query.follow,
                 closing: app.closing.clone(),
                 access: StreamAccess { gate: app.gate.clone(), credential, caller: caller.clone() },
                 session,
@@ -117,7 +117,7 @@ impl Form {
         let page = preference(headers, "application/json");
         match stream.max(page) {
             0 => {
-                Err(Problem::new(Slug::NotAcceptable, "text/event-stream and application/json are made here"))
+                Err(Problem::new(Slug::NotAcceptable, "the events are text/event-stream or application/json"))
             }
             best if best == stream => Ok(Self::Stream),
             _ => Ok(Self::Page),
@@ -134,8 +134,8 @@ fn not_ahead(given: Option<u64>, head: Head) -> Result<u64, Problem> {
     }
 }
 
-/// Where to begin. Whoever has no event yet begins with the oldest that is kept.
-async fn kept(app: &App, session: &SessionId, given: Option<u64>, head: Head) -> Result<u64, Problem> {
+/// The number after which the answer begins. A reader without an event begins with the oldest that is kept.
+async fn first_after(app: &App, session: &SessionId, given: Option<u64>, head: Head) -> Result<u64, Problem> {
     let after = not_ahead(given, head)?;
     if after == head.seq {
         return Ok(after);
@@ -145,7 +145,7 @@ async fn kept(app: &App, session: &SessionId, given: Option<u64>, head: Head) ->
         Some(oldest) if oldest > after + 1 => match given {
             Some(_) => Err(Problem::new(
                 Slug::EventsTrimmed,
-                format!("the events before number {oldest} are kept no longer"),
+                format!("the events before number {oldest} are no longer kept"),
             )
             .oldest(oldest)),
             None => Ok(oldest - 1),
@@ -160,7 +160,7 @@ async fn page(app: &App, session: &SessionId, after: u64, limit: usize) -> Resul
     Ok(axum::Json(EventPage { events: events.iter().map(EventView::new).collect(), next }).into_response())
 }
 
-/// The head of a stream that no cache keeps and no proxy holds back.
+/// The response of a stream, with headers that keep caches from storing it and proxies from buffering it.
 fn stream_head(body: Body) -> Response {
     let headers = [
         (header::CONTENT_TYPE.as_str(), "text/event-stream"),

@@ -1,4 +1,4 @@
-//! `/api/sessions/{id}/export`: all there is of a session but its files, as lines of JSON.
+//! `/api/sessions/{id}/export`: a session, its jobs and its events, without its files, as lines of JSON.
 
 use std::sync::Arc;
 
@@ -21,18 +21,18 @@ use crate::http::extract::Path;
 use crate::state::App;
 
 /// How many jobs, and how many events, are read at a time.
-const JOBS: usize = 50;
-const EVENTS: usize = 256;
+const JOBS_PER_PAGE: usize = 50;
+const EVENTS_PER_PAGE: usize = 256;
 
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new().routes(routes!(export))
 }
 
-/// All there is of a session but its files: a report of what happened, in one file.
+/// A session with its jobs and events, but without its files, as one file.
 ///
 /// Lines of JSON (`application/jsonl`), each an object with one key: `mgx_export` (the version), `session`, `job` for
-/// each job, `event` for each event in order, and `end` with their numbers. The values of jobs' environments are hidden.
-/// Of a session that still works, it is all there was when the request came.
+/// each job, `event` for each event in order, and `end` with the numbers of both. The values of environment variables are
+/// hidden. Events that happen after the request came are not in the file.
 #[utoipa::path(
     get, path = "/api/sessions/{id}/export", tag = "sessions",
     params(("id" = String, Path, description = "the session", example = "bakery")),
@@ -55,14 +55,14 @@ async fn export(
     Ok((head, body).into_response())
 }
 
-/// Where the export has come to.
-enum At {
+/// The next lines of the export.
+enum Step {
     Begin(Box<Session>),
     /// Jobs before this one, newest first.
     Jobs(Option<JobId>),
     /// Events after this number.
     Events(u64),
-    Over,
+    Done,
 }
 
 /// Counts what has been written.
@@ -78,34 +78,35 @@ fn lines(
     last: u64,
 ) -> impl Stream<Item = Result<Bytes, JournalError>> + Send {
     let id = session.id.clone();
-    let begin = (At::Begin(Box::new(session)), Written::default());
-    stream::try_unfold(begin, move |(at, mut written)| {
+    let begin = (Step::Begin(Box::new(session)), Written::default());
+    stream::try_unfold(begin, move |(step, mut written)| {
         let (scheduler, id) = (scheduler.clone(), id.clone());
         async move {
-            let (lines, next) = match at {
-                At::Begin(session) => {
+            let (lines, next) = match step {
+                Step::Begin(session) => {
                     let first = Line::MgxExport { version: VERSION, at: Timestamp::now() };
-                    (vec![first, Line::of_session(*session)], At::Jobs(None))
+                    (vec![first, Line::of_session(*session)], Step::Jobs(None))
                 }
-                At::Jobs(before) => {
-                    let filter = JobFilter { session: Some(id), before, limit: JOBS, ..JobFilter::default() };
+                Step::Jobs(before) => {
+                    let filter =
+                        JobFilter { session: Some(id), before, limit: JOBS_PER_PAGE, ..JobFilter::default() };
                     let jobs = scheduler.jobs(filter).await?;
                     written.jobs += jobs.len() as u64;
-                    let next = jobs.last().map_or(At::Events(0), |job| At::Jobs(Some(job.id)));
+                    let next = jobs.last().map_or(Step::Events(0), |job| Step::Jobs(Some(job.id)));
                     (jobs.into_iter().map(Line::of_job).collect(), next)
                 }
-                At::Events(after) => {
-                    let mut events = scheduler.log().page(&id, after, EVENTS).await?;
+                Step::Events(after) => {
+                    let mut events = scheduler.log().page(&id, after, EVENTS_PER_PAGE).await?;
                     events.retain(|event| event.seq <= last);
                     written.events += events.len() as u64;
                     if let Some(seq) = events.last().map(|event| event.seq) {
-                        (events.into_iter().map(Line::of_event).collect(), At::Events(seq))
+                        (events.into_iter().map(Line::of_event).collect(), Step::Events(seq))
                     } else {
                         let Written { jobs, events } = written;
-                        (vec![Line::End { jobs, events }], At::Over)
+                        (vec![Line::End { jobs, events }], Step::Done)
                     }
                 }
-                At::Over => return Ok(None),
+                Step::Done => return Ok(None),
             };
             Ok(Some((encode(&lines), (next, written))))
         }

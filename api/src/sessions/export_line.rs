@@ -1,7 +1,7 @@
 //! The lines of an exported session: one JSON object each, with one key that says what it is.
 //!
-//! First what kind of file it is, then the session, its jobs, its events in order, and how many there were: a file that
-//! was cut is not whole.
+//! First the version of the form, then the session, its jobs, its events in order, and the numbers of jobs and events, which
+//! a truncated file lacks.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ pub(crate) const VERSION: u32 = 1;
 /// The media type: JSON Lines.
 pub(crate) const MEDIA_TYPE: &str = "application/jsonl";
 
-/// What stands in the place of a value that is nobody else's business.
+/// What replaces the value of an environment variable.
 const HIDDEN: &str = "hidden";
 
 /// One line.
@@ -72,7 +72,7 @@ pub(crate) struct EventLine {
 }
 
 impl Line {
-    /// A session. Whose it is, and where its files are, is not said.
+    /// A session, without its owner and its workspace.
     pub(crate) fn of_session(session: Session) -> Self {
         let Session { id, name, framework, created_at, usage, workspace: _, user: _ } = session;
         Self::Session(SessionLine { session_id: id, name, framework, created_at, usage })

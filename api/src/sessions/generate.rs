@@ -1,4 +1,4 @@
-//! `POST /api/agent/generate`, the seeds' one request: a session and its agents at work, at once.
+//! `POST /api/agent/generate`: creates a session if there is none, and submits a job, in one request of the original API.
 
 use std::sync::Arc;
 
@@ -23,13 +23,13 @@ use crate::state::App;
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Generate {
-    /// The session; it is made if it is not there.
+    /// The session; it is created if it does not exist.
     #[schema(value_type = String, example = "test-session")]
     session_id: SessionId,
     /// Its workspace; one of its own if absent.
     #[schema(value_type = Option<String>, example = "test-workspace")]
     workspace_id: Option<WorkspaceId>,
-    /// `nextjs` or `fastapi-vite`; that of the session if it is there, else `fastapi-vite`.
+    /// `nextjs` or `fastapi-vite`; if absent, that of the session, and `fastapi-vite` for a new one.
     #[schema(value_type = Option<String>, example = "nextjs")]
     framework: Option<Framework>,
     /// What the agents are to do.
@@ -41,7 +41,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new().routes(routes!(generate))
 }
 
-/// Let the agents work on a prompt, in a session that is made if need be. Follow it at the session's events.
+/// Let the agents work on a prompt. The session is created if it does not exist; its events tell what happens.
 #[utoipa::path(
     post, path = "/api/agent/generate", tag = "jobs", request_body = Generate,
     responses((status = 202, description = "stored; `Location` leads to the job", body = JobView,

@@ -21,32 +21,32 @@ use crate::http::extract::too_large;
 use crate::http::{Problem, Slug};
 use crate::state::App;
 
-/// The longest line, and all of them together, in bytes: what one import holds in memory.
+/// The longest line and the longest body, in bytes. An import holds the whole session in memory.
 const MAX_LINE: usize = 2 * 1024 * 1024;
-const MAX_LINES: usize = 64 * 1024 * 1024;
+const MAX_BODY: usize = 64 * 1024 * 1024;
 
-/// How long all lines may take to come.
-const PATIENCE: Duration = Duration::from_mins(5);
+/// How long the whole body of an import may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_mins(5);
 
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new().routes(routes!(import))
 }
 
-/// Take in a session that was exported elsewhere, to look at what happened there: its jobs and events, with their ids
-/// and numbers. Its workspace has the starter files.
+/// Import a session that another platform exported, with its jobs and events under their ids and numbers. Its workspace
+/// has the starter files.
 ///
-/// The body is what `/api/sessions/{id}/export` gave. It is checked line by line, and nothing of it is kept if a line is
-/// wrong. Nothing of it runs: a job that had not ended counts as failed. Whoever imports it owns it.
+/// The body is the answer of `/api/sessions/{id}/export`. Every line is checked, and nothing is stored if a line is
+/// wrong. None of its jobs runs: a job that had not ended counts as failed. The caller owns the imported session.
 #[utoipa::path(
     post, path = "/api/sessions:import", tag = "sessions",
     request_body(content((String = "application/jsonl")), description = "the lines of an export"),
     responses(
-        (status = 201, description = "it is here; `Location` leads to it", body = SessionView,
+        (status = 201, description = "imported; `Location` leads to it", body = SessionView,
             headers(("location" = String, description = "the session"))),
-        (status = 409, description = "`conflict`: the session, or a job of it, is here already"),
+        (status = 409, description = "`conflict`: the session, or a job of it, exists already"),
         (status = 413, description = "`body-too-large`: more than 64 MiB"),
         (status = 422, description = "`invalid-export`: the detail names the line, and what is wrong with it"),
-        (status = 429, description = "`import-busy`: another session is being taken in"))
+        (status = 429, description = "`import-busy`: another session is being imported"))
 )]
 async fn import(
     State(app): State<Arc<App>>,
@@ -56,7 +56,7 @@ async fn import(
 ) -> Result<Response, Problem> {
     require_lines(&headers)?;
     let _permit = app.imports.try_acquire().map_err(|_| {
-        Problem::new(Slug::ImportBusy, "another session is being taken in")
+        Problem::new(Slug::ImportBusy, "another session is being imported")
             .retry_after(Duration::from_secs(5))
     })?;
     let record = read(request.into_body(), Checker::new(caller.user())).await?;
@@ -76,9 +76,9 @@ fn require_lines(headers: &HeaderMap) -> Result<(), Problem> {
     Err(Problem::new(Slug::UnsupportedMediaType, "send content-type: application/jsonl"))
 }
 
-/// Cuts the body into lines, and has each checked as it comes.
+/// Splits the body into lines, and checks each as it comes.
 async fn read(mut body: Body, mut checker: Checker) -> Result<ArchivedSession, Problem> {
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + BODY_TIMEOUT;
     let (mut line, mut total) = (Vec::new(), 0);
     loop {
         let frame = timeout_at(end, body.frame()).await;
@@ -88,8 +88,8 @@ async fn read(mut body: Body, mut checker: Checker) -> Result<ArchivedSession, P
         let frame = frame.map_err(|_| Problem::new(Slug::MalformedJson, "the body ended early"))?;
         let data = frame.into_data().unwrap_or_default();
         total += data.len();
-        if total > MAX_LINES {
-            return Err(too_large(MAX_LINES));
+        if total > MAX_BODY {
+            return Err(too_large(MAX_BODY));
         }
         for piece in data.split_inclusive(|byte| *byte == b'\n') {
             line.extend_from_slice(piece);

@@ -1,4 +1,4 @@
-//! Whether the lines of an export make a session: each is looked at as it comes. Pure.
+//! Checks the lines of an export one by one, and makes a session of them. Does no I/O.
 
 use std::collections::HashMap;
 
@@ -14,14 +14,14 @@ use super::export_line::{EventLine, Line, SessionLine, VERSION};
 use crate::http::strict_json;
 use crate::http::{Problem, Slug};
 
-/// The most jobs that one session brings along.
+/// The most jobs of one imported session.
 const MAX_JOBS: usize = 10_000;
 
-/// Takes one line after the other.
+/// Checks one line after the other.
 #[derive(Debug)]
 pub(crate) struct Checker {
     user: String,
-    /// The line that is looked at, from 1.
+    /// The number of the line that is being checked, from 1.
     number: u64,
     at: Expected,
     jobs: Vec<Job>,
@@ -30,7 +30,7 @@ pub(crate) struct Checker {
     events: Vec<Event>,
 }
 
-/// What comes next.
+/// The lines that may come next.
 #[derive(Clone, Debug)]
 enum Expected {
     First,
@@ -40,7 +40,7 @@ enum Expected {
 }
 
 impl Checker {
-    /// The session is to be `user`'s.
+    /// `user` will own the session.
     pub(crate) fn new(user: &str) -> Self {
         Self {
             user: user.to_owned(),
@@ -52,7 +52,7 @@ impl Checker {
         }
     }
 
-    /// One line more.
+    /// Checks one more line.
     ///
     /// # Errors
     /// `invalid-export`, with the number of the line.
@@ -91,7 +91,7 @@ impl Checker {
         Ok(())
     }
 
-    /// The session, if all of it has come. What had not ended has failed.
+    /// The session, if its last line has come. Jobs that had not ended are failed.
     ///
     /// # Errors
     /// `invalid-export`.
@@ -119,7 +119,7 @@ impl Checker {
         Ok(ArchivedSession { session: *session, jobs: self.jobs, events: self.events })
     }
 
-    /// What is wrong with the line that is looked at.
+    /// The problem with the line that is being checked.
     pub(crate) fn wrong(&self, what: &str) -> Problem {
         Problem::new(Slug::InvalidExport, format!("line {}: {what}", self.number))
     }
@@ -164,7 +164,7 @@ impl Checker {
         if !event.event_type.is_well_formed() {
             return Err(self.wrong("/event_type 1 to 40 of a-z 0-9 _"));
         }
-        // what the platform itself says may be a little larger than what it lets agents say
+        // the platform's own events may be a little larger than those of agents
         if serde_json::to_vec(&event.data).map_or(true, |data| data.len() > 2 * MAX_EVENT_BYTES) {
             return Err(self.wrong(&format!("/data more than {} bytes", 2 * MAX_EVENT_BYTES)));
         }

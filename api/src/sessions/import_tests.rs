@@ -1,30 +1,30 @@
-//! A session leaves by one door and comes in by another.
+//! A session is exported by one server and imported by another.
 
 use axum::body::Body;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 
-use crate::testing::server::{Door, ask, door};
+use crate::testing::server::{TestServer, ask, test_server};
 
-async fn export(door: &Door, session: &str) -> String {
-    let answer = door.send(ask("GET", &format!("/api/sessions/{session}/export")), Body::empty()).await;
+async fn export(server: &TestServer, session: &str) -> String {
+    let answer = server.send(ask("GET", &format!("/api/sessions/{session}/export")), Body::empty()).await;
     assert_eq!(answer.status(), 200);
     assert_eq!(answer.headers()["content-type"], "application/jsonl");
     String::from_utf8(answer.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
 }
 
-async fn import(door: &Door, lines: impl Into<Body>) -> (u16, String, Value) {
-    door.code(ask("POST", "/api/sessions:import").header("content-type", "application/jsonl"), lines).await
+async fn import(server: &TestServer, lines: impl Into<Body>) -> (u16, String, Value) {
+    server.code(ask("POST", "/api/sessions:import").header("content-type", "application/jsonl"), lines).await
 }
 
-async fn events(door: &Door, session: &str) -> Value {
+async fn events(server: &TestServer, session: &str) -> Value {
     let page = ask("GET", &format!("/api/sessions/{session}/events")).header("accept", "application/json");
-    door.code(page, Body::empty()).await.2["events"].take()
+    server.code(page, Body::empty()).await.2["events"].take()
 }
 
 #[tokio::test]
 async fn a_session_comes_in_as_it_left() {
-    let (here, there) = (door().await, door().await);
+    let (here, there) = (test_server().await, test_server().await);
     let last = here.finished_session().await;
     let lines = export(&here, "demo").await;
     assert!(lines.starts_with("{\"mgx_export\":{\"version\":1,"), "{lines}");
@@ -36,7 +36,7 @@ async fn a_session_comes_in_as_it_left() {
         (201, &json!("demo"), &json!(false))
     );
     assert_eq!(events(&there, "demo").await, events(&here, "demo").await);
-    let jobs = async |door: &Door| door.get("/api/sessions/demo/jobs").await.2;
+    let jobs = async |server: &TestServer| server.get("/api/sessions/demo/jobs").await.2;
     assert_eq!(jobs(&there).await, jobs(&here).await);
     assert!(there.dir.path().join("workspaces/demo").is_dir());
 
@@ -48,7 +48,7 @@ async fn a_session_comes_in_as_it_left() {
 
 #[tokio::test]
 async fn a_job_that_had_not_ended_does_not_run_here() {
-    let (here, there) = (door().await, door().await);
+    let (here, there) = (test_server().await, test_server().await);
     here.post("/api/sessions", json!({ "session_id": "demo" })).await;
     let job = json!({ "prompt": "x", "env": { "KEY": "hidden-value" } });
     let (_, _, job) = here.post("/api/sessions/demo/jobs", job).await;
@@ -66,7 +66,7 @@ async fn a_job_that_had_not_ended_does_not_run_here() {
 
 #[tokio::test]
 async fn what_is_wrong_is_told_with_its_line_and_nothing_is_kept() {
-    let (here, there) = (door().await, door().await);
+    let (here, there) = (test_server().await, test_server().await);
     here.finished_session().await;
     let lines = export(&here, "demo").await;
     let whole: Vec<&str> = lines.lines().collect();

@@ -1,4 +1,4 @@
-//! How the container engine is, asked at most once in a second.
+//! Whether the container engine answers, asked at most once per second.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,17 +10,17 @@ use tokio::time::{Instant, timeout};
 /// How long the engine may take to answer.
 const ENGINE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long an answer of the engine is good for: however often we are asked, it is asked once in this time.
-const FRESH: Duration = Duration::from_secs(1);
+/// How long an answer of the engine is reused, so that health checks do not load the engine.
+const ANSWER_LIFETIME: Duration = Duration::from_secs(1);
 
-/// Asks the container engine how it is. Cheap to clone.
+/// Asks the container engine for its name and version. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct EngineProbe {
     runtime: Arc<dyn Runtime>,
     last: Arc<Mutex<Option<Answer>>>,
 }
 
-/// What the engine said, and when.
+/// The engine's last answer.
 #[derive(Debug)]
 struct Answer {
     at: Instant,
@@ -33,10 +33,10 @@ impl EngineProbe {
         Self { runtime, last: Arc::default() }
     }
 
-    /// What the engine is; `None` if it does not answer.
+    /// The engine's name and version; `None` if it does not answer.
     pub(crate) async fn ask(&self) -> Option<EngineInfo> {
         let mut last = self.last.lock().await;
-        if let Some(answer) = last.as_ref().filter(|answer| answer.at.elapsed() < FRESH) {
+        if let Some(answer) = last.as_ref().filter(|answer| answer.at.elapsed() < ANSWER_LIFETIME) {
             return answer.info.clone();
         }
         let info = match timeout(ENGINE_TIMEOUT, self.runtime.info()).await {

@@ -1,11 +1,11 @@
-//! Where sessions that were exported elsewhere are taken in, one at a time.
+//! The import of sessions, one at a time.
 
 use std::sync::Arc;
 
 use mgx_apps::Archive;
 use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError};
 
-/// Takes in sessions, one at a time.
+/// Imports sessions, one at a time.
 #[derive(Clone, Debug)]
 pub struct Imports {
     archive: Arc<dyn Archive>,
@@ -13,20 +13,20 @@ pub struct Imports {
 }
 
 impl Imports {
-    /// Takes them into `archive`.
+    /// Imports into `archive`.
     pub fn new(archive: Arc<dyn Archive>) -> Self {
         Self { archive, permit: Arc::new(Semaphore::new(1)) }
     }
 
-    /// Where the sessions go.
+    /// The store that the sessions go to.
     pub(crate) fn archive(&self) -> &dyn Archive {
         &*self.archive
     }
 
-    /// The permit to take in a session, until it is dropped.
+    /// The permit to import a session.
     ///
     /// # Errors
-    /// Another session is being taken in.
+    /// Another session is being imported.
     pub(crate) fn try_acquire(&self) -> Result<SemaphorePermit<'_>, TryAcquireError> {
         self.permit.try_acquire()
     }

@@ -1,11 +1,11 @@
-//! How the warm pools are, as the assembly lets the routes ask.
+//! The reports of the warm pools.
 
 use std::fmt;
 use std::sync::Arc;
 
 use mgx_runtimes::pool::report::Report;
 
-/// Asks the pools how they are. Cheap to clone.
+/// Asks the warm pools for their reports. Cheap to clone.
 #[derive(Clone)]
 pub struct Pools(Arc<dyn Fn() -> Vec<Report> + Send + Sync>);
 
@@ -15,12 +15,12 @@ impl Pools {
         Self(Arc::new(report))
     }
 
-    /// There are none: every job starts cold.
+    /// No pools: every job starts cold.
     pub fn none() -> Self {
         Self::of(Vec::new)
     }
 
-    /// How each pool is now.
+    /// The report of each pool.
     pub(crate) fn report(&self) -> Vec<Report> {
         (self.0)()
     }

@@ -76,14 +76,14 @@ impl Runtime for Engine {
 impl Blueprint for Engine {
     async fn plan(&self, job: &Job) -> Result<Plan, String> {
         if job.spec.prompt == "fail" {
-            return Err("nobody knows how to run this".into());
+            return Err("cannot run this".into());
         }
         FixedBlueprint.plan(job).await
     }
 }
 
-/// The platform behind its door.
-pub(crate) struct Door {
+/// The router and the parts of the platform behind it.
+pub(crate) struct TestServer {
     router: Router,
     pub(crate) scheduler: Scheduler,
     pub(crate) sessions: Sessions,
@@ -95,25 +95,25 @@ pub(crate) struct Door {
     pub(crate) dir: tempfile::TempDir,
 }
 
-pub(crate) async fn door() -> Door {
-    door_with(false, 8).await
+pub(crate) async fn test_server() -> TestServer {
+    test_server_with(false, 8).await
 }
 
-pub(crate) async fn door_with(away: bool, streams: usize) -> Door {
-    door_over(away, streams, |store| store).await
+pub(crate) async fn test_server_with(away: bool, streams: usize) -> TestServer {
+    test_server_over(away, streams, |store| store).await
 }
 
-/// A door that remembers what was asked in what `intents` makes of the store.
-pub(crate) async fn door_over(
+/// A server that keeps idempotency keys in the store that `intents` makes of its own.
+pub(crate) async fn test_server_over(
     away: bool,
     streams: usize,
     intents: impl FnOnce(Arc<dyn IntentStore>) -> Arc<dyn IntentStore>,
-) -> Door {
+) -> TestServer {
     open(away, streams, intents, policies()).await
 }
 
-/// A door with policies of its own.
-pub(crate) async fn door_with_policies(policies: Policies) -> Door {
+/// A server with policies of its own.
+pub(crate) async fn test_server_with_policies(policies: Policies) -> TestServer {
     open(false, 8, |store| store, policies).await
 }
 
@@ -132,7 +132,7 @@ async fn open(
     streams: usize,
     intents: impl FnOnce(Arc<dyn IntentStore>) -> Arc<dyn IntentStore>,
     policies: Policies,
-) -> Door {
+) -> TestServer {
     let dir = tempfile::tempdir().unwrap();
     let store = Arc::new(Embedded::open(&dir.path().join("store.db"), Timestamp::UNIX_EPOCH).unwrap());
     let workspaces = Workspaces::open(dir.path().join("workspaces"), None).unwrap();
@@ -172,7 +172,7 @@ async fn open(
         streams: Streams::new(StreamBounds { per_session: streams, per_user: 64, in_all: 64 }),
         closing: closing.clone(),
     };
-    Door { router: router(app), archive, scheduler, sessions, provider, clock, closing, dir }
+    TestServer { router: router(app), archive, scheduler, sessions, provider, clock, closing, dir }
 }
 
 /// What the apps of these tests are.
@@ -194,12 +194,12 @@ pub(crate) fn ask(method: &str, path: &str) -> http::request::Builder {
     Request::builder().method(method).uri(path).header("authorization", format!("Bearer {TOKEN}"))
 }
 
-/// The same with a token of somebody else's.
+/// A request with another token.
 pub(crate) fn ask_as(token: &str, method: &str, path: &str) -> http::request::Builder {
     Request::builder().method(method).uri(path).header("authorization", format!("Bearer {token}"))
 }
 
-impl Door {
+impl TestServer {
     /// A user, of these groups, whose password is [`PASSWORD`].
     pub(crate) async fn user(&self, name: &str, groups: &[&str]) -> User {
         let new = NewUser {
@@ -254,7 +254,7 @@ impl Door {
         self.code(ask("GET", path), Body::empty()).await
     }
 
-    /// A job once it stands in line: that comes a moment after it was accepted.
+    /// A job once it is in the queue, which is a moment after it was accepted.
     pub(crate) async fn in_line(&self, path: &str) -> Value {
         let end = std::time::Instant::now() + Duration::from_secs(10);
         loop {
@@ -262,7 +262,7 @@ impl Door {
             if job["position"].is_number() {
                 return job;
             }
-            assert!(std::time::Instant::now() < end, "it joins the line at once: {job}");
+            assert!(std::time::Instant::now() < end, "the job joins the queue: {job}");
             tokio::task::yield_now().await;
         }
     }

@@ -1,4 +1,4 @@
-//! The bytes of a file on their way out and in, never all in memory.
+//! The content of a file, sent and received in pieces.
 
 use std::io::SeekFrom;
 use std::ops::Range;
@@ -14,16 +14,16 @@ use tokio_util::io::ReaderStream;
 
 use super::file_request::{etag_header, is_unchanged, range_applies};
 use crate::http::byte_range;
-use crate::http::extract::BODY_TIMEOUT;
+use crate::http::extract::{BODY_TIMEOUT, discard};
 use crate::http::{Problem, Slug};
 
-/// Bytes read from a file at a time.
-const CHUNK: usize = 64 * 1024;
+/// How many bytes are read from a file at a time.
+const CHUNK_BYTES: usize = 64 * 1024;
 
-/// How much more of a body is taken in, in bytes, when nothing of it is kept any more.
-const LEFT_OVER: usize = 16 << 20;
+/// How much of a refused file is still read, in bytes.
+const DISCARDED_BYTES: usize = 16 << 20;
 
-/// The answer to a reader: the file, one range of it, or that it has not changed.
+/// The answer to a GET: the file, one range of it, or 304.
 pub(crate) async fn response(
     path: &WorkspacePath,
     view: FileView,
@@ -39,7 +39,7 @@ pub(crate) async fn response(
 
     let mut file = view.file;
     file.seek(SeekFrom::Start(start)).await.map_err(FileError::from)?;
-    let body = Body::from_stream(ReaderStream::with_capacity(file.take(end - start), CHUNK));
+    let body = Body::from_stream(ReaderStream::with_capacity(file.take(end - start), CHUNK_BYTES));
     let mut response = (status, body).into_response();
     let out = response.headers_mut();
     out.insert(header::ETAG, etag);
@@ -53,8 +53,8 @@ pub(crate) async fn response(
     Ok(response)
 }
 
-/// Writes a body into `upload`, chunk by chunk, and returns how many bytes there were. A client that stops sending
-/// is given up; what was there stays as it was.
+/// Writes a body into `upload`, and returns the number of bytes. If the client stops sending, the request fails and the
+/// old file stays.
 pub(crate) async fn receive(mut body: Body, upload: &mut Upload) -> Result<u64, Problem> {
     let mut size = 0;
     loop {
@@ -67,25 +67,11 @@ pub(crate) async fn receive(mut body: Body, upload: &mut Upload) -> Result<u64, 
         if let Ok(bytes) = frame.into_data() {
             size += bytes.len() as u64;
             if let Err(error) = upload.write(bytes).await {
-                take_in(body).await;
+                discard(&mut body, DISCARDED_BYTES, BODY_TIMEOUT).await;
                 return Err(error.into());
             }
         }
     }
-}
-
-/// Takes in what is left of a body that was refused, within bounds: whoever is still sending when the connection is
-/// closed may never see the answer (RFC 9112 section 9.6).
-async fn take_in(mut body: Body) {
-    let mut left = LEFT_OVER;
-    let taking = async {
-        while let Some(Ok(frame)) = body.frame().await
-            && let Some(rest) = left.checked_sub(frame.data_ref().map_or(0, bytes::Bytes::len))
-        {
-            left = rest;
-        }
-    };
-    timeout(BODY_TIMEOUT, taking).await.ok();
 }
 
 fn wanted(headers: &HeaderMap, view: &FileView) -> Result<Option<Range<u64>>, Problem> {
@@ -98,7 +84,7 @@ fn wanted(headers: &HeaderMap, view: &FileView) -> Result<Option<Range<u64>>, Pr
     })
 }
 
-/// A file of a workspace is somebody else's: no browser may take it for a page, a script or a style of this site.
+/// Agents and users write the files: no browser may treat one as a page, a script or a style of this site.
 fn as_download(path: &WorkspacePath, headers: &mut HeaderMap) {
     let name = format!("attachment; filename*=UTF-8''{}", percent_encoded(path.name()));
     headers.insert(header::CONTENT_DISPOSITION, ascii(&name));

@@ -1,4 +1,4 @@
-//! What a request says of a file: where it is, and what must be so.
+//! The path and the preconditions of a request for a file.
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -27,10 +27,10 @@ impl<S: Send + Sync> FromRequestParts<S> for FilePath {
     }
 }
 
-/// What must be so for a file to be written or deleted: `If-Match` or `If-None-Match: *`.
+/// The precondition of a write or a deletion: `If-Match` or `If-None-Match: *` (RFC 9110 section 13).
 ///
 /// # Errors
-/// `validation` if they are malformed, or both are there.
+/// `validation` if they are malformed, or both are present.
 pub(crate) fn condition(headers: &HeaderMap) -> Result<Condition, Problem> {
     let if_match = joined(headers, &header::IF_MATCH);
     let if_none_match = joined(headers, &header::IF_NONE_MATCH);
@@ -46,7 +46,7 @@ pub(crate) fn condition(headers: &HeaderMap) -> Result<Condition, Problem> {
     }
 }
 
-/// Whether a reader who sent `If-None-Match` has the version `current` already (weak comparison).
+/// Whether `If-None-Match` names the version `current` (weak comparison): the client has it already.
 pub(crate) fn is_unchanged(headers: &HeaderMap, current: &ETag) -> bool {
     joined(headers, &header::IF_NONE_MATCH).is_some_and(|list| {
         list == "*" || list.split(',').any(|tag| tag.trim().trim_start_matches("W/") == current.as_str())

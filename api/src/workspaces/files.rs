@@ -24,7 +24,7 @@ use crate::state::App;
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(crate) struct Wanted {
+pub(crate) struct FileQuery {
     /// A text file: its content is the answer, and there is no list.
     path: Option<String>,
     /// The directory to list; the workspace itself if absent.
@@ -44,16 +44,16 @@ pub(crate) struct Wanted {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Target {
-    /// Its path from the workspace.
+    /// Its path, relative to the workspace.
     path: String,
 }
 
-/// Something that lies in a workspace.
+/// A file, directory or link in a workspace.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct EntryView {
     /// The last name of its path.
     name: String,
-    /// Its path from the workspace.
+    /// Its path, relative to the workspace.
     path: String,
     /// `file`, `directory`, `symlink` or `other`.
     #[schema(value_type = String)]
@@ -69,7 +69,7 @@ pub(crate) struct EntryView {
     etag: Option<String>,
 }
 
-/// A page of what lies in a directory, sorted by path.
+/// A page of the entries of a directory, sorted by path.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct EntryPage {
     entries: Vec<EntryView>,
@@ -80,7 +80,7 @@ pub(crate) struct EntryPage {
 /// A text file.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct TextFile {
-    /// Its path from the workspace.
+    /// Its path, relative to the workspace.
     path: String,
     /// Its text.
     content: String,
@@ -96,7 +96,7 @@ pub(crate) struct TextFile {
 #[expect(dead_code, reason = "bytes are sent as they are; this describes them")]
 pub(crate) struct FileBytes(Vec<u8>);
 
-/// What a path leads to.
+/// The entry of a path.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 pub(crate) enum Found {
@@ -118,7 +118,7 @@ pub(crate) struct NewText {
 /// A file that has been written.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct WrittenView {
-    /// Its path from the workspace.
+    /// Its path, relative to the workspace.
     path: String,
     /// Its length in bytes.
     size: u64,
@@ -136,10 +136,10 @@ pub(crate) fn raw_routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new().routes(routes!(read, write, delete))
 }
 
-/// What lies in a directory; or, with `path`, a text file as JSON (the form of the original API).
+/// The entries of a directory; or, with `path`, a text file as JSON (the form of the original API).
 #[utoipa::path(
     get, path = "/api/workspaces/{id}/files", tag = "files",
-    params(("id" = String, Path, description = "the workspace"), Wanted),
+    params(("id" = String, Path, description = "the workspace"), FileQuery),
     responses((status = 200, description = "a page of entries, or the file",
         body = inline(Found)))
 )]
@@ -147,23 +147,23 @@ async fn list(
     State(app): State<Arc<App>>,
     caller: Caller,
     Path(id): Path<WorkspaceId>,
-    Query(wanted): Query<Wanted>,
+    Query(filter): Query<FileQuery>,
 ) -> Result<axum::Json<Found>, Problem> {
     let workspace = app.sessions.workspace(&id, caller.sees()).await?;
-    if let Some(path) = wanted.path {
+    if let Some(path) = filter.path {
         let path = WorkspacePath::parse(&path).map_err(FileError::from)?;
         return Ok(axum::Json(Found::File(read_text(&workspace, &path).await?)));
     }
-    let depth = wanted.depth.unwrap_or(1);
+    let depth = filter.depth.unwrap_or(1);
     if !(1..=ListQuery::MAX_DEPTH).contains(&depth) {
         let detail = format!("1 to {}", ListQuery::MAX_DEPTH);
         return Err(Problem::validation(vec![FieldError::parameter("depth", detail)]));
     }
     let query = ListQuery {
-        dir: optional_path(wanted.dir)?,
+        dir: optional_path(filter.dir)?,
         depth,
-        after: optional_path(wanted.cursor)?,
-        limit: limit(wanted.limit, ListQuery::MAX_LIMIT, ListQuery::MAX_LIMIT)?,
+        after: optional_path(filter.cursor)?,
+        limit: limit(filter.limit, ListQuery::MAX_LIMIT, ListQuery::MAX_LIMIT)?,
     };
     let listing = workspace.list(query).await?;
     let entries = listing.entries.into_iter().map(EntryView::from).collect();
@@ -174,10 +174,10 @@ async fn list(
 #[utoipa::path(
     put, path = "/api/workspaces/{id}/files", tag = "files", request_body = NewText,
     params(("id" = String, Path, description = "the workspace"), Target,
-        ("If-Match" = Option<String>, Header, description = "the version that must be there"),
-        ("If-None-Match" = Option<String>, Header, description = "`*`: nothing must be there")),
+        ("If-Match" = Option<String>, Header, description = "the version that the file must have"),
+        ("If-None-Match" = Option<String>, Header, description = "`*`: the file must not exist")),
     responses((status = 200, description = "replaced", body = WrittenView),
-        (status = 201, description = "made", body = WrittenView))
+        (status = 201, description = "created", body = WrittenView))
 )]
 async fn write_text(
     State(app): State<Arc<App>>,
@@ -194,17 +194,17 @@ async fn write_text(
     Ok(written(&path, size, &done))
 }
 
-/// A file's bytes. Always a download: nothing of it is ever run or shown as a page of this site.
+/// A file. It is always sent as a download, so that no browser shows it as a page of this site.
 #[utoipa::path(
     get, path = "/api/workspaces/{id}/files/{*path}", tag = "files",
     params(("id" = String, Path, description = "the workspace"),
         ("path" = String, Path, description = "the file's path; its slashes are not encoded"),
         ("Range" = Option<String>, Header, description = "one range of bytes"),
-        ("If-None-Match" = Option<String>, Header, description = "the versions the reader has")),
+        ("If-None-Match" = Option<String>, Header, description = "the versions that the client has")),
     responses(
         (status = 200, description = "the file", body = FileBytes, content_type = "application/octet-stream"),
         (status = 206, description = "the range", body = FileBytes, content_type = "application/octet-stream"),
-        (status = 304, description = "the reader has this version"))
+        (status = 304, description = "the client has this version"))
 )]
 async fn read(
     State(app): State<Arc<App>>,
@@ -223,10 +223,10 @@ async fn read(
     request_body(content = FileBytes, content_type = "application/octet-stream"),
     params(("id" = String, Path, description = "the workspace"),
         ("path" = String, Path, description = "the file's path; its slashes are not encoded"),
-        ("If-Match" = Option<String>, Header, description = "the version that must be there"),
-        ("If-None-Match" = Option<String>, Header, description = "`*`: nothing must be there")),
+        ("If-Match" = Option<String>, Header, description = "the version that the file must have"),
+        ("If-None-Match" = Option<String>, Header, description = "`*`: the file must not exist")),
     responses((status = 204, description = "replaced; the `ETag` header has its version"),
-        (status = 201, description = "made", body = WrittenView))
+        (status = 201, description = "created", body = WrittenView))
 )]
 async fn write(
     State(app): State<Arc<App>>,
@@ -245,12 +245,12 @@ async fn write(
     Ok((StatusCode::NO_CONTENT, [(header::ETAG, etag_header(&done.etag))]).into_response())
 }
 
-/// Delete a file, a link, or a directory with all that lies in it.
+/// Delete a file, a link, or a directory with its content.
 #[utoipa::path(
     delete, path = "/api/workspaces/{id}/files/{*path}", tag = "files",
     params(("id" = String, Path, description = "the workspace"),
         ("path" = String, Path, description = "the path; its slashes are not encoded"),
-        ("If-Match" = Option<String>, Header, description = "the version that must be there")),
+        ("If-Match" = Option<String>, Header, description = "the version that the file must have")),
     responses((status = 204, description = "it is gone"))
 )]
 async fn delete(

@@ -7,6 +7,7 @@ use anyhow::Context;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use mgx_bench::{Host, Overrides, Platform, RuntimeDecorator, Settings};
+use mgx_protocol::TimeSpan;
 use mgx_runtimes::{ContainerEngine, ContainerSpec, Network, PoolableRuntime};
 use mgx_scheduler::{Clock, Redactor};
 use secrecy::SecretString;
@@ -18,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::out::{Failure, Outcome};
 use super::threads;
-use crate::config::{Config, RuntimeName, Secret, Time, Whole};
+use crate::config::{Config, RuntimeName, Secret, Whole};
 use crate::data_dir;
 use crate::engine;
 use crate::image::AgentImage;
@@ -50,7 +51,7 @@ impl ConfiguredHost {
         config.workspaces.host_root.clone_from(&config.workspaces.root);
         // the model is not measured, and must not cost anything
         (config.llm.base_url, config.llm.api_key) = (String::new(), Secret::new(""));
-        config.llm.demo_pace = Time::shortest();
+        config.llm.demo_pace = TimeSpan::shortest();
         if let Some(name) = overrides.runtime {
             config.runtime = runtime(name)?;
         }

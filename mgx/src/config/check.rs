@@ -4,13 +4,14 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use mgx_oauth2::{ADMIN, Issuer, PasswordRules};
+use mgx_protocol::quantity::show_size;
 use mgx_runtimes::OciRuntime;
 use secrecy::ExposeSecret;
 
 use super::problem::What;
-use super::values::show_size;
 use super::{Config, RuntimeName, Secret};
 use crate::private_file;
+use mgx_protocol::quantity::show_size;
 
 /// The largest key file that is read, in bytes.
 const KEY_FILE_BYTES_MAX: u64 = 64 * 1024;

@@ -5,10 +5,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use mgx_api::Proxies;
+use mgx_protocol::{ByteSize, TimeSpan};
 use mgx_runtimes::OciRuntime;
 use serde::Deserialize;
 
-use super::values::{Amount, Roles, Secret, Size, Time, Whole};
+use super::values::{Amount, Roles, Secret, Whole};
 
 /// What runs jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -62,7 +63,7 @@ pub struct Server {
     pub roles: Roles,
     pub advertise: String,
     pub trusted_proxies: Proxies,
-    pub drain: Time<0, 300_000>,
+    pub drain: TimeSpan<0, 300_000>,
 }
 
 /// `[store]`.
@@ -118,14 +119,14 @@ pub struct Isolation {
 pub struct Agent {
     pub image: String,
     pub runner: PathBuf,
-    pub memory: Size<{ 64 << 20 }, { 1 << 40 }>,
-    pub max_memory: Size<{ 64 << 20 }, { 1 << 40 }>,
+    pub memory: ByteSize<{ 64 << 20 }, { 1 << 40 }>,
+    pub max_memory: ByteSize<{ 64 << 20 }, { 1 << 40 }>,
     pub cpu_quota: Whole<1000, 100_000_000>,
     pub max_cpu_quota: Whole<1000, 100_000_000>,
     pub pids: Whole<16, 100_000>,
-    pub timeout: Time<1000, 604_800_000>,
-    pub max_timeout: Time<1000, 604_800_000>,
-    pub grace: Time<0, 600_000>,
+    pub timeout: TimeSpan<1000, 604_800_000>,
+    pub max_timeout: TimeSpan<1000, 604_800_000>,
+    pub grace: TimeSpan<0, 600_000>,
 }
 
 /// `[pool]`.
@@ -135,9 +136,9 @@ pub struct Agent {
 pub struct Pool {
     pub min: Whole<0, 1000>,
     pub max: Whole<0, 1000>,
-    pub memory: Size<{ 64 << 20 }, { 1 << 50 }>,
+    pub memory: ByteSize<{ 64 << 20 }, { 1 << 50 }>,
     pub refill: Whole<1, 32>,
-    pub idle: Time<1000, 86_400_000>,
+    pub idle: TimeSpan<1000, 86_400_000>,
 }
 
 /// `[scheduler]`.
@@ -147,9 +148,9 @@ pub struct Pool {
 pub struct Scheduler {
     pub max_running: Whole<1, 10_000>,
     pub start_tries: Whole<1, 10>,
-    pub reap_every: Time<1000, 3_600_000>,
-    pub ageing: Time<1000, 86_400_000>,
-    pub patience: Time<1000, 86_400_000>,
+    pub reap_every: TimeSpan<1000, 3_600_000>,
+    pub ageing: TimeSpan<1000, 86_400_000>,
+    pub patience: TimeSpan<1000, 86_400_000>,
 }
 
 /// `[queue]`.
@@ -159,8 +160,8 @@ pub struct Scheduler {
 pub struct Queue {
     pub max_queued: Whole<1, 10_000_000>,
     pub max_queued_per_user: Whole<1, 10_000_000>,
-    pub ttl: Time<0, 2_592_000_000>,
-    pub max_ttl: Time<1000, 2_592_000_000>,
+    pub ttl: TimeSpan<0, 2_592_000_000>,
+    pub max_ttl: TimeSpan<1000, 2_592_000_000>,
 }
 
 /// `[rate]`.
@@ -197,7 +198,7 @@ pub struct Quotas {
     pub session_pids: QuotaPids,
 }
 
-type QuotaMemory = Size<{ 64 << 20 }, { 1 << 50 }>;
+type QuotaMemory = ByteSize<{ 64 << 20 }, { 1 << 50 }>;
 type QuotaCpu = Whole<1000, 10_000_000_000>;
 type QuotaPids = Whole<16, 1_000_000_000>;
 
@@ -207,7 +208,7 @@ type QuotaPids = Whole<16, 1_000_000_000>;
 #[expect(missing_docs, reason = "each key is documented once, in mgx.toml")]
 pub struct History {
     pub max_events: Whole<1000, 10_000_000>,
-    pub max_bytes: Size<{ 1 << 20 }, { 1 << 40 }>,
+    pub max_bytes: ByteSize<{ 1 << 20 }, { 1 << 40 }>,
     pub redact_patterns: bool,
 }
 
@@ -216,7 +217,7 @@ pub struct History {
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "each key is documented once, in mgx.toml")]
 pub struct Retention {
-    pub events: Time<0, 315_360_000_000>,
+    pub events: TimeSpan<0, 315_360_000_000>,
 }
 
 /// `[streams]`.
@@ -236,7 +237,7 @@ pub struct Streams {
 pub struct Workspaces {
     pub root: PathBuf,
     pub host_root: PathBuf,
-    pub max_file: Size<1024, { 1 << 30 }>,
+    pub max_file: ByteSize<1024, { 1 << 30 }>,
 }
 
 /// `[llm]`.
@@ -253,7 +254,7 @@ pub struct Llm {
     pub max_cost_per_session: Amount,
     pub max_requests_per_minute: Whole<1, 100_000>,
     pub retries: Whole<0, 10>,
-    pub demo_pace: Time<0, 10_000>,
+    pub demo_pace: TimeSpan<0, 10_000>,
     pub prices: BTreeMap<String, ModelPrice>,
 }
 

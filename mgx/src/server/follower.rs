@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use axum::Router;
 use jiff::Timestamp;
 use mgx_api::Gate;
-use mgx_api::handing_on;
+use mgx_api::forward_to_leader;
 use mgx_apps::JobBlueprint;
 use mgx_oauth2::Provider;
 use mgx_protocol::{JobId, SessionId};
@@ -67,7 +67,7 @@ impl Follower {
         let gate = Gate::new(admin_token, provider);
         let app =
             platform::app(config, &shared, scheduler.clone(), (sessions, identities), runtime, gate, closing);
-        let router = handing_on(mgx_api::router(app), at)?;
+        let router = forward_to_leader(mgx_api::router(app), at)?;
         Ok(Self { router, scheduler, _watching: watching })
     }
 

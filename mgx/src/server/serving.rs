@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context;
-use mgx_api::{ServeConfig, changing};
+use mgx_api::{ServeConfig, serve_current};
 use mgx_runtimes::Pool;
 use secrecy::SecretString;
 use tokio::net::TcpSocket;
@@ -103,7 +103,7 @@ impl Serving {
                 let standby =
                     Follower::assemble(&config, shared.clone(), provider.clone(), closing.clone()).await?;
                 let served = watch::Sender::new(standby.router.clone());
-                router = changing(served.subscribe());
+                router = serve_current(served.subscribe());
                 let candidate = Candidate {
                     address: advertised_address(&config, address),
                     store: shared.clone(),

@@ -16,25 +16,25 @@ use crate::http::extract::{Query, cut, limit};
 use crate::http::problem::{FieldError, Problem};
 use crate::state::App;
 
-/// Something that happened.
+/// One entry of the audit log.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct AuditView {
     /// Its number.
     number: u64,
-    /// When.
+    /// When it happened.
     at: Timestamp,
-    /// What: a word, or an object of one word with more about it.
+    /// What happened: a word, or an object with that word as its key and details as its value.
     event: Value,
-    /// About which user: the `sub` of their tokens.
+    /// The user that it is about: the `sub` claim of the user's tokens.
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<Uuid>,
-    /// About which client.
+    /// The client that it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     client: Option<String>,
-    /// Who changed it, by name, if it was done through the API; `mgx` commands are, too.
+    /// The name of the user who made the change through the API or the `mgx` command.
     #[serde(skip_serializing_if = "Option::is_none")]
     by: Option<String>,
-    /// From which address.
+    /// The IP address that the request came from.
     #[serde(skip_serializing_if = "Option::is_none")]
     peer: Option<String>,
 }
@@ -51,7 +51,7 @@ pub(crate) struct AuditPage {
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(crate) struct Wanted {
+pub(crate) struct AuditQuery {
     /// Only older than this number: `next` of the page before.
     cursor: Option<u64>,
     /// At most so many: 1 to 1000.
@@ -65,18 +65,18 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
 
 /// What happened to accounts and tokens, newest first.
 #[utoipa::path(
-    get, path = "/api/admin/audit", tag = "accounts", params(Wanted),
+    get, path = "/api/admin/audit", tag = "accounts", params(AuditQuery),
     responses((status = 200, description = "a page of the log", body = AuditPage))
 )]
 async fn audit_log(
     State(app): State<Arc<App>>,
-    Query(wanted): Query<Wanted>,
+    Query(query): Query<AuditQuery>,
 ) -> Result<axum::Json<AuditPage>, Problem> {
-    let limit = limit(wanted.limit, 100, 1000)?;
-    if wanted.cursor.is_some_and(|cursor| i64::try_from(cursor).is_err()) {
+    let limit = limit(query.limit, 100, 1000)?;
+    if query.cursor.is_some_and(|cursor| i64::try_from(cursor).is_err()) {
         return Err(Problem::validation(vec![FieldError::parameter("cursor", "the number of an entry")]));
     }
-    let mut entries = app.gate.provider().audit_log(wanted.cursor, limit + 1).await?;
+    let mut entries = app.gate.provider().audit_log(query.cursor, limit + 1).await?;
     let next = cut(&mut entries, limit, |(number, _)| *number);
     Ok(axum::Json(AuditPage { entries: entries.into_iter().map(AuditView::of).collect(), next }))
 }

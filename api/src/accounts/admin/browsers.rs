@@ -26,13 +26,13 @@ const MOST: usize = 200;
 pub(crate) struct BrowserView {
     /// Its id.
     id: Uuid,
-    /// Whether it is a session of the platform's pages, which ends with the sign-in that it came of.
+    /// Whether it is a session of the platform's pages, which ends together with the sign-in at the provider.
     pages: bool,
-    /// What it calls itself.
+    /// Its `User-Agent`.
     agent: String,
-    /// When the user last showed there who they are.
+    /// When the user last entered a password there.
     signed_in_at: Timestamp,
-    /// When it ends by itself.
+    /// When the sign-in expires.
     expires_at: Timestamp,
 }
 
@@ -61,7 +61,7 @@ async fn list_browsers(
     Ok(axum::Json(BrowserList { browsers: browsers.into_iter().map(BrowserView::of).collect() }))
 }
 
-/// Sign a user out in one of their browsers, with everything that was allowed in it.
+/// Sign a user out in one browser, and revoke what the user allowed there.
 #[utoipa::path(
     delete, path = "/api/admin/users/{name}/browsers/{id}", tag = "accounts",
     params(("name" = String, Path, description = "the user's name"),

@@ -29,25 +29,25 @@ const MAX_URIS: usize = 32;
 pub(crate) struct ClientRequest {
     /// Its id: 1 to 64 of `A-Z a-z 0-9 _ -`; a random one if absent.
     client_id: Option<String>,
-    /// What people are shown.
+    /// The name that users see.
     #[schema(example = "Report builder")]
     name: String,
-    /// Whether it is given a secret: a program on a server can keep one.
+    /// Whether it gets a secret. A program on a server can keep one; a program in a browser or on a phone cannot.
     #[serde(default)]
     confidential: bool,
-    /// Where browsers may be sent with a code.
+    /// The URIs to which the provider may send a browser with an authorization code.
     #[serde(default)]
     redirect_uris: Vec<String>,
-    /// Where browsers may be sent after signing out.
+    /// The URIs to which the provider may send a browser after it signed out.
     #[serde(default)]
     post_logout_redirect_uris: Vec<String>,
-    /// How it may ask for tokens: `authorization_code`, `refresh_token`, `client_credentials`, and
+    /// The grant types that it may use: `authorization_code`, `refresh_token`, `client_credentials`, and
     /// `urn:ietf:params:oauth:grant-type:device_code`. The first two, if absent.
     grant_types: Option<BTreeSet<String>>,
-    /// What it may ask for; `openid profile`, if absent.
+    /// The scopes that it may ask for; `openid profile`, if absent.
     #[schema(example = "openid profile read")]
     scope: Option<String>,
-    /// Who is to accept its access tokens: `mgx` is this API. Itself, if absent.
+    /// The audience of its access tokens: `mgx` for this API; the client itself, if absent.
     audience: Option<String>,
 }
 
@@ -56,25 +56,25 @@ pub(crate) struct ClientRequest {
 pub(crate) struct ClientView {
     /// Its id.
     client_id: String,
-    /// What people are shown.
+    /// The name that users see.
     name: String,
     /// Whether it has a secret.
     confidential: bool,
-    /// Where browsers may be sent with a code.
+    /// The URIs to which the provider may send a browser with an authorization code.
     redirect_uris: Vec<String>,
-    /// Where browsers may be sent after signing out.
+    /// The URIs to which the provider may send a browser after it signed out.
     post_logout_redirect_uris: Vec<String>,
-    /// How it may ask for tokens.
+    /// The grant types that it may use.
     grant_types: Vec<&'static str>,
-    /// What it may ask for.
+    /// The scopes that it may ask for.
     scope: String,
-    /// Who is to accept its access tokens.
+    /// The audience of its access tokens.
     audience: String,
-    /// Whether it is one of the platform's own: nobody is asked whether they allow it.
+    /// Whether it is a part of the platform: its users are not asked for their consent.
     first_party: bool,
     /// When it was registered.
     created_at: Timestamp,
-    /// Its secret: shown this once, and stored as a hash.
+    /// The secret: shown this once, and stored as a hash.
     #[serde(skip_serializing_if = "Option::is_none")]
     client_secret: Option<String>,
 }
@@ -91,7 +91,7 @@ pub(crate) struct ClientPage {
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(crate) struct Wanted {
+pub(crate) struct ClientQuery {
     /// Only after this id: `next` of the page before.
     #[param(value_type = Option<String>)]
     cursor: Option<ClientId>,
@@ -107,7 +107,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(rotate_client_secret))
 }
 
-/// Register a client: a program that people sign in to, or one that speaks for itself.
+/// Register an OAuth 2 client: a program that users sign in to, or one that acts for itself.
 #[utoipa::path(
     post, path = "/api/admin/clients", tag = "accounts", request_body = ClientRequest,
     responses((status = 201, description = "registered; with its secret, if it has one", body = ClientView,
@@ -128,15 +128,15 @@ async fn add_client(
 
 /// Clients, in the order of their ids.
 #[utoipa::path(
-    get, path = "/api/admin/clients", tag = "accounts", params(Wanted),
+    get, path = "/api/admin/clients", tag = "accounts", params(ClientQuery),
     responses((status = 200, description = "a page of clients", body = ClientPage))
 )]
 async fn list_clients(
     State(app): State<Arc<App>>,
-    Query(wanted): Query<Wanted>,
+    Query(query): Query<ClientQuery>,
 ) -> Result<axum::Json<ClientPage>, Problem> {
-    let limit = limit(wanted.limit, 50, 200)?;
-    let mut clients = app.gate.provider().clients(wanted.cursor.as_ref(), limit + 1).await?;
+    let limit = limit(query.limit, 50, 200)?;
+    let mut clients = app.gate.provider().clients(query.cursor.as_ref(), limit + 1).await?;
     let next = cut(&mut clients, limit, |client| client.id.to_string());
     Ok(axum::Json(ClientPage { clients: clients.into_iter().map(ClientView::of).collect(), next }))
 }

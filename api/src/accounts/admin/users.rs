@@ -32,14 +32,14 @@ const MAX_GROUP: usize = 64;
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct UserRequest {
-    /// What they sign in with, for ever: 1 to 64 of `a-z 0-9 . _ @ -`.
+    /// The name that the user signs in with; it cannot be changed. 1 to 64 of `a-z 0-9 . _ @ -`.
     #[schema(value_type = String, example = "anna", pattern = "^[a-z0-9][a-z0-9._@-]{0,63}$")]
     name: String,
-    /// What others are shown; the name if absent.
+    /// The name that other users see; the sign-in name if absent.
     display_name: Option<String>,
-    /// The e-mail address. Nobody verifies it.
+    /// The e-mail address; it is not verified.
     email: Option<String>,
-    /// The groups; `admin` is the administrators'.
+    /// The groups; the members of `admin` are administrators.
     #[serde(default)]
     groups: BTreeSet<String>,
     /// The password, 15 to 128 characters; a random one if absent.
@@ -47,18 +47,18 @@ pub(crate) struct UserRequest {
     password: Option<SecretString>,
 }
 
-/// What a user is to be: whatever is absent stays.
+/// A change of a user: absent fields stay as they are.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct UserChange {
-    /// What others are shown.
+    /// The name that other users see.
     #[schema(example = "Anna B.")]
     display_name: Option<String>,
     /// The e-mail address; empty: none.
     email: Option<String>,
-    /// The groups. Who leaves one is signed out.
+    /// The groups. A user who leaves a group is signed out.
     groups: Option<BTreeSet<String>>,
-    /// Whether they may not sign in. Who is disabled is signed out, and their tokens count no more.
+    /// Whether the user is disabled: signed out, unable to sign in, and without valid tokens.
     disabled: Option<bool>,
 }
 
@@ -71,26 +71,26 @@ pub(crate) struct PasswordRequest {
     password: Option<SecretString>,
 }
 
-/// A user as they are now.
+/// A user.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct UserView {
-    /// The `sub` of their tokens.
+    /// The `sub` claim of the user's tokens.
     id: Uuid,
-    /// What they sign in with.
+    /// The name that the user signs in with.
     name: String,
-    /// What others are shown.
+    /// The name that other users see.
     display_name: String,
     /// The e-mail address.
     email: Option<String>,
     /// The groups.
     groups: BTreeSet<String>,
-    /// Whether they may not sign in.
+    /// Whether the user may not sign in.
     disabled: bool,
-    /// When they were added.
+    /// When the user was added.
     created_at: Timestamp,
-    /// When anything of this last changed.
+    /// When the user was last changed.
     updated_at: Timestamp,
-    /// Their random password: shown this once, and stored nowhere.
+    /// The random password: shown this once, and stored only as a hash.
     #[serde(skip_serializing_if = "Option::is_none")]
     password: Option<String>,
 }
@@ -107,7 +107,7 @@ pub(crate) struct UserPage {
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(crate) struct Wanted {
+pub(crate) struct UserQuery {
     /// Only after this name: `next` of the page before.
     #[param(value_type = Option<String>)]
     cursor: Option<Username>,
@@ -126,7 +126,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
 /// Add a user.
 #[utoipa::path(
     post, path = "/api/admin/users", tag = "accounts", request_body = UserRequest,
-    responses((status = 201, description = "added; with a random password, if none was given", body = UserView,
+    responses((status = 201, description = "added; with the random password, if the request has none", body = UserView,
             headers(("location" = String, description = "the user"))),
         (status = 409, description = "`conflict`: the name is taken"))
 )]
@@ -148,20 +148,20 @@ async fn add_user(
 
 /// Users, in the order of their names.
 #[utoipa::path(
-    get, path = "/api/admin/users", tag = "accounts", params(Wanted),
+    get, path = "/api/admin/users", tag = "accounts", params(UserQuery),
     responses((status = 200, description = "a page of users", body = UserPage))
 )]
 async fn list_users(
     State(app): State<Arc<App>>,
-    Query(wanted): Query<Wanted>,
+    Query(query): Query<UserQuery>,
 ) -> Result<axum::Json<UserPage>, Problem> {
-    let limit = limit(wanted.limit, 50, 200)?;
-    let mut users = app.gate.provider().users(wanted.cursor.as_ref(), limit + 1).await?;
+    let limit = limit(query.limit, 50, 200)?;
+    let mut users = app.gate.provider().users(query.cursor.as_ref(), limit + 1).await?;
     let next = cut(&mut users, limit, |user| user.name.to_string());
     Ok(axum::Json(UserPage { users: users.into_iter().map(UserView::of).collect(), next }))
 }
 
-/// A user as they are now.
+/// A user.
 #[utoipa::path(
     get, path = "/api/admin/users/{name}", tag = "accounts",
     params(("name" = String, Path, description = "the user's name")),
@@ -174,11 +174,11 @@ async fn look_at_user(
     Ok(axum::Json(UserView::of(user(&app, &name).await?)))
 }
 
-/// Change a user: all but the name and the password.
+/// Change a user: everything but the name and the password.
 #[utoipa::path(
     put, path = "/api/admin/users/{name}", tag = "accounts", request_body = UserChange,
     params(("name" = String, Path, description = "the user's name")),
-    responses((status = 200, description = "the user as they are now", body = UserView))
+    responses((status = 200, description = "the user after the change", body = UserView))
 )]
 async fn change_user(
     State(app): State<Arc<App>>,
@@ -199,11 +199,11 @@ async fn change_user(
     Ok(axum::Json(UserView::of(user(&app, &name).await?)))
 }
 
-/// Give a user a new password. They are signed out everywhere.
+/// Give a user a new password. The user is signed out everywhere.
 #[utoipa::path(
     post, path = "/api/admin/users/{name}/password", tag = "accounts", request_body = PasswordRequest,
     params(("name" = String, Path, description = "the user's name")),
-    responses((status = 200, description = "given; with the random one, if none was given", body = UserView))
+    responses((status = 200, description = "done; with the random password, if the request has none", body = UserView))
 )]
 async fn set_password(
     State(app): State<Arc<App>>,

@@ -1,13 +1,13 @@
 //! Streams are counted per session, per user and in all, and forgotten when they close.
 
 use super::*;
-use crate::testing::server::door;
+use crate::testing::server::test_server;
 
 #[tokio::test]
 async fn a_closed_stream_makes_room() {
-    let door = door().await;
+    let server = test_server().await;
     let streams = Streams::new(StreamBounds { per_session: 2, per_user: 3, in_all: 3 });
-    let open = |session| streams.open(session, "ann", door.scheduler.log(), Head::default());
+    let open = |session| streams.open(session, "ann", server.scheduler.log(), Head::default());
     let [a, b]: [SessionId; 2] = ["a", "b"].map(|id| id.parse().unwrap());
     let first = open(&a).unwrap();
     let _second = open(&a).unwrap();
@@ -21,10 +21,10 @@ async fn a_closed_stream_makes_room() {
 
 #[tokio::test]
 async fn one_user_leaves_room_for_the_others() {
-    let door = door().await;
+    let server = test_server().await;
     let streams = Streams::new(StreamBounds { per_session: 9, per_user: 2, in_all: 9 });
     let session = "a".parse().unwrap();
-    let open = |user| streams.open(&session, user, door.scheduler.log(), Head::default());
+    let open = |user| streams.open(&session, user, server.scheduler.log(), Head::default());
     let first = open("ann").unwrap();
     let _second = open("ann").unwrap();
     assert_eq!(open("ann").unwrap_err().slug(), Slug::TooManyStreams);
@@ -32,5 +32,5 @@ async fn one_user_leaves_room_for_the_others() {
     drop(first);
     let _third = open("ann").unwrap();
     drop(bert);
-    assert_eq!(streams.open.lock().unwrap().users.len(), 1, "nothing is kept of who has left");
+    assert_eq!(streams.open.lock().unwrap().users.len(), 1, "users without streams are forgotten");
 }

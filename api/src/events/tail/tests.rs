@@ -1,16 +1,16 @@
 //! Every reader of a session is given the same encoded bytes.
 
 use super::*;
-use crate::testing::server::door;
+use crate::testing::server::test_server;
 use serde_json::json;
 
 #[tokio::test]
-async fn everybody_is_given_the_same_bytes() {
-    let door = door().await;
-    door.post("/api/sessions", json!({ "session_id": "demo" })).await;
-    let tail = Tail::start(door.scheduler.log().clone(), "demo".parse().unwrap(), Head::default());
+async fn every_reader_is_given_the_same_bytes() {
+    let server = test_server().await;
+    server.post("/api/sessions", json!({ "session_id": "demo" })).await;
+    let tail = Tail::start(server.scheduler.log().clone(), "demo".parse().unwrap(), Head::default());
     assert_eq!(tail.after(0, 9), Found::Nothing { finished: false });
-    door.post("/api/sessions/demo/jobs", json!({ "prompt": "fail" })).await;
+    server.post("/api/sessions/demo/jobs", json!({ "prompt": "fail" })).await;
     let last = tail.edge().wait_for(|edge| edge.finished).await.unwrap().seq;
     let part = |after| match tail.after(after, 256) {
         Found::Part(part) => part,

@@ -8,9 +8,10 @@ use tokio::net::TcpListener;
 
 use super::Finding;
 use crate::cli::server::Client;
-use crate::config::{Config, RuntimeName, show_size};
+use crate::config::{Config, RuntimeName};
 use crate::data_dir;
 use crate::image::AgentImage;
+use mgx_protocol::quantity::show_size;
 
 /// How many files and sockets the platform may need at the same time.
 const OPEN_FILES_MIN: u64 = 4096;
