@@ -176,7 +176,7 @@ async fn list(
     Ok(axum::Json(SessionPage { sessions, next }))
 }
 
-/// A session.
+/// The session with this id.
 #[utoipa::path(
     get, path = "/api/sessions/{id}", tag = "sessions",
     params(("id" = String, Path, description = "the session")),

@@ -39,6 +39,12 @@ impl Visitor<'_> for SecondsVisitor {
             u32::try_from(seconds).map_err(|_| E::invalid_value(Unexpected::Unsigned(seconds), &self));
         seconds.map(Seconds)
     }
+    fn visit_i64<E: Error>(self, seconds: i64) -> Result<Seconds, E> {
+        match u64::try_from(seconds) {
+            Ok(seconds) => self.visit_u64(seconds),
+            Err(_) => Err(E::invalid_value(Unexpected::Signed(seconds), &self)),
+        }
+    }
     fn visit_str<E: Error>(self, text: &str) -> Result<Seconds, E> {
         let seconds = text.parse::<TimeSpan>().ok().and_then(TimeSpan::whole_seconds);
         seconds.map(Seconds).ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))

@@ -161,7 +161,7 @@ async fn list_users(
     Ok(axum::Json(UserPage { users: users.into_iter().map(UserView::of).collect(), next }))
 }
 
-/// A user.
+/// The user with this name.
 #[utoipa::path(
     get, path = "/api/admin/users/{name}", tag = "accounts",
     params(("name" = String, Path, description = "the user's name")),
