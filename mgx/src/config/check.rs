@@ -11,7 +11,6 @@ use secrecy::ExposeSecret;
 use super::problem::What;
 use super::{Config, RuntimeName, Secret};
 use crate::private_file;
-use mgx_protocol::quantity::show_size;
 
 /// The largest key file that is read, in bytes.
 const KEY_FILE_BYTES_MAX: u64 = 64 * 1024;
