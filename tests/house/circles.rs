@@ -5,8 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::imports::Crate;
-use crate::tree::{Tree, assert_found, assert_kept};
+use crate::repository::imports::Crate;
+use crate::repository::tree::{Tree, assert_found, assert_kept};
 
 /// Every circle of every crate, with what each of its files takes from the others.
 fn circles(tree: &Tree) -> Vec<String> {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::tree::{Tree, assert_found, assert_kept};
+use crate::repository::tree::{Tree, assert_found, assert_kept};
 
 const MAX_LINES: usize = 400;
 const MAX_FILES: usize = 12;
@@ -46,13 +46,11 @@ fn full_folders(tree: &Tree) -> Vec<String> {
 }
 
 #[test]
-#[ignore = "enabled when every crate keeps the rule"]
 fn no_file_is_longer_than_400_lines() {
     assert_kept(&long_files(Tree::repository()));
 }
 
 #[test]
-#[ignore = "enabled when every crate keeps the rule"]
 fn every_file_says_what_it_is_for() {
     assert_kept(&files_without_a_sentence(Tree::repository()));
 }

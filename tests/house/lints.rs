@@ -3,8 +3,8 @@
 
 use toml_edit::DocumentMut;
 
-use crate::rust_source::code;
-use crate::tree::{Tree, assert_found, assert_kept};
+use crate::repository::rust_source::code;
+use crate::repository::tree::{Tree, assert_found, assert_kept};
 
 fn crates_without_lints(tree: &Tree) -> Vec<String> {
     let bare = tree.manifests().filter(|(_, manifest)| {

@@ -1,7 +1,7 @@
 //! Rule: `README.zh.md` has the headings and the code blocks of `README.md`.
 
-use crate::markdown::{code_blocks, headings};
-use crate::tree::{Tree, assert_found, assert_kept};
+use crate::repository::markdown::{code_blocks, headings};
+use crate::repository::tree::{Tree, assert_found, assert_kept};
 
 fn violations(tree: &Tree) -> Vec<String> {
     let (original, translated) = (tree.text("README.md"), tree.text("README.zh.md"));

@@ -1,7 +1,7 @@
 //! Rule: words that were replaced by clearer ones do not come back, and a comment says who does what.
 
-use crate::rust_source::{code, comments};
-use crate::tree::{Tree, assert_found, assert_kept};
+use crate::repository::rust_source::{code, comments};
+use crate::repository::tree::{Tree, assert_found, assert_kept};
 
 /// Names that the code no longer uses, and what to use in their place.
 const NAMES: [(&str, &str); 20] = [

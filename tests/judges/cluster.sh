@@ -7,4 +7,4 @@ just build
 ./bootstrap.sh haproxy
 # Debian installs haproxy where only root's PATH leads
 MGX_TEST_HAPROXY=$(PATH="$PATH:/usr/sbin" command -v haproxy) MGX_BIN="$PWD/target/release/mgx" \
-    cargo test --locked -p mgx-tests --test it -- cluster:: roles:: --nocapture
+    cargo test --locked -p mgx-tests --test it -- processes::cluster:: processes::roles:: --nocapture

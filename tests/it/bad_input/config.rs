@@ -40,7 +40,7 @@ async fn a_key_that_is_none_or_that_others_can_read_starts_nothing() -> Result<(
 async fn without_an_engine_it_serves_says_so_and_takes_jobs() -> Result<()> {
     let settings = format!(
         "{}\nruntime = \"docker\"\ndocker.host = \"unix:///nobody/listens.sock\"",
-        crate::session::settings()
+        crate::jobs::session::settings()
     );
     let mut server = Server::prepare(&settings, &[])?;
     server.spawn()?;

@@ -9,7 +9,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::{JSON, code};
-use crate::session::busybox;
+use crate::jobs::session::busybox;
 
 #[tokio::test]
 async fn arguments_arrive_as_they_are_and_output_is_only_ever_output() -> Result<()> {
@@ -52,7 +52,7 @@ async fn arguments_arrive_as_they_are_and_output_is_only_ever_output() -> Result
 
 #[tokio::test]
 async fn a_flood_of_output_is_cut_where_it_is_too_much_and_its_end_is_told() -> Result<()> {
-    let server = crate::session::busybox_with("history.max_bytes = \"1MiB\"").await?;
+    let server = crate::jobs::session::busybox_with("history.max_bytes = \"1MiB\"").await?;
     let client = server.client();
     let session = client.session("nextjs").await?;
     // 64 MiB without a single newline

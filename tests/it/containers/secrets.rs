@@ -10,7 +10,7 @@ use reqwest::Method;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
-use crate::session::busybox_in;
+use crate::jobs::session::busybox_in;
 
 const KEY: &str = "sk-canary-9d27-never-anywhere";
 const PASSWORD: &str = "canary lamps glow at night";

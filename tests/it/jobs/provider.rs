@@ -7,7 +7,7 @@ use anyhow::Result;
 use mgx_testkit::{Engine, ModelProvider, Server};
 use serde_json::json;
 
-use crate::session::settings;
+use crate::jobs::session::settings;
 
 const KEY: &str = "sk-canary-5a1f0c-never-in-a-container";
 

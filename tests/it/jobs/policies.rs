@@ -7,7 +7,7 @@ use mgx_testkit::{Client, ModelProvider, Server};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::session::settings;
+use crate::jobs::session::settings;
 
 /// A POST: status, `Retry-After`, and the body.
 async fn post(client: &Client, path: &str, body: &Value) -> Result<(u16, Option<u64>, Value)> {

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use mgx_testkit::{Engine, Server};
 use serde_json::{Value, json};
 
-use crate::session::busybox_with;
+use crate::jobs::session::busybox_with;
 
 /// What is done to a job whose command has printed `up`.
 #[derive(Clone, Copy)]

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use mgx_testkit::{Client, Engine, Server};
 use serde_json::{Value, json};
 
-use crate::session::busybox_with;
+use crate::jobs::session::busybox_with;
 
 /// How long the pool may take to be full again.
 const FULL_TIMEOUT: Duration = Duration::from_secs(30);

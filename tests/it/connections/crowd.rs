@@ -9,7 +9,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpSocket;
 use tokio::task::JoinSet;
 
-use crate::slow::answer;
+use crate::connections::slow::answer;
 
 const PEOPLE: u8 = 200;
 const PASSWORD: &str = "seven grey herons wade";

@@ -4,7 +4,7 @@ use anyhow::Result;
 use mgx_testkit::Engine;
 use serde_json::json;
 
-use crate::session::busybox;
+use crate::jobs::session::busybox;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kill_9_disturbs_neither_the_container_nor_the_reader() -> Result<()> {

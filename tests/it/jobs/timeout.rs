@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use mgx_testkit::{Engine, WallClock};
 use serde_json::json;
 
-use crate::session::{busybox_in, busybox_with};
+use crate::jobs::session::{busybox_in, busybox_with};
 
 /// Ignores SIGTERM, and so do its children.
 const STUBBORN: &str = "trap '' TERM; echo up; while true; do sleep 1; done";

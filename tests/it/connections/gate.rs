@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::slow::answer;
+use crate::connections::slow::answer;
 
 const PASSWORD: &str = "seven grey herons wade";
 const TIMES: usize = 2000;

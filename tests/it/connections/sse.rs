@@ -5,7 +5,7 @@ use mgx_testkit::Server;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
-use crate::session::settings;
+use crate::jobs::session::settings;
 
 #[tokio::test]
 async fn a_stream_resumes_anywhere_and_ends_with_the_session() -> Result<()> {

@@ -8,7 +8,7 @@ use mgx_testkit::{Engine, Server};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::session::{busybox, settings};
+use crate::jobs::session::{busybox, settings};
 
 /// How long a server may take to exit when no request is under way.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(10);

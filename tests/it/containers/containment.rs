@@ -6,7 +6,7 @@ use anyhow::Result;
 use mgx_testkit::Engine;
 use serde_json::json;
 
-use crate::session::busybox_with;
+use crate::jobs::session::busybox_with;
 
 /// A script that prints what the container may do, one `key=value` a line.
 pub(crate) const PROBE: &str = r#"

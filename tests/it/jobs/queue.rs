@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use crate::session::{busybox_with, settings};
+use crate::jobs::session::{busybox_with, settings};
 
 /// A runtime without containers: these tests are about the queue.
 fn null() -> String {

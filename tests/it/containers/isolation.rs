@@ -7,8 +7,8 @@ use anyhow::{Context, Result, ensure};
 use mgx_testkit::{Client, Dockerd, Engine, Server};
 use serde_json::{Value, json};
 
-use crate::containment::PROBE;
-use crate::session::settings;
+use crate::containers::containment::PROBE;
+use crate::jobs::session::settings;
 
 const IMAGE: &str = "mgx-agent-gvisor:test";
 

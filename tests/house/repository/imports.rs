@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::rust_source::code_without_tests;
-use crate::tree::Tree;
+use crate::repository::rust_source::code_without_tests;
+use crate::repository::tree::Tree;
 
 /// A module by its names from the root of the crate.
 type Module = Vec<String>;
@@ -208,7 +208,7 @@ fn inline_paths(code: &str) -> Vec<Vec<String>> {
                     .find(|letter: char| !letter.is_alphanumeric() && letter != '_' && letter != ':');
                 let path = &code[at..end.map_or(code.len(), |end| at + end)];
                 // the beginning of a `use` with braces, which was read already
-                if !path.ends_with("::") {
+                if !code[at + path.len()..].starts_with('{') {
                     found.push(segments(path));
                 }
             }

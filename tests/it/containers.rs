@@ -1,0 +1,6 @@
+//! Containers: their isolation, the warm pool, and the secrets that must not reach them.
+
+pub(crate) mod containment;
+mod isolation;
+mod pool;
+mod secrets;

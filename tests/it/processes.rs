@@ -1,0 +1,7 @@
+//! The platform's processes: killed, replaced, several at once, and under faults.
+
+mod chaos;
+mod cluster;
+mod kill;
+mod roles;
+mod upgrade;
