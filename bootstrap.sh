@@ -10,6 +10,9 @@
 #   ./bootstrap.sh judge                                       the API, judged by schemathesis
 #   ./bootstrap.sh lint                                        rustfmt and clippy
 #
+# The first run makes the quick build, in which only what is felt is optimised. `just build` makes the release build, which
+# is used from then on.
+#
 # MGX_RUNTIME=podman takes Podman instead of Docker. Installs only what is missing, says what it does and how long it
 # took, and may be repeated at will. An engine that is there is used, never restarted. Needs root, or sudo for what has
 # to be installed.
@@ -21,6 +24,9 @@ PATH="$HOME/.cargo/bin:$TOOLS/bin:$PATH"
 export PATH
 SOCKET=/var/run/docker.sock
 PODMAN_SOCKET=/run/podman/podman.sock
+FETCH=
+# what the quick build takes: processor minutes
+BUILD_CORE_MINUTES=6
 RUST=$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
 
 main() {
@@ -66,14 +72,49 @@ main() {
 }
 
 start_platform() {
+    announce
     build_tools
-    step 'build' just build
+    fetch_engine
+    step 'build' build
+    wait_for_fetch
     case "${MGX_RUNTIME:-}" in
     podman | pool:podman) step 'container engine' need_podman ;;
     process | null) ;;
     *) step 'container engine' need_engine ;;
     esac
     step 'platform' mgx up --detach
+}
+
+# Says what a first run does, and how long it takes.
+announce() {
+    if [ -x target/bin/mgx ]; then return; fi
+    cores=$(nproc 2>/dev/null || echo 1)
+    minutes=$(((BUILD_CORE_MINUTES + cores - 1) / cores))
+    echo "The first run installs what is missing, builds MGX (about $minutes min on $cores cores), starts it, and runs" \
+        "your prompt. The next one takes seconds." >&2
+}
+
+# The release build if there was one before, else the quick build.
+build() {
+    if [ -x target/release/mgx ]; then just build; else just build quick; fi
+}
+
+# Installs the engine that will be needed while the compiler works: the one is bound by the network and the disk, the other
+# by the processors.
+fetch_engine() {
+    package=docker.io
+    case "${MGX_RUNTIME:-}" in
+    process | null) return ;;
+    podman | pool:podman) package=podman ;;
+    esac
+    [ "$(id -u)" = 0 ] && [ -z "${DOCKER_HOST:-}" ] && ! have dockerd && ! have podman && have apt-get || return 0
+    apt_install "$package" &
+    FETCH=$!
+}
+
+wait_for_fetch() {
+    # Where this has failed, the step that needs the engine tries again and says why.
+    if [ -n "$FETCH" ]; then wait "$FETCH" || true; fi
 }
 
 need_engines() {
@@ -327,9 +368,9 @@ may_use_engine() {
 # The program, as root only if the engine's socket is root's alone.
 mgx() {
     if may_use_engine; then
-        target/release/mgx "$@"
+        target/bin/mgx "$@"
     else
-        as_root target/release/mgx "$@"
+        as_root target/bin/mgx "$@"
     fi
 }
 

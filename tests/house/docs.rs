@@ -94,11 +94,11 @@ fn invocations(code: &str, program: &str) -> Vec<Vec<String>> {
     let mut calls = Vec::new();
     for (at, _) in code.match_indices(program) {
         let is_whole = code[..at]
-            .trim_end_matches("target/release/")
+            .trim_end_matches("target/bin/")
             .chars()
             .next_back()
             .is_none_or(|letter| " ;&|(".contains(letter));
-        let begins = code[..at].trim_end_matches("target/release/").trim_end();
+        let begins = code[..at].trim_end_matches("target/bin/").trim_end();
         let is_command =
             begins.is_empty() || begins.ends_with([';', '&', '|', '(', '$']) || begins.ends_with("then");
         let rest = &code[at + program.len()..];
@@ -300,7 +300,7 @@ fn a_command_or_option_that_is_missing_is_found() {
     assert_found(&of("`mgx walk`"), &["README.md:1", "command walk"]);
     assert_found(&of("`mgx bench start --m 3`"), &["option --m of mgx bench start"]);
     assert_found(
-        &of("```sh\nx=1; target/release/mgx bench stop   # remark\n```"),
+        &of("```sh\nx=1; target/bin/mgx bench stop   # remark\n```"),
         &["README.md:2", "command stop"],
     );
 }
