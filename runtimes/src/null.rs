@@ -24,7 +24,7 @@ use crate::{
 pub const HOLD: &str = "hold";
 
 /// The command `say COUNT BYTES [PER_SECOND]`: makes COUNT events with BYTES bytes of text each, as fast as they are read,
-/// or PER_SECOND events a second.
+/// or `PER_SECOND` events a second.
 pub const SAY: &str = "say";
 
 /// The most text of one event, in bytes.

@@ -110,7 +110,7 @@ impl PoolInner {
         match self.below.remove(slot).await {
             Ok(()) => self.clear(slot).await,
             Err(error) => {
-                warn!(%slot, %error, "cannot remove a container of the pool; it is tried again later")
+                warn!(%slot, %error, "cannot remove a container of the pool; it is tried again later");
             }
         }
         self.ledger.forget(slot);

@@ -1,7 +1,7 @@
 //! Mounts workspaces into running containers.
 //!
 //! Every container of the pool has a mount point: an empty directory below a shared mount (`MS_SHARED`), which is mounted at
-//! the container's `/workspace` as a slave (mount_namespaces(7)). A workspace that the host mounts over the mount point
+//! the container's `/workspace` as a slave (`mount_namespaces(7)`). A workspace that the host mounts over the mount point
 //! appears in the container at once. That needs root, and an engine in the same mount namespace as the platform.
 
 use std::fs;
