@@ -62,7 +62,7 @@ impl EngineFloor {
         }
     }
 
-    /// ContainerEngine a second that the engine creates, starts and removes, `at_once` at a time.
+    /// Containers a second that the engine creates, starts and removes, `at_once` at a time.
     pub(super) async fn rate(&self, rounds: Range<u32>, at_once: usize) -> anyhow::Result<f64> {
         let count = u32::try_from(rounds.len())?;
         let began = Instant::now();
