@@ -5,7 +5,7 @@ use std::sync::Arc;
 use mgx_protocol::{JobId, SessionId};
 use mgx_scheduler::{Accepted, JobSpec};
 
-use crate::budget::SpentBudget;
+use crate::limits::SpentBudget;
 use crate::refusal::Refusal;
 
 /// The jobs of one request; one job is a batch too.

@@ -1,6 +1,7 @@
 //! A session that has used up what it may use of the model gets no new work for its agents.
 
 use crate::batch::{RequestedJob, Submitter};
+use crate::limits::LlmResource;
 use crate::policy::{GateLayer, Policy};
 use crate::refusal::Refusal;
 
@@ -14,50 +15,6 @@ pub struct SessionBudget {
     /// What they cost, in millionths of the operator's unit (`llm.max_cost_per_session`).
     pub cost_micros: u64,
 }
-
-/// What a session has used of the model.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SpentBudget {
-    /// Requests.
-    pub requests: u64,
-    /// Tokens, sent and received.
-    pub tokens: u64,
-    /// What they cost, in millionths of the operator's unit.
-    pub cost_micros: u64,
-}
-
-/// What can be used up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LlmResource {
-    /// Requests to a model.
-    Requests,
-    /// Tokens, sent and received.
-    Tokens,
-    /// What they cost.
-    Cost,
-}
-
-impl LlmResource {
-    /// The key of its limit in the configuration.
-    pub fn limit(self) -> &'static str {
-        match self {
-            Self::Requests => "llm.max_requests_per_session",
-            Self::Tokens => "llm.max_tokens_per_session",
-            Self::Cost => "llm.max_cost_per_session",
-        }
-    }
-
-    /// An amount as the operator would write it.
-    pub(crate) fn show(self, amount: u64) -> String {
-        match self {
-            Self::Requests | Self::Tokens => amount.to_string(),
-            Self::Cost => format!("{}.{:06}", amount / MICROS, amount % MICROS),
-        }
-    }
-}
-
-/// Millionths in one unit.
-const MICROS: u64 = 1_000_000;
 
 /// Refuses the agents' jobs of sessions that have used up their allowance. A plain command may do without the model.
 pub(crate) fn layer(allowance: SessionBudget) -> GateLayer<SessionBudget> {
@@ -87,6 +44,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::limits::SpentBudget;
     use crate::testing::{accept, ask, batch, outcomes, submitter};
     use tower::{Layer, service_fn};
 

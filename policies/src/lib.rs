@@ -7,6 +7,7 @@ pub mod admission;
 mod batch;
 pub mod budget;
 pub mod fit;
+mod limits;
 mod policy;
 mod queue;
 pub mod rate;
@@ -18,9 +19,10 @@ pub mod time_limits;
 
 pub use admission::{Admission, Policies};
 pub use batch::{Batch, Decision, RequestedJob, Submitter};
-pub use budget::{LlmResource, SessionBudget, SpentBudget};
+pub use budget::SessionBudget;
 /// The time as the rate is measured by: the machine's own, and one that stands still until a test moves it.
 pub use governor::clock::{FakeRelativeClock, MonotonicClock};
+pub use limits::{LlmResource, SpentBudget, TimeLimit};
 pub use rate::Rate;
 pub use refusal::{LimitHit, Refusal, limit_keys};
-pub use time_limits::{TimeLimit, TimeLimits};
+pub use time_limits::TimeLimits;

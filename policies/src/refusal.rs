@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use mgx_scheduler::{LimitKey, QueueScope, Rejection};
 
-use crate::budget::LlmResource;
-use crate::time_limits::TimeLimit;
+use crate::limits::{LlmResource, TimeLimit};
 
 /// Why a job was not admitted. Nothing of it was kept.
 #[derive(Debug, thiserror::Error)]

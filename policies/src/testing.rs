@@ -11,7 +11,7 @@ use mgx_scheduler::{Accepted, Job, JobSpec, Kind, QueuePosition, SchedulingOptio
 use tower::{Service, ServiceExt};
 
 use crate::batch::{Batch, Decision, RequestedJob, Submitter};
-use crate::budget::SpentBudget;
+use crate::limits::SpentBudget;
 
 /// Agent jobs with these prompts, of a user who has spent nothing.
 pub(crate) fn batch(prompts: &[&str]) -> Batch {

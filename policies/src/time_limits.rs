@@ -2,6 +2,7 @@
 //! [`TimeLimits::allow`] for each field, and the policy asks it for every job.
 
 use crate::batch::{RequestedJob, Submitter};
+use crate::limits::TimeLimit;
 use crate::policy::{GateLayer, Policy};
 use crate::refusal::Refusal;
 
@@ -16,32 +17,6 @@ pub struct TimeLimits {
     pub wait_s: Option<u32>,
     /// The longest wait that a job may ask for (`queue.max_ttl`).
     pub max_wait_s: u32,
-}
-
-/// A time of a job that is limited.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TimeLimit {
-    /// How long its command may run.
-    Run,
-    /// How long it may wait for a slot.
-    Wait,
-}
-
-impl TimeLimit {
-    /// The key of its limit in the configuration.
-    pub fn key(self) -> &'static str {
-        match self {
-            Self::Run => "agent.max_timeout",
-            Self::Wait => "queue.max_ttl",
-        }
-    }
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Run => "a run time",
-            Self::Wait => "a time in the queue",
-        }
-    }
 }
 
 impl TimeLimits {

@@ -1,5 +1,7 @@
 //! What the tasks of all jobs share.
 
+pub(crate) mod engine;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -11,10 +13,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
-use crate::backoff::Backoff;
-use crate::clock::Clock;
 use crate::config::Config;
-use crate::engine::EngineHealth;
+use crate::core::engine::EngineHealth;
 use crate::events::event::NewEvent;
 use crate::events::run_log::{HistorySize, SessionLog, SessionLogs};
 use crate::job::blueprint::Blueprint;
@@ -25,6 +25,8 @@ use crate::queue::QueuePosition;
 use crate::queue::permits::QueuePermits;
 use crate::queue::run_time::RunTimeEstimator;
 use crate::queue::slots::{Slot, Slots};
+use crate::time::backoff::Backoff;
+use crate::time::clock::Clock;
 
 /// The first pause after a failed write or read of the journal.
 const JOURNAL_FIRST_PAUSE: Duration = Duration::from_millis(20);

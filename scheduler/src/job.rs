@@ -14,7 +14,7 @@ use mgx_protocol::{Attempt, JobId, SessionId};
 use mgx_runtimes::Limits;
 use serde::{Deserialize, Serialize};
 
-use crate::clock::Uptime;
+use crate::time::clock::Uptime;
 use options::SchedulingOptions;
 use state::State;
 

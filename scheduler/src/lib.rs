@@ -3,11 +3,8 @@
 //!
 //! Read `job`, `lifecycle`, `scheduler`, in that order.
 
-mod backoff;
-mod clock;
 mod config;
 mod core;
-mod engine;
 mod events;
 mod explain;
 mod job;
@@ -16,10 +13,11 @@ mod lifecycle;
 mod queue;
 mod recovery;
 mod scheduler;
+mod time;
 
-pub use clock::{Clock, Uptime};
 pub use config::Config;
 pub use events::event::{Event, NewEvent};
+pub use time::clock::{Clock, Uptime};
 
 pub use events::redact::Redactor;
 pub use events::run_log::{HistoryLimit, HistorySize};

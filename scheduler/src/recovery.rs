@@ -19,9 +19,9 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
-use crate::backoff::Backoff;
 use crate::core::Core;
 use crate::queue::slots::GrantPause;
+use crate::time::backoff::Backoff;
 use plan::{RecoveryAction, UnfinishedJob};
 use progress::{RecoveryProgress, Resumed};
 use report::RecoveryReport;

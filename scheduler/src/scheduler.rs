@@ -14,10 +14,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::info;
 
-use crate::clock::Clock;
 use crate::config::Config;
 use crate::core::Core;
-use crate::engine::EngineHealth;
+use crate::core::engine::EngineHealth;
 use crate::events::run_log::SessionLogs;
 use crate::explain::{Explanation, explain};
 use crate::job::Job;
@@ -37,6 +36,7 @@ use crate::recovery;
 use crate::recovery::plan::UnfinishedJob;
 use crate::recovery::progress::RecoveryProgress;
 use crate::recovery::report::RecoveryReport;
+use crate::time::clock::Clock;
 
 /// How long it may take until a cancel is in the journal.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);

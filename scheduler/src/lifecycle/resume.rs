@@ -13,13 +13,13 @@ use super::exit_outcome::ExitOutcome;
 use super::record::RetryPlan;
 use super::start::PLAN_TIMEOUT;
 use super::{AfterAttempt, Allocation, Lifecycle};
-use crate::backoff::Backoff;
 use crate::core::OwnershipLost;
 use crate::events::redact::Redactor;
 use crate::job::Job;
 use crate::job::state::{Failure, Outcome, State};
 use crate::queue::slots::Slot;
 use crate::recovery::progress::{RecoveryProgress, Resumed};
+use crate::time::backoff::Backoff;
 
 /// A difference of two clocks that is not taken for a change of the machine's clock.
 const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_millis(100);

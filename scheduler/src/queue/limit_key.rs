@@ -56,13 +56,11 @@ impl LimitKey {
         Self::Group,
     ];
 
-    /// Its key in the configuration, unless the job itself asked for it.
+    /// Its key in the configuration, if it has one.
     pub const fn config_key(self) -> Option<&'static str> {
         Some(match self {
             Self::Running => "scheduler.max_running",
             Self::Kind(Kind::Agent) => "kinds.agent",
-            Self::Kind(Kind::Dev) => "kinds.dev",
-            Self::Kind(Kind::Build) => "kinds.build",
             Self::Host(Resource::Memory) => "quotas.host_memory",
             Self::Host(Resource::Cpu) => "quotas.host_cpu_quota",
             Self::Host(Resource::Pids) => "quotas.host_pids",
@@ -73,15 +71,18 @@ impl LimitKey {
             Self::Session(Resource::Memory) => "quotas.session_memory",
             Self::Session(Resource::Cpu) => "quotas.session_cpu_quota",
             Self::Session(Resource::Pids) => "quotas.session_pids",
-            Self::Group => return None,
+            // the configuration has no limit for these kinds
+            Self::Kind(Kind::Dev | Kind::Build) | Self::Group => return None,
         })
     }
 
-    /// What users are told: its key in the configuration, or `group`.
+    /// What users are told: its key in the configuration, or what it is on.
     pub const fn as_str(self) -> &'static str {
-        match self.config_key() {
-            Some(key) => key,
-            None => "group",
+        match (self, self.config_key()) {
+            (_, Some(key)) => key,
+            (Self::Kind(Kind::Dev), None) => "dev jobs",
+            (Self::Kind(Kind::Build), None) => "build jobs",
+            (_, None) => "group",
         }
     }
 }

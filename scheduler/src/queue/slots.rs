@@ -12,7 +12,7 @@ use super::demand::{Caps, Demand};
 use super::fair_queue::{FairQueue, Fairness};
 use super::grant_reason::GrantReason;
 use super::usage::{BlockingLimit, ReservationId, Usage};
-use crate::clock::Clock;
+use crate::time::clock::Clock;
 
 /// The slots that the limits allow, and the queue for them. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -220,8 +220,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::clock::Uptime;
     use crate::job::Kind;
+    use crate::time::clock::Uptime;
     use jiff::Timestamp;
     use mgx_runtimes::Limits;
     use uuid::Uuid;

@@ -43,7 +43,7 @@ fn next(queue: &mut FairQueue, usage: &Usage, caps: &Caps, now: i64) -> Option<D
     queue.next(usage, caps, at(now)).map(|(demand, _)| demand)
 }
 
-/// Whoever may run if nothing else runs, one after the other.
+/// The jobs in the order in which they run if nothing else runs.
 fn drain(queue: &mut FairQueue) -> Vec<u128> {
     let next = || queue.next(&Usage::default(), &Caps::of(1), at(0)).map(|(demand, _)| demand);
     std::iter::from_fn(next).map(|demand| demand.job.0.as_u128()).collect()
@@ -193,7 +193,7 @@ fn a_granted_slot_says_what_was_compared() {
     {
       "max_running": 10,
       "passed_over": {
-        "kinds.build": 1,
+        "build jobs": 1,
         "quotas.user_jobs": 1
       },
       "priority": 7,

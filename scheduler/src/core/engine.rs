@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
-use crate::backoff::Backoff;
 use crate::queue::slots::Slots;
+use crate::time::backoff::Backoff;
 
 /// The pause after the first unanswered question.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);

@@ -1,0 +1,4 @@
+//! The clock, and pauses between attempts.
+
+pub(crate) mod backoff;
+pub(crate) mod clock;
