@@ -16,7 +16,7 @@ use crate::fit;
 use crate::queue::Queue;
 use crate::rate::{self, Rate};
 use crate::refusal::Refusal;
-use crate::refusal_log::RefusalLog;
+use crate::refusal::log::RefusalLog;
 use crate::time_limits::{self, TimeLimits};
 
 /// The settings of all policies.

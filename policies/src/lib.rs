@@ -12,7 +12,6 @@ mod policy;
 mod queue;
 pub mod rate;
 pub mod refusal;
-mod refusal_log;
 #[cfg(test)]
 mod testing;
 pub mod time_limits;

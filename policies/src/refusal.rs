@@ -1,5 +1,7 @@
 //! Why a job was not admitted: the limit, what it is, what is used of it, and when to try again.
 
+pub(crate) mod log;
+
 use std::time::Duration;
 
 use mgx_scheduler::{LimitKey, QueueScope, Rejection};
