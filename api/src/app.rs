@@ -126,7 +126,7 @@ fn span(request: &Request) -> Span {
 }
 
 /// Answers a request whose handler panicked. The process goes on, and the log has the panic.
-#[expect(clippy::needless_pass_by_value, reason = "the layer hands it over")]
+#[expect(clippy::needless_pass_by_value, reason = "the layer passes it by value")]
 fn panicked(panic: Box<dyn Any + Send>) -> Response<Body> {
     let text =
         panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));

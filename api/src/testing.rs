@@ -1,4 +1,4 @@
-//! What the tests of this crate share: an answer as a text that people can read.
+//! Shared by the tests of this crate: a server, and a response as readable text.
 
 pub(crate) mod server;
 

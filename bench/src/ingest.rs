@@ -1,4 +1,4 @@
-//! `mgx bench ingest`: how many events a second are stored, from runners that say more than that.
+//! `mgx bench ingest`: how many events a second are stored, from runners that send more than that.
 //!
 //! The server is a process of its own: this very program, with the real scheduler and the real store, which syncs. Its
 //! runtime has no containers, and only sends events. An event counts when it is durable.
@@ -21,10 +21,10 @@ const TIMEOUT: Duration = Duration::from_mins(5);
 /// Options of `mgx bench ingest`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// How many runners talk at a time, each in a session of its own.
+    /// How many runners send at a time, each in a session of its own.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
     runners: u16,
-    /// How many events each has to say.
+    /// How many events each sends.
     #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     events: u32,
     /// Bytes of text in each.

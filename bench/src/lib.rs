@@ -33,7 +33,7 @@ pub enum Command {
     Memory(memory::Args),
     /// How long an event takes from a container to a thousand readers, and how fast a log is read again.
     Sse(sse::Args),
-    /// How many events a second are stored, from runners that say more than that.
+    /// How many events a second are stored, from runners that send more than that.
     Ingest(ingest::Args),
 }
 

@@ -1,4 +1,4 @@
-//! Tests of the proxy, with a provider that answers as each test tells it to.
+//! Tests of the proxy, with a provider whose answers each test scripts.
 
 mod support;
 
@@ -127,7 +127,7 @@ async fn a_busy_provider_is_tried_again() {
 }
 
 #[tokio::test]
-async fn every_failure_says_who_can_act_and_never_the_key() {
+async fn every_error_names_the_side_that_can_act_and_never_the_key() {
     let mut report = String::new();
     for (status, body) in [
         (500, r#"{"error":{"message":"boom for sk-real-key"}}"#),
@@ -151,7 +151,7 @@ async fn every_failure_says_who_can_act_and_never_the_key() {
 }
 
 #[tokio::test]
-async fn a_provider_that_is_unreachable_and_one_that_is_silent_are_told_apart() {
+async fn an_unreachable_provider_and_a_silent_one_are_distinguished() {
     let mut proxy = TestProxy::with(vec![ScriptedAnswer::silent(&[])]).await;
     let response = proxy.send(&hello()).await;
     assert_eq!(response.status(), StatusCode::GATEWAY_TIMEOUT);
@@ -289,7 +289,7 @@ async fn invalid_requests_are_refused_in_openais_shape() {
 }
 
 #[tokio::test]
-async fn without_a_provider_the_demo_model_answers_and_says_so() {
+async fn without_a_provider_the_demo_model_answers_under_its_own_name() {
     let proxy = TestProxy::demo();
     let response = proxy.send(&hello()).await;
     let answer: Value = serde_json::from_str(&support::text(response).await.unwrap()).unwrap();

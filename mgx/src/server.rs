@@ -1,4 +1,4 @@
-//! The server: a platform that is put together from the configuration, and serves until it is told to end.
+//! The server: a platform that is put together from the configuration, and serves until it is stopped.
 //!
 //! Read [`platform`], `follower`, `candidate`, then [`serving`].
 

@@ -12,7 +12,7 @@ pub(crate) fn version() -> String {
     }
 }
 
-/// What the operator is told at start of a build that is not the release build.
+/// The warning at the start of a build that is not the release build.
 pub(crate) fn build_notice() -> Option<String> {
     build(BUILD).map(|build| {
         format!("this is the {build} build, which is slower; `just build` makes the release build")

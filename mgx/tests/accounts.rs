@@ -83,8 +83,9 @@ async fn users_clients_and_tokens_are_created_listed_and_removed_on_mongodb() {
 }
 
 fn accounts_are_created_and_removed(terminal: &Terminal) {
-    let said = terminal.stdout(&["user", "add", "anna", "--display-name", "Anna B.", "--group", "crew"], &[]);
-    assert!(said.starts_with("user anna is added; the password is "), "{said}");
+    let output =
+        terminal.stdout(&["user", "add", "anna", "--display-name", "Anna B.", "--group", "crew"], &[]);
+    assert!(output.starts_with("user anna is added; the password is "), "{output}");
     let list = terminal.stdout(&["user", "list"], &[]);
     assert!(list.contains("Anna B.") && list.contains("crew") && list.contains("admin"), "{list}");
     let again = terminal.run(&["user", "add", "anna"], &[]);
@@ -107,19 +108,19 @@ fn accounts_are_created_and_removed(terminal: &Terminal) {
     terminal.stdout(&["token", "revoke", id, "--user", "anna"], &[]);
     assert!(!terminal.run(&["ps"], &as_anna).status.success());
 
-    let said = terminal.stdout(
+    let output = terminal.stdout(
         &["client", "add", "Reports", "--id", "reports", "--confidential", "--grant", "client_credentials"],
         &[],
     );
-    assert!(said.starts_with("client reports is registered; the secret is mgx_cs_"), "{said}");
+    assert!(output.starts_with("client reports is registered; the secret is mgx_cs_"), "{output}");
     let list = terminal.stdout(&["client", "list"], &[]);
     assert!(list.contains("reports") && list.contains("mgx-cli"), "{list}");
     assert!(terminal.stdout(&["client", "remove", "reports"], &[]).contains("gone"));
     assert!(!terminal.run(&["client", "remove", "reports"], &[]).status.success());
-    let said = terminal.run(&["user", "passwd", "nobody"], &[]);
-    assert!(text(&said.stderr).contains("mgx user list"), "{said:?}");
+    let output = terminal.run(&["user", "passwd", "nobody"], &[]);
+    assert!(text(&output.stderr).contains("mgx user list"), "{output:?}");
 
-    // a password comes by standard input, where nobody else on the machine sees it
+    // a password is read from standard input, since other users of the machine can see arguments
     let mut passwd = terminal.command(&["user", "passwd", "anna", "--password-stdin"]);
     let mut passwd = passwd.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     passwd.stdin.take().unwrap().write_all(b"nine red lamps glow\n").unwrap();
@@ -143,7 +144,7 @@ async fn sign_in_and_out(terminal: &Terminal) {
     let first = lines.next().unwrap();
     let address = first.strip_prefix("open ").unwrap();
     assert!(address.starts_with(terminal.server.url()), "{first}");
-    say_yes(terminal.server.url(), address).await;
+    consent(terminal.server.url(), address).await;
     let rest = tokio::task::spawn_blocking(move || lines.collect::<Vec<_>>());
     let rest = tokio::time::timeout(Duration::from_mins(1), rest).await.unwrap().unwrap();
     assert!(rest.iter().any(|line| line.contains(" as admin; the token is in ")), "{rest:?}");
@@ -160,8 +161,8 @@ async fn sign_in_and_out(terminal: &Terminal) {
     assert!(!terminal.run(&["user", "list"], &[]).status.success(), "a copy of the token is worth nothing");
 }
 
-/// Opens the address as a browser does, signs in, and says yes.
-async fn say_yes(url: &str, address: &str) {
+/// Opens the address as a browser does, signs in, and consents.
+async fn consent(url: &str, address: &str) {
     rustls::crypto::ring::default_provider().install_default().ok();
     let http =
         reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();

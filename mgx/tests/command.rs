@@ -14,7 +14,7 @@ fn mgx(dir: &TempDir, args: &[&str], env: &[(&str, &str)]) -> Output {
     command.envs(env.iter().copied()).output().unwrap()
 }
 
-fn world(toml: &str) -> TempDir {
+fn dir_with_config(toml: &str) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("mgx.toml"), toml).unwrap();
     dir
@@ -26,16 +26,16 @@ fn text(bytes: &[u8]) -> String {
 
 #[test]
 fn a_bad_configuration_ends_every_command_before_it_begins() {
-    let dir = world("[scheduler]\nmax_running = 0\n[agent]\nmemmory = \"2g\"\n");
+    let dir = dir_with_config("[scheduler]\nmax_running = 0\n[agent]\nmemmory = \"2g\"\n");
     let commands: [&[&str]; 7] =
         [&["up"], &["up", "--detach"], &["run", "x"], &["ps"], &["doctor"], &["config"], &["bench", "start"]];
     for args in commands {
         let output = mgx(&dir, args, &[]);
         assert_eq!(output.status.code(), Some(78), "{args:?}");
         assert_eq!(text(&output.stdout), "", "{args:?}");
-        let said = text(&output.stderr).replace(&dir.path().display().to_string(), "DIR");
-        assert!(said.contains("DIR/mgx.toml:2:1: scheduler.max_running: got 0"), "{said}");
-        assert!(said.contains("did you mean agent.memory?"), "{said}");
+        let stderr = text(&output.stderr).replace(&dir.path().display().to_string(), "DIR");
+        assert!(stderr.contains("DIR/mgx.toml:2:1: scheduler.max_running: got 0"), "{stderr}");
+        assert!(stderr.contains("did you mean agent.memory?"), "{stderr}");
     }
     let left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["mgx.toml"], "nothing was made");
@@ -43,7 +43,7 @@ fn a_bad_configuration_ends_every_command_before_it_begins() {
 
 #[test]
 fn flags_and_variables_are_checked_like_the_file() {
-    let dir = world("");
+    let dir = dir_with_config("");
     let output = mgx(&dir, &["--runtime", "quantum", "config"], &[]);
     assert_eq!(output.status.code(), Some(78));
     insta::assert_snapshot!(text(&output.stderr), @r#"
@@ -70,7 +70,7 @@ fn flags_and_variables_are_checked_like_the_file() {
 
 #[test]
 fn wrong_usage_has_an_exit_code_of_its_own() {
-    let dir = world("");
+    let dir = dir_with_config("");
     for args in
         [&["run"][..], &["cancel", "x"], &["events", "../x"], &["run", "x", "--framework", "rails"], &["fly"]]
     {
@@ -84,11 +84,11 @@ fn wrong_usage_has_an_exit_code_of_its_own() {
 
 #[test]
 fn a_command_without_its_server_says_how_to_start_one() {
-    let dir = world("");
+    let dir = dir_with_config("");
     let output = mgx(&dir, &["ps"], &[]);
     assert_eq!(output.status.code(), Some(1));
-    let said = text(&output.stderr).replace(&dir.path().display().to_string(), "DIR");
-    insta::assert_snapshot!(said, @r"mgx: there is no token in DIR/data; start the server with `mgx up --detach`, or set MGX_TOKEN");
+    let stderr = text(&output.stderr).replace(&dir.path().display().to_string(), "DIR");
+    insta::assert_snapshot!(stderr, @r"mgx: there is no token in DIR/data; start the server with `mgx up --detach`, or set MGX_TOKEN");
     // a port on which no server listens: it was free a moment ago
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let url = format!("http://127.0.0.1:{port}");
@@ -99,16 +99,16 @@ fn a_command_without_its_server_says_how_to_start_one() {
 
 #[test]
 fn doctor_checks_what_is_configured_and_nothing_else() {
-    let dir = world("docker.host = \"unix:///nowhere/docker.sock\"\n");
-    let said = |args: &[&str]| {
+    let dir = dir_with_config("docker.host = \"unix:///nowhere/docker.sock\"\n");
+    let run = |args: &[&str]| {
         let output = mgx(&dir, args, &[]);
         (output.status.code(), text(&output.stdout))
     };
-    let (code, shown) = said(&["doctor"]);
+    let (code, shown) = run(&["doctor"]);
     assert_eq!(code, Some(1), "{shown}");
     assert!(shown.contains("FAIL  engine    unix:///nowhere/docker.sock does not answer"), "{shown}");
     for runtime in ["null", "process"] {
-        let (_, shown) = said(&["--runtime", runtime, "doctor", "--json"]);
+        let (_, shown) = run(&["--runtime", runtime, "doctor", "--json"]);
         let findings: Vec<serde_json::Value> =
             shown.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let of = |check: &str| findings.iter().any(|finding| finding["check"] == check);
@@ -124,7 +124,7 @@ fn doctor_checks_what_is_configured_and_nothing_else() {
 
 #[test]
 fn a_duel_of_runtimes_without_an_engine_needs_no_engine() {
-    let dir = world("");
+    let dir = dir_with_config("");
     let duel =
         ["bench", "duel", "process", "null", "--n", "2", "--burst", "3", "--json", "--html", "duel.html"];
     let beside = ["--beside", "echo '{\"first_event\": {\"p50\": 1e9}}'", "--beside-rounds", "1"];
@@ -150,7 +150,7 @@ fn a_duel_of_runtimes_without_an_engine_needs_no_engine() {
 #[test]
 fn the_first_start_shows_a_password_once_and_stores_it_nowhere() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let dir = world(&format!("runtime = \"null\"\nserver.listen = \"127.0.0.1:{port}\"\n"));
+    let dir = dir_with_config(&format!("runtime = \"null\"\nserver.listen = \"127.0.0.1:{port}\"\n"));
     let up = || text(&mgx(&dir, &["up", "--detach"], &[]).stdout);
     let first = up();
     assert!(mgx(&dir, &["down"], &[]).status.success());

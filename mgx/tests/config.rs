@@ -11,7 +11,7 @@ use mgx::config::{self, Inputs, Loaded, Problems};
 use tempfile::TempDir;
 
 /// A working directory with an `mgx.toml` in it.
-fn world(toml: &str) -> (TempDir, Inputs) {
+fn inputs_of(toml: &str) -> (TempDir, Inputs) {
     let dir = tempfile::tempdir().unwrap();
     fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
     fs::write(dir.path().join("mgx.toml"), toml).unwrap();
@@ -29,14 +29,14 @@ fn refusal(dir: &TempDir, result: Result<Loaded, Problems>) -> String {
 }
 
 fn refused(toml: &str) -> String {
-    let (dir, inputs) = world(toml);
+    let (dir, inputs) = inputs_of(toml);
     let refusal = refusal(&dir, config::load(&inputs));
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing has been opened or made");
     refusal
 }
 
 fn refused_env(pairs: &[(&str, &str)]) -> String {
-    let (dir, inputs) = world("");
+    let (dir, inputs) = inputs_of("");
     refusal(&dir, config::load(&Inputs { env: env(pairs), ..inputs }))
 }
 
@@ -47,7 +47,7 @@ fn source(loaded: &Loaded, key: &str) -> (String, String) {
 
 #[test]
 fn a_file_that_is_named_must_exist() {
-    let (dir, inputs) = world("");
+    let (dir, inputs) = inputs_of("");
     let inputs = Inputs { file: Some(dir.path().join("other.toml")), ..inputs };
     insta::assert_snapshot!(refusal(&dir, config::load(&inputs)), @r"DIR/other.toml: cannot read the file: No such file or directory (os error 2)");
 }
@@ -113,7 +113,7 @@ fn unknown_roles_are_refused() {
     insta::assert_snapshot!(roles("api"), @"DIR/mgx.toml:2:1: server.roles: conflict: with the embedded store one process answers and schedules, or is the OAuth 2 provider alone; several need store.url");
     let url = "mongodb://127.0.0.1";
     for (roles, store) in [("oauth2, api", url), ("scheduler", url), ("oauth2", ""), ("scheduler,api", "")] {
-        let (_dir, inputs) = world(&format!("server.roles = \"{roles}\"\nstore.url = \"{store}\"\n"));
+        let (_dir, inputs) = inputs_of(&format!("server.roles = \"{roles}\"\nstore.url = \"{store}\"\n"));
         let found = config::load(&inputs).unwrap().config.server.roles;
         let has = |role| roles.contains(role);
         assert_eq!((found.api, found.scheduler, found.oauth2), (has("api"), has("scheduler"), has("oauth2")));
@@ -130,7 +130,7 @@ fn the_environment_is_checked_like_a_file() {
     env AGENT_CONTAINER_MEMORY_LIMIT: agent.memory: got "2x", allowed: a size from 64MiB to 1TiB, such as "512MiB" or "2g"
     env AGENT_TASK_TIMEOUT_SECONDS: agent.timeout: got "0s", allowed: a time from 1s to 7d, such as "250ms", "30s" or "5m"
     "#);
-    let (dir, inputs) = world("");
+    let (dir, inputs) = inputs_of("");
     let bad = vec![(OsString::from("MGX_AGENT__IMAGE"), OsString::from_vec(vec![b'a', 0xff]))];
     insta::assert_snapshot!(refusal(&dir, config::load(&Inputs { env: bad, ..inputs })), @r"env MGX_AGENT__IMAGE: agent.image: got bytes that are not UTF-8, allowed: UTF-8 text");
 }
@@ -147,7 +147,7 @@ fn a_cap_below_what_one_job_needs_is_a_conflict() {
 
 #[test]
 fn keys_that_the_operator_chooses_may_contain_dots() {
-    let (dir, inputs) = world(
+    let (dir, inputs) = inputs_of(
         "[weights]\nann = 3\n\n[llm.prices.\"gpt-4.1\"]\ninput_per_million = 2\noutput_per_million = 8.5\n",
     );
     let inputs = Inputs { env: env(&[("MGX_WEIGHTS__BOB", "2")]), ..inputs };
@@ -181,7 +181,7 @@ fn limits_that_contradict_each_other_are_conflicts() {
     let toml = "[llm]\nmax_cost_per_session = 2.5\nmodels = [\"small\"]\n\
         [llm.prices.\"gpt-4.1\"]\ninput_per_million = 2\noutput_per_million = 8\n";
     insta::assert_snapshot!(refused(toml), @r#"DIR/mgx.toml:2:1: llm.max_cost_per_session: conflict: llm.prices has no price for the model "small""#);
-    let (_dir, inputs) = world(&format!(
+    let (_dir, inputs) = inputs_of(&format!(
         "{toml}[llm.prices.small]\ninput_per_million = 0.1\noutput_per_million = 0\n[quotas]\nsession_memory = \"4g\"\n"
     ));
     config::load(&inputs)
@@ -191,7 +191,7 @@ fn limits_that_contradict_each_other_are_conflicts() {
 #[test]
 fn workspaces_must_not_be_writable_by_everyone() {
     insta::assert_snapshot!(refused("[workspaces]\nroot = \"/\"\n"), @r"DIR/mgx.toml:2:1: workspaces.root: unsafe-path: / is the root of the file system; name a directory of its own");
-    let (dir, inputs) = world("[workspaces]\nroot = \"w\"\n");
+    let (dir, inputs) = inputs_of("[workspaces]\nroot = \"w\"\n");
     let root = dir.path().join("w");
     symlink("/tmp", &root).unwrap();
     insta::assert_snapshot!(refusal(&dir, config::load(&inputs)), @r"DIR/mgx.toml:2:1: workspaces.root: unsafe-path: DIR/w is a symbolic link; name the directory itself");
@@ -205,7 +205,7 @@ fn workspaces_must_not_be_writable_by_everyone() {
 
 #[test]
 fn a_key_file_that_others_can_read_is_refused() {
-    let (dir, inputs) = world("[llm]\napi_key_file = \"DIR/key\"\n");
+    let (dir, inputs) = inputs_of("[llm]\napi_key_file = \"DIR/key\"\n");
     let key = dir.path().join("key");
     let toml = format!("[llm]\napi_key_file = {:?}\n", key.display().to_string());
     fs::write(dir.path().join("mgx.toml"), toml).unwrap();
@@ -224,7 +224,7 @@ fn a_key_file_that_others_can_read_is_refused() {
 
 #[test]
 fn a_secret_in_a_configuration_that_others_can_read_is_refused() {
-    let (dir, inputs) = world("[llm]\napi_key = \"sk-canary\"\n[oauth2]\nadmin_password = \"\"\n");
+    let (dir, inputs) = inputs_of("[llm]\napi_key = \"sk-canary\"\n[oauth2]\nadmin_password = \"\"\n");
     let file = dir.path().join("mgx.toml");
     fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
     insta::assert_snapshot!(refusal(&dir, config::load(&inputs)), @"DIR/mgx.toml:2:1: llm.api_key: weak-secret: this file has mode 0644; only its owner may read it (chmod 600)");
@@ -240,7 +240,7 @@ fn no_secret_is_printed_whether_valid_or_not() {
     }
     let shown = refused("[llm]\napi_key = [\"canary\"]\n");
     assert!(!shown.contains("canary"), "{shown}");
-    let (_dir, inputs) = world("");
+    let (_dir, inputs) = inputs_of("");
     let loaded = config::load(&Inputs { env: env(&[("OPENAI_API_KEY", "canary")]), ..inputs }).unwrap();
     let shown = format!("{loaded:?}");
     assert!(!shown.contains("canary"), "{shown}");
@@ -249,7 +249,7 @@ fn no_secret_is_printed_whether_valid_or_not() {
 
 #[test]
 fn every_value_has_its_source() {
-    let (dir, inputs) = world("[agent]\npids = 64\nmemory = \"1g\"\ncpu_quota = 50000\n");
+    let (dir, inputs) = inputs_of("[agent]\npids = 64\nmemory = \"1g\"\ncpu_quota = 50000\n");
     let inputs = Inputs {
         env: env(&[
             ("AGENT_CONTAINER_MEMORY_LIMIT", "512m"),
@@ -281,11 +281,11 @@ fn every_value_has_its_source() {
 
 #[test]
 fn the_built_in_file_is_a_valid_configuration() {
-    let (_dir, inputs) = world("");
+    let (_dir, inputs) = inputs_of("");
     let loaded = config::load(&inputs).unwrap();
     assert!(loaded.settings().iter().all(|setting| setting.source == "default"));
     assert_eq!(loaded.config.agent.timeout.seconds(), 1800);
-    let (_dir, inputs) = world(config::EMBEDDED);
+    let (_dir, inputs) = inputs_of(config::EMBEDDED);
     config::load(&inputs).expect("and it may be copied as a whole");
 }
 

@@ -51,7 +51,7 @@ async fn a_flood_gets_no_more_than_its_turns_while_others_wait() {
         let (burst, hold) = (n / 3, 30 + u64::from(n * 37 % 101));
         Order { user: 1 + burst % 9, at: 20 + u64::from(burst) * 42, hold }
     }));
-    let log = play(orders, |order| format!("user-{}", order.user)).await;
+    let log = run_jobs(orders, |order| format!("user-{}", order.user)).await;
 
     assert!(log.most(|_| true) <= SLOTS, "more jobs run than there are slots");
     assert_eq!(
@@ -62,7 +62,7 @@ async fn a_flood_gets_no_more_than_its_turns_while_others_wait() {
     let waits: Vec<_> = log.waits(|user| user != FLOODER);
     assert_eq!(waits.len(), 360);
     for wait in &waits {
-        // it begins at the present time of the line, or one turn later; so does the flood
+        // a user without waiting jobs joins at the queue's current virtual time, or one turn later; so does the flood
         assert!(wait.turns_of_the_flood <= wait.own_before + 2, "{wait:?}");
     }
     assert!(waits.iter().any(|wait| wait.turns_of_the_flood > 0), "there was no flood to wait for");
@@ -73,7 +73,7 @@ async fn a_flood_gets_no_more_than_its_turns_while_others_wait() {
 async fn the_flooding_user_waits_for_the_flood() {
     let mut orders = vec![Order { user: 0, at: 0, hold: 97 }; FLOOD as usize];
     orders.push(Order { user: 1, at: 500, hold: 30 });
-    let log = play(orders, |_| FLOODER.to_owned()).await;
+    let log = run_jobs(orders, |_| FLOODER.to_owned()).await;
     let wait = log.waits(|_| true).into_iter().max_by_key(|wait| wait.turns_of_the_flood);
     assert!(wait.is_some_and(|wait| wait.turns_of_the_flood > 200), "{wait:?}");
 }
@@ -82,7 +82,7 @@ async fn the_flooding_user_waits_for_the_flood() {
 async fn while_every_user_waits_all_have_the_same_number_of_turns() {
     let of_user =
         |user| (0..20).map(move |n| Order { user, at: 0, hold: 20 + u64::from((user * 7 + n * 13) % 50) });
-    let log = play((0..10).flat_map(of_user).collect(), |order| format!("user-{}", order.user)).await;
+    let log = run_jobs((0..10).flat_map(of_user).collect(), |order| format!("user-{}", order.user)).await;
     let mut turns = BTreeMap::new();
     // the first jobs found free slots, which does not count against their users later
     let admitted = log.steps.iter().filter(|(step, _)| *step == EventKind::Job(StateName::Admitted));
@@ -94,7 +94,7 @@ async fn while_every_user_waits_all_have_the_same_number_of_turns() {
 }
 
 /// Submits `orders` at their times and waits until every job has ended.
-async fn play(orders: Vec<Order>, user: fn(&Order) -> String) -> Log {
+async fn run_jobs(orders: Vec<Order>, user: fn(&Order) -> String) -> Log {
     let begin = Instant::now();
     let journal = Arc::new(MemoryJournal::default());
     let config = Config {

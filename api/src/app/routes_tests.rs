@@ -1,4 +1,4 @@
-//! Every route, asked as a client would ask.
+//! Every route, called as a client calls it.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -110,16 +110,16 @@ async fn a_job_waits_is_cancelled_once_and_stays_ended() {
     assert!(!first.to_string().contains("hidden-value"));
     let (_, _, second) = submit().await;
     let path = format!("/api/jobs/{}", second["job_id"].as_str().unwrap());
-    let seen = server.in_line(&path).await;
+    let seen = server.queued_job(&path).await;
     assert_eq!((&seen["state"], &seen["position"]), (&json!("queued"), &json!(1)), "{seen}");
     let live = server.code(ask("DELETE", "/api/sessions/demo"), Body::empty()).await;
     assert_eq!((live.0, &*live.1), (409, "conflict"), "its jobs have not ended");
 
     let (status, _, cancelled) = server.post(&format!("{path}/cancel"), json!({})).await;
     assert_eq!(status, 202, "{cancelled}");
-    let mut bell = server.scheduler.log().subscribe(&"demo".parse().unwrap());
+    let mut changes = server.scheduler.log().subscribe(&"demo".parse().unwrap());
     while server.get(&path).await.2["state"] != "cancelled" {
-        bell.changed().await.unwrap();
+        changes.changed().await.unwrap();
     }
     assert_eq!(server.get(&path).await.2["result"]["status"], "stopped");
     let again = server.post(&format!("{path}/cancel"), json!({})).await;
@@ -241,7 +241,7 @@ async fn a_live_log_is_followed_to_its_end() {
 }
 
 #[tokio::test]
-async fn events_that_are_kept_no_longer_are_a_gap_that_is_told() {
+async fn trimmed_events_are_reported_as_a_gap() {
     let server = test_server().await;
     let last = server.finished_session().await;
     let events = "/api/sessions/demo/events";
@@ -273,7 +273,7 @@ async fn events_that_are_kept_no_longer_are_a_gap_that_is_told() {
 }
 
 #[tokio::test]
-async fn a_silent_stream_says_that_it_is_alive_and_closes_with_the_server() {
+async fn a_silent_stream_pings_and_closes_with_the_server() {
     let server = test_server().await;
     server.post("/api/sessions", json!({ "session_id": "demo" })).await;
     let mut body = server.send(ask("GET", "/api/sessions/demo/events"), Body::empty()).await.into_body();
@@ -347,7 +347,7 @@ async fn a_body_that_is_cut_leaves_the_old_file() {
 }
 
 #[tokio::test]
-async fn readiness_says_what_is_away_and_no_more() {
+async fn readiness_names_what_is_unreachable_and_no_more() {
     let up = test_server().await;
     let (status, _, ready) = up.code(Request::get("/readyz"), Body::empty()).await;
     assert_eq!((status, &ready["engine"]), (200, &json!("fake")));

@@ -34,7 +34,7 @@ struct Ids {
 }
 
 impl Ids {
-    /// A route of the description with ids in it. A new route has to say here whose it is.
+    /// A route of the description with ids in it. A new kind of resource needs a branch here.
     fn fill(&self, path: &str) -> String {
         let id = if path.starts_with("/api/sessions/{id}") {
             self.session
@@ -51,7 +51,7 @@ impl Ids {
     }
 }
 
-/// What a route wants to be sent.
+/// A body that the route accepts.
 fn body(route: &str) -> Value {
     match route {
         "post /api/sessions/{id}/jobs" => json!({ "prompt": "x" }),
@@ -73,7 +73,7 @@ async fn routes(server: &TestServer) -> Vec<(String, String, String)> {
             let query: Vec<_> = needed
                 .map(|parameter| match parameter["name"].as_str().unwrap() {
                     "path" => "path=README.md",
-                    name => panic!("{method} {path} needs {name}: say here what it could be"),
+                    name => panic!("{method} {path} needs {name}: add a value for it here"),
                 })
                 .collect();
             routes.push((method.clone(), path.clone(), query.join("&")));
@@ -83,7 +83,7 @@ async fn routes(server: &TestServer) -> Vec<(String, String, String)> {
     routes
 }
 
-/// Status, headers and body of an answer, without what is never the same twice.
+/// Status, headers and body of an answer, without the request id, which differs every time.
 async fn answer(
     server: &TestServer,
     token: &str,
@@ -98,7 +98,7 @@ async fn answer(
     let body = if body.is_null() { Body::empty() } else { body.to_string().into() };
     let (mut head, stream) = server.send(request, body).await.into_parts();
     head.headers.remove("x-request-id");
-    // a stream that has begun shows enough
+    // a stream does not end: its status and headers are enough
     let text = if head.status == 200 && head.headers["content-type"] == "text/event-stream" {
         String::new()
     } else {
@@ -112,7 +112,7 @@ async fn every_route_hides_other_users_resources_and_no_route_is_forgotten() {
     let server = test_server().await;
     let (anna, bert) = (server.user("anna", &[]).await, server.user("bert", &["admin"]).await);
     let annas = server.api_token(&anna, "read write").await;
-    // one of the administrators, whose token does not say so, is a user as any other
+    // a member of `admin` whose token lacks the scope has the rights of any other user
     let berts = server.api_token(&bert, "read write").await;
     let new = json!({ "session_id": "hers", "prompt": "x" });
     let (status, _, made) = answer(&server, &annas, "post", "/api/sessions", &new).await;
@@ -131,7 +131,7 @@ async fn every_route_hides_other_users_resources_and_no_route_is_forgotten() {
         Ids { session: "nothing", job: none.clone(), token: none, workspace: "nothing", file: "README.md" };
 
     let mut known: BTreeSet<&str> = WITHOUT_OWNER.into();
-    let mut asked = 0;
+    let mut checked = 0;
     for (method, path, query) in routes(&server).await {
         let route = format!("{method} {path}");
         if path.starts_with("/api/admin/") {
@@ -143,7 +143,10 @@ async fn every_route_hides_other_users_resources_and_no_route_is_forgotten() {
             continue;
         }
         if !path.contains('{') {
-            assert!(known.remove(route.as_str()), "{route} is new: say here whose things it shows");
+            assert!(
+                known.remove(route.as_str()),
+                "{route} is new: add it to the routes without an owner, or give it an id"
+            );
             continue;
         }
         let (body, query) = (body(&route), if query.is_empty() { query } else { format!("?{query}") });
@@ -153,14 +156,14 @@ async fn every_route_hides_other_users_resources_and_no_route_is_forgotten() {
         assert_eq!(
             refused,
             answer(&server, &berts, &method, &nowhere, &body).await,
-            "{route} tells that it is there"
+            "{route} reveals that the resource exists"
         );
         let own = answer(&server, &annas, &method, &there, &body).await;
         assert_ne!(own.0, StatusCode::NOT_FOUND, "{route} is hidden from its owner too: {}", own.2);
-        asked += 1;
+        checked += 1;
     }
     assert!(known.is_empty(), "there are no such routes any more: {known:?}");
-    assert!(asked >= 14, "{asked} routes are too few to be all");
+    assert!(checked >= 14, "{checked} routes are too few to be all");
 }
 
 #[tokio::test]
@@ -183,7 +186,7 @@ async fn lists_show_the_callers_resources_and_an_administrator_all() {
             assert!(shown(&admins).await.contains("hers"), "{list}");
         }
     }
-    // in the body of a request, another's ids lead nowhere either
+    // ids of another user's resources in a request's body are refused too
     for (path, new) in [
         ("/api/sessions", json!({ "session_id": "hers", "prompt": "x" })),
         ("/api/sessions", json!({ "session_id": "his", "workspace_id": "hers" })),

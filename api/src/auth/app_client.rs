@@ -8,7 +8,7 @@ use mgx_scheduler::{JobSpec, Kind};
 
 use crate::http::{Problem, Slug};
 
-/// What people may let a generated app know of them. Its tokens are for itself: they open nothing here.
+/// What a user can consent to disclose to a generated app. The app's tokens are for the app: the API accepts none.
 const SCOPE: &str = "openid profile email groups";
 
 /// Registers and removes the generated apps of sessions.
@@ -54,7 +54,7 @@ impl AppClients<'_> {
         }
     }
 
-    /// Registers the app of `session` if one of `specs` is a dev server, which is told the app's secret.
+    /// Registers the app of `session` if one of `specs` is a dev server, which gets the app's secret.
     ///
     /// # Errors
     /// The store does not answer.

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::testing::server::{PASSWORD, TestServer, ask_as, test_server};
 
-/// A client of the platform's own, or of another audience, that may ask in every way a test needs.
+/// The secret of a new first-party client for `audience`, with every grant that the tests need.
 async fn client(server: &TestServer, id: &str, audience: &str) -> String {
     let new = NewClient {
         id: Some(id.parse().unwrap()),
@@ -52,7 +52,7 @@ async fn status(server: &TestServer, token: &str, method: &str, path: &str) -> (
 }
 
 #[tokio::test]
-async fn a_token_opens_what_its_scope_says() {
+async fn a_token_allows_what_its_scope_names() {
     let server = test_server().await;
     let anna = server.user("anna", &[]).await;
     let reads = server.api_token(&anna, "read").await;
@@ -70,7 +70,7 @@ async fn a_token_opens_what_its_scope_says() {
 }
 
 #[tokio::test]
-async fn an_api_token_opens_until_it_ends_or_is_taken_back_or_its_user_is_disabled() {
+async fn an_api_token_is_valid_until_it_expires_is_revoked_or_its_user_is_disabled() {
     let server = test_server().await;
     let anna = server.user("anna", &[]).await;
     let soon = Timestamp::now() - SignedDuration::from_secs(1);
@@ -100,7 +100,7 @@ async fn an_api_token_opens_until_it_ends_or_is_taken_back_or_its_user_is_disabl
 }
 
 #[tokio::test]
-async fn an_access_token_of_the_provider_opens_if_it_is_for_this_platform() {
+async fn an_access_token_is_accepted_if_its_audience_is_this_platform() {
     let server = test_server().await;
     let anna = server.user("anna", &["admin"]).await;
     let (ours, theirs) = (client(&server, "ours", "mgx").await, client(&server, "theirs", "an-app").await);

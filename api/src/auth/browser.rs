@@ -59,14 +59,14 @@ impl Cookie {
     }
 }
 
-/// Whether a request with a cookie comes from a page of `origin`, as far as the browser says. One that changes
-/// something has to say so.
-pub(crate) fn is_from_us(method: &Method, headers: &HeaderMap, origin: &str) -> bool {
+/// Whether a request with a cookie comes from a page of `origin`, by its `Sec-Fetch-Site` and `Origin`. A request that
+/// changes something must have at least one of them.
+pub(crate) fn is_same_origin(method: &Method, headers: &HeaderMap, origin: &str) -> bool {
     let site = one(headers, &SEC_FETCH_SITE);
     let from = one(headers, &header::ORIGIN);
     let site_fits = match site {
         FieldValue::Absent => true,
-        // typed by hand, or followed from outside of any page
+        // an address that the user typed, or opened from outside of any page
         FieldValue::Once("none") => method.is_safe(),
         FieldValue::Once(site) => site == "same-origin",
         FieldValue::Invalid => false,
@@ -76,8 +76,8 @@ pub(crate) fn is_from_us(method: &Method, headers: &HeaderMap, origin: &str) -> 
         FieldValue::Once(from) => from == origin,
         FieldValue::Invalid => false,
     };
-    let says = matches!(site, FieldValue::Once(_)) || matches!(from, FieldValue::Once(_));
-    site_fits && origin_fits && (says || method.is_safe())
+    let is_stated = matches!(site, FieldValue::Once(_)) || matches!(from, FieldValue::Once(_));
+    site_fits && origin_fits && (is_stated || method.is_safe())
 }
 
 /// The value of a header field that may occur once.
@@ -112,13 +112,13 @@ mod tests {
 
     #[test]
     fn only_a_page_of_ours_may_change_something() {
-        let from_us = |method: Method, pairs: &[(&'static str, &'static str)]| {
-            is_from_us(&method, &headers(pairs), HERE)
+        let accepted = |method: Method, pairs: &[(&'static str, &'static str)]| {
+            is_same_origin(&method, &headers(pairs), HERE)
         };
         let site = "sec-fetch-site";
-        assert!(from_us(Method::POST, &[(site, "same-origin"), ("origin", HERE)]));
-        assert!(from_us(Method::POST, &[(site, "same-origin")]));
-        assert!(from_us(Method::POST, &[("origin", HERE)]), "a browser of before 2023");
+        assert!(accepted(Method::POST, &[(site, "same-origin"), ("origin", HERE)]));
+        assert!(accepted(Method::POST, &[(site, "same-origin")]));
+        assert!(accepted(Method::POST, &[("origin", HERE)]), "a browser of before 2023");
         for wrong in [
             &[][..],
             &[(site, "none")],
@@ -130,25 +130,25 @@ mod tests {
             &[("origin", HERE), ("origin", HERE)],
             &[(site, "same-origin"), (site, "same-origin")],
         ] {
-            assert!(!from_us(Method::POST, wrong), "{wrong:?}");
-            assert!(!from_us(Method::DELETE, wrong), "{wrong:?}");
+            assert!(!accepted(Method::POST, wrong), "{wrong:?}");
+            assert!(!accepted(Method::DELETE, wrong), "{wrong:?}");
         }
     }
 
     #[test]
     fn a_request_that_reads_needs_no_origin_but_may_not_name_another() {
-        let from_us =
-            |pairs: &[(&'static str, &'static str)]| is_from_us(&Method::GET, &headers(pairs), HERE);
-        // an EventSource of our own says the first
+        let accepted =
+            |pairs: &[(&'static str, &'static str)]| is_same_origin(&Method::GET, &headers(pairs), HERE);
+        // the first is sent by an EventSource of our own pages
         for right in [&[("sec-fetch-site", "same-origin")][..], &[("sec-fetch-site", "none")], &[]] {
-            assert!(from_us(right), "{right:?}");
+            assert!(accepted(right), "{right:?}");
         }
         for wrong in [
             &[("sec-fetch-site", "same-site")][..],
             &[("sec-fetch-site", "cross-site")],
             &[("origin", "http://127.0.0.1:3000")],
         ] {
-            assert!(!from_us(wrong), "{wrong:?}");
+            assert!(!accepted(wrong), "{wrong:?}");
         }
     }
 

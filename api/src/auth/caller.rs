@@ -93,6 +93,6 @@ mod tests {
             assert_eq!(caller.sees(), Some("ann"));
             assert!(!caller.may(Right::Admin) && caller.may(Right::Write));
         }
-        assert!(!of(true, "admin").may(Right::Read), "a scope is what it says, and no more");
+        assert!(!of(true, "admin").may(Right::Read), "`admin` does not include `read`");
     }
 }

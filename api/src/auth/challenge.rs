@@ -1,4 +1,4 @@
-//! The answers to a caller that is not let in: 401 and 403 with a `WWW-Authenticate` challenge (RFC 6750, RFC 9449).
+//! The answers that refuse a caller: 401 and 403 with a `WWW-Authenticate` challenge (RFC 6750, RFC 9449).
 
 use axum::http::{HeaderValue, header};
 
@@ -31,7 +31,7 @@ fn refused(detail: &'static str, challenge: &'static str) -> Problem {
         .header(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
 }
 
-/// RFC 6750 section 3.1: a good token that is not good for this.
+/// RFC 6750 section 3.1: a valid token without the right for the route.
 pub(super) fn forbidden(has: Rights, right: Right) -> Problem {
     let detail = if has.has(right) {
         "this is for administrators".to_owned()

@@ -1,11 +1,11 @@
-//! The credential that a request was let in by.
+//! The credential that a request was authenticated by.
 
 use std::sync::Arc;
 
 use mgx_oauth2::AccessToken;
 use secrecy::SecretString;
 
-/// The credential that a request was let in by.
+/// The credential that a request was authenticated by.
 #[derive(Clone, Debug)]
 pub(crate) enum Credential {
     /// The administrator's token.

@@ -1,4 +1,4 @@
-//! An event stream ends when the credential that opened it no longer lets its caller in.
+//! An event stream ends when the credential that opened it is revoked or loses a right.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::testing::server::{TestServer, ask, ask_as, test_server};
 const EVENTS: &str = "/api/sessions/demo/events?follow=true";
 
 /// How long the stream `body` stays open; at most a minute.
-async fn goes_on(body: &mut Body) -> Duration {
+async fn open_for(body: &mut Body) -> Duration {
     let begin = Instant::now();
     while let Some(frame) = body.frame().await {
         let frame = frame.unwrap().into_data().unwrap();
@@ -45,11 +45,11 @@ async fn a_stream_ends_when_its_reader_loses_a_right() {
     let user = User { groups: std::collections::BTreeSet::new(), ..boss };
     server.provider.administration(None).change_user(&user).await.unwrap();
     tokio::time::pause();
-    assert!(goes_on(&mut answer.into_body()).await <= RECHECK_INTERVAL + Duration::from_secs(1));
+    assert!(open_for(&mut answer.into_body()).await <= RECHECK_INTERVAL + Duration::from_secs(1));
 }
 
 #[tokio::test]
-async fn a_stream_ends_when_its_token_is_taken_back_and_no_other_does() {
+async fn a_stream_ends_when_its_token_is_revoked_and_no_other_does() {
     let server = test_server().await;
     let (anna, token) = anna(&server).await;
     let other = server.api_token(&anna, "read").await;
@@ -59,16 +59,16 @@ async fn a_stream_ends_when_its_token_is_taken_back_and_no_other_does() {
         assert_eq!(answer.status(), 200);
         open.push(answer.into_body());
     }
-    let gone = server.provider.api_token(&token).await.unwrap().unwrap().1;
-    server.provider.administration(None).remove_api_token(anna.id, gone.id).await.unwrap();
+    let revoked = server.provider.api_token(&token).await.unwrap().unwrap().1;
+    server.provider.administration(None).remove_api_token(anna.id, revoked.id).await.unwrap();
     tokio::time::pause();
-    assert!(goes_on(&mut open[0]).await <= RECHECK_INTERVAL + Duration::from_secs(1));
-    assert!(goes_on(&mut open[1]).await >= Duration::from_secs(55), "another token of hers");
-    // what is written takes its time
+    assert!(open_for(&mut open[0]).await <= RECHECK_INTERVAL + Duration::from_secs(1));
+    assert!(open_for(&mut open[1]).await >= Duration::from_secs(55), "another token of hers");
+    // the store writes in real time
     tokio::time::resume();
     let disabled = User { disabled: true, ..anna };
     server.provider.administration(None).change_user(&disabled).await.unwrap();
     tokio::time::pause();
-    assert!(goes_on(&mut open[1]).await <= RECHECK_INTERVAL + Duration::from_secs(1), "but she is disabled");
-    assert!(goes_on(&mut open[2]).await >= Duration::from_secs(55), "the administrator's");
+    assert!(open_for(&mut open[1]).await <= RECHECK_INTERVAL + Duration::from_secs(1), "but she is disabled");
+    assert!(open_for(&mut open[2]).await >= Duration::from_secs(55), "the administrator's");
 }

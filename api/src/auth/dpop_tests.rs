@@ -70,9 +70,9 @@ async fn bound(server: &TestServer, holder: &Holder) -> String {
 }
 
 #[tokio::test]
-async fn a_bound_token_opens_with_a_proof_of_its_key_for_this_request_once() {
+async fn a_bound_token_is_accepted_once_with_a_proof_of_its_key_for_this_request() {
     let server = test_server().await;
-    let (holder, thief) = (Holder::new(), Holder::new());
+    let (holder, attacker) = (Holder::new(), Holder::new());
     let token = bound(&server, &holder).await;
     let ask = async |authorization: &str, proofs: &[&str]| {
         let mut request = Request::get("/api/me?x").header("authorization", authorization);
@@ -98,11 +98,11 @@ async fn a_bound_token_opens_with_a_proof_of_its_key_for_this_request_once() {
         &[&holder.prove("GET", "/api/sessions", Some(&token))],
         &[&holder.prove("GET", "/api/me", Some("another token"))],
         &[&holder.prove("GET", "/api/me", None)],
-        &[&thief.prove("GET", "/api/me", Some(&token))],
+        &[&attacker.prove("GET", "/api/me", Some(&token))],
     ] {
         assert_eq!(ask(&dpop, proofs).await, bad_proof, "{proofs:?}");
     }
-    // alone, it is no token; and one that is bound to nothing needs no proof, nor can it have one
+    // a bound token is refused as a bearer token, and an unbound token is refused with a proof
     let alone = (401, r#"Bearer realm="mgx", error="invalid_token", DPoP algs="ES256""#.to_owned());
     let proof = holder.prove("GET", "/api/me", Some(&token));
     assert_eq!(ask(&format!("Bearer {token}"), &[&proof]).await, alone);

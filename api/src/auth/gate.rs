@@ -17,7 +17,7 @@ use ring::digest::{SHA256, digest};
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 
-use super::browser::{Cookie, is_from_us};
+use super::browser::{Cookie, is_same_origin};
 use super::caller::Caller;
 use super::challenge::{forbidden, unauthorized, wrong_bound_token, wrong_proof, wrong_token};
 use super::credential::Credential;
@@ -87,7 +87,7 @@ impl Gate {
             Credential::Cookie(_) => unauthorized(),
             Credential::Admin | Credential::ApiToken(_) | Credential::Access(_) => wrong_token(),
         };
-        let caller = self.known_by(&credential).await?.ok_or_else(refused)?;
+        let caller = self.caller_of(&credential).await?.ok_or_else(refused)?;
         Ok((caller, credential))
     }
 
@@ -125,7 +125,7 @@ impl Gate {
     fn cookie(&self, request: &Parts<'_>) -> Result<Credential, Problem> {
         let issuer = &self.provider.settings().issuer;
         let cookie = Cookie::Session.get(request.headers, issuer.is_secure()).ok_or_else(unauthorized)?;
-        if !is_from_us(request.method, request.headers, issuer.origin()) {
+        if !is_same_origin(request.method, request.headers, issuer.origin()) {
             return Err(Problem::cross_site());
         }
         Ok(Credential::Cookie(cookie.into()))
@@ -135,7 +135,7 @@ impl Gate {
     ///
     /// # Errors
     /// The store does not answer.
-    pub(crate) async fn known_by(&self, credential: &Credential) -> Result<Option<Caller>, StorageError> {
+    pub(crate) async fn caller_of(&self, credential: &Credential) -> Result<Option<Caller>, StorageError> {
         Ok(match credential {
             Credential::Admin => Some(Caller::admin()),
             Credential::ApiToken(token) => {
@@ -145,8 +145,8 @@ impl Gate {
             Credential::Access(access) if self.verifier.counts(access) => Caller::of_access(access),
             Credential::Access(_) => None,
             Credential::Cookie(cookie) => {
-                let who = self.provider.pages_session(cookie.expose_secret()).await?;
-                who.map(|who| Caller::of_user(&who.user, &self.pages))
+                let session = self.provider.pages_session(cookie.expose_secret()).await?;
+                session.map(|session| Caller::of_user(&session.user, &self.pages))
             }
         })
     }

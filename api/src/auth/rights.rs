@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_method_says_what_a_route_asks_for_and_the_path_if_it_is_the_administrators() {
+    fn the_right_for_a_route_follows_from_its_method_and_path() {
         let of = |method: &str, path| Right::of(&method.parse().unwrap(), path);
         assert_eq!(of("GET", "/api/sessions"), Right::Read);
         assert_eq!(of("HEAD", "/api/sessions/x/events"), Right::Read);

@@ -17,7 +17,7 @@ use ring::digest::{SHA256, digest};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 
-use super::browser::{Cookie, is_from_us};
+use super::browser::{Cookie, is_same_origin};
 use super::gate::{Gate, PAGES_SCOPE};
 use crate::http::extract::Query;
 use crate::http::{Problem, Slug};
@@ -77,10 +77,10 @@ async fn login(
     if host != ours {
         // the cookie is set for the origin of the issuer: under another host name it would not come back
         let query = Serializer::new(String::new()).append_pair("return_to", &place).finish();
-        return Ok(go(&format!("{}/auth/login?{query}", issuer.origin())));
+        return Ok(redirect(&format!("{}/auth/login?{query}", issuer.origin())));
     }
-    let chance = RandomSource::system();
-    let begun = SignInState { state: chance.text(), verifier: chance.text(), return_to: place };
+    let random = RandomSource::system();
+    let begun = SignInState { state: random.text(), verifier: random.text(), return_to: place };
     let challenge = URL_SAFE_NO_PAD.encode(digest(&SHA256, begun.verifier.as_bytes()));
     let query = Serializer::new(String::new())
         .append_pair("response_type", "code")
@@ -91,7 +91,7 @@ async fn login(
         .append_pair("code_challenge", &challenge)
         .append_pair("code_challenge_method", "S256")
         .finish();
-    let mut response = go(&format!("{}?{query}", issuer.endpoint("authorize")));
+    let mut response = redirect(&format!("{}?{query}", issuer.endpoint("authorize")));
     let cookie = Cookie::SigningIn.set(&begun.text(), SIGN_IN_TIMEOUT, issuer.is_secure());
     response.headers_mut().append(header::SET_COOKIE, cookie);
     Ok(response)
@@ -127,31 +127,31 @@ async fn callback(
         tracing::info!(%error, "an authorization code was refused");
         failed("the code is no longer valid")
     })?;
-    let mut response = go(&begun.return_to);
+    let mut response = redirect(&begun.return_to);
     let session = Cookie::Session.set(cookie.expose_secret(), provider.settings().session_lifetime, secure);
     response.headers_mut().append(header::SET_COOKIE, session);
     response.headers_mut().append(header::SET_COOKIE, Cookie::SigningIn.clear(secure));
     Ok(response)
 }
 
-/// Signs the browser out here and at the provider, and revokes what was allowed in it.
+/// Signs the browser out here and at the provider, and revokes what was granted in its session.
 async fn logout(State(gate): State<Gate>, request: Request) -> Result<Response, Problem> {
     let provider = gate.provider();
     let issuer = &provider.settings().issuer;
-    if !is_from_us(request.method(), request.headers(), issuer.origin()) {
+    if !is_same_origin(request.method(), request.headers(), issuer.origin()) {
         return Err(Problem::cross_site());
     }
     if let Some(cookie) = Cookie::Session.get(request.headers(), issuer.is_secure()) {
         provider.close_pages_session(cookie).await?;
     }
     let navigates = request.headers().get("sec-fetch-mode").is_some_and(|mode| mode == "navigate");
-    let mut response = if navigates { go("/") } else { StatusCode::NO_CONTENT.into_response() };
+    let mut response = if navigates { redirect("/") } else { StatusCode::NO_CONTENT.into_response() };
     response.headers_mut().append(header::SET_COOKIE, Cookie::Session.clear(issuer.is_secure()));
     Ok(response)
 }
 
 /// Redirects the browser to `place`, with GET.
-fn go(place: &str) -> Response {
+fn redirect(place: &str) -> Response {
     let place = HeaderValue::from_str(place).unwrap_or_else(|_| HeaderValue::from_static("/"));
     (StatusCode::SEE_OTHER, [(header::LOCATION, place)]).into_response()
 }
@@ -194,7 +194,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_to_come_back_to_is_on_this_site() {
+    fn a_return_path_is_on_this_site() {
         for ours in ["/", "/sessions/demo?tab=files#top"] {
             assert!(is_local_path(ours), "{ours}");
         }
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_signing_in_began_with_comes_back_whole_or_not_at_all() {
+    fn the_state_of_a_sign_in_is_read_whole_or_not_at_all() {
         let begun = || SignInState { state: "s".into(), verifier: "v".into(), return_to: "/x".into() };
         assert_eq!(SignInState::read(&begun().text()), Some(begun()));
         let evil = SignInState { return_to: "//evil.example".into(), ..begun() }.text();

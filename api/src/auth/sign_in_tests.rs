@@ -13,7 +13,7 @@ use crate::testing::server::{PASSWORD, TestServer, test_server};
 
 const HERE: &str = "http://127.0.0.1:8765";
 
-/// A browser of our time, as far as cookies, paths and `Sec-Fetch-Site` go.
+/// A browser that keeps cookies with their paths, and sends `Sec-Fetch-Site`.
 struct Browser<'a> {
     server: &'a TestServer,
     /// By name: the path, and the value.
@@ -27,7 +27,7 @@ struct Page {
 }
 
 impl Page {
-    fn leads_to(&self) -> &str {
+    fn location(&self) -> &str {
         let place = self.headers[header::LOCATION].to_str().unwrap();
         place.strip_prefix(HERE).unwrap_or(place)
     }
@@ -86,12 +86,12 @@ impl<'a> Browser<'a> {
         self.send("POST", path, &headers, body.to_owned()).await
     }
 
-    /// From the pages to the provider's form and back; where it has led.
+    /// Signs in through the provider's form: the answer that leads the browser back to the pages.
     async fn sign_in(&mut self, user: &str, place: &str) -> Page {
         let first = self.get(&format!("/auth/login?return_to={place}")).await;
         assert_eq!(first.status, 303);
-        let form = self.get(first.leads_to()).await;
-        let form = self.get(form.leads_to()).await;
+        let form = self.get(first.location()).await;
+        let form = self.get(form.location()).await;
         let fields = [
             ("csrf", &*form.field("csrf")),
             ("continue", &form.field("continue")),
@@ -106,17 +106,17 @@ impl<'a> Browser<'a> {
         ];
         let back = self.send("POST", "/oauth2/login", &headers, body).await;
         assert_eq!(back.status, 303, "{}", back.text);
-        let code = self.get(back.leads_to()).await;
+        let code = self.get(back.location()).await;
         assert!(
-            code.leads_to().starts_with(CALLBACK),
+            code.location().starts_with(CALLBACK),
             "no consent is asked for the platform's own pages: {}",
             code.text
         );
-        self.get(code.leads_to()).await
+        self.get(code.location()).await
     }
 }
 
-async fn world() -> TestServer {
+async fn server_with_pages() -> TestServer {
     let server = test_server().await;
     let pages = NewClient {
         id: Some(PAGES.parse().unwrap()),
@@ -135,12 +135,12 @@ async fn world() -> TestServer {
 
 #[tokio::test]
 async fn a_browser_signs_in_works_and_signs_out_without_a_token() {
-    let server = world().await;
+    let server = server_with_pages().await;
     server.user("anna", &[]).await;
     let mut browser = Browser::new(&server);
     assert_eq!(browser.get("/api/me").await.status, 401);
     let done = browser.sign_in("anna", "/sessions/demo").await;
-    assert_eq!((done.status, done.leads_to()), (StatusCode::SEE_OTHER, "/sessions/demo"));
+    assert_eq!((done.status, done.location()), (StatusCode::SEE_OTHER, "/sessions/demo"));
     let set: Vec<_> = done.headers.get_all("set-cookie").iter().map(|set| set.to_str().unwrap()).collect();
     assert!(
         set.iter().any(|set| set.starts_with("mgx=mgx_ps_") && set.contains("; SameSite=Strict")),
@@ -148,7 +148,7 @@ async fn a_browser_signs_in_works_and_signs_out_without_a_token() {
     );
     assert!(browser.get("/api/me").await.json()["user"] == "anna");
     assert_eq!(browser.post("/api/sessions", r#"{ "session_id": "hers", "prompt": "x" }"#).await.status, 201);
-    // as an EventSource asks
+    // the request of an EventSource
     let stream = browser
         .send(
             "GET",
@@ -161,7 +161,7 @@ async fn a_browser_signs_in_works_and_signs_out_without_a_token() {
         (stream.status, &stream.headers["content-type"]),
         (StatusCode::OK, &"text/event-stream".parse().unwrap())
     );
-    // the cookie is no cookie of the provider's, nor the other way round
+    // the pages' cookie and the provider's are not accepted in place of each other
     let (pages, provider) = (browser.jar["mgx"].clone(), browser.jar["mgx_session"].clone());
     browser.jar.insert("mgx".to_owned(), ("/".to_owned(), provider.1.clone()));
     assert_eq!(browser.get("/api/me").await.status, 401);
@@ -177,7 +177,7 @@ async fn a_browser_signs_in_works_and_signs_out_without_a_token() {
 
 #[tokio::test]
 async fn a_page_of_another_site_can_do_nothing_with_the_cookie() {
-    let server = world().await;
+    let server = server_with_pages().await;
     let anna = server.user("anna", &["admin"]).await;
     let mut browser = Browser::new(&server);
     browser.sign_in("anna", "/").await;
@@ -204,7 +204,7 @@ async fn a_page_of_another_site_can_do_nothing_with_the_cookie() {
     // a token needs no cookie, and a cookie does not help an invalid token
     let wrong = browser.send("GET", "/api/me", &[("authorization", "Bearer x")], String::new()).await;
     assert_eq!(wrong.status, 401);
-    // signed out everywhere, here too; and what a group gives ends at once
+    // the cookie of a disabled user is refused at once
     server
         .provider
         .administration(None)
@@ -216,17 +216,17 @@ async fn a_page_of_another_site_can_do_nothing_with_the_cookie() {
 
 #[tokio::test]
 async fn a_code_of_another_browser_signs_in_no_browser() {
-    let server = world().await;
+    let server = server_with_pages().await;
     server.user("anna", &[]).await;
     let mut browser = Browser::new(&server);
     browser.sign_in("anna", "/").await;
-    // another user's code, sent to a browser that asked for none, or for another one
+    // a code that another browser began to sign in with
     let mut victim = Browser::new(&server);
     let iss = "http%3A%2F%2F127.0.0.1%3A8765%2Foauth2";
     let forced = format!("{CALLBACK}?code=mgx_ac_stolen&state=x&iss={iss}");
     assert_eq!(victim.get(&forced).await.status, 401);
     let begun = victim.get("/auth/login").await;
-    let state = begun.leads_to().split("state=").nth(1).unwrap().split('&').next().unwrap().to_owned();
+    let state = begun.location().split("state=").nth(1).unwrap().split('&').next().unwrap().to_owned();
     assert_eq!(victim.get(&forced).await.status, 401, "another state");
     for query in [
         format!("code=x&state={state}"),
@@ -239,28 +239,28 @@ async fn a_code_of_another_browser_signs_in_no_browser() {
         assert!(status.is_client_error(), "{query}: {status}");
     }
     assert!(!victim.jar.contains_key("mgx"), "{:?}", victim.jar);
-    // under another name of this machine nothing would come back: the browser is sent to the right one first
+    // under another host name the cookie would not come back: the browser is redirected to the issuer's host first
     let other = Request::get("/auth/login?return_to=/x").header("host", "localhost:8765");
     let answer = server.send(other, Body::empty()).await;
     assert_eq!(answer.headers()[header::LOCATION], format!("{HERE}/auth/login?return_to=%2Fx"));
 }
 
 #[tokio::test]
-async fn every_answer_says_what_a_page_may_do_with_it() {
-    let server = world().await;
+async fn every_answer_has_the_security_headers() {
+    let server = server_with_pages().await;
     for path in
         ["/healthz", "/api/me", "/nothing", "/auth/login", "/oauth2/login", "/oauth2/jwks", "/openapi.json"]
     {
         let answer = server.send(Request::get(path), Body::empty()).await;
-        let says =
+        let field =
             |name: &str| answer.headers().get(name).map_or("", |value| value.to_str().unwrap()).to_owned();
-        assert_eq!(says("x-content-type-options"), "nosniff", "{path}");
-        assert_eq!(says("x-frame-options"), "DENY", "{path}");
-        assert!(says("content-security-policy").contains("frame-ancestors 'none'"), "{path}");
-        assert!(says("content-security-policy").starts_with("default-src 'none'"), "{path}");
-        assert_eq!(says("cross-origin-opener-policy"), "same-origin", "{path}");
-        assert_eq!(says("cross-origin-resource-policy"), "same-origin", "{path}");
-        assert!(!says("referrer-policy").is_empty() && !says("cache-control").is_empty(), "{path}");
-        assert_eq!(says("strict-transport-security"), "", "{path}: this platform has no TLS");
+        assert_eq!(field("x-content-type-options"), "nosniff", "{path}");
+        assert_eq!(field("x-frame-options"), "DENY", "{path}");
+        assert!(field("content-security-policy").contains("frame-ancestors 'none'"), "{path}");
+        assert!(field("content-security-policy").starts_with("default-src 'none'"), "{path}");
+        assert_eq!(field("cross-origin-opener-policy"), "same-origin", "{path}");
+        assert_eq!(field("cross-origin-resource-policy"), "same-origin", "{path}");
+        assert!(!field("referrer-policy").is_empty() && !field("cache-control").is_empty(), "{path}");
+        assert_eq!(field("strict-transport-security"), "", "{path}: this platform has no TLS");
     }
 }

@@ -6,7 +6,7 @@ use super::caller::Caller;
 use super::credential::Credential;
 use super::gate::Gate;
 
-/// How often a stream asks again whether its credential is valid.
+/// How often a stream checks its credential again.
 pub(crate) const RECHECK_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The credential that a stream was opened with, and the caller that it stood for.
@@ -21,7 +21,7 @@ impl StreamAccess {
     /// Whether the credential still stands for the same caller with the same rights. While the store does not answer,
     /// the stream goes on.
     pub(crate) async fn is_valid(&self) -> bool {
-        let known = self.gate.known_by(&self.credential).await;
-        known.map_or(true, |caller| caller.as_ref() == Some(&self.caller))
+        let caller = self.gate.caller_of(&self.credential).await;
+        caller.map_or(true, |caller| caller.as_ref() == Some(&self.caller))
     }
 }

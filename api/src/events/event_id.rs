@@ -4,8 +4,8 @@ use axum::http::HeaderMap;
 
 use crate::http::{Problem, Slug};
 
-/// The number of the last event the reader has: the header's (a browser that reconnects knows better than its
-/// URL), else `after`, else `None`.
+/// The number of the last event the reader has: the header's (after a reconnect it is newer than the URL's
+/// `after`), else `after`, else `None`.
 ///
 /// # Errors
 /// `invalid-last-event-id` if there is one that is not a number as we send it.

@@ -82,7 +82,7 @@ pub(crate) fn frame(event: &Event, bytes: &mut BytesMut) {
     bytes.put_slice(b"\n\n");
 }
 
-/// The name of the frame. It comes from a container: one that could end its line is not used.
+/// The name of the frame. A container chooses it: a name that could end its line becomes `custom`.
 fn frame_name(kind: &EventKind) -> &str {
     if kind.is_plain() { kind.as_str() } else { EventKind::Custom.as_str() }
 }

@@ -19,7 +19,7 @@ use super::block::{Block, PAGE, Part};
 /// How many bytes of frames are kept for streams that are a little behind.
 const KEPT_BYTES: usize = 128 * 1024;
 
-/// The pause after new events were handed out, per stream that took them. A write to a socket costs about half of that on
+/// The pause after new events, per stream that took them. A write to a socket costs about half of that on
 /// either end; events that come during the pause share the next write.
 const PER_READER: Duration = Duration::from_micros(20);
 
@@ -49,7 +49,7 @@ pub(crate) struct Edge {
 /// What there is after an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
-    /// This.
+    /// These events.
     Part(Part),
     /// Events that are not kept here: the stream reads them from the log.
     NotKept,
@@ -69,7 +69,7 @@ struct Shared {
 }
 
 impl Tail {
-    /// Reads on from `head`, which was true a moment ago.
+    /// Starts the task that reads the log from `head` on.
     pub(crate) fn start(log: EventLog, session: SessionId, head: Head) -> Self {
         let edge = Edge { seq: head.seq, finished: head.has_finished() };
         let shared = Arc::new(Shared {
@@ -81,7 +81,7 @@ impl Tail {
         Self { shared, _reading: AbortOnDropHandle::new(reading) }
     }
 
-    /// Changes whenever there is more.
+    /// Notifies when events were added.
     pub(crate) fn edge(&self) -> watch::Receiver<Edge> {
         self.shared.edge.subscribe()
     }
@@ -107,9 +107,9 @@ impl Tail {
 /// Reads the log as it grows.
 async fn read(shared: Arc<Shared>, log: EventLog, session: SessionId) {
     // subscribe before the first page: an event that is stored between the two is not missed
-    let mut bell = log.subscribe(&session);
+    let mut changes = log.subscribe(&session);
     loop {
-        bell.borrow_and_update();
+        changes.borrow_and_update();
         match shared.advance(&log, &session).await {
             Ok(true) => {
                 let pause = PER_READER * shared.taken.swap(0, Ordering::Relaxed);
@@ -127,7 +127,7 @@ async fn read(shared: Arc<Shared>, log: EventLog, session: SessionId) {
             }
         }
         tokio::select! {
-            rung = bell.changed() => if rung.is_err() { return },
+            changed = changes.changed() => if changed.is_err() { return },
             () = sleep(READ_INTERVAL) => {}
         }
     }

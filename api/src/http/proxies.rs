@@ -35,10 +35,10 @@ impl Proxies {
     /// to the left may be forged.
     pub(crate) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let lines = headers.get_all(FORWARDED_FOR).iter().rev();
-        let mut said = lines.flat_map(|line| line.to_str().unwrap_or_default().rsplit(',').map(address));
+        let mut forwarded = lines.flat_map(|line| line.to_str().unwrap_or_default().rsplit(',').map(address));
         let mut client = peer;
         while self.contains(client)
-            && let Some(Some(before)) = said.next()
+            && let Some(Some(before)) = forwarded.next()
         {
             client = before;
         }
@@ -79,9 +79,9 @@ impl<'de> Deserialize<'de> for Proxies {
 mod tests {
     use super::*;
 
-    fn client(proxies: &str, peer: &str, said: &[&str]) -> String {
+    fn client(proxies: &str, peer: &str, forwarded: &[&str]) -> String {
         let mut headers = HeaderMap::new();
-        for line in said {
+        for line in forwarded {
             headers.append(FORWARDED_FOR, line.parse().unwrap());
         }
         proxies.parse::<Proxies>().unwrap().client(peer.parse().unwrap(), &headers).to_string()

@@ -275,7 +275,7 @@ async fn a_waiting_job_is_explained() {
     while server.get(&path(&first)).await.2["state"] == "queued" {
         bell.changed().await.unwrap();
     }
-    server.in_line(&path(&second)).await;
+    server.queued_job(&path(&second)).await;
     let (status, _, why) = server.get(&format!("{}/explain", path(&second))).await;
     assert_eq!((status, &why["waits_for"], &why["position"]), (200, &json!("limit"), &json!(1)), "{why}");
     assert_eq!(why["binding"]["holders"][0]["job_id"], first["job_id"], "{why}");

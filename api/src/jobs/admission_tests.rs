@@ -30,7 +30,7 @@ fn job() -> Value {
 }
 
 #[tokio::test]
-async fn a_user_who_submits_too_fast_is_told_when_to_retry_and_admitted_then() {
+async fn a_submission_above_the_rate_is_refused_with_the_time_to_retry_and_admitted_then() {
     let server = demo(rate(2)).await;
     for _ in 0..2 {
         assert_eq!(server.post(JOBS, job()).await.0, 202);

@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_waiting_job_is_told_its_limit_and_the_jobs_that_use_it() {
+    fn the_explanation_of_a_waiting_job_has_its_limit_and_the_jobs_that_use_it() {
         insta::assert_json_snapshot!(explained(None));
     }
 

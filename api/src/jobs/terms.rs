@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_that_is_wrong_is_told_at_once() {
+    fn every_invalid_field_is_reported_at_once() {
         let mut errors = Vec::new();
         let terms = NewTerms {
             priority: Some(10),

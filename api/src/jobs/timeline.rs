@@ -87,17 +87,17 @@ async fn timeline(
     let job = find(&app, &caller, id).await?;
     let log = app.scheduler.log();
     let start = beginning(log, &job).await?;
-    let mut seen = read(log, &job, start).await?;
-    if start > 0 && !seen.is_whole() {
-        // a clock that was set back, or an agent that lies about the time, has led the search astray
-        seen = read(log, &job, 0).await?;
+    let mut stages = read(log, &job, start).await?;
+    if start > 0 && !stages.is_whole() {
+        // the search needs times that only grow; a clock that was set back, or a wrong time of an agent, breaks that
+        stages = read(log, &job, 0).await?;
     }
     // again, so that it is not older than the events
     let job = find(&app, &caller, id).await?;
-    Ok(axum::Json(seen.view(&job, Timestamp::now())))
+    Ok(axum::Json(stages.view(&job, Timestamp::now())))
 }
 
-/// A number in the session's log before which there is nothing of the job: found by halving, so that a session may
+/// A number in the session's log before which there is nothing of the job: found by binary search, since the log may
 /// be long.
 async fn beginning(log: &EventLog, job: &Job) -> Result<u64, JournalError> {
     let (mut before, mut after) = (0, log.head(&job.session).await?.seq);
@@ -112,24 +112,24 @@ async fn beginning(log: &EventLog, job: &Job) -> Result<u64, JournalError> {
 }
 
 /// Everything of the job after number `after`.
-async fn read(log: &EventLog, job: &Job, mut after: u64) -> Result<Seen, JournalError> {
-    let mut seen = Seen::default();
+async fn read(log: &EventLog, job: &Job, mut after: u64) -> Result<JobStages, JournalError> {
+    let mut stages = JobStages::default();
     loop {
         let page = log.page(&job.session, after, PAGE).await?;
-        let Some(last) = page.last() else { return Ok(seen) };
+        let Some(last) = page.last() else { return Ok(stages) };
         after = last.seq;
         for event in page.iter().filter(|event| event.job == job.id) {
-            seen.see(event);
+            stages.add(event);
             if event.kind == EventKind::Finish {
-                return Ok(seen);
+                return Ok(stages);
             }
         }
     }
 }
 
-/// What was seen of a job in the log.
+/// The attempts of a job with their stages, as read from the log.
 #[derive(Debug, Default)]
-struct Seen {
+struct JobStages {
     attempts: VecDeque<Attempt>,
     earlier: usize,
 }
@@ -148,12 +148,12 @@ struct Attempt {
 struct Mark {
     stage: &'static str,
     at: Timestamp,
-    /// Whether the container says when it was; the rest the platform knows by itself.
-    told: bool,
+    /// Whether the time comes from the container; the platform recorded the others itself.
+    from_container: bool,
 }
 
-impl Seen {
-    fn see(&mut self, event: &Event) {
+impl JobStages {
+    fn add(&mut self, event: &Event) {
         if self.attempts.back().is_none_or(|attempt| attempt.number != event.attempt.0) {
             if self.attempts.len() == MAX_ATTEMPTS {
                 self.attempts.pop_front();
@@ -162,11 +162,11 @@ impl Seen {
             self.attempts.push_back(Attempt { number: event.attempt.0, ..Attempt::default() });
         }
         if let Some(attempt) = self.attempts.back_mut() {
-            attempt.see(event);
+            attempt.add(event);
         }
     }
 
-    /// Whether it begins where every job begins.
+    /// Whether the first stage is `queued`, where every job begins.
     fn is_whole(&self) -> bool {
         let first = self.attempts.front().and_then(|attempt| attempt.marks.first());
         self.earlier > 0 || first.is_some_and(|mark| mark.stage == "queued")
@@ -184,10 +184,10 @@ impl Seen {
         let since = |at: Timestamp| u64::try_from(at.duration_since(job.queued_at).as_millis()).unwrap_or(0);
         let end = job.ended_at.map_or_else(|| since(now), since);
         let mut times: Vec<u64> = marks.iter().map(|(_, mark)| since(mark.at)).collect();
-        // what a container says of the time counts as far as the platform's own marks leave room for it
+        // a time from the container is kept between the platform's own times around it
         let mut latest = end.max(times.last().copied().filter(|_| job.ended_at.is_some()).unwrap_or(0));
         for ((_, mark), time) in marks.iter().zip(&mut times).rev() {
-            if mark.told {
+            if mark.from_container {
                 *time = (*time).min(latest);
             } else {
                 latest = *time;
@@ -216,7 +216,7 @@ impl Seen {
 }
 
 impl Attempt {
-    fn see(&mut self, event: &Event) {
+    fn add(&mut self, event: &Event) {
         let stage = match &event.kind {
             EventKind::Job(
                 state @ (StateName::Queued
@@ -232,15 +232,15 @@ impl Attempt {
             }
             // the platform's own, but no stage
             kind if kind.is_platforms() && *kind != EventKind::Truncated => return,
-            _ => return self.see_work(event.at),
+            _ => return self.add_work_event(event.at),
         };
-        self.marks.push(Mark { stage, at: event.at, told: false });
+        self.marks.push(Mark { stage, at: event.at, from_container: false });
     }
 
     /// An event of its agents or of its command.
-    fn see_work(&mut self, at: Timestamp) {
-        let mark = |stage| Mark { stage, at, told: true };
-        if self.marks.iter().any(|mark| mark.told) {
+    fn add_work_event(&mut self, at: Timestamp) {
+        let mark = |stage| Mark { stage, at, from_container: true };
+        if self.marks.iter().any(|mark| mark.from_container) {
             self.newest = Some((self.marks.len(), mark("last_event")));
         } else {
             self.marks.push(mark("first_event"));
@@ -264,15 +264,15 @@ mod tests {
     use serde_json::json;
 
     /// `(attempt, kind, milliseconds after the submission)`.
-    fn seen(events: &[(u32, &str, i64)]) -> Seen {
-        let mut seen = Seen::default();
+    fn stages_of(events: &[(u32, &str, i64)]) -> JobStages {
+        let mut stages = JobStages::default();
         for (seq, (attempt, kind, millis)) in (1..).zip(events) {
             let mut event = crate::events::event_view::tests::event(seq, kind, json!({}));
             event.attempt = Number(*attempt);
             event.at = Timestamp::from_millisecond(1_700_000_000_000 + millis).unwrap();
-            seen.see(&event);
+            stages.add(&event);
         }
-        seen
+        stages
     }
 
     fn show(view: &TimelineView) -> String {
@@ -291,7 +291,7 @@ mod tests {
     fn an_ended_job_has_every_stage_of_every_attempt() {
         let mut job = job(State::Ended(Outcome::Succeeded));
         job.ended_at = Some(Timestamp::from_millisecond(1_700_000_005_000).unwrap());
-        let seen = seen(&[
+        let stages = stages_of(&[
             (1, "job_queued", 0),
             (1, "job_admitted", 10),
             (1, "job_starting", 10),
@@ -306,13 +306,13 @@ mod tests {
             (2, "agent_end", 4900),
             (2, "finish", 5000),
         ]);
-        assert!(seen.is_whole());
-        insta::assert_snapshot!(show(&seen.view(&job, Timestamp::MAX)));
+        assert!(stages.is_whole());
+        insta::assert_snapshot!(show(&stages.view(&job, Timestamp::MAX)));
     }
 
     #[test]
-    fn a_container_that_lies_about_the_time_stays_between_what_the_platform_knows() {
-        let seen = seen(&[
+    fn times_from_a_container_stay_between_the_platforms_own() {
+        let stages = stages_of(&[
             (1, "job_queued", 0),
             (1, "job_admitted", 10),
             (1, "job_starting", 10),
@@ -322,13 +322,13 @@ mod tests {
             (1, "job_stopping", 700),
         ]);
         let now = Timestamp::from_millisecond(1_700_000_000_900).unwrap();
-        insta::assert_snapshot!(show(&seen.view(&job(State::Stopping(Outcome::Cancelled)), now)));
+        insta::assert_snapshot!(show(&stages.view(&job(State::Stopping(Outcome::Cancelled)), now)));
     }
 
     #[test]
     fn thousands_of_attempts_are_counted_and_not_shown() {
         let events: Vec<_> = (1..=250).map(|attempt| (attempt, "job_queued", i64::from(attempt))).collect();
-        let view = seen(&events).view(&job(State::Queued), Timestamp::MAX);
+        let view = stages_of(&events).view(&job(State::Queued), Timestamp::MAX);
         assert_eq!((view.earlier_attempts, view.attempts.len()), (150, MAX_ATTEMPTS));
         assert_eq!(view.attempts[0].attempt, 151);
     }

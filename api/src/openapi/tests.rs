@@ -10,7 +10,7 @@ use crate::http::Slug;
 use crate::testing::server::{TestServer, ask, test_server};
 
 #[tokio::test]
-async fn the_description_knows_every_route() {
+async fn the_description_has_every_route() {
     let server = test_server().await;
     let (status, _, api) = server.code(Request::get("/openapi.json"), Body::empty()).await;
     assert_eq!((status, &api["openapi"]), (200, &json!("3.1.0")));
@@ -57,8 +57,8 @@ fn every_problem_is_described() {
     assert_eq!(rows, Slug::ALL.len(), "docs/problems.md has rows of problems that are no more");
 }
 
-/// What a program that makes a client of the description needs: every operation has a name of its own and a text, and
-/// says how it refuses, with an example; and the router knows it.
+/// What a program that makes a client of the description needs: every operation has a name of its own, a text, and
+/// a description of its refusals with an example; and it is routed.
 async fn clients_can_be_made_of(server: &TestServer, api: &Value) {
     let mut names = BTreeSet::new();
     for (path, item) in api["paths"].as_object().unwrap() {
@@ -69,11 +69,11 @@ async fn clients_can_be_made_of(server: &TestServer, api: &Value) {
         for (method, operation) in item.as_object().unwrap() {
             let name = operation["operationId"].as_str().unwrap();
             assert!(names.insert(name.to_owned()), "{method} {path}: {name} is taken");
-            let said = |key: &str| operation[key].as_str().is_some_and(|text| text.len() > 10);
-            assert!(said("summary") || said("description"), "{method} {path} has no text");
+            let has_text = |key: &str| operation[key].as_str().is_some_and(|text| text.len() > 10);
+            assert!(has_text("summary") || has_text("description"), "{method} {path} has no text");
             let responses = operation["responses"].as_object().unwrap();
             let refusals: Vec<_> = responses.iter().filter(|(status, _)| status.starts_with('4')).collect();
-            assert!(!refusals.is_empty(), "{method} {path} does not say how it refuses");
+            assert!(!refusals.is_empty(), "{method} {path} describes no refusal");
             for (status, response) in refusals {
                 let problem = &response["content"]["application/problem+json"];
                 assert_eq!(

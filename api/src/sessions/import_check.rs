@@ -177,11 +177,11 @@ impl Checker {
         Ok(())
     }
 
-    fn count(&self, what: &str, told: u64, came: usize) -> Result<(), Problem> {
-        if told == came as u64 {
+    fn count(&self, what: &str, declared: u64, read: usize) -> Result<(), Problem> {
+        if declared == read as u64 {
             return Ok(());
         }
-        Err(self.wrong(&format!("{told} {what} are told of, and {came} came")))
+        Err(self.wrong(&format!("the last line declares {declared} {what}, and {read} were read")))
     }
 }
 

@@ -23,7 +23,7 @@ async fn events(server: &TestServer, session: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_session_comes_in_as_it_left() {
+async fn a_session_is_imported_as_it_was_exported() {
     let (here, there) = (test_server().await, test_server().await);
     let last = here.finished_session().await;
     let lines = export(&here, "demo").await;
@@ -65,7 +65,7 @@ async fn a_job_that_had_not_ended_does_not_run_here() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_told_with_its_line_and_nothing_is_kept() {
+async fn an_invalid_export_is_refused_with_its_line_and_nothing_is_stored() {
     let (here, there) = (test_server().await, test_server().await);
     here.finished_session().await;
     let lines = export(&here, "demo").await;
@@ -81,7 +81,7 @@ async fn what_is_wrong_is_told_with_its_line_and_nothing_is_kept() {
         lines.remove(at);
         lines.join("\n")
     };
-    let mut told = String::new();
+    let mut details = String::new();
     for lines in [
         String::new(),
         "hello".to_owned(),
@@ -101,11 +101,11 @@ async fn what_is_wrong_is_told_with_its_line_and_nothing_is_kept() {
     ] {
         let (status, code, problem) = import(&there, lines).await;
         assert_eq!((status, &*code), (422, "invalid-export"), "{problem}");
-        told.push_str(problem["detail"].as_str().unwrap());
-        told.push('\n');
+        details.push_str(problem["detail"].as_str().unwrap());
+        details.push('\n');
     }
     let id = job.find("\"id\":\"").map(|at| &job[at + 6..at + 42]).unwrap();
-    insta::assert_snapshot!(told.replace(id, "[job]"));
+    insta::assert_snapshot!(details.replace(id, "[job]"));
     assert_eq!(there.get("/api/sessions/demo").await.0, 404);
     let cut =
         Body::from_stream(futures_util::stream::iter([Ok(lines.clone()), Err(std::io::Error::other("cut"))]));

@@ -35,10 +35,10 @@ const TOKEN: &str = "the-token";
 /// The password of every user of these tests.
 pub(crate) const PASSWORD: &str = "seven grey herons wade";
 
-/// An engine that is away, or one that never finishes making a container.
+/// An engine that is unreachable, or one that never finishes making a container.
 #[derive(Debug)]
 struct Engine {
-    away: bool,
+    unreachable: bool,
 }
 
 impl Engine {
@@ -65,7 +65,7 @@ impl Runtime for Engine {
         Ok(Vec::new())
     }
     async fn info(&self) -> Result<EngineInfo, RuntimeError> {
-        if self.away {
+        if self.unreachable {
             return Err(Self::error());
         }
         Ok(EngineInfo { name: "fake".into(), version: "1".into() })
@@ -89,7 +89,7 @@ pub(crate) struct TestServer {
     pub(crate) sessions: Sessions,
     pub(crate) archive: Arc<dyn Archive>,
     pub(crate) provider: Arc<Provider>,
-    /// What the rate is measured by.
+    /// The clock of the rate limit.
     pub(crate) clock: FakeRelativeClock,
     pub(crate) closing: CancellationToken,
     pub(crate) dir: tempfile::TempDir,
@@ -99,17 +99,17 @@ pub(crate) async fn test_server() -> TestServer {
     test_server_with(false, 8).await
 }
 
-pub(crate) async fn test_server_with(away: bool, streams: usize) -> TestServer {
-    test_server_over(away, streams, |store| store).await
+pub(crate) async fn test_server_with(unreachable: bool, streams: usize) -> TestServer {
+    test_server_over(unreachable, streams, |store| store).await
 }
 
 /// A server that keeps idempotency keys in the store that `intents` makes of its own.
 pub(crate) async fn test_server_over(
-    away: bool,
+    unreachable: bool,
     streams: usize,
     intents: impl FnOnce(Arc<dyn IntentStore>) -> Arc<dyn IntentStore>,
 ) -> TestServer {
-    open(away, streams, intents, policies()).await
+    open(unreachable, streams, intents, policies()).await
 }
 
 /// A server with policies of its own.
@@ -128,7 +128,7 @@ pub(crate) fn policies() -> Policies {
 }
 
 async fn open(
-    away: bool,
+    unreachable: bool,
     streams: usize,
     intents: impl FnOnce(Arc<dyn IntentStore>) -> Arc<dyn IntentStore>,
     policies: Policies,
@@ -148,7 +148,7 @@ async fn open(
         redactor: mgx_scheduler::Redactor::default(),
         reap_every: Duration::from_mins(10),
     };
-    let engine = Arc::new(Engine { away });
+    let engine = Arc::new(Engine { unreachable });
     let clock = Clock::starting_at(Timestamp::from_second(1_700_000_000).unwrap(), Uptime::default());
     let scheduler =
         Scheduler::start(config, clock, store.clone(), engine.clone(), engine.clone()).await.unwrap();
@@ -175,12 +175,12 @@ async fn open(
     TestServer { router: router(app), archive, scheduler, sessions, provider, clock, closing, dir }
 }
 
-/// What the apps of these tests are.
+/// The identities of the apps in these tests.
 pub(crate) fn identities() -> AppIdentity {
     AppIdentity::with_key(&[7; 32], "http://127.0.0.1:8765")
 }
 
-/// A provider whose passwords cost nothing.
+/// A provider that hashes passwords at the lowest cost.
 async fn provider(store: Arc<Embedded>, dir: &Path) -> Arc<Provider> {
     let mut settings = Settings::new("http://127.0.0.1:8765/oauth2".parse().unwrap());
     settings.password_cost = Argon2Cost { memory_kib: 8, passes: 1, lanes: 1 };
@@ -255,7 +255,7 @@ impl TestServer {
     }
 
     /// A job once it is in the queue, which is a moment after it was accepted.
-    pub(crate) async fn in_line(&self, path: &str) -> Value {
+    pub(crate) async fn queued_job(&self, path: &str) -> Value {
         let end = std::time::Instant::now() + Duration::from_secs(10);
         loop {
             let job = self.get(path).await.2;
@@ -272,13 +272,13 @@ impl TestServer {
         let (status, _, session) =
             self.post("/api/sessions", json!({ "session_id": "demo", "prompt": "fail" })).await;
         assert_eq!(status, 201, "{session}");
-        let mut bell = self.scheduler.log().subscribe(&"demo".parse().unwrap());
+        let mut changes = self.scheduler.log().subscribe(&"demo".parse().unwrap());
         loop {
             let head = self.scheduler.log().head(&"demo".parse().unwrap()).await.unwrap();
             if head.has_finished() {
                 return head.seq;
             }
-            bell.changed().await.unwrap();
+            changes.changed().await.unwrap();
         }
     }
 }

@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_reader_who_has_it_gets_no_bytes() {
+    async fn a_client_with_the_current_version_gets_no_bytes() {
         let text = read("a.txt", &[("if-none-match", "\"v1\"")]).await;
         assert!(text.starts_with("304") && !text.contains("0123"), "{text}");
     }

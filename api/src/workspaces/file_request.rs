@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_who_has_it_is_told_so() {
+    fn a_current_version_is_recognized() {
         let current: ETag = "\"a\"".parse().unwrap();
         for same in ["\"a\"", "W/\"a\"", "\"b\", \"a\"", "*"] {
             assert!(is_unchanged(&headers(&[("if-none-match", same)]), &current), "{same}");

@@ -231,20 +231,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_cannot_be_compared_is_an_error_that_tells_what_there_is() {
-        let said = async |command: &str, keys: &[&str]| {
+    async fn what_cannot_be_compared_is_an_error_that_lists_the_numbers() {
+        let error_of = async |command: &str, keys: &[&str]| {
             let mut report = json!({ "a": 1, "b": { "c": 2 } });
             let again = async || Ok(json!({ "a": 1, "b": { "c": 2 } }));
-            let told = beside(command, keys).compare(&mut report, again).await;
-            told.map_or_else(|error| format!("{error:#}"), |()| String::new())
+            let result = beside(command, keys).compare(&mut report, again).await;
+            result.map_or_else(|error| format!("{error:#}"), |()| String::new())
         };
-        assert!(said("echo nothing", &[]).await.contains("no line that is a JSON object"));
-        assert!(said("echo '{\"a\": 1}'; exit 3", &[]).await.contains("ended with exit status: 3"));
-        let nothing = said("echo '{\"x\": 1}'", &[]).await;
+        assert!(error_of("echo nothing", &[]).await.contains("no line that is a JSON object"));
+        assert!(error_of("echo '{\"a\": 1}'; exit 3", &[]).await.contains("ended with exit status: 3"));
+        let nothing = error_of("echo '{\"x\": 1}'", &[]).await;
         assert!(nothing.contains("ours are a, b.c; theirs are x"), "{nothing}");
-        let missing = said("echo '{\"x\": 1}'", &["a=y"]).await;
+        let missing = error_of("echo '{\"x\": 1}'", &["a=y"]).await;
         assert!(missing.contains("their number y is not there in every round; there are x"), "{missing}");
-        assert_eq!(said("echo '{\"x\": 1}'", &["a=x"]).await, "");
+        assert_eq!(error_of("echo '{\"x\": 1}'", &["a=x"]).await, "");
         assert!("a=".parse::<Pair>().is_err() && "a".parse::<Pair>().is_err());
     }
 

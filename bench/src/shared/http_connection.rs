@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_head_is_read_when_all_of_it_is_there() {
+    fn a_head_is_read_when_it_is_complete() {
         let answer =
             b"HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}";
         for end in 0..answer.len() - 2 {

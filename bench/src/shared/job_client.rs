@@ -132,7 +132,7 @@ impl JobTimes {
     /// # Errors
     /// There was no such event.
     pub(crate) fn tti(&self) -> anyhow::Result<Duration> {
-        let first = self.first.context("the job said nothing")?;
+        let first = self.first.context("the job sent no event")?;
         ensure!(first >= self.began, "an event came before the job was asked for");
         Ok(first - self.began)
     }

@@ -19,7 +19,7 @@ impl ProcessMemory {
     pub(crate) fn of(id: u32) -> anyhow::Result<Self> {
         let path = format!("/proc/{id}/status");
         let status = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-        Self::parse(&status).with_context(|| format!("{path} does not say VmRSS and VmHWM"))
+        Self::parse(&status).with_context(|| format!("{path} has no VmRSS and VmHWM"))
     }
 
     fn parse(status: &str) -> Option<Self> {

@@ -94,7 +94,7 @@ impl Server {
 
     /// How much of the server is in memory now.
     pub(crate) fn memory(&self) -> anyhow::Result<ProcessMemory> {
-        ProcessMemory::of(self.process()?).context("cannot tell how much of the server is in memory")
+        ProcessMemory::of(self.process()?).context("cannot read how much of the server is in memory")
     }
 
     /// The id of its process.

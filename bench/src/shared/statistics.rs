@@ -6,7 +6,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
-/// Decimal digits that a histogram tells apart: up to a second, times are exact to 10 µs.
+/// Decimal digits that a histogram distinguishes: up to a second, times are exact to 10 µs.
 const DIGITS: u8 = 5;
 
 /// The longest time that is recorded, in microseconds: an hour. Longer ones count as an hour.

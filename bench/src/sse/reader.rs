@@ -100,7 +100,7 @@ impl Reader {
 }
 
 impl Received {
-    /// Adds the events in `bytes`, which arrived `now`, and tells whether one of them is the last of the stream.
+    /// Adds the events in `bytes`, which arrived `now`, and returns whether one of them is the last of the stream.
     fn add(&mut self, events: &mut sse::Parser, mut bytes: &[u8], now: Timestamp) -> anyhow::Result<bool> {
         while let Some(event) = events.next_frame(&mut bytes)? {
             let Some(id) = event.id else { continue };

@@ -32,8 +32,8 @@ struct Burst {
     answers: Vec<Duration>,
     /// Jobs that were refused, or did not succeed.
     errors: usize,
-    /// Jobs whose answer names their position and ETA, or says that they need not wait.
-    told: usize,
+    /// Jobs whose answer has their position and ETA, or that need not wait.
+    with_eta: usize,
     /// From the first request to the last final state.
     took: Duration,
 }
@@ -49,7 +49,7 @@ pub(super) async fn measure(host: &dyn Host, jobs: u32, waiting: u16) -> anyhow:
         let floor = EngineFloor::new(host, &overrides, &platform.instance)?;
         let pool = platform.pool.as_deref();
         floor.until_quiet(pool).await?;
-        // the first job warms up what all others use; and from it the platform knows how long a job takes
+        // the first job warms up what all others use; and from it the platform estimates how long a job takes
         let warm_up = JobClient::new(platform, job.clone())?;
         warm_up.run(&warm_up.make_session("bench-warm-up").await?).await?;
         let engine = async |round: u32| {
@@ -65,7 +65,7 @@ pub(super) async fn measure(host: &dyn Host, jobs: u32, waiting: u16) -> anyhow:
         let drain = f64::from(jobs) / burst.took.as_secs_f64();
         output::note(format_args!("{jobs} jobs at once      {drain:>6.2} jobs/s"));
         let alone = f64::midpoint(before, engine(2).await?);
-        let Burst { answers, errors, told, took } = burst;
+        let Burst { answers, errors, with_eta, took } = burst;
         let answers = Latencies::of(&answers);
         let answer_ms = |percent| tenths(answers.percentile_ms(percent));
         Ok(json!({
@@ -74,7 +74,7 @@ pub(super) async fn measure(host: &dyn Host, jobs: u32, waiting: u16) -> anyhow:
             "pool": pool.map(|_| waiting),
             "slots": at_once,
             "errors": errors,
-            "told": told,
+            "told": with_eta,
             "answer_ms": {
                 "p50": answer_ms(50.0), "p99": answer_ms(99.0), "max": answer_ms(100.0),
             },
@@ -115,15 +115,15 @@ async fn burst(platform: &Platform, job: &NewJob, jobs: u32) -> anyhow::Result<B
         }
     });
     let answers = join_all(submitting).await;
-    let mut burst = Burst { answers: Vec::new(), errors: 0, told: 0, took: Duration::ZERO };
+    let mut burst = Burst { answers: Vec::new(), errors: 0, with_eta: 0, took: Duration::ZERO };
     let mut accepted = Vec::new();
     for (answer, took) in answers {
         burst.answers.push(took);
         match answer {
             Ok(job) => {
                 let waits = job["state"] == "queued";
-                let told = job["position"].is_u64() && job["eta_ms"].is_u64();
-                burst.told += usize::from(!waits || told);
+                let has_eta = job["position"].is_u64() && job["eta_ms"].is_u64();
+                burst.with_eta += usize::from(!waits || has_eta);
                 accepted.push(job["job_id"].as_str().context("an answer without id")?.to_owned());
             }
             Err(error) => {

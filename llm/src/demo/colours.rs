@@ -39,12 +39,13 @@ const HUES: [(&str, u16); 24] = [
 impl Colours {
     /// The colours in a prompt, which is in lower case.
     pub(super) fn of(lower: &str) -> Self {
-        let says = |word: &str| if word.is_ascii() { has_word(lower, word) } else { lower.contains(word) };
+        let mentions =
+            |word: &str| if word.is_ascii() { has_word(lower, word) } else { lower.contains(word) };
         Self {
-            hue: HUES.iter().find(|(word, _)| says(word)).map(|(_, hue)| *hue),
-            dark: if ["dark", "night", "深色", "暗"].into_iter().any(says) {
+            hue: HUES.iter().find(|(word, _)| mentions(word)).map(|(_, hue)| *hue),
+            dark: if ["dark", "night", "深色", "暗"].into_iter().any(mentions) {
                 Some(true)
-            } else if ["light", "bright", "浅色", "明亮"].into_iter().any(says) {
+            } else if ["light", "bright", "浅色", "明亮"].into_iter().any(mentions) {
                 Some(false)
             } else {
                 None

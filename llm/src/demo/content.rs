@@ -31,13 +31,13 @@ pub(super) fn changed(page: &Page, request: &PageRequest) -> Option<(Page, Strin
     let mut new = page.clone();
     let mut done = Vec::new();
     let lower = request.prompt.to_lowercase();
-    let says = |words: &[&str]| words.iter().any(|word| lower.contains(word));
+    let mentions = |words: &[&str]| words.iter().any(|word| lower.contains(word));
     if let Some(text) = &request.quoted {
-        let (field, what) = if says(&["tagline", "subtitle", "slogan", "标语", "副标题"]) {
+        let (field, what) = if mentions(&["tagline", "subtitle", "slogan", "标语", "副标题"]) {
             (&mut new.tagline, "tagline")
-        } else if says(&["button", "call to action", "按钮"]) {
+        } else if mentions(&["button", "call to action", "按钮"]) {
             (&mut new.action, "button")
-        } else if says(&["name", "brand", "名称", "名字"]) {
+        } else if mentions(&["name", "brand", "名称", "名字"]) {
             (&mut new.name, "name")
         } else {
             (&mut new.headline, "headline")

@@ -165,7 +165,7 @@ impl Message {
     }
 }
 
-/// Tells an error from a result: the runner begins an error with `error: `.
+/// Distinguishes an error from a result: the runner begins an error with `error: `.
 fn result_of(text: String) -> Result<String, String> {
     match text.strip_prefix("error: ") {
         Some(error) => Err(error.to_owned()),

@@ -86,12 +86,12 @@ impl Reply {
 fn deltas(reply: Reply) -> (Vec<Value>, &'static str) {
     let reason = finish_reason(&reply);
     let mut deltas = vec![json!({"role": "assistant", "content": ""})];
-    let say =
+    let contents =
         |text: &str| pieces(text, TEXT_CHARS).map(|piece| json!({"content": piece})).collect::<Vec<_>>();
     match reply {
-        Reply::Text(text) => deltas.extend(say(&text)),
+        Reply::Text(text) => deltas.extend(contents(&text)),
         Reply::Call { before, id, call } => {
-            deltas.extend(say(&before));
+            deltas.extend(contents(&before));
             let function = json!({"name": call.tool, "arguments": ""});
             deltas.push(json!({"tool_calls": [
                 {"index": 0, "id": id, "type": "function", "function": function},

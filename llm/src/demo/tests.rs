@@ -32,7 +32,7 @@ fn template(name: &str) -> Files {
     files
 }
 
-/// Does what a tool call asks for.
+/// Executes a tool call on `files`.
 fn execute(files: &mut Files, tool: &str, arguments: &Value) -> String {
     let path = arguments["path"].as_str().unwrap_or_default();
     let text = |name: &str| arguments[name].as_str().unwrap_or_default().to_owned();
@@ -66,7 +66,7 @@ fn execute(files: &mut Files, tool: &str, arguments: &Value) -> String {
                 },
             )
         }
-        other => panic!("the demo model used {other}, which nobody offered"),
+        other => panic!("the demo model used {other}, which the request does not offer"),
     }
 }
 
@@ -132,8 +132,8 @@ async fn ask(role: &str, messages: &[Value], tools: &Value) -> Value {
     message
 }
 
-/// Plays one role to its end; what it did, line by line, and what it said at last.
-async fn play(role: &str, prompt: &str, files: &mut Files) -> (String, String) {
+/// Runs one role to its end: its tool calls, one a line, and its last message.
+async fn run_role(role: &str, prompt: &str, files: &mut Files) -> (String, String) {
     let mut messages = vec![
         json!({"role": "system", "content": "You are a member of a team."}),
         json!({"role": "user", "content": prompt}),
@@ -159,9 +159,9 @@ async fn play(role: &str, prompt: &str, files: &mut Files) -> (String, String) {
 #[tokio::test]
 async fn the_engineer_builds_the_page_with_its_tools() {
     let mut files = template("nextjs");
-    let (log, said) =
-        play("engineer", "Build a landing page for a bakery with opening hours", &mut files).await;
-    insta::assert_snapshot!(format!("{log}{said}"));
+    let (log, reply) =
+        run_role("engineer", "Build a landing page for a bakery with opening hours", &mut files).await;
+    insta::assert_snapshot!(format!("{log}{reply}"));
     assert!(files["app/layout.tsx"].contains("title: \"Golden Crust Bakery – Bread worth getting up for\""));
     insta::assert_snapshot!("bakery_page", files["app/page.tsx"]);
     insta::assert_snapshot!("bakery_css", files["app/page.css"]);
@@ -176,24 +176,21 @@ async fn the_whole_team_works_on_both_frameworks() {
         let prompt = "Create a shop's home page called Tom & <Jerry>'s \"Cheese\" {100%}";
         let mut files = template(framework);
         let before = files.clone();
-        let (_, said) = play("router", prompt, &mut files).await;
-        let roles: Value = serde_json::from_str(&said).unwrap();
+        let (_, reply) = run_role("router", prompt, &mut files).await;
+        let roles: Value = serde_json::from_str(&reply).unwrap();
         assert_eq!(roles["roles"], json!(["product_manager", "architect", "engineer", "qa"]));
         let (mut transcript, mut handed_over) = (String::new(), String::new());
         for role in roles["roles"].as_array().unwrap() {
             let role = role.as_str().unwrap();
-            let told = format!("{prompt}{handed_over}");
-            let (log, said) = play(role, &told, &mut files).await;
-            write!(handed_over, "\n\n--- from the {role} ---\n{said}").unwrap();
-            assert!(said.starts_with("[demo model]"), "{said}");
-            assert!(role != "qa" || said.contains("Verdict: PASS"), "{said}");
-            writeln!(transcript, "# {role}\n{log}{said}\n").unwrap();
+            let prompt = format!("{prompt}{handed_over}");
+            let (log, reply) = run_role(role, &prompt, &mut files).await;
+            write!(handed_over, "\n\n--- from the {role} ---\n{reply}").unwrap();
+            assert!(reply.starts_with("[demo model]"), "{reply}");
+            assert!(role != "qa" || reply.contains("Verdict: PASS"), "{reply}");
+            writeln!(transcript, "# {role}\n{log}{reply}\n").unwrap();
         }
         insta::assert_snapshot!(format!("team_{framework}"), transcript);
-        assert!(
-            files[page].contains(&serde_json::to_string(prompt).unwrap()),
-            "what was asked is on the page"
-        );
+        assert!(files[page].contains(&serde_json::to_string(prompt).unwrap()), "the prompt is on the page");
         assert_ne!(files[shell], before[shell], "the title is set");
         for (path, text) in &before {
             assert!(
@@ -207,26 +204,26 @@ async fn the_whole_team_works_on_both_frameworks() {
 #[tokio::test]
 async fn a_second_prompt_changes_what_is_there() {
     let mut files = template("nextjs");
-    play("engineer", "Build a landing page for a bakery", &mut files).await;
+    run_role("engineer", "Build a landing page for a bakery", &mut files).await;
     let before = files["app/page.css"].clone();
-    let (_, said) =
-        play("router", "Change the headline to \"Fresh at seven\" and make it green", &mut files).await;
-    assert!(said.contains(r#"["engineer","qa"]"#), "{said}");
-    let (_, said) =
-        play("engineer", "Change the headline to \"Fresh at seven\" and make it green", &mut files).await;
-    insta::assert_snapshot!("changed", said);
+    let (_, reply) =
+        run_role("router", "Change the headline to \"Fresh at seven\" and make it green", &mut files).await;
+    assert!(reply.contains(r#"["engineer","qa"]"#), "{reply}");
+    let (_, reply) =
+        run_role("engineer", "Change the headline to \"Fresh at seven\" and make it green", &mut files).await;
+    insta::assert_snapshot!("changed", reply);
     assert!(
         files["app/page.tsx"].contains("Fresh at seven") && files["app/page.tsx"].contains("Golden Crust")
     );
     assert_ne!(files["app/page.css"], before);
     let untouched = files.clone();
-    let (_, said) = play("engineer", "Make the button bounce", &mut files).await;
-    assert!(said.contains("left the page as it is"), "{said}");
+    let (_, reply) = run_role("engineer", "Make the button bounce", &mut files).await;
+    assert!(reply.contains("left the page as it is"), "{reply}");
     assert_eq!(files, untouched);
 }
 
 #[tokio::test]
-async fn what_cannot_be_done_is_said() {
+async fn what_cannot_be_done_is_reported() {
     let prompt = json!({"role": "user", "content": "Build a page for a gym"});
     // no tools at all
     let message = ask("product_manager", std::slice::from_ref(&prompt), &json!([])).await;
@@ -238,10 +235,10 @@ async fn what_cannot_be_done_is_said() {
     messages.push(json!({"role": "tool", "tool_call_id": id, "content": "error: the disk is full"}));
     let message = ask("product_manager", &messages, &tools()).await;
     insta::assert_snapshot!(message["content"].as_str().unwrap());
-    // a role that nobody wrote a part for
+    // a role that the demo model has no script for
     let message = ask("poet", &[prompt], &tools()).await;
     assert!(message["content"].as_str().unwrap().starts_with("[demo model] I am a script"));
     // a page that is not there
-    let (_, said) = play("qa", "Build a page", &mut Files::new()).await;
-    assert_eq!(said, "[demo model] I could not read app/page.tsx: app/page.tsx does not exist");
+    let (_, reply) = run_role("qa", "Build a page", &mut Files::new()).await;
+    assert_eq!(reply, "[demo model] I could not read app/page.tsx: app/page.tsx does not exist");
 }

@@ -38,6 +38,11 @@ fn yes_or_no(yes: bool) -> String {
     if yes { "yes" } else { "no" }.to_owned()
 }
 
+/// A cell for a list.
+fn joined(values: &[String]) -> String {
+    values.join(" ")
+}
+
 /// A cell for a value that may be absent.
 fn or_dash<T: Display>(value: Option<&T>) -> String {
     value.map_or_else(|| "-".to_owned(), T::to_string)
@@ -55,7 +60,10 @@ mod tests {
 
     #[test]
     fn a_cell_is_what_people_read() {
-        let cells = [or_dash::<u8>(None), yes_or_no(true), yes_or_no(false), or_dash(Some(&7))];
-        assert_eq!(cells, ["-", "yes", "no", "7"]);
+        let cells =
+            [or_dash::<u8>(None), yes_or_no(true), yes_or_no(false), or_dash(Some(&7)), or_dash(Some(&"a"))];
+        assert_eq!(cells, ["-", "yes", "no", "7", "a"]);
+        assert_eq!(joined(&["a".to_owned(), "b".to_owned()]), "a b");
+        assert_eq!(joined(&[]), "");
     }
 }

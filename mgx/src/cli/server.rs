@@ -1,4 +1,4 @@
-//! The server that the command line speaks to, the token for it, and the messages for refused requests.
+//! The server that the command line connects to, the token for it, and the messages for refused requests.
 
 use std::path::Path;
 

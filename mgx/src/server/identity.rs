@@ -32,7 +32,7 @@ const CLEAN_UP_EVERY: Duration = Duration::from_mins(1);
 /// How often this process reads which tokens others have revoked: for so long it may still accept one of them.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
 
-/// The provider, and the password that only the first start knows.
+/// The provider, and the administrator's password, on the first start only.
 #[derive(Debug)]
 pub(crate) struct Identity {
     pub(crate) provider: Arc<Provider>,

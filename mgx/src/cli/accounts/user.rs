@@ -8,7 +8,7 @@ use mgx_client::accounts::user::{NewUser, User, UserChange};
 use mgx_oauth2::Username;
 use secrecy::SecretString;
 
-use super::{Column, show, shown_once, yes_or_no};
+use super::{Column, joined, show, shown_once, yes_or_no};
 use crate::cli::out::{self, Failure, Outcome};
 
 /// What to do with users.
@@ -76,7 +76,7 @@ pub(crate) async fn run(client: &Client, command: &Command) -> Outcome {
             let columns: [Column<User>; 5] = [
                 ("NAME", |user| user.name.clone()),
                 ("SHOWN AS", |user| user.display_name.clone()),
-                ("GROUPS", |user| user.groups.join(" ")),
+                ("GROUPS", |user| joined(&user.groups)),
                 ("DISABLED", |user| yes_or_no(user.disabled)),
                 ("SINCE", |user| user.created_at.to_string()),
             ];

@@ -26,7 +26,7 @@ pub(super) struct Transcript {
     began: Option<Timestamp>,
     speech: Speech,
     calls: ToolCalls,
-    /// What is under way, while no agent speaks and no tool runs.
+    /// What is under way, while no agent sends text and no tool runs.
     status: String,
     outcome: Outcome,
 }

@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn known_vulnerabilities_of_runc_are_named() {
-        for (version, verdict, says) in [
+        for (version, verdict, expected) in [
             ("1.1.5+ds1", Verdict::Warn, "CVE-2024-21626"),
             ("1.1.12", Verdict::Warn, "2025"),
             ("1.2.7", Verdict::Warn, "2025"),
@@ -189,7 +189,7 @@ mod tests {
         ] {
             let finding = runc(version);
             assert_eq!(finding.verdict, verdict, "{version}: {finding:?}");
-            assert!(finding.what.contains(says), "{version}: {finding:?}");
+            assert!(finding.what.contains(expected), "{version}: {finding:?}");
         }
     }
 }

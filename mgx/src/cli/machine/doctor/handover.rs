@@ -30,7 +30,7 @@ fn finding(server: Option<u32>, last: io::Result<Option<HandoverReport>>) -> Opt
             Some(Finding::warn(
                 CHECK,
                 format!(
-                    "process {server} has not taken over yet: the engine has not said which containers are there"
+                    "process {server} has not taken over yet: the engine has not listed its containers yet"
                 ),
                 "start the container engine; what waits begins then",
             ))
