@@ -210,7 +210,7 @@ mod tests {
     use mgx_scheduler::{Failure, Outcome, State};
 
     #[test]
-    fn every_state_can_be_asked_for() {
+    fn every_state_can_be_filtered_by() {
         let outcomes = [
             Outcome::Succeeded,
             Outcome::Failed(Failure::OomKilled),

@@ -149,7 +149,7 @@ async fn a_refused_first_job_leaves_no_session_behind() {
 }
 
 #[tokio::test]
-async fn the_line_has_an_end() {
+async fn a_full_queue_refuses_jobs() {
     let server = test_server().await;
     server.post("/api/sessions", json!({ "session_id": "demo" })).await;
     let mut last = (0, String::new(), Value::Null);
@@ -164,7 +164,7 @@ async fn the_line_has_an_end() {
 }
 
 #[tokio::test]
-async fn the_seeds_request_makes_or_finds_its_session() {
+async fn a_generate_request_creates_or_finds_its_session() {
     let server = test_server().await;
     let body = json!({ "session_id": "test-session", "workspace_id": "test-workspace", "framework": "nextjs", "prompt": "x" });
     let (status, _, job) = server.post("/api/agent/generate", body.clone()).await;
@@ -343,7 +343,7 @@ async fn a_body_that_is_cut_leaves_the_old_file() {
     assert_eq!(server.code(ask("PUT", file), cut).await.0, 408);
     let got = server.send(ask("GET", file), Body::empty()).await;
     assert_eq!(got.into_body().collect().await.unwrap().to_bytes(), "whole");
-    assert_eq!(names(), before, "nothing half is left");
+    assert_eq!(names(), before, "no partial file is left");
 }
 
 #[tokio::test]

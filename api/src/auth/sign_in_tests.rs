@@ -220,7 +220,7 @@ async fn a_code_of_another_browser_signs_in_no_browser() {
     server.user("anna", &[]).await;
     let mut browser = Browser::new(&server);
     browser.sign_in("anna", "/").await;
-    // a code that another browser began to sign in with
+    // a code for the sign-in of another browser
     let mut victim = Browser::new(&server);
     let iss = "http%3A%2F%2F127.0.0.1%3A8765%2Foauth2";
     let forced = format!("{CALLBACK}?code=mgx_ac_stolen&state=x&iss={iss}");

@@ -1,4 +1,4 @@
-//! `Idempotency-Key`, batches and the timeline, asked for as a client would ask.
+//! `Idempotency-Key`, batches and the timeline, called as a client calls them.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::testing::show;
 
 const JOBS: &str = "/api/sessions/demo/jobs";
 
-/// A store that cannot keep an answer: as if the platform died after its work, every time.
+/// A store that cannot keep an answer: as if the platform's process ended after its work, every time.
 #[derive(Debug)]
 struct Forgetful(Arc<dyn IntentStore>);
 
@@ -37,7 +37,7 @@ impl IntentStore for Forgetful {
     }
 }
 
-/// A store that remembers as much as it may.
+/// A store that is full of keys.
 #[derive(Debug)]
 struct Full;
 
@@ -108,7 +108,7 @@ async fn the_same_request_is_done_once_and_answered_alike() {
 }
 
 #[tokio::test]
-async fn a_key_that_came_with_something_else_is_refused() {
+async fn a_key_of_another_request_is_refused() {
     let server = demo().await;
     server.keyed(JOBS, "key", &json!({ "prompt": "x" })).await;
     let mut text = show(server.keyed(JOBS, "key", &json!({ "prompt": "y" })).await).await;
@@ -151,7 +151,7 @@ async fn a_request_whose_answer_was_lost_finds_what_it_made() {
 }
 
 #[tokio::test]
-async fn a_key_that_cannot_be_remembered_does_nothing() {
+async fn a_request_whose_key_cannot_be_stored_does_nothing() {
     let server = test_server_over(false, 8, |_| Arc::new(Full)).await;
     let refused = server.keyed("/api/sessions", "key", &json!({ "session_id": "demo" })).await;
     assert_eq!((refused.status().as_u16(), refused.headers()["retry-after"].to_str().unwrap()), (429, "600"));
@@ -165,7 +165,7 @@ async fn a_key_that_cannot_be_remembered_does_nothing() {
 }
 
 #[tokio::test]
-async fn two_at_the_same_time_are_one() {
+async fn two_simultaneous_requests_with_one_key_are_done_once() {
     let server = demo().await;
     let body = json!({ "prompt": "x" });
     let (first, second) = tokio::join!(server.keyed(JOBS, "key", &body), server.keyed(JOBS, "key", &body));
@@ -222,7 +222,7 @@ async fn each_job_of_a_batch_is_accepted_or_refused_by_itself() {
 }
 
 #[tokio::test]
-async fn a_batch_that_is_none_is_refused_whole() {
+async fn an_invalid_batch_is_refused_whole() {
     let server = demo().await;
     let many = json!({ "jobs": vec![json!({ "prompt": "x" }); 1001] });
     for (body, pointer) in [

@@ -49,7 +49,7 @@ async fn a_submission_above_the_rate_is_refused_with_the_time_to_retry_and_admit
 }
 
 #[tokio::test]
-async fn of_a_batch_as_many_are_let_in_as_may() {
+async fn a_batch_is_admitted_as_far_as_the_rate_allows() {
     let server = demo(rate(2)).await;
     let batch = json!({ "jobs": [job(), { "prompt": "" }, job(), job()] });
     let (status, _, answer) = server.post(&format!("{JOBS}:batch"), batch.clone()).await;

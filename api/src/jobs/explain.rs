@@ -97,7 +97,7 @@ async fn explain(
     Path(id): Path<JobId>,
 ) -> Result<axum::Json<ExplainView>, Problem> {
     find(&app, &caller, id).await?;
-    // the explanation first: a job that has moved on meanwhile is further than it says, never behind
+    // the explanation is read before the job: the job's state may be newer than the explanation, never older
     let explained = app.scheduler.explain(id).await?.ok_or_else(|| Problem::not_found("job"))?;
     let job = find(&app, &caller, id).await?;
     let mut holders = Vec::new();

@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_said_has_its_default() {
+    fn absent_terms_have_their_defaults() {
         let mut errors = Vec::new();
         assert_eq!(NewTerms::default().checked(&TIMES, &mut errors), SchedulingOptions::default());
         assert!(errors.is_empty());

@@ -25,7 +25,7 @@ async fn the_description_has_every_route() {
         }
     }
     insta::assert_snapshot!(routes.join("\n"));
-    clients_can_be_made_of(&server, &api).await;
+    clients_can_be_generated_from(&server, &api).await;
     let text = api.to_string();
     let mut rest = text.as_str();
     while let Some(at) = rest.find("#/components/schemas/") {
@@ -59,7 +59,7 @@ fn every_problem_is_described() {
 
 /// What a program that makes a client of the description needs: every operation has a name of its own, a text, and
 /// a description of its refusals with an example; and it is routed.
-async fn clients_can_be_made_of(server: &TestServer, api: &Value) {
+async fn clients_can_be_generated_from(server: &TestServer, api: &Value) {
     let mut names = BTreeSet::new();
     for (path, item) in api["paths"].as_object().unwrap() {
         let real = path.replace("{id}", "00000000-0000-7000-8000-000000000000");

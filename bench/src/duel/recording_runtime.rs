@@ -101,7 +101,7 @@ impl Runtime for RecordingRuntime {
     }
 
     async fn remove(&self, slot: &SlotId) -> Result<(), RuntimeError> {
-        // asked here, because no job waits for a removal
+        // queried here, because no job waits for a removal
         let is_hit = self.pool.as_ref().is_some_and(|pool| pool.container_of(slot) != *slot);
         self.below.remove(slot).await?;
         let now = Instant::now();

@@ -150,7 +150,7 @@ async fn an_app_is_a_client_as_long_as_its_session_is_there() {
         (&json!("Teapots"), &json!("app-shop"), &json!(false))
     );
     assert_eq!(client["redirect_uris"][0], "http://127.0.0.1:8765/apps/shop/dev/auth/callback");
-    // its containers are told this secret, and it is nowhere to be read
+    // its containers get this secret, and no route shows it
     let session = server.sessions.get(&"shop".parse().unwrap(), None).await.unwrap();
     let app = crate::testing::server::identities().client(&session);
     let id = app.id.parse().unwrap();
