@@ -11,28 +11,21 @@
 pub mod attempts;
 pub mod config;
 pub mod error;
-pub mod price;
 pub mod proxy;
 pub mod tunnels;
 pub mod usage;
 
-mod answer;
-mod budget;
 mod caller;
-mod demo;
-mod metering;
-mod provider;
-mod request;
+mod model;
 #[cfg(test)]
 mod tests;
-mod usage_parser;
 
 pub use attempts::Attempts;
 pub use config::{
     DEFAULT_MODEL, DEMO_MODEL, LlmConfig, LlmConfigError, LlmLimits, ProviderConfig, RetryConfig, Timeouts,
 };
 pub use error::LlmError;
-pub use price::Price;
 pub use proxy::LlmProxy;
 pub use tunnels::{TunnelLimits, serve_tunnels};
+pub use usage::price::Price;
 pub use usage::{Usage, UsageStore};

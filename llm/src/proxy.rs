@@ -11,13 +11,13 @@ use axum::routing::{get, post};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::json;
 
-use crate::budget::Budget;
 use crate::caller::Caller;
 use crate::config::{DEFAULT_MODEL, DEMO_MODEL};
-use crate::demo;
-use crate::metering::{PendingUsage, UsageRecorder};
-use crate::provider::Provider;
-use crate::request::ChatRequest;
+use crate::model::demo;
+use crate::model::provider::Provider;
+use crate::model::request::ChatRequest;
+use crate::usage::budget::Budget;
+use crate::usage::metering::{PendingUsage, UsageRecorder};
 use crate::{Attempts, LlmConfig, LlmConfigError, LlmError, UsageStore};
 
 /// Answers chat completions for running attempts. Cheap to clone.

@@ -1,4 +1,9 @@
-//! What a session has used of the models, and where the sum is kept.
+//! What a session has used of the models, and where the sum is kept. Below: limits, prices, and the record of each answer.
+
+pub(crate) mod budget;
+pub(crate) mod metering;
+mod parser;
+pub mod price;
 
 use std::fmt;
 

@@ -10,17 +10,12 @@ use http::{HeaderValue, header};
 use crate::provider::Provider;
 
 mod answer;
-mod authorize;
 pub(crate) mod caller;
 mod cookies;
-mod device;
 mod discovery;
 mod form;
-mod login;
-mod logout;
 mod pages;
 pub(crate) mod presented_token;
-mod texts;
 mod token;
 
 /// All endpoints, to be merged into a router at the root of the issuer's origin. They are under `/oauth2`, except for
@@ -29,10 +24,10 @@ mod token;
 /// The server sets the address of the sender as the extension [`caller::Peer`] or as axum's `ConnectInfo<SocketAddr>`.
 pub fn router(provider: Arc<Provider>) -> Router {
     Router::new()
-        .route("/oauth2/authorize", get(authorize::show).post(authorize::decide))
-        .route("/oauth2/login", get(login::show).post(login::submit))
-        .route("/oauth2/device", get(device::show).post(device::submit))
-        .route("/oauth2/logout", get(logout::show).post(logout::submit))
+        .route("/oauth2/authorize", get(pages::authorize::show).post(pages::authorize::decide))
+        .route("/oauth2/login", get(pages::login::show).post(pages::login::submit))
+        .route("/oauth2/device", get(pages::device::show).post(pages::device::submit))
+        .route("/oauth2/logout", get(pages::logout::show).post(pages::logout::submit))
         .route("/oauth2/token", post(token::token))
         .route("/oauth2/introspect", post(token::introspect))
         .route("/oauth2/revoke", post(token::revoke))

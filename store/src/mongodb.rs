@@ -1,9 +1,9 @@
 //! The store on a MongoDB server, which several processes of one platform share.
 //!
-//! Read [`MongoDb`], then `schema`, `lease`, `writer`, `transaction`, `group_plan`, `group_write`, in that order.
+//! Read [`MongoDb`], then `schema`, `lease`, `writer`, `writer/transaction`, `writer/group_plan`, `writer/group_write`, in
+//! that order.
 //! `collections/accounts` is independent of them: every process writes accounts.
 
-mod abort;
 mod bson_values;
 mod collections;
 pub(crate) mod connect_error;
@@ -11,14 +11,9 @@ pub(crate) mod copy;
 mod documents;
 mod error;
 pub(crate) mod event_watch;
-mod group_plan;
-mod group_write;
-mod intent_total;
 pub(crate) mod lease;
 mod request;
 mod schema;
-mod session_task;
-mod transaction;
 mod writer;
 
 use std::sync::OnceLock;
@@ -32,9 +27,9 @@ use tokio::time::timeout;
 
 use crate::error::Failure;
 use crate::fatal::FatalSignal;
+use crate::mongodb::collections::intents::intent_total::IntentTotal;
 use crate::mongodb::connect_error::ConnectError;
 use crate::mongodb::error::summary;
-use crate::mongodb::intent_total::IntentTotal;
 use crate::mongodb::lease::Leader;
 use crate::mongodb::request::REQUEST_TIMEOUT;
 use crate::mongodb::writer::Writer;

@@ -4,7 +4,7 @@ use std::io;
 
 use rustix::io::Errno;
 
-use crate::etag::ETag;
+use crate::files::etag::ETag;
 use crate::path::InvalidPath;
 
 /// Why an operation on a file was refused or failed. Nothing has been changed then.

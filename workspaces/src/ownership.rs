@@ -9,10 +9,10 @@ use std::os::fd::OwnedFd;
 use mgx_protocol::{SessionId, WorkspaceId};
 use rustix::fs::{AtFlags, OFlags, fsync, unlinkat};
 
-use crate::beneath::{make_dir, open_beneath, open_dir};
 use crate::blocking::blocking;
+use crate::confinement::beneath::{make_dir, open_beneath, open_dir};
 use crate::error::FileError;
-use crate::staged::write_once;
+use crate::files::staged::write_once;
 use crate::workspaces::Workspaces;
 
 /// The directory of the ownership files. No workspace can have this name: ids do not begin with a dot.

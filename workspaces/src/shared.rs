@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mgx_protocol::WorkspaceId;
 
-use crate::beneath::FileOwner;
+use crate::confinement::beneath::FileOwner;
 
 /// How many locks the workspaces share.
 pub(crate) const LOCKS: usize = 64;

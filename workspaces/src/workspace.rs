@@ -1,23 +1,23 @@
 //! One workspace: reading, writing, deleting and listing its files, and never anything outside of it.
 //!
 //! A process in the container can put links, FIFOs and devices here and exchange them at any moment. So every call goes
-//! through [`crate::beneath`], and none waits for a file in the workspace.
+//! through [`crate::confinement::beneath`], and none waits for a file in the workspace.
 
 use bytes::Bytes;
 use rustix::fs::{AtFlags, FileType, fsync, renameat, unlinkat};
 
-use crate::beneath;
 use crate::blocking::blocking;
-use crate::condition::Condition;
-use crate::entry::{FileView, Listing, Written, modified};
+use crate::confinement::beneath;
+use crate::confinement::removal::remove_tree;
 use crate::error::FileError;
-use crate::etag::ETag;
-use crate::listing::{self, ListQuery};
+use crate::files::condition::Condition;
+use crate::files::entry::{FileView, Listing, Written, modified};
+use crate::files::etag::ETag;
+use crate::files::listing::{self, ListQuery};
+use crate::files::staged::temporary_name;
+use crate::files::upload::Upload;
 use crate::path::WorkspacePath;
-use crate::removal::remove_tree;
 use crate::shared::WorkspaceDir;
-use crate::staged::temporary_name;
-use crate::upload::Upload;
 
 /// One workspace. Cheap to clone.
 #[derive(Clone, Debug)]

@@ -8,15 +8,15 @@ use mgx_protocol::WorkspaceId;
 use rustix::fs::{Dir, Gid, RenameFlags, Uid, fsync, renameat, renameat_with};
 use rustix::io::Errno;
 
-use crate::beneath;
 use crate::blocking::blocking;
-use crate::entry::modified;
+use crate::confinement::beneath;
+use crate::confinement::removal::remove_tree;
+use crate::confinement::root::{UnsafeRoot, is_absolute_directory, open_root};
 use crate::error::FileError;
+use crate::files::entry::modified;
+use crate::files::starter::{self, StarterFiles};
 use crate::random::random_hex;
-use crate::removal::remove_tree;
-use crate::root::{UnsafeRoot, is_absolute_directory, open_root};
 use crate::shared::{Shared, WorkspaceDir};
-use crate::starter::{self, StarterFiles};
 use crate::workspace::Workspace;
 
 /// The user and group id of the containers' processes.

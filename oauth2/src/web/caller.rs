@@ -8,7 +8,7 @@ use http::request::Parts;
 use http::{HeaderMap, header};
 
 use super::cookies::{self, Cookie, CookieJar};
-use super::texts::Lang;
+use super::pages::texts::Lang;
 use crate::accounts::browser_session::SignedIn;
 use crate::base::error::OAuthError;
 use crate::provider::Provider;

@@ -1,14 +1,20 @@
 //! The pages: HTML without scripts, with one style sheet, that cannot be framed.
 
+pub(crate) mod authorize;
+pub(crate) mod device;
+pub(crate) mod login;
+pub(crate) mod logout;
+pub(crate) mod texts;
+
 use std::fmt::Write as _;
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
-use super::texts::{Lang, Texts};
 use crate::base::error::OAuthError;
 use crate::base::scope::{EMAIL, GROUPS, OPENID, PROFILE, Scope};
 use crate::clients::client::Client;
+use crate::web::pages::texts::{Lang, Texts};
 
 /// A page to be sent.
 #[derive(Debug)]

@@ -5,6 +5,12 @@
 //! lost the lease writes nothing any more; and the mark that a transaction leaves in the fence tells afterwards whether
 //! it was committed, even if the connection was lost.
 
+mod abort;
+mod group_plan;
+mod group_write;
+pub(crate) mod session_task;
+mod transaction;
+
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,10 +24,10 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::change_queue::{ChangeQueue, Reply};
 use crate::error::Failure;
 use crate::fatal::FatalSignal;
-use crate::mongodb::group_plan::{Fenced, WriterCache, numbered};
 use crate::mongodb::lease::{self, HeldLease};
-use crate::mongodb::session_task::SessionTask;
-use crate::mongodb::transaction::{TransactionError, Transactions};
+use crate::mongodb::writer::group_plan::{Fenced, WriterCache, numbered};
+use crate::mongodb::writer::session_task::SessionTask;
+use crate::mongodb::writer::transaction::{TransactionError, Transactions};
 
 /// How many changes are taken from the queue at once.
 const GROUP: usize = 512;

@@ -10,7 +10,7 @@ use crate::error::Failure;
 use crate::mongodb::MongoDb;
 use crate::mongodb::bson_values::{date, parse, uuid};
 use crate::mongodb::request::in_time;
-use crate::mongodb::session_task::SessionTask;
+use crate::mongodb::writer::session_task::SessionTask;
 
 #[async_trait]
 impl Archive for MongoDb {

@@ -1,5 +1,7 @@
 //! [`IntentStore`] on MongoDB.
 
+pub(crate) mod intent_total;
+
 use async_trait::async_trait;
 use futures_util::TryStreamExt;
 use jiff::Timestamp;

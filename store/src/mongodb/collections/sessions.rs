@@ -13,7 +13,7 @@ use crate::mongodb::bson_values::{at_most, uuid, uuid_of};
 use crate::mongodb::documents;
 use crate::mongodb::error::{is_duplicate, unreadable};
 use crate::mongodb::request::in_time;
-use crate::mongodb::session_task::SessionTask;
+use crate::mongodb::writer::session_task::SessionTask;
 
 #[async_trait]
 impl SessionStore for MongoDb {

@@ -1,0 +1,172 @@
+//! The texts of the pages, in each language.
+
+use http::{HeaderMap, header};
+
+/// A language of the pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lang {
+    En,
+    Zh,
+}
+
+/// The texts of the pages.
+#[derive(Debug)]
+pub(super) struct Texts {
+    pub(super) sign_in: &'static str,
+    pub(super) sign_in_for: &'static str,
+    pub(super) username: &'static str,
+    pub(super) password: &'static str,
+    pub(super) wrong: &'static str,
+    pub(super) throttled: &'static str,
+    pub(super) unavailable: &'static str,
+    pub(super) stale: &'static str,
+    pub(super) wants: &'static str,
+    pub(super) will_learn: &'static str,
+    pub(super) signed_in_as: &'static str,
+    pub(super) sent_to: &'static str,
+    pub(super) allow: &'static str,
+    pub(super) deny: &'static str,
+    pub(super) device: &'static str,
+    pub(super) code: &'static str,
+    pub(super) code_hint: &'static str,
+    pub(super) go_on: &'static str,
+    pub(super) bad_code: &'static str,
+    pub(super) is_it_yours: &'static str,
+    pub(super) device_allowed: &'static str,
+    pub(super) device_denied: &'static str,
+    pub(super) sign_out: &'static str,
+    pub(super) sign_out_question: &'static str,
+    pub(super) signed_out: &'static str,
+    pub(super) cannot: &'static str,
+    pub(super) cannot_hint: &'static str,
+    pub(super) scope_openid: &'static str,
+    pub(super) scope_profile: &'static str,
+    pub(super) scope_email: &'static str,
+    pub(super) scope_groups: &'static str,
+}
+
+const EN: Texts = Texts {
+    sign_in: "Sign in",
+    sign_in_for: "Sign in to go on to",
+    username: "User name",
+    password: "Password",
+    wrong: "User name or password is wrong.",
+    throttled: "Too many attempts. Seconds to wait:",
+    unavailable: "The server is busy. Try again in a moment.",
+    stale: "This page was too old. Try again.",
+    wants: "wants access",
+    will_learn: "It will be allowed:",
+    signed_in_as: "Signed in as",
+    sent_to: "You will be sent to",
+    allow: "Allow",
+    deny: "Deny",
+    device: "Connect a device",
+    code: "Code",
+    code_hint: "The eight letters that the device shows.",
+    go_on: "Go on",
+    bad_code: "No device waits under this code.",
+    is_it_yours: "Allow this only if you have started it yourself, and the device shows this code:",
+    device_allowed: "The device is connected. You may close this page.",
+    device_denied: "The device was not connected. You may close this page.",
+    sign_out: "Sign out",
+    sign_out_question: "Do you want to sign out?",
+    signed_out: "You are signed out.",
+    cannot: "This does not work",
+    cannot_hint: "The application that sent you here made a mistake. Tell the people signed_in run it:",
+    scope_openid: "to know that it is you",
+    scope_profile: "to see your name",
+    scope_email: "to see your e-mail address",
+    scope_groups: "to see your groups",
+};
+
+const ZH: Texts = Texts {
+    sign_in: "登录",
+    sign_in_for: "登录后继续访问",
+    username: "用户名",
+    password: "密码",
+    wrong: "用户名或密码错误。",
+    throttled: "尝试次数过多。请等待(秒):",
+    unavailable: "服务器繁忙,请稍后再试。",
+    stale: "页面已过期,请重试。",
+    wants: "请求访问权限",
+    will_learn: "将获得以下权限:",
+    signed_in_as: "当前登录用户",
+    sent_to: "随后将跳转到",
+    allow: "允许",
+    deny: "拒绝",
+    device: "连接设备",
+    code: "代码",
+    code_hint: "设备上显示的八个字母。",
+    go_on: "继续",
+    bad_code: "没有设备在等待此代码。",
+    is_it_yours: "仅当这是您本人发起、且设备显示以下代码时才允许:",
+    device_allowed: "设备已连接,可以关闭此页面。",
+    device_denied: "设备未连接,可以关闭此页面。",
+    sign_out: "退出登录",
+    sign_out_question: "确定要退出登录吗?",
+    signed_out: "您已退出登录。",
+    cannot: "无法继续",
+    cannot_hint: "将您带到此处的应用出现错误。请告知其维护者:",
+    scope_openid: "确认您的身份",
+    scope_profile: "查看您的姓名",
+    scope_email: "查看您的电子邮件地址",
+    scope_groups: "查看您所属的组",
+};
+
+impl Lang {
+    /// The supported language that `Accept-Language` prefers (RFC 9110 section 12.5.4).
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        let liked = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()).unwrap_or("");
+        let mut best = (Self::En, 0.0);
+        for range in liked.split(',').take(32) {
+            let (tag, weight) = range.split_once(';').unwrap_or((range, ""));
+            let weight = weight.trim().strip_prefix("q=").map_or(Some(1.0), |text| text.parse::<f32>().ok());
+            let lang = match tag.trim().split('-').next().unwrap_or("").to_ascii_lowercase().as_str() {
+                "en" => Self::En,
+                "zh" => Self::Zh,
+                _ => continue,
+            };
+            if let Some(weight) = weight.filter(|weight| *weight > best.1) {
+                best = (lang, weight);
+            }
+        }
+        best.0
+    }
+
+    pub(super) fn texts(self) -> &'static Texts {
+        match self {
+            Self::En => &EN,
+            Self::Zh => &ZH,
+        }
+    }
+
+    /// The language tag (RFC 5646).
+    pub(super) fn tag(self) -> &'static str {
+        match self {
+            Self::En => "en",
+            Self::Zh => "zh-Hans",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    #[test]
+    fn the_preferred_language_is_chosen() {
+        for (liked, lang) in [
+            ("", Lang::En),
+            ("de", Lang::En),
+            ("zh-CN,zh;q=0.9,en;q=0.8", Lang::Zh),
+            ("en,zh;q=0.9", Lang::En),
+            ("fr, zh-TW;q=0.3, en;q=0.2", Lang::Zh),
+            ("zh;q=0", Lang::En),
+            ("zh;q=x", Lang::En),
+        ] {
+            let headers = HeaderMap::from_iter([(header::ACCEPT_LANGUAGE, HeaderValue::from_static(liked))]);
+            assert_eq!(Lang::of(&headers), lang, "{liked}");
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! Authorization: codes, devices, clients in their own name.
+
+mod authorize;
+mod clients;
+mod code;
+mod device;

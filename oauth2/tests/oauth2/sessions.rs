@@ -1,0 +1,5 @@
+//! Users: signing in and out.
+
+mod legacy;
+mod logout;
+mod sign_in;
