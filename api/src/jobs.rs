@@ -131,7 +131,7 @@ async fn look(
     Path(id): Path<JobId>,
 ) -> Result<axum::Json<JobView>, Problem> {
     let job = find(&app, &caller, id).await?;
-    let place = app.scheduler.position(id);
+    let place = app.position(id);
     Ok(axum::Json(JobView::new(job, place)))
 }
 
@@ -149,7 +149,7 @@ async fn cancel(
     Path(id): Path<JobId>,
 ) -> Result<(StatusCode, axum::Json<JobView>), Problem> {
     find(&app, &caller, id).await?;
-    let (status, job) = match app.scheduler.cancel(id).await? {
+    let (status, job) = match app.scheduling()?.scheduler.cancel(id).await? {
         CancelRequest::Requested(job) => (StatusCode::ACCEPTED, job),
         CancelRequest::AlreadyRequested(job) => (StatusCode::OK, job),
     };
@@ -163,7 +163,7 @@ pub(crate) fn accepted(job: JobView) -> Response {
 
 /// The job `id`, if the caller may see it; otherwise it is answered as if it did not exist.
 pub(crate) async fn find(app: &App, caller: &Caller, id: JobId) -> Result<Job, Problem> {
-    let job = app.scheduler.job(id).await?;
+    let job = app.jobs.job(id).await?;
     job.filter(|job| caller.sees().is_none_or(|name| name == job.user))
         .ok_or_else(|| Problem::not_found("job"))
 }
@@ -178,10 +178,10 @@ async fn page(app: &App, caller: &Caller, query: JobQuery) -> Result<axum::Json<
         before: query.cursor,
         limit: limit + 1,
     };
-    let mut jobs = app.scheduler.jobs(filter).await?;
+    let mut jobs = app.jobs.jobs(filter).await?;
     let next = cut(&mut jobs, limit, |job| job.id);
     let view = |job: Job| {
-        let place = app.scheduler.position(job.id);
+        let place = app.position(job.id);
         JobView::new(job, place)
     };
     Ok(axum::Json(JobPage { jobs: jobs.into_iter().map(view).collect(), next }))

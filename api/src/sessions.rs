@@ -203,7 +203,7 @@ async fn delete(
     Path(id): Path<SessionId>,
 ) -> Result<StatusCode, Problem> {
     let session = app.sessions.get(&id, caller.sees()).await?;
-    let live = app.scheduler.log().head(&session.id).await?.live_jobs;
+    let live = app.jobs.log().head(&session.id).await?.live_jobs;
     if live > 0 {
         return Err(Problem::new(
             Slug::Conflict,
@@ -270,7 +270,7 @@ pub(crate) fn title(prompt: &str) -> String {
 }
 
 pub(crate) async fn view(app: &App, session: Session) -> Result<SessionView, JournalError> {
-    let head = app.scheduler.log().head(&session.id).await?;
+    let head = app.jobs.log().head(&session.id).await?;
     let Usage { requests, prompt_tokens, completion_tokens, cost_micros } = session.usage;
     Ok(SessionView {
         session_id: session.id,

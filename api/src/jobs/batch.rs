@@ -96,7 +96,7 @@ async fn submit(
     let checked = |job: &RawValue| strict_json::shape::<NewJob>(job.get().as_bytes())?.checked(&app.rules);
     let specs: Vec<_> = jobs.iter().map(|job| checked(job)).collect();
     app.app_clients().register_for(&session, specs.iter().flatten()).await?;
-    let outcomes = enqueue_all(&app, &session, specs, &ids).await;
+    let outcomes = enqueue_all(&app, &session, specs, &ids).await?;
 
     let accepted = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
     if outcomes.iter().all(|outcome| outcome.as_ref().is_err_and(Problem::is_retryable)) {

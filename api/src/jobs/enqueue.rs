@@ -19,7 +19,7 @@ pub(crate) async fn enqueue_all(
     session: &Session,
     specs: Vec<Result<JobSpec, Problem>>,
     ids: &Ids,
-) -> Vec<Result<JobView, Problem>> {
+) -> Result<Vec<Result<JobView, Problem>>, Problem> {
     let mut jobs = Vec::with_capacity(specs.len());
     let mut answers = Vec::with_capacity(specs.len());
     for (spec, index) in specs.into_iter().zip(0..) {
@@ -36,12 +36,13 @@ pub(crate) async fn enqueue_all(
     }
     let from =
         Submitter { user: session.user.clone(), session: session.id.clone(), spent: spent(session.usage) };
-    let mut decisions = app.admission.submit(Batch { from: Arc::new(from), jobs }).await.into_iter();
+    let batch = Batch { from: Arc::new(from), jobs };
+    let mut decisions = app.scheduling()?.admission.submit(batch).await.into_iter();
     let mut decided = || match decisions.next().expect("there is a decision for each job") {
         Ok(Accepted { job, position }) => Ok(JobView::new(job, Some(position))),
         Err(refusal) => Err(refusal.into()),
     };
-    answers.into_iter().map(|answer| answer.unwrap_or_else(&mut decided)).collect()
+    Ok(answers.into_iter().map(|answer| answer.unwrap_or_else(&mut decided)).collect())
 }
 
 /// Submits one job.
@@ -51,7 +52,7 @@ pub(crate) async fn enqueue(
     spec: JobSpec,
     ids: &Ids,
 ) -> Result<JobView, Problem> {
-    let answers = enqueue_all(app, session, vec![Ok(spec)], ids).await;
+    let answers = enqueue_all(app, session, vec![Ok(spec)], ids).await?;
     answers.into_iter().next().expect("one job has one answer")
 }
 
@@ -60,9 +61,9 @@ async fn earlier(app: &App, ids: &Ids, id: JobId) -> Result<Option<JobView>, Jou
     if ids.resumed().is_none() {
         return Ok(None);
     }
-    let job = app.scheduler.job(id).await?;
+    let job = app.jobs.job(id).await?;
     Ok(job.map(|job| {
-        let place = app.scheduler.position(id);
+        let place = app.position(id);
         JobView::new(job, place)
     }))
 }

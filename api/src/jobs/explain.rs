@@ -98,11 +98,12 @@ async fn explain(
 ) -> Result<axum::Json<ExplainView>, Problem> {
     find(&app, &caller, id).await?;
     // the explanation is read before the job: the job's state may be newer than the explanation, never older
-    let explained = app.scheduler.explain(id).await?.ok_or_else(|| Problem::not_found("job"))?;
+    let explained =
+        app.scheduling()?.scheduler.explain(id).await?.ok_or_else(|| Problem::not_found("job"))?;
     let job = find(&app, &caller, id).await?;
     let mut holders = Vec::new();
     for holder in explained.binding.iter().flat_map(|binding| &binding.holders).take(MAX_HOLDERS) {
-        holders.extend(app.scheduler.job(*holder).await?);
+        holders.extend(app.jobs.job(*holder).await?);
     }
     Ok(axum::Json(ExplainView::new(&job, explained, holders, caller.sees())))
 }

@@ -85,7 +85,7 @@ async fn timeline(
     Path(id): Path<JobId>,
 ) -> Result<axum::Json<TimelineView>, Problem> {
     let job = find(&app, &caller, id).await?;
-    let log = app.scheduler.log();
+    let log = app.jobs.log();
     let start = beginning(log, &job).await?;
     let mut stages = read(log, &job, start).await?;
     if start > 0 && !stages.is_whole() {

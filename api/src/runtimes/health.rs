@@ -24,15 +24,17 @@ pub(crate) struct Health {
     status: &'static str,
 }
 
-/// The store and the container engine answer.
+/// What this process can do now.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Readiness {
-    /// `ready`.
+    /// `ready`: jobs can run. `standby`: another process schedules; this one serves event streams and forwards the rest.
     status: &'static str,
-    /// The container engine.
-    engine: String,
-    /// Its version.
-    engine_version: String,
+    /// The container engine; absent on standby.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    engine: Option<String>,
+    /// The engine's version; absent on standby.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    engine_version: Option<String>,
 }
 
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
@@ -46,16 +48,16 @@ async fn healthz() -> axum::Json<Health> {
     axum::Json(Health { status: "ok" })
 }
 
-/// Whether jobs can run now. If the container engine does not answer, jobs are accepted and wait; if the store does not
+/// Whether this process can do its part now. If the container engine does not answer, jobs are accepted and wait; if the store does not
 /// answer or the platform is shutting down, jobs are refused.
 #[utoipa::path(get, path = "/readyz", tag = "health", security(()),
-    responses((status = 200, description = "they can", body = Readiness)))]
+    responses((status = 200, description = "it can", body = Readiness)))]
 async fn readyz(State(app): State<Arc<App>>) -> Result<axum::Json<Readiness>, Problem> {
-    if app.scheduler.is_draining() {
+    if app.scheduling.as_ref().is_some_and(|scheduling| scheduling.scheduler.is_draining()) {
         return Err(Problem::draining());
     }
     let one = JobFilter { limit: 1, ..JobFilter::default() };
-    match timeout(STORE_TIMEOUT, app.scheduler.jobs(one)).await {
+    match timeout(STORE_TIMEOUT, app.jobs.jobs(one)).await {
         Ok(answer) => drop(answer?),
         Err(_) => {
             return Err(
@@ -63,9 +65,16 @@ async fn readyz(State(app): State<Arc<App>>) -> Result<axum::Json<Readiness>, Pr
             );
         }
     }
-    let engine = app.engine.ask().await.ok_or_else(|| {
+    let Some(scheduling) = &app.scheduling else {
+        return Ok(axum::Json(Readiness { status: "standby", engine: None, engine_version: None }));
+    };
+    let engine = scheduling.engine.ask().await.ok_or_else(|| {
         Problem::new(Slug::RuntimeUnavailable, "jobs wait until the container engine answers")
             .retry_after(STORE_TIMEOUT)
     })?;
-    Ok(axum::Json(Readiness { status: "ready", engine: engine.name, engine_version: engine.version }))
+    Ok(axum::Json(Readiness {
+        status: "ready",
+        engine: Some(engine.name),
+        engine_version: Some(engine.version),
+    }))
 }

@@ -77,7 +77,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     responses((status = 200, description = "every pool", body = PoolsView))
 )]
 async fn pools(State(app): State<Arc<App>>, _: Caller) -> Result<Json<PoolsView>, Problem> {
-    Ok(Json(PoolsView { pools: app.pools.report().into_iter().map(PoolView::from).collect() }))
+    Ok(Json(PoolsView { pools: app.scheduling()?.pools.report().into_iter().map(PoolView::from).collect() }))
 }
 
 impl From<Report> for PoolView {

@@ -87,7 +87,7 @@ async fn events(
     let form = Form::of(&headers)?;
     let given = last_event_id(&headers, query.after.as_deref())?;
     let session = app.sessions.get(&id, caller.sees()).await?.id;
-    let head = app.scheduler.log().head(&session).await?;
+    let head = app.jobs.log().head(&session).await?;
     let after = first_after(&app, &session, given, head).await?;
     match form {
         Form::Page => page(&app, &session, after, limit(query.limit, 100, 1000)?).await,
@@ -97,8 +97,8 @@ async fn events(
         Form::Stream if method == Method::HEAD => Ok(stream_head(Body::empty())),
         Form::Stream => {
             let follower = Follower {
-                open: app.streams.open(&session, caller.user(), app.scheduler.log(), head)?,
-                log: app.scheduler.log().clone(),
+                open: app.streams.open(&session, caller.user(), app.jobs.log(), head)?,
+                log: app.jobs.log().clone(),
                 after,
                 limit: query.limit.map(|given| limit(Some(given), 0, 1000)).transpose()?,
                 forever: query.follow,
@@ -140,7 +140,7 @@ async fn first_after(app: &App, session: &SessionId, given: Option<u64>, head: H
     if after == head.seq {
         return Ok(after);
     }
-    let next = app.scheduler.log().page(session, after, 1).await?;
+    let next = app.jobs.log().page(session, after, 1).await?;
     match next.first().map(|event| event.seq) {
         Some(oldest) if oldest > after + 1 => match given {
             Some(_) => Err(Problem::new(
@@ -155,7 +155,7 @@ async fn first_after(app: &App, session: &SessionId, given: Option<u64>, head: H
 }
 
 async fn page(app: &App, session: &SessionId, after: u64, limit: usize) -> Result<Response, Problem> {
-    let events: Vec<Event> = app.scheduler.log().page(session, after, limit).await?;
+    let events: Vec<Event> = app.jobs.log().page(session, after, limit).await?;
     let next = events.last().map_or(after, |event| event.seq);
     Ok(axum::Json(EventPage { events: events.iter().map(EventView::new).collect(), next }).into_response())
 }

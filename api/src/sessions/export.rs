@@ -10,7 +10,7 @@ use futures_util::stream::{self, Stream};
 use jiff::Timestamp;
 use mgx_apps::Session;
 use mgx_protocol::{JobId, SessionId};
-use mgx_scheduler::{JobFilter, JournalError, Scheduler};
+use mgx_scheduler::{JobFilter, JobReader, JournalError};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -46,10 +46,10 @@ async fn export(
 ) -> Result<Response, Problem> {
     let session = app.sessions.get(&id, caller.sees()).await?;
     // the head before the jobs: every event up to it is of a job that is listed
-    let last = app.scheduler.log().head(&id).await?.seq;
+    let last = app.jobs.log().head(&id).await?.seq;
     let name = format!("attachment; filename=\"{id}.jsonl\"");
     let name = HeaderValue::from_str(&name).expect("an id is plain");
-    let body = Body::from_stream(lines(app.scheduler.clone(), session, last));
+    let body = Body::from_stream(lines(app.jobs.clone(), session, last));
     let head =
         [(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE)), (header::CONTENT_DISPOSITION, name)];
     Ok((head, body).into_response())
@@ -73,14 +73,14 @@ struct Written {
 }
 
 fn lines(
-    scheduler: Scheduler,
+    jobs: JobReader,
     session: Session,
     last: u64,
 ) -> impl Stream<Item = Result<Bytes, JournalError>> + Send {
     let id = session.id.clone();
     let begin = (Step::Begin(Box::new(session)), Written::default());
     stream::try_unfold(begin, move |(step, mut written)| {
-        let (scheduler, id) = (scheduler.clone(), id.clone());
+        let (reader, id) = (jobs.clone(), id.clone());
         async move {
             let (lines, next) = match step {
                 Step::Begin(session) => {
@@ -90,13 +90,13 @@ fn lines(
                 Step::Jobs(before) => {
                     let filter =
                         JobFilter { session: Some(id), before, limit: JOBS_PER_PAGE, ..JobFilter::default() };
-                    let jobs = scheduler.jobs(filter).await?;
+                    let jobs = reader.jobs(filter).await?;
                     written.jobs += jobs.len() as u64;
                     let next = jobs.last().map_or(Step::Events(0), |job| Step::Jobs(Some(job.id)));
                     (jobs.into_iter().map(Line::of_job).collect(), next)
                 }
                 Step::Events(after) => {
-                    let mut events = scheduler.log().page(&id, after, EVENTS_PER_PAGE).await?;
+                    let mut events = reader.log().page(&id, after, EVENTS_PER_PAGE).await?;
                     events.retain(|event| event.seq <= last);
                     written.events += events.len() as u64;
                     if let Some(seq) = events.last().map(|event| event.seq) {

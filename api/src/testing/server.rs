@@ -28,7 +28,9 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use crate::{AdminToken, App, EngineProbe, Gate, Imports, JobRules, Pools, StreamBounds, Streams, router};
+use crate::{
+    AdminToken, App, EngineProbe, Gate, Imports, JobRules, Pools, Scheduling, StreamBounds, Streams, router,
+};
 
 const TOKEN: &str = "the-token";
 
@@ -158,14 +160,17 @@ async fn open(
     let (times, archive) = (policies.times, store.clone());
     let provider = provider(store.clone(), dir.path()).await;
     let app = App {
-        admission: Admission::new(policies, scheduler.clone(), clock.clone()),
-        scheduler: scheduler.clone(),
+        jobs: scheduler.reader().clone(),
+        scheduling: Some(Scheduling {
+            admission: Admission::new(policies, scheduler.clone(), clock.clone()),
+            scheduler: scheduler.clone(),
+            engine: EngineProbe::new(engine),
+            pools: Pools::none(),
+        }),
         imports: Imports::new(archive.clone()),
         idempotency: Idempotency::new(intents(store)),
         sessions: sessions.clone(),
         identities: identities(),
-        engine: EngineProbe::new(engine),
-        pools: Pools::none(),
         gate: Gate::new(AdminToken::new(&SecretString::from(TOKEN)), provider.clone()),
         is_provider: true,
         rules: JobRules { default_limits: limits, max_limits: limits, times },

@@ -4,19 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use axum::Router;
-use jiff::Timestamp;
 use mgx_api::Gate;
 use mgx_api::forward_to_leader;
-use mgx_apps::JobBlueprint;
 use mgx_oauth2::Provider;
-use mgx_protocol::{JobId, SessionId};
-use mgx_runtimes::{Null, Runtime};
-use mgx_scheduler::{
-    Clock, Entry, Event, EventLog, Head, HistorySize, Job, JobFilter, Journal, JournalError, Redactor,
-    Scheduler,
-};
+use mgx_protocol::SessionId;
+use mgx_scheduler::{EventLog, JobReader};
 use mgx_store::{EventListener, MongoDb};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -24,18 +17,16 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::platform::{self, Parts};
 use crate::config::Config;
-use crate::settings;
 use crate::store::Store;
 
 /// How often the store is asked which process schedules.
 const LEADER_POLL: Duration = Duration::from_millis(250);
 
-/// The routes of a follower, and the tasks that serve them.
+/// The routes of a follower, and the tasks that keep them up to date; these end when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Follower {
     /// Every route.
     pub(crate) router: Router,
-    scheduler: Scheduler,
     /// Read the store for events of other processes, and for the leader's address.
     _watching: [AbortOnDropHandle<()>; 2],
 }
@@ -45,17 +36,16 @@ impl Follower {
     ///
     /// # Errors
     /// The error says what the operator has to change.
-    pub(crate) async fn assemble(
+    pub(crate) fn assemble(
         config: &Config,
         store: Arc<MongoDb>,
         provider: Arc<Provider>,
         closing: CancellationToken,
     ) -> anyhow::Result<Self> {
         let shared = Store::MongoDb(store.clone());
-        let Parts { sessions, identities, blueprint, admin_token, .. } = platform::parts(config, &shared)?;
-        let runtime: Arc<dyn Runtime> = Arc::new(Null::default());
-        let scheduler = idle(config, store.clone(), runtime.clone(), blueprint).await?;
-        let listener = LogListener(scheduler.log().clone());
+        let Parts { sessions, identities, admin_token, .. } = platform::parts(config, &shared)?;
+        let jobs = JobReader::new(store.clone());
+        let listener = LogListener(jobs.log().clone());
         let (leader, at) = watch::channel(None);
         let watching = [
             AbortOnDropHandle::new(tokio::spawn({
@@ -65,28 +55,10 @@ impl Follower {
             AbortOnDropHandle::new(tokio::spawn(watch_leader(store, leader))),
         ];
         let gate = Gate::new(admin_token, provider);
-        let app =
-            platform::app(config, &shared, scheduler.clone(), (sessions, identities), runtime, gate, closing);
+        let app = platform::app(config, &shared, jobs, None, (sessions, identities), gate, closing);
         let router = forward_to_leader(mgx_api::router(app), at)?;
-        Ok(Self { router, scheduler, _watching: watching })
+        Ok(Self { router, _watching: watching })
     }
-
-    /// Ends every task of this process, and waits for them no longer than `timeout`.
-    pub(crate) async fn shut_down(&self, timeout: Duration) {
-        self.scheduler.shut_down(timeout).await;
-    }
-}
-
-/// A scheduler without jobs, which answers from the store.
-async fn idle(
-    config: &Config,
-    store: Arc<MongoDb>,
-    runtime: Arc<dyn Runtime>,
-    blueprint: JobBlueprint,
-) -> anyhow::Result<Scheduler> {
-    let clock = Clock::starting_at(Timestamp::now(), platform::uptime());
-    let config = settings::scheduler_config(config, Redactor::default());
-    Ok(Scheduler::start(config, clock, Arc::new(ReadOnly(store)), runtime, Arc::new(blueprint)).await?)
 }
 
 /// Keeps `leader` at the address of the process that schedules.
@@ -111,45 +83,5 @@ impl EventListener for LogListener {
 
     fn on_event(&self, session: &SessionId, seq: u64) {
         self.0.notify(session, seq);
-    }
-}
-
-/// The journal of the process that schedules, which this one only reads.
-#[derive(Debug)]
-struct ReadOnly(Arc<MongoDb>);
-
-#[async_trait]
-impl Journal for ReadOnly {
-    async fn write(&self, _entry: Entry) -> Result<Vec<Event>, JournalError> {
-        Err(JournalError::Unavailable("this process does not schedule".to_owned()))
-    }
-
-    async fn job(&self, id: JobId) -> Result<Option<Job>, JournalError> {
-        self.0.job(id).await
-    }
-
-    async fn jobs(&self, filter: JobFilter) -> Result<Vec<Job>, JournalError> {
-        self.0.jobs(filter).await
-    }
-
-    async fn unfinished(&self) -> Result<Vec<Job>, JournalError> {
-        Ok(Vec::new())
-    }
-
-    async fn events(
-        &self,
-        session: &SessionId,
-        after: u64,
-        limit: usize,
-    ) -> Result<Vec<Event>, JournalError> {
-        self.0.events(session, after, limit).await
-    }
-
-    async fn size(&self, session: &SessionId) -> Result<HistorySize, JournalError> {
-        self.0.size(session).await
-    }
-
-    async fn head(&self, session: &SessionId) -> Result<Head, JournalError> {
-        self.0.head(session).await
     }
 }

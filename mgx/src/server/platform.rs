@@ -7,13 +7,13 @@ use anyhow::Context;
 use axum::Router;
 use futures_util::stream::{self, StreamExt};
 use jiff::Timestamp;
-use mgx_api::{AdminToken, App, EngineProbe, Gate, Imports, Pools, Streams};
+use mgx_api::{AdminToken, App, EngineProbe, Gate, Imports, Pools, Scheduling, Streams};
 use mgx_apps::{AppIdentity, AttemptTokens, Idempotency, JobBlueprint, Retention, Sessions};
 use mgx_llm::{LlmProxy, TunnelLimits, serve_tunnels};
 use mgx_oauth2::Provider;
 use mgx_policies::{Admission, MonotonicClock};
 use mgx_runtimes::{Pool, Runtime, Tunnel};
-use mgx_scheduler::{Clock, RecoveryReport, Redactor, Scheduler, Uptime};
+use mgx_scheduler::{Clock, JobReader, RecoveryReport, Redactor, Scheduler, Uptime};
 use mgx_workspaces::{Workspaces, WorkspacesConfig};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -82,19 +82,24 @@ impl Platform {
         let proxy =
             LlmProxy::new(settings::llm_config(config), attempts, Arc::new(SessionUsage(store.sessions())))?;
         let gate = Gate::new(admin_token, provider);
+        let scheduling = Scheduling {
+            admission: Admission::new(settings::policies(config), scheduler.clone(), MonotonicClock),
+            scheduler: scheduler.clone(),
+            engine: EngineProbe::new(runtime),
+            pools: pool.clone().map_or_else(Pools::none, |pool| Pools::of(move || pool.report())),
+        };
         let app = app(
             config,
             store,
-            scheduler.clone(),
+            scheduler.reader().clone(),
+            Some(scheduling),
             (sessions.clone(), identities),
-            runtime,
             gate,
             closing.clone(),
         );
         let idempotency = app.idempotency.clone();
-        let pools = pool.clone().map_or_else(Pools::none, |pool| Pools::of(move || pool.report()));
         let platform = Self {
-            router: mgx_api::router(App { pools, ..app }),
+            router: mgx_api::router(app),
             closing,
             scheduler,
             pool,
@@ -218,19 +223,17 @@ pub(crate) fn parts(config: &Config, store: &Store) -> anyhow::Result<Parts> {
 pub(crate) fn app(
     config: &Config,
     store: &Store,
-    scheduler: Scheduler,
+    jobs: JobReader,
+    scheduling: Option<Scheduling>,
     (sessions, identities): (Sessions, AppIdentity),
-    runtime: Arc<dyn Runtime>,
     gate: Gate,
     closing: CancellationToken,
 ) -> App {
     App {
-        admission: Admission::new(settings::policies(config), scheduler.clone(), MonotonicClock),
-        scheduler,
+        jobs,
+        scheduling,
         sessions,
         identities,
-        engine: EngineProbe::new(runtime),
-        pools: Pools::none(),
         gate,
         is_provider: config.server.roles.oauth2,
         rules: settings::job_rules(config),

@@ -100,8 +100,7 @@ impl Serving {
                 platform.set(whole).ok();
             }
             Store::MongoDb(shared) => {
-                let standby =
-                    Follower::assemble(&config, shared.clone(), provider.clone(), closing.clone()).await?;
+                let standby = Follower::assemble(&config, shared.clone(), provider.clone(), closing.clone())?;
                 let served = watch::Sender::new(standby.router.clone());
                 router = serve_current(served.subscribe());
                 let candidate = Candidate {
@@ -206,9 +205,7 @@ impl Serving {
         if let Err(error) = self.listener.await {
             error!(%error, "the HTTP server did not end in order");
         }
-        if let Some(follower) = &self.follower {
-            follower.shut_down(timeout).await;
-        }
+        drop(self.follower);
         if let Some(platform) = self.platform.get() {
             platform.shut_down(timeout).await;
         }

@@ -52,6 +52,9 @@ fn lines(count: u32, pause: &str) -> Value {
 async fn a_session_made_on_one_process_streams_from_every_other() -> Result<()> {
     let cluster = Cluster::start().await?;
     let clients: Vec<Client> = cluster.processes.iter().map(Server::client).collect();
+    for (client, status) in clients.iter().zip(["ready", "standby", "standby"]) {
+        assert_eq!(client.get("/readyz").await?.1["status"], status);
+    }
     let session = clients[1].session("nextjs").await?;
     let job = clients[2].submit(&session, &lines(20, "0.05")).await?;
     let mut seen = Vec::new();
