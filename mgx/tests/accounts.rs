@@ -14,6 +14,9 @@ use tempfile::TempDir;
 
 const PASSWORD: &str = "seven grey herons wade";
 
+/// How long the only process of a platform may take to get the lease of a shared store.
+const LEASE_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// A server that runs no jobs, and a user who types commands beside it.
 struct Terminal {
     server: Server,
@@ -40,7 +43,10 @@ impl Terminal {
         let settings = format!("runtime = \"null\"\nstore.url = \"{url}\"");
         let env = [("MGX_OAUTH2__ADMIN_PASSWORD", PASSWORD)];
         let program = Path::new(env!("CARGO_BIN_EXE_mgx"));
-        let server = Server::start_program(program, &settings, &env).await.unwrap();
+        let mut server = Server::start_program(program, &settings, &env).await.unwrap();
+        if store.is_some() {
+            server.wait_until_scheduling(LEASE_TIMEOUT).await.unwrap();
+        }
         assert!(!server.log().contains("sign in as"), "a password that was configured is not shown");
         Self { server, _store: store }
     }
