@@ -1,5 +1,10 @@
 //! The router: every route, behind what all requests have in common.
 
+mod idempotency;
+mod openapi;
+#[cfg(test)]
+mod routes_tests;
+
 use std::any::Any;
 use std::sync::Arc;
 
@@ -23,12 +28,8 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::auth::{gate, sign_in};
 use crate::http::{Problem, Slug, accept};
-use crate::idempotency;
 use crate::state::App;
-use crate::{accounts, jobs, openapi, runtimes, sessions, workspaces};
-
-#[cfg(test)]
-mod routes_tests;
+use crate::{accounts, jobs, runtimes, sessions, workspaces};
 
 /// Every route, with those of the OAuth 2 provider if it is in this process, behind authentication and the layers that all
 /// requests pass.

@@ -13,11 +13,7 @@ pub(crate) mod stream_access;
 #[cfg(test)]
 mod access_tests;
 #[cfg(test)]
-mod auth_tests;
-#[cfg(test)]
 mod credential_tests;
-#[cfg(test)]
-mod dpop_tests;
 #[cfg(test)]
 mod sign_in_tests;
 

@@ -5,6 +5,7 @@ pub(crate) mod byte_range;
 mod connection;
 pub(crate) mod extract;
 pub(crate) mod forward;
+pub(crate) mod ids;
 pub(crate) mod problem;
 mod proxies;
 pub(crate) mod seconds;

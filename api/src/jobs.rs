@@ -24,8 +24,8 @@ use utoipa_axum::routes;
 
 use crate::auth::Caller;
 use crate::http::extract::{Json, Path, Query, cut, limit};
+use crate::http::ids::Ids;
 use crate::http::problem::{FieldError, Problem, Slug};
-use crate::idempotency::Ids;
 use crate::state::App;
 
 pub(crate) use enqueue::enqueue;

@@ -9,7 +9,6 @@ mod http;
 mod auth;
 
 mod events;
-mod idempotency;
 mod state;
 
 mod accounts;
@@ -19,7 +18,6 @@ mod sessions;
 mod workspaces;
 
 mod app;
-mod openapi;
 
 #[cfg(test)]
 mod testing;

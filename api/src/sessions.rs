@@ -25,8 +25,8 @@ use utoipa_axum::routes;
 
 use crate::auth::Caller;
 use crate::http::extract::{Json, Path, Query, cut, limit};
+use crate::http::ids::Ids;
 use crate::http::{Problem, Slug};
-use crate::idempotency::Ids;
 use crate::jobs::{JobView, NewJob, enqueue};
 use crate::state::App;
 

@@ -21,13 +21,13 @@ use futures_util::StreamExt;
 use mgx_protocol::SlotId;
 use tokio::sync::OnceCell;
 
+use crate::engine::image::Images;
 use crate::engine::runtime::EngineRuntime;
 use crate::engine::{
     ContainerEngine, ContainerExit, ExitStream, MAX_LOG_TAIL_BYTES, container_name, deadline,
 };
 use crate::hardening::profile::write_profile;
 use crate::hardening::{Dialect, Hardening, INSTANCE_LABEL, SLOT_LABEL, join, max_processes};
-use crate::image::Images;
 use crate::link::Links;
 use crate::{
     ContainerSpec, Ended, EngineInfo, Listed, OciRuntime, Placement, RuntimeError, RuntimeErrorKind,

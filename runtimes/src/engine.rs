@@ -4,6 +4,7 @@
 
 pub(crate) mod deadline;
 mod exit_watcher;
+pub mod image;
 pub mod runtime;
 
 use std::path::Path;

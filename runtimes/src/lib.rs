@@ -15,7 +15,6 @@ pub mod process;
 
 pub mod engine;
 pub mod hardening;
-pub mod image;
 pub mod link;
 
 #[cfg(feature = "testing")]
@@ -24,6 +23,7 @@ pub mod conformance;
 pub use docker::connection::DockerConnection;
 pub use docker::{Docker, DockerConfig, DockerEngine};
 pub use engine::ContainerEngine;
+pub use engine::image;
 pub use engine::runtime::EngineRuntime;
 pub use link::Links;
 pub use link::listener::Tunnel;

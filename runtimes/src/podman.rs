@@ -22,13 +22,13 @@ use tokio::sync::OnceCell;
 
 pub use service::{Obstacle, Service};
 
+use crate::engine::image::{Image, Images};
 use crate::engine::runtime::EngineRuntime;
 use crate::engine::{
     ContainerEngine, ContainerExit, ExitStream, MAX_LOG_TAIL_BYTES, container_name, deadline,
 };
 use crate::hardening::profile::write_profile;
 use crate::hardening::{INSTANCE_LABEL, SLOT_LABEL, max_processes};
-use crate::image::{Image, Images};
 use crate::link::Links;
 use crate::{ContainerSpec, Ended, EngineInfo, Listed, Placement, RuntimeError, RuntimeErrorKind};
 use client::{Client, Request, escaped};
@@ -256,7 +256,7 @@ impl Images for PodmanEngine {
         match self.client.send(deadline::INSPECT, what, request).await {
             Ok(answer) => {
                 let image: Value = answer.json(what)?;
-                Ok(image["Labels"][crate::image::CONTENT_LABEL].as_str().map(str::to_owned))
+                Ok(image["Labels"][crate::engine::image::CONTENT_LABEL].as_str().map(str::to_owned))
             }
             Err(error) => match error.kind() {
                 RuntimeErrorKind::ImageMissing | RuntimeErrorKind::NotFound => Ok(None),

@@ -15,7 +15,6 @@ mod recovery;
 mod refill;
 mod subpool;
 
-mod breaker;
 mod cgroup;
 mod ledger;
 mod mountinfo;

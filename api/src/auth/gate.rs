@@ -1,6 +1,11 @@
 //! Authenticates every request under `/api` before any handler runs: by a token (RFC 6750), by a token with a proof
 //! (RFC 9449), or by the cookie of the platform's pages.
 
+#[cfg(test)]
+mod auth_tests;
+#[cfg(test)]
+mod dpop_tests;
+
 use std::fmt;
 use std::sync::Arc;
 

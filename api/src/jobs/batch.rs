@@ -19,9 +19,9 @@ use super::request::NewJob;
 use super::view::JobView;
 use crate::auth::Caller;
 use crate::http::extract::{MAX_BATCH_BODY, Path, read_body, require_json};
+use crate::http::ids::Ids;
 use crate::http::problem::{Problem, ProblemView};
 use crate::http::strict_json;
-use crate::idempotency::Ids;
 use crate::state::App;
 
 /// The most jobs of a batch.

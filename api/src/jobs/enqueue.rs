@@ -9,7 +9,7 @@ use mgx_scheduler::{Accepted, JobSpec, JournalError};
 
 use super::view::JobView;
 use crate::http::Problem;
-use crate::idempotency::Ids;
+use crate::http::ids::Ids;
 use crate::state::App;
 
 /// Submits the jobs of one request. The answers have the order of `specs`; an invalid job keeps its problem. A job that

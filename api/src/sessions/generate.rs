@@ -15,7 +15,7 @@ use super::{DEFAULT_FRAMEWORK, open, title};
 use crate::auth::Caller;
 use crate::http::Problem;
 use crate::http::extract::Json;
-use crate::idempotency::Ids;
+use crate::http::ids::Ids;
 use crate::jobs::{JobView, NewJob, accepted, enqueue};
 use crate::state::App;
 

@@ -8,7 +8,7 @@ use futures_util::TryStreamExt;
 use super::connection::{DockerConnection, status, within};
 use crate::RuntimeError;
 use crate::engine::deadline;
-use crate::image::{CONTENT_LABEL, Image, Images};
+use crate::engine::image::{CONTENT_LABEL, Image, Images};
 
 #[async_trait]
 impl Images for DockerConnection {

@@ -1,5 +1,7 @@
 //! Refills a subpool: makes containers, and removes those that are too many or have lost their runner.
 
+mod breaker;
+
 use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -11,7 +13,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::{debug, info, warn};
 use uuid::Uuid;
 
-use super::breaker::{Breaker, Change};
+use self::breaker::{Breaker, Change};
 use super::inner::{PoolInner, SLOT_PREFIX, unwritable};
 use super::ledger::Entry;
 use super::owned::OwnedContainer;

@@ -12,9 +12,9 @@ use utoipa::openapi::security::{
 use utoipa::openapi::{Content, ContentBuilder, OpenApi, PathItem, Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{OpenApi as _, PartialSchema};
 
+use super::idempotency;
 use crate::auth::Right;
 use crate::http::problem::{FieldError, LimitHit, MEDIA_TYPE, ProblemView, Slug};
-use crate::idempotency;
 
 #[derive(utoipa::OpenApi)]
 #[openapi(

@@ -4,7 +4,6 @@
 //! is carried out in a task of its own, so that a client that disconnects does not stop it half way. A refusal that may
 //! pass (408, 429, 5xx) is not stored: the next request with the key is carried out, with the same ids.
 
-mod ids;
 #[cfg(test)]
 mod once_tests;
 
@@ -23,9 +22,8 @@ use tracing::{Instrument, warn};
 
 use crate::auth::Caller;
 use crate::http::extract::{MAX_BATCH_BODY, read_body};
+use crate::http::ids::Ids;
 use crate::http::{Problem, Slug};
-
-pub(crate) use ids::Ids;
 
 /// The header of the request.
 pub(crate) const KEY: HeaderName = HeaderName::from_static("idempotency-key");

@@ -39,7 +39,7 @@ async fn the_description_has_every_route() {
 #[test]
 fn every_problem_is_described() {
     let api = serde_json::to_value(crate::description()).unwrap();
-    let page = include_str!("../../../docs/problems.md");
+    let page = include_str!("../../../../docs/problems.md");
     for slug in Slug::ALL {
         let (row, status) = (slug.row(), slug.status().as_u16());
         let problem = &api["components"]["responses"][row.slug]["content"]["application/problem+json"];
