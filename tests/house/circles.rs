@@ -63,7 +63,6 @@ fn reachable<'a>(
 }
 
 #[test]
-#[ignore = "enabled when every crate keeps the rule"]
 fn no_files_of_a_crate_import_from_each_other_in_a_circle() {
     assert_kept(&circles(Tree::repository()));
 }
