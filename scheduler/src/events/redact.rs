@@ -58,7 +58,7 @@ impl Redactor {
 
     /// `text` without the secrets in it.
     pub fn text<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        let (cuts, _) = self.find(text);
+        let (cuts, _) = self.find(text, None);
         if cuts.is_empty() {
             return Cow::Borrowed(text);
         }
@@ -82,15 +82,15 @@ impl Redactor {
     }
 
     /// Where the secrets in `text` are, none touching another; and what the last one goes on with, if the text ends with
-    /// it.
-    fn find(&self, text: &str) -> (Vec<Range<usize>>, Option<Rest>) {
+    /// it. A line ends before the byte at `line_break`.
+    fn find(&self, text: &str, line_break: Option<usize>) -> (Vec<Range<usize>>, Option<Rest>) {
         let (mut cuts, mut open) = (Vec::new(), None);
         for value in &self.values {
             let length = value.needle().len();
             cuts.extend(value.find_iter(text.as_bytes()).map(|at| at..at + length));
         }
         if self.patterns {
-            for Found { range, rest } in patterns::find(text) {
+            for Found { range, rest } in patterns::find(text, line_break) {
                 open = rest;
                 cuts.push(range);
             }

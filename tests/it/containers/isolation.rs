@@ -31,7 +31,7 @@ async fn a_job_in_gvisor_is_held_by_the_same_walls_and_by_a_kernel_of_its_own() 
     the_engine_limits_it(&client, &dockerd).await?;
     states_tell_the_truth(&client).await?;
     let doctor = String::from_utf8(server.command(&["doctor"]).output()?.stdout)?;
-    assert!(doctor.contains("runc, runsc; the engine's own is runc"), "{doctor}");
+    assert!(doctor.contains("runc, runsc; the engine's default is runc"), "{doctor}");
 
     let server = Server::start(&format!("{settings}\nisolation.agent = \"crun\""), &[]).await?;
     let (_, job) = ended(&server.client(), &json!({ "command": ["/bin/busybox", "true"] })).await?;

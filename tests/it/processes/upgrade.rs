@@ -56,7 +56,7 @@ async fn another_program_takes_over_under_running_jobs_and_says_what_it_took() -
     let handover = doctor(&server, "handover")?;
     let what = handover["what"].as_str().unwrap_or_default();
     assert!(what.contains("3 go on, 0 had ended, 0 lost, 0 started again"), "{what}");
-    assert!(server.log().contains("taken over"), "the log has it too");
+    assert!(server.log().contains("recovered report=jobs: 3 go on"), "the log has it too");
     Ok(())
 }
 

@@ -93,10 +93,12 @@ static BEGINNINGS: LazyLock<AhoCorasick> = LazyLock::new(|| {
     builder.expect("so few beginnings always make an automaton")
 });
 
-/// Every secret in `text` that looks like one, from left to right.
-pub(super) fn find(text: &str) -> impl Iterator<Item = Found> + '_ {
-    BEGINNINGS.find_iter(text).filter_map(|at| {
-        let is_inside = at.start() > 0 && Letters::Word.has(text.as_bytes()[at.start() - 1]);
+/// Every secret in `text` that looks like one, from left to right. A line ends before the byte at `line_break`: a word
+/// that stands there begins there.
+pub(super) fn find(text: &str, line_break: Option<usize>) -> impl Iterator<Item = Found> + '_ {
+    BEGINNINGS.find_iter(text).filter_map(move |at| {
+        let begins_line = at.start() == 0 || line_break == Some(at.start());
+        let is_inside = !begins_line && Letters::Word.has(text.as_bytes()[at.start() - 1]);
         let kind = &KINDS[at.pattern().as_usize()];
         let rest = &text[at.end()..];
         let (length, rest) = match kind.begins {
@@ -166,7 +168,7 @@ mod tests {
     use super::*;
 
     fn found(text: &str) -> Vec<&str> {
-        find(text).map(|found| &text[found.range]).collect()
+        find(text, None).map(|found| &text[found.range]).collect()
     }
 
     #[test]
@@ -188,9 +190,9 @@ mod tests {
             }
         }
         assert_eq!(found(&format!("a {jwt} b {jwt}")), [jwt, jwt]);
-        let cut = find("-----BEGIN PRIVATE KEY-----\nabc").next().unwrap();
+        let cut = find("-----BEGIN PRIVATE KEY-----\nabc", None).next().unwrap();
         assert_eq!(cut, Found { range: 0..31, rest: Some(Rest::Key(LONGEST - 4)) });
-        assert_eq!(find(pem).next().unwrap().rest, None, "it has ended");
+        assert_eq!(find(pem, None).next().unwrap().rest, None, "it has ended");
         assert_eq!(found("grep \"-----BEGIN PRIVATE KEY-----\"; ls"), ["-----BEGIN PRIVATE KEY-----"]);
     }
 

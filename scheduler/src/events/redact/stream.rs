@@ -52,6 +52,8 @@ struct NameOf<'a> {
 struct Text {
     /// The end of the last piece, as it was reported.
     end: String,
+    /// Whether the last piece ended a line.
+    ended_line: bool,
     /// What a secret goes on with that the last piece ended with.
     open: Option<Rest>,
     /// Whether the last piece ended with something that was hidden.
@@ -154,7 +156,8 @@ impl Text {
         let said = std::mem::take(&mut self.end);
         let before = said.len();
         let text = if before == 0 { Cow::Borrowed(piece) } else { Cow::Owned(said + piece) };
-        let (mut cuts, mut open) = redactor.find(&text);
+        let line_break = std::mem::take(&mut self.ended_line).then_some(before);
+        let (mut cuts, mut open) = redactor.find(&text, line_break);
         if let Some(rest) = self.open.take() {
             let (run, rest) = rest.run(piece);
             cuts.push(before..before + run);
@@ -186,6 +189,7 @@ impl Text {
         let word = || if goes_on && redactor.patterns { last_word(&text) } else { text.len() };
         let keep = if self.open.is_some() { text.len() } else { word().min(begun.unwrap_or(text.len())) };
         self.end.push_str(&text[keep..]);
+        self.ended_line = !goes_on && !self.end.is_empty();
         let goes_on = self.open.is_some() || !self.end.is_empty();
         self.hidden = goes_on && cuts.last().is_some_and(|cut| cut.end == text.len());
         clean
@@ -286,6 +290,14 @@ mod tests {
         );
         assert_eq!(said.agent.as_deref(), Some(REDACTED));
         assert!(pieces.texts.is_empty(), "nothing is kept of what is whole");
+    }
+
+    #[test]
+    fn a_token_on_a_line_of_its_own_is_found_whatever_the_line_before_ends_with() {
+        // the last letter of the first line is the first one of a secret
+        let mut pieces = StreamRedactor::new(Redactor::new(["sk-canary-9d27"], true));
+        let lines = ["thirty characters", "ghp_canaryCANARY0123456789canaryCANARY", "told"];
+        assert_eq!(told(&mut pieces, &lines, false), "thirty characters[redacted]told");
     }
 
     #[test]
