@@ -61,7 +61,6 @@ fn no_file_is_called_mod() {
 }
 
 #[test]
-#[ignore = "enabled when every crate keeps the rule"]
 fn no_folder_has_more_than_twelve_files() {
     assert_kept(&full_folders(Tree::repository()));
 }
