@@ -106,7 +106,6 @@ fn a_key_that_nothing_reads_is_found() {
 }
 
 #[test]
-#[ignore = "enabled when every crate keeps the rule"]
 fn every_limit_is_named_by_a_key_that_exists() {
     assert_kept(&unknown_keys_in_messages(Tree::repository()));
 }

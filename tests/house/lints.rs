@@ -32,7 +32,6 @@ fn forbidden_code(tree: &Tree) -> Vec<String> {
 }
 
 #[test]
-#[ignore = "enabled when every crate keeps the rule"]
 fn every_crate_takes_the_lints_of_the_workspace() {
     assert_kept(&crates_without_lints(Tree::repository()));
     let workspace: DocumentMut = Tree::repository().text("Cargo.toml").parse().expect("it is TOML");

@@ -30,7 +30,6 @@ fn violations(tree: &Tree) -> Vec<String> {
 }
 
 #[test]
-#[ignore = "enabled when every crate keeps the rule"]
 fn the_chinese_readme_corresponds_to_the_english_one() {
     assert!(!Tree::repository().text("README.zh.md").is_empty(), "README.zh.md is missing");
     assert_kept(&violations(Tree::repository()));

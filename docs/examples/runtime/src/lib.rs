@@ -96,8 +96,7 @@ impl ContainerEngine for Unshare {
             };
             RuntimeError::new(kind, format!("cannot make {}", here.display())).because(error)
         })?;
-        let workspace =
-            placement.workspace.as_ref().map(|workspace| workspace.path()).unwrap_or(Path::new(""));
+        let workspace = placement.workspace.as_ref().map_or(Path::new(""), mgx_runtimes::Workspace::path);
         let parts = [Path::new(&spec.image), link, workspace].map(|path| path.to_string_lossy().into_owned());
         std::fs::write(here.join("parts"), parts.join("\n")).map_err(refused)
     }
