@@ -30,10 +30,11 @@ test *filter: _runner
     ./bootstrap.sh mongo
     cargo test --locked --workspace --no-fail-fast {{ filter }}
 
-# rustfmt and clippy; warnings are errors.
+# rustfmt, clippy and rustdoc; warnings are errors.
 lint:
     cargo fmt --all --check
     cargo clippy --locked --workspace --all-targets -- -D warnings
+    RUSTDOCFLAGS="-D warnings" cargo doc --locked --quiet --workspace --no-deps
 
 # Formats everything.
 fmt:

@@ -1,7 +1,7 @@
 //! The HTTP surface: each handler translates a request for the scheduler, the sessions or the workspaces, and their
 //! answer back. Knows no concrete runtime and no concrete store.
 //!
-//! Lowest first: [`http`], then authentication ([`auth`]), then one module per resource, and [`app`], which puts their routes
+//! Lowest first: `http`, then authentication (`auth`), then one module per resource, and `app`, which puts their routes
 //! together. What the handlers work on is [`App`].
 
 mod http;

@@ -50,7 +50,7 @@ pub trait ContainerEngine: std::fmt::Debug + Send + Sync + 'static {
     /// `NotFound` if there is none, or the engine does not say.
     async fn exit_of(&self, slot: &SlotId) -> Result<Option<Ended>, RuntimeError>;
 
-    /// The end of its log, at most about [`MAX_LOG_TAIL_BYTES`]; empty if there is none.
+    /// The end of its log, at most about 2 KiB; empty if there is none.
     async fn log_tail(&self, slot: &SlotId) -> String;
 
     /// Kills and deletes the container. Succeeds if there is none.

@@ -1,7 +1,7 @@
 //! Podman, over its own API (libpod): rootful or rootless, 4.x and 5.x.
 //!
 //! Podman ignores some of what it is asked for without an error. So every container is inspected before it is started,
-//! and is not started if a part of the hardening is missing ([`spec`]). `docs/runtimes.md` has the requirements of the
+//! and is not started if a part of the hardening is missing (`spec.rs`). `docs/runtimes.md` has the requirements of the
 //! service, and the measurements.
 
 mod client;

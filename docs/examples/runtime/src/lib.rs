@@ -1,6 +1,6 @@
 //! A runtime in one file: containers made with nothing but `unshare` and `chroot` (util-linux, coreutils; root).
 //!
-//! An image is a directory with `/agent-runner` and the mount points of [`INSIDE`]. A container is a directory with the
+//! An image is a directory with `/agent-runner` and the mount points of `INSIDE`. A container is a directory with the
 //! files `pid` and, after its end, `code`, and a process in namespaces of its own. That suffices for a runtime: the order
 //! of the steps, the runner link and the runs come with [`EngineRuntime`]. The test runs the conformance suite.
 //!
