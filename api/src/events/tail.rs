@@ -127,7 +127,7 @@ async fn read(shared: Arc<Shared>, log: EventLog, session: SessionId) {
             }
         }
         tokio::select! {
-            changed = changes.changed() => if changed.is_err() { return },
+            notified = changes.changed() => if notified.is_err() { return },
             () = sleep(READ_INTERVAL) => {}
         }
     }
