@@ -26,7 +26,7 @@ SOCKET=/var/run/docker.sock
 PODMAN_SOCKET=/run/podman/podman.sock
 FETCH=
 # what the quick build takes: processor minutes
-BUILD_CORE_MINUTES=6
+BUILD_CORE_MINUTES=8
 RUST=$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
 
 main() {
