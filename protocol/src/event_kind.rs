@@ -33,6 +33,14 @@ pub enum EventKind {
     MessageReset,
     /// A whole message.
     MessageComplete,
+    /// A piece of what the model thinks before it answers.
+    ReasoningDelta,
+    /// A piece of the arguments of a tool call that is being written.
+    ToolDelta,
+    /// The team waits before it asks the model's provider again: `reason`, `wait_ms`, `try`.
+    ProviderWait,
+    /// The session's older messages were summarised, or results were shortened, so that the next request fits.
+    ContextShortened,
     /// A tool begins.
     ToolStart,
     /// A tool has ended.
@@ -64,6 +72,10 @@ impl EventKind {
             Self::MessageDelta => "message_delta",
             Self::MessageReset => "message_reset",
             Self::MessageComplete => "message_complete",
+            Self::ReasoningDelta => "reasoning_delta",
+            Self::ToolDelta => "tool_delta",
+            Self::ProviderWait => "provider_wait",
+            Self::ContextShortened => "context_shortened",
             Self::ToolStart => "tool_start",
             Self::ToolEnd => "tool_end",
             Self::Log => "log",
@@ -96,6 +108,10 @@ impl EventKind {
             "message_delta" => Self::MessageDelta,
             "message_reset" => Self::MessageReset,
             "message_complete" => Self::MessageComplete,
+            "reasoning_delta" => Self::ReasoningDelta,
+            "tool_delta" => Self::ToolDelta,
+            "provider_wait" => Self::ProviderWait,
+            "context_shortened" => Self::ContextShortened,
             "tool_start" => Self::ToolStart,
             "tool_end" => Self::ToolEnd,
             "log" => Self::Log,
@@ -120,6 +136,10 @@ impl EventKind {
             | Self::MessageDelta
             | Self::MessageReset
             | Self::MessageComplete
+            | Self::ReasoningDelta
+            | Self::ToolDelta
+            | Self::ProviderWait
+            | Self::ContextShortened
             | Self::ToolStart
             | Self::ToolEnd
             | Self::Log
@@ -191,7 +211,7 @@ mod tests {
     use super::*;
 
     /// Every kind that has a name of its own, but those of [`EventKind::Job`].
-    const NAMED: [EventKind; 15] = [
+    const NAMED: [EventKind; 19] = [
         EventKind::JobReattached,
         EventKind::Finish,
         EventKind::Truncated,
@@ -203,6 +223,10 @@ mod tests {
         EventKind::MessageDelta,
         EventKind::MessageReset,
         EventKind::MessageComplete,
+        EventKind::ReasoningDelta,
+        EventKind::ToolDelta,
+        EventKind::ProviderWait,
+        EventKind::ContextShortened,
         EventKind::ToolStart,
         EventKind::ToolEnd,
         EventKind::Log,

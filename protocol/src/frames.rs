@@ -168,4 +168,8 @@ pub struct ReportedResult {
     pub success: bool,
     /// Why it has not.
     pub error: Option<String>,
+    /// The task cannot go on now, because the model's provider is away, and is to go on after so many seconds from the
+    /// messages that are stored. `success` is false then, and `error` says what the provider has said.
+    #[serde(default)]
+    pub resume_after_s: Option<u32>,
 }

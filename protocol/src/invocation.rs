@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Attempt, JobId, SessionId, WorkspaceId};
+use crate::{Attempt, Conversation, JobId, SessionId, WorkspaceId};
 
 /// One attempt at a job, as its container is told of it. Late binding lets a warm container serve any job.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
@@ -30,6 +30,9 @@ pub struct Invocation {
     pub grace_ms: u64,
     /// The team to run when `argv` is empty.
     pub team: Team,
+    /// What was said in the session before; for the team only.
+    #[serde(default)]
+    pub conversation: Conversation,
 }
 
 impl fmt::Debug for Invocation {

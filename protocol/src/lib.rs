@@ -5,6 +5,7 @@
 //! Read [`frames`] first. Depends on no other crate of the workspace.
 
 pub mod codec;
+pub mod conversation;
 pub mod event_kind;
 pub mod frames;
 pub mod ids;
@@ -14,6 +15,7 @@ pub mod sse;
 pub mod state_name;
 
 pub use codec::{JsonFrames, MAX_FRAME_BYTES};
+pub use conversation::{Conversation, Message, MessageRole, MessageToolCall};
 pub use event_kind::EventKind;
 pub use frames::{
     AgentEvent, Claimed, DirectoryId, Exit, ExitCause, FromRunner, LINK_DIR, LINK_SOCKET, MAX_EVENT_BYTES,

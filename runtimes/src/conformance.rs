@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, join_all};
-use mgx_protocol::{AgentEvent, Attempt, Exit, ExitCause, Invocation, JobId, SlotId, Team};
+use mgx_protocol::{AgentEvent, Attempt, Conversation, Exit, ExitCause, Invocation, JobId, SlotId, Team};
 use tokio::time::{Instant, timeout};
 
 use crate::{Command, ContainerSpec, Ended, Output, Placement, Run, Runtime, RuntimeErrorKind, Workspace};
@@ -335,5 +335,6 @@ pub fn invocation(argv: Vec<String>) -> Invocation {
         timeout_ms: 60_000,
         grace_ms: 1_000,
         team: Team::default(),
+        conversation: Conversation::default(),
     }
 }

@@ -235,7 +235,7 @@ mod tests {
     use super::*;
     use crate::{Limits, Network, OciRuntime};
     use mgx_protocol::Attempt;
-    use mgx_protocol::Team;
+    use mgx_protocol::{Conversation, Team};
     use std::collections::BTreeMap;
 
     fn placement(slot: &SlotId) -> Placement {
@@ -264,6 +264,7 @@ mod tests {
             timeout_ms: 60_000,
             grace_ms: 1000,
             team: Team::default(),
+            conversation: Conversation::default(),
         }
     }
 

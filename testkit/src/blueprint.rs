@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use mgx_protocol::Team;
+use mgx_protocol::{Conversation, Team};
 use mgx_runtimes::{ContainerSpec, Network, OciRuntime};
 use mgx_scheduler::{Blueprint, Job, Plan};
 
@@ -26,6 +26,7 @@ impl Blueprint for FixedBlueprint {
             labels: BTreeMap::new(),
             env: BTreeMap::new(),
             team: Team::default(),
+            conversation: Conversation::default(),
         })
     }
 }

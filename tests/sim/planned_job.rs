@@ -112,8 +112,12 @@ fn script(random: &mut SeededRandom) -> Script {
         (0..random.below(12)).map(|n| (random.up_to_millis(3_000), Act::Say(format!("word {n}")))).collect();
     if random.chance(80) {
         let reported = match random.below(4) {
-            0 => Some(ReportedResult { success: true, error: None }),
-            1 => Some(ReportedResult { success: false, error: Some("the model said no".to_owned()) }),
+            0 => Some(ReportedResult { success: true, error: None, resume_after_s: None }),
+            1 => Some(ReportedResult {
+                success: false,
+                error: Some("the model said no".to_owned()),
+                resume_after_s: None,
+            }),
             _ => None,
         };
         let act = match random.below(8) {

@@ -187,7 +187,11 @@ fn reported(data: &Map<String, Value>) -> Result<ReportedResult, &'static str> {
         Some("error") => false,
         _ => return Err("the status of a finish is success or error"),
     };
-    Ok(ReportedResult { success, error: data.get("error").and_then(Value::as_str).map(Into::into) })
+    Ok(ReportedResult {
+        success,
+        error: data.get("error").and_then(Value::as_str).map(Into::into),
+        resume_after_s: None,
+    })
 }
 
 #[cfg(test)]
@@ -232,7 +236,10 @@ mod tests {
         )
         .await;
         insta::assert_snapshot!(events);
-        assert_eq!(reported, Some(ReportedResult { success: false, error: Some("no model".into()) }));
+        assert_eq!(
+            reported,
+            Some(ReportedResult { success: false, error: Some("no model".into()), resume_after_s: None })
+        );
     }
 
     #[tokio::test]

@@ -137,7 +137,10 @@ async fn any_process_of_the_container_can_report_events_and_the_result() {
         (0..20).collect::<Vec<_>>(),
         "what was written before the end arrives before the exit"
     );
-    assert_eq!(exit.reported, Some(ReportedResult { success: false, error: Some("gave up".into()) }));
+    assert_eq!(
+        exit.reported,
+        Some(ReportedResult { success: false, error: Some("gave up".into()), resume_after_s: None })
+    );
     assert!(!std::path::Path::new(&socket).exists());
 }
 

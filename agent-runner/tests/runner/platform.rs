@@ -8,7 +8,8 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use mgx_protocol::JsonFrames;
 use mgx_protocol::{
-    AgentEvent, EventKind, Exit, FromRunner, Invocation, LINK_SOCKET, Ready, Team, ToRunner, VERSION,
+    AgentEvent, Conversation, EventKind, Exit, FromRunner, Invocation, LINK_SOCKET, Ready, Team, ToRunner,
+    VERSION,
 };
 use mgx_protocol::{Attempt, JobId};
 use tempfile::TempDir;
@@ -84,6 +85,7 @@ impl RunnerProcess {
             timeout_ms: 60_000,
             grace_ms: 5_000,
             team: Team::default(),
+            conversation: Conversation::default(),
         }
     }
 

@@ -86,7 +86,7 @@ async fn a_team_builds_a_page_through_its_tools_although_the_service_fails_at_ti
     let page = std::fs::read_to_string(runner.workspace().join("index.html")).unwrap();
     assert_eq!(page, "<h1>Hi</h1>");
     assert_eq!((exit.code, exit.cause), (Some(0), ExitCause::Ended));
-    assert_eq!(exit.reported, Some(ReportedResult { success: true, error: None }));
+    assert_eq!(exit.reported, Some(ReportedResult { success: true, error: None, resume_after_s: None }));
 
     let agents: Vec<_> = asked.iter().map(|asked| asked.agent.as_str()).collect();
     assert_eq!(agents, ["router", "architect", "architect", "engineer", "engineer", "engineer"]);
@@ -124,5 +124,8 @@ async fn a_team_without_roles_reports_it() {
     let (_, events, exit, _) = run(Vec::new(), Vec::new()).await;
     assert_eq!(events, []);
     let error = Some("the team has no roles".into());
-    assert_eq!((exit.code, exit.reported), (Some(1), Some(ReportedResult { success: false, error })));
+    assert_eq!(
+        (exit.code, exit.reported),
+        (Some(1), Some(ReportedResult { success: false, error, resume_after_s: None }))
+    );
 }

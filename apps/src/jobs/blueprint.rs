@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use mgx_protocol::Team;
+use mgx_protocol::{Conversation, Team};
 use mgx_runtimes::{ContainerSpec, Network};
 use mgx_scheduler::{Blueprint, Plan};
 use mgx_scheduler::{Job, Kind};
@@ -51,6 +51,7 @@ impl Blueprint for JobBlueprint {
             env: self.env(job, &session),
             team: if job.spec.command.is_empty() { self.team.clone() } else { Team::default() },
             workspace: session.workspace,
+            conversation: Conversation::default(),
         })
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use async_trait::async_trait;
 use jiff::Timestamp;
-use mgx_protocol::{JobId, SessionId, SlotId, StateName, Team};
+use mgx_protocol::{Conversation, JobId, SessionId, SlotId, StateName, Team};
 use mgx_runtimes::{ContainerSpec, Network, Null, OciRuntime, Runtime};
 use mgx_scheduler::{Blueprint, Caps, Job, JobFilter, Plan, Scheduler, Submission};
 use mgx_store::Embedded;
@@ -187,6 +187,7 @@ impl Blueprint for OneContainerSpec {
             labels: BTreeMap::new(),
             env: BTreeMap::new(),
             team: Team::default(),
+            conversation: Conversation::default(),
         })
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use async_trait::async_trait;
-use mgx_protocol::{Team, WorkspaceId};
+use mgx_protocol::{Conversation, Team, WorkspaceId};
 use mgx_runtimes::ContainerSpec;
 
 use super::Job;
@@ -35,6 +35,8 @@ pub struct Plan {
     pub env: BTreeMap<String, String>,
     /// The team, for a job without a command.
     pub team: Team,
+    /// What was said in the session before, for the team.
+    pub conversation: Conversation,
 }
 
 impl fmt::Debug for Plan {

@@ -108,8 +108,11 @@ mod tests {
         oom_kills: u64,
         reported: Option<bool>,
     ) -> Ended {
-        let reported = reported
-            .map(|success| ReportedResult { success, error: (!success).then(|| "no model".to_owned()) });
+        let reported = reported.map(|success| ReportedResult {
+            success,
+            error: (!success).then(|| "no model".to_owned()),
+            resume_after_s: None,
+        });
         Ended::Reported(Exit {
             last_seq: 0,
             at: Timestamp::UNIX_EPOCH,

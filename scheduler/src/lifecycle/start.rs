@@ -179,6 +179,7 @@ impl Lifecycle {
             timeout_ms: self.job.deadline_at.map_or(0, |at| millis(self.core.clock.until(at))),
             grace_ms: millis(self.core.config.grace),
             team: plan.team,
+            conversation: plan.conversation,
         }
     }
 }

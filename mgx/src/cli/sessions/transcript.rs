@@ -42,6 +42,14 @@ impl Transcript {
                 self.outcome.count(event);
                 return Vec::new();
             }
+            EventKind::ReasoningDelta => {
+                self.status = format!("{} is thinking", agent(event));
+                return Vec::new();
+            }
+            EventKind::ToolDelta => {
+                self.status = format!("{} is writing {}", agent(event), short(event.text("path"), WIDTH));
+                return Vec::new();
+            }
             EventKind::Job(_)
             | EventKind::JobReattached
             | EventKind::Finish
@@ -51,6 +59,8 @@ impl Transcript {
             | EventKind::AgentEnd
             | EventKind::AgentError
             | EventKind::MessageReset
+            | EventKind::ProviderWait
+            | EventKind::ContextShortened
             | EventKind::ToolStart
             | EventKind::ToolEnd
             | EventKind::Log
@@ -130,6 +140,10 @@ impl Transcript {
             | EventKind::MessageDelta
             | EventKind::MessageReset
             | EventKind::MessageComplete
+            | EventKind::ReasoningDelta
+            | EventKind::ToolDelta
+            | EventKind::ProviderWait
+            | EventKind::ContextShortened
             | EventKind::Log
             | EventKind::Custom
             | EventKind::Other(_)) => {
