@@ -1,6 +1,8 @@
 //! PID 1: waits for its one invocation, runs it, and exits when the platform has stored how it ended.
 
+use std::collections::BTreeMap;
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -19,7 +21,7 @@ use crate::link::tunnel::Tunnel;
 use crate::link::{Link, socket};
 use crate::output::event_socket::{self, EventSocket};
 use crate::output::log;
-use crate::team::TEAM;
+use crate::team::{CONVERSATION, TEAM};
 
 /// How long the runner waits, after the command, for the platform to take the last events, and then the exit.
 const DELIVERY_LIMIT: Duration = Duration::from_hours(1);
@@ -120,7 +122,7 @@ async fn attempt(
     exit
 }
 
-/// Opens the port of the LLM proxy and the event socket, and starts the command.
+/// Opens the event socket and, for the team, the port of the LLM proxy, and starts the command.
 async fn start(
     invocation: &Invocation,
     processes: &mut Processes,
@@ -128,18 +130,19 @@ async fn start(
     ended: &CancellationToken,
 ) -> Result<(Streams, EventSocket), String> {
     let mut env = invocation.env.clone();
-    let tunnel = Tunnel::open(socket()).await.map_err(|error| format!("cannot open a port: {error}"))?;
-    let base_url = tunnel.base_url().map_err(|error| format!("cannot open a port: {error}"))?;
-    env.insert("OPENAI_BASE_URL".into(), base_url);
     let directory = std::env::temp_dir();
     let events = EventSocket::open(&directory, spool.clone(), ended.clone())
         .map_err(|error| format!("cannot listen for events in {}: {error}", directory.display()))?;
     env.insert(event_socket::PATH_VARIABLE.into(), events.path().display().to_string());
     let team = ["/proc/self/exe".to_owned(), "team".to_owned()];
     let argv = if invocation.argv.is_empty() {
-        let description = serde_json::to_string(&invocation.team)
-            .map_err(|error| format!("cannot describe the team: {error}"))?;
-        env.insert(TEAM.into(), description);
+        let tunnel = Tunnel::open(socket()).await.map_err(|error| format!("cannot open a port: {error}"))?;
+        let base_url = tunnel.base_url().map_err(|error| format!("cannot open a port: {error}"))?;
+        tokio::spawn(tunnel.serve());
+        let conversation = events.path().with_extension("conversation.json");
+        describe(invocation, &conversation, &mut env)
+            .map_err(|error| format!("cannot describe the team's task: {error}"))?;
+        env.insert("OPENAI_BASE_URL".into(), base_url);
         &team[..]
     } else {
         &invocation.argv
@@ -147,6 +150,18 @@ async fn start(
     let streams = processes
         .start(argv, &env, &invocation.workdir)
         .map_err(|error| format!("cannot start {}: {error}", argv[0]))?;
-    tokio::spawn(tunnel.serve());
     Ok((streams, events))
+}
+
+/// Puts the team's description into its environment, and the conversation, which may be larger than a variable, into the
+/// file `conversation`.
+fn describe(
+    invocation: &Invocation,
+    conversation: &Path,
+    env: &mut BTreeMap<String, String>,
+) -> io::Result<()> {
+    env.insert(TEAM.into(), serde_json::to_string(&invocation.team)?);
+    std::fs::write(conversation, serde_json::to_vec(&invocation.conversation)?)?;
+    env.insert(CONVERSATION.into(), conversation.display().to_string());
+    Ok(())
 }

@@ -55,6 +55,35 @@ pub struct Team {
     pub roles: Vec<Role>,
     /// How many model calls one role may make.
     pub max_turns: u32,
+    /// How often QA may send the work back to the engineer.
+    #[serde(default)]
+    pub max_exchanges: u32,
+    /// The context of the models, in tokens, if the provider does not name it; 0: unknown.
+    #[serde(default)]
+    pub context_tokens: u64,
+    /// When a request to the model is repeated.
+    #[serde(default)]
+    pub retry: RetryPolicy,
+}
+
+/// When a request to the model is repeated, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RetryPolicy {
+    /// The first pause; each further one is twice as long.
+    pub first_pause_ms: u64,
+    /// The longest pause, unless the provider asks for a longer one.
+    pub max_pause_ms: u64,
+    /// How long all pauses of one request may hold the job's slot. A job that has to wait longer gives it back.
+    pub hold_ms: u64,
+    /// How long a job waits for a provider that is away, without a slot too.
+    pub max_outage_ms: u64,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self { first_pause_ms: 500, max_pause_ms: 30_000, hold_ms: 60_000, max_outage_ms: 3_600_000 }
+    }
 }
 
 /// One role of a team.
@@ -67,6 +96,9 @@ pub struct Role {
     pub model: String,
     /// The sampling temperature; the provider's default if absent.
     pub temperature: Option<f32>,
+    /// How much the model is to think: `reasoning_effort` of the request; the provider's default if absent.
+    #[serde(default)]
+    pub effort: Option<String>,
     /// Its system prompt.
     pub prompt: String,
     /// The tools it may use, by name.

@@ -22,6 +22,6 @@ pub use frames::{
     OLDEST_VERSION, Ready, ReportedResult, ToRunner, VERSION, WORKSPACE_DIR,
 };
 pub use ids::{Attempt, InvalidId, JobId, Nonce, SessionId, SlotId, WorkspaceId};
-pub use invocation::{Invocation, Role, Team};
+pub use invocation::{Invocation, RetryPolicy, Role, Team};
 pub use quantity::{ByteSize, InvalidQuantity, TimeSpan};
 pub use state_name::{StateName, UnknownState};

@@ -190,7 +190,10 @@ fn reported(data: &Map<String, Value>) -> Result<ReportedResult, &'static str> {
     Ok(ReportedResult {
         success,
         error: data.get("error").and_then(Value::as_str).map(Into::into),
-        resume_after_s: None,
+        resume_after_s: data
+            .get("resume_after_s")
+            .and_then(Value::as_u64)
+            .map(|seconds| u32::try_from(seconds).unwrap_or(u32::MAX)),
     })
 }
 

@@ -1,36 +1,51 @@
-//! One role of the team: asks the model, runs the tools that it calls, and asks again until it calls none.
+//! One role of the team: asks the model, runs the tools that it calls, and asks again until its work is done.
 
-use std::fmt::Write;
 use std::io;
 
-use mgx_protocol::{EventKind, Role};
+use mgx_protocol::{Conversation, EventKind, MessageRole, RetryPolicy, Role};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::event_reporter::{Deltas, EventReporter, cut};
-use super::llm::{Client, LlmError};
-use super::reply::{Reply, ToolCall, Usage};
+use super::begun::{Begun, is_final, reply_data, reply_of};
+use super::context::Context;
+use super::files::workspace::Workspace;
+use super::memory;
+use super::model::client::Client;
+use super::model::error::LlmError;
+use super::model::reply::arguments::Arguments;
+use super::model::reply::{CallIds, Reply, ToolCall, Usage, tool_result_message};
+use super::model::retry::Retries;
+use super::progress::{Progress, Stuck};
+use super::report::deltas::Deltas;
+use super::report::reporter::EventReporter;
 use super::tools::{Tool, call};
-use super::workspace::Workspace;
+use super::verdict::{AfterReply, Judge, MAX_CUT_CALLS};
 
-/// How much of an earlier role's final message the next ones are told, in bytes.
-const MAX_MESSAGE_BYTES: usize = 16 * 1024;
-
-/// The largest conversation, in bytes of JSON; older tool results are left out for newer ones.
-const MAX_CONVERSATION_BYTES: usize = 768 * 1024;
-
-/// How many of the newest messages always stay whole.
-const NEWEST_KEPT: usize = 8;
+/// How often a request is shortened because the provider says that it is too long.
+const MAX_SHORTENINGS: u32 = 3;
 
 /// The result of a role that has finished.
 #[derive(Clone, Debug)]
 pub(crate) struct RoleOutput {
     /// The role's name.
     pub(crate) role: String,
-    /// Its final message.
+    /// Its final message, its question, or its findings.
     pub(crate) message: String,
+    /// How it ended.
+    pub(crate) end: RoleEnd,
     /// The tokens that it has used.
     pub(crate) usage: Usage,
+}
+
+/// How a role ended that could finish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RoleEnd {
+    /// Its work is done.
+    Done,
+    /// It asks the user.
+    Question,
+    /// It sends the work back to the engineer.
+    SentBack,
 }
 
 /// Why a role could not finish.
@@ -40,8 +55,16 @@ pub(crate) enum RoleError {
     #[error(transparent)]
     Llm(#[from] LlmError),
     /// The role used up its model calls.
-    #[error("it did not finish within {0} model calls")]
+    #[error("it did not finish within {0} model calls (agents.max_turns); what it has written is kept")]
     Turns(u32),
+    /// The model did not do its work.
+    #[error("{why}")]
+    Unfinished {
+        /// The value of `error_type` in its event.
+        kind: &'static str,
+        /// What happened, and what can be done.
+        why: String,
+    },
 }
 
 impl From<io::Error> for RoleError {
@@ -52,10 +75,11 @@ impl From<io::Error> for RoleError {
 
 impl RoleError {
     /// The value of `error_type` in its event.
-    pub(crate) fn kind(&self) -> &'static str {
+    pub(crate) fn kind(&self) -> &str {
         match self {
             Self::Llm(error) => error.kind(),
             Self::Turns(_) => "max_turns",
+            Self::Unfinished { kind, .. } => kind,
         }
     }
 }
@@ -67,49 +91,216 @@ pub(crate) struct TeamContext {
     pub(crate) report: EventReporter,
     pub(crate) workspace: Workspace,
     pub(crate) max_turns: u32,
+    pub(crate) retry: RetryPolicy,
+    pub(crate) window: Context,
+    pub(crate) ids: CallIds,
+    pub(crate) begun: Begun,
+    pub(crate) conversation: Conversation,
+    pub(crate) framework: String,
+    pub(crate) prompt: String,
+    /// Whether the request asks for a change of the app, if the router has said so.
+    pub(crate) is_change_asked: Option<bool>,
+}
+
+/// The work of one role.
+struct Work {
+    tools: Vec<Tool>,
+    messages: Vec<Value>,
+    judge: Judge,
+    progress: Progress,
+    usage: Usage,
+    /// Text of replies that were cut at the limit, before their continuation.
+    text: String,
 }
 
 impl TeamContext {
-    /// Runs `role` on `prompt`, after the roles whose output is `earlier`.
+    /// Runs `role`, after the roles whose output is `earlier`.
     ///
     /// # Errors
     /// The role could not finish.
     pub(crate) async fn run_role(
         &mut self,
         role: &Role,
-        prompt: &str,
         earlier: &[RoleOutput],
     ) -> Result<RoleOutput, RoleError> {
-        let tools: Vec<_> = role.tools.iter().filter_map(|name| Tool::named(name)).collect();
-        let mut messages = opening(role, prompt, earlier);
-        let mut usage = Usage::default();
+        let mut work = Work {
+            tools: role.tools.iter().filter_map(|name| Tool::named(name)).collect(),
+            messages: memory::opening(self, role, earlier),
+            judge: Judge::new(&role.name, self.is_change_asked),
+            progress: Progress::default(),
+            usage: Usage::default(),
+            text: String::new(),
+        };
+        if let Some(output) = self.take_up(role, &mut work).await? {
+            return Ok(output);
+        }
         for _ in 0..self.max_turns {
-            make_room(&mut messages);
-            let request = request(role, &messages, &tools);
-            let mut deltas = Deltas::of(&mut self.report, &role.name);
-            let reply = self.client.turn(&role.name, &request, &mut deltas).await?;
-            usage = usage.plus(reply.usage);
-            self.report.event(&EventKind::MessageComplete, &role.name, message_data(&reply)).await?;
-            messages.push(assistant(&reply));
-            if reply.calls.is_empty() {
-                return Ok(RoleOutput { role: role.name.clone(), message: reply.content, usage });
-            }
-            for call in &reply.calls {
-                let result = self.use_tool(&role.name, &tools, call).await?;
-                messages.push(json!({ "role": "tool", "tool_call_id": call.id, "content": result }));
+            let reply = self.ask(role, &mut work).await?;
+            work.usage = work.usage.plus(reply.usage);
+            let after = work.judge.after(&reply, &work.tools);
+            let is_final = matches!(after, AfterReply::Done);
+            let data = reply_data(&reply, is_final);
+            self.report.event(&EventKind::MessageComplete, &role.name, data).await?;
+            work.messages.push(reply.message());
+            match after {
+                AfterReply::Done => return Ok(work.output(role, RoleEnd::Done, &reply.content)),
+                AfterReply::UseTools => {
+                    if let Some(output) = self.use_tools(role, &mut work, &reply, &[]).await? {
+                        return Ok(output);
+                    }
+                }
+                AfterReply::GoOn(text) => {
+                    work.text.push_str(&reply.content);
+                    self.nudge(role, &mut work, text).await?;
+                }
+                AfterReply::Nudge(text) => self.nudge(role, &mut work, text).await?,
+                AfterReply::Fail { kind, why } => return Err(RoleError::Unfinished { kind, why }),
             }
         }
         Err(RoleError::Turns(self.max_turns))
     }
 
-    /// Runs one tool call and reports it; the text for the model.
-    async fn use_tool(&mut self, role: &str, tools: &[Tool], wanted: &ToolCall) -> io::Result<String> {
+    /// Goes on from the messages that an earlier attempt has stored; the output, if the role had ended already.
+    async fn take_up(&mut self, role: &Role, work: &mut Work) -> Result<Option<RoleOutput>, RoleError> {
+        let stored = self.begun.take(&role.name);
+        let mut open: Option<(Reply, Vec<String>)> = None;
+        for message in &stored {
+            match message.role {
+                MessageRole::Assistant => {
+                    let reply = reply_of(message);
+                    work.messages.push(reply.message());
+                    if is_final(message) {
+                        return Ok(Some(work.output(role, RoleEnd::Done, &message.content)));
+                    }
+                    if reply.calls.is_empty() && message.metadata.get("finish") == Some(&json!("length")) {
+                        work.text.push_str(&message.content);
+                    }
+                    open = (!reply.calls.is_empty()).then_some((reply, Vec::new()));
+                }
+                MessageRole::Tool => {
+                    let id = message.tool_call_id.clone().unwrap_or_default();
+                    work.messages.push(tool_result_message(&id, &message.content));
+                    let Some((reply, answered)) = &mut open else { continue };
+                    if let Some(call) = reply.calls.iter().find(|call| call.id == id) {
+                        let is_error = message.metadata.get("success") == Some(&Value::Bool(false));
+                        work.judge.used(Tool::named(&call.name), !is_error);
+                        if let Some(end) = end_of(Tool::named(&call.name), !is_error) {
+                            return Ok(Some(work.output(role, end, &message.content)));
+                        }
+                    }
+                    answered.push(id);
+                }
+                MessageRole::User | MessageRole::System => {
+                    work.messages.push(json!({ "role": "user", "content": message.content }));
+                    open = None;
+                }
+            }
+        }
+        match open {
+            Some((reply, answered)) if answered.len() < reply.calls.len() => {
+                self.use_tools(role, work, &reply, &answered).await
+            }
+            Some(_) | None => Ok(None),
+        }
+    }
+
+    /// Asks the model for its next reply, with a request that fits into its context.
+    async fn ask(&mut self, role: &Role, work: &mut Work) -> Result<Reply, RoleError> {
+        let mut shortenings = 0;
+        loop {
+            if let Some(shortened) = self.window.fit(&mut work.messages) {
+                self.report.event(&EventKind::ContextShortened, &role.name, shortened).await?;
+            }
+            let request = request(role, &work.messages, &work.tools);
+            let retries = Retries::new(self.retry);
+            let mut deltas = Deltas::of(&mut self.report, &role.name);
+            match self.client.turn(&role.name, &request, retries, &mut self.ids, &mut deltas).await {
+                Ok(reply) => {
+                    self.window.observe(&work.messages, reply.usage.prompt_tokens);
+                    return Ok(reply);
+                }
+                Err(error) if error.is_context_too_long() && shortenings < MAX_SHORTENINGS => {
+                    shortenings += 1;
+                    self.window.refused(&work.messages, &error.to_string());
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Runs the calls of a reply but those that are `answered` already; the output, if one of them ends the role.
+    async fn use_tools(
+        &mut self,
+        role: &Role,
+        work: &mut Work,
+        reply: &Reply,
+        answered: &[String],
+    ) -> Result<Option<RoleOutput>, RoleError> {
+        let last = reply.calls.last().map(|call| call.id.clone());
+        let mut end = None;
+        for call in reply.calls.iter().filter(|call| !answered.contains(&call.id)) {
+            let (success, mut result) = self.use_tool(&role.name, work, call).await?;
+            if Some(&call.id) == last.as_ref() && reply.calls_left_out > 0 {
+                result.push_str(&format!(
+                    "\n({} more calls of your reply were not run: at most {} in one reply; make them again)",
+                    reply.calls_left_out,
+                    reply.calls.len()
+                ));
+            }
+            let stuck = work.progress.add(call, &result, success);
+            if let Some(Stuck::Warn(warning)) = &stuck {
+                result = format!("{result}\n\n{warning}");
+            }
+            let data = json!({
+                "role": "tool",
+                "content": result,
+                "tool_call_id": call.id,
+                "metadata": { "success": success },
+            });
+            self.report.event(&EventKind::MessageComplete, &role.name, data).await?;
+            work.messages.push(tool_result_message(&call.id, &result));
+            if let Some(Stuck::Stop(why)) = stuck {
+                return Err(RoleError::Unfinished { kind: "stuck", why });
+            }
+            if let Some(ended) = end_of(Tool::named(&call.name), success) {
+                end.get_or_insert(work.output(role, ended, &result));
+            }
+        }
+        if work.judge.cut_calls() >= MAX_CUT_CALLS {
+            let why = format!(
+                "the model's calls were cut at the provider's token limit {MAX_CUT_CALLS} times (finish_reason length); \
+                 raise llm.max_tokens or use a model with longer replies"
+            );
+            return Err(RoleError::Unfinished { kind: "reply_cut", why });
+        }
+        Ok(end)
+    }
+
+    /// Tells the model to go on, and stores that, so that another attempt sees the same conversation.
+    async fn nudge(&mut self, role: &Role, work: &mut Work, text: &str) -> io::Result<()> {
+        let data = json!({ "role": "user", "content": text, "metadata": { "from": "team" } });
+        self.report.event(&EventKind::MessageComplete, &role.name, data).await?;
+        work.messages.push(json!({ "role": "user", "content": text }));
+        Ok(())
+    }
+
+    /// Runs one tool call and reports it; whether it succeeded, and the text for the model.
+    async fn use_tool(
+        &mut self,
+        role: &str,
+        work: &mut Work,
+        wanted: &ToolCall,
+    ) -> io::Result<(bool, String)> {
         let ToolCall { id, name, .. } = wanted;
-        let args = arguments(wanted);
+        let args = wanted.arguments.value();
         let start = json!({ "tool_call_id": id, "tool_name": name, "tool_args": args });
         self.report.event(&EventKind::ToolStart, role, start).await?;
         let began = Instant::now();
-        let outcome = call(&self.workspace, tools, wanted);
+        let outcome = call(&self.workspace, &work.tools, wanted);
+        work.judge.used(Tool::named(name), outcome.is_ok());
+        if matches!(wanted.arguments, Arguments::Cut { .. }) {
+            work.judge.cut();
+        }
         let (success, result) = match &outcome {
             Ok(result) => (true, result.clone()),
             Err(error) => (false, format!("error: {error}")),
@@ -125,7 +316,32 @@ impl TeamContext {
             end["error"] = json!(error);
         }
         self.report.event(&EventKind::ToolEnd, role, end).await?;
-        Ok(result)
+        Ok((success, result))
+    }
+}
+
+impl Work {
+    fn output(&self, role: &Role, end: RoleEnd, message: &str) -> RoleOutput {
+        let message = format!("{}{message}", self.text);
+        RoleOutput { role: role.name.clone(), message, end, usage: self.usage }
+    }
+}
+
+/// How the role ends after a successful call of `tool`, if it does.
+fn end_of(tool: Option<Tool>, success: bool) -> Option<RoleEnd> {
+    match tool? {
+        Tool::AskUser if success => Some(RoleEnd::Question),
+        Tool::SendBack if success => Some(RoleEnd::SentBack),
+        Tool::AskUser
+        | Tool::SendBack
+        | Tool::ListFiles
+        | Tool::FindFiles
+        | Tool::ReadFile
+        | Tool::WriteFile
+        | Tool::EditFile
+        | Tool::RenameFile
+        | Tool::DeleteFile
+        | Tool::SearchFiles => None,
     }
 }
 
@@ -145,103 +361,8 @@ pub(crate) fn request(role: &Role, messages: &[Value], tools: &[Tool]) -> Value 
         request["temperature"] =
             json!(temperature.to_string().parse::<f64>().unwrap_or(f64::from(temperature)));
     }
+    if let Some(effort) = &role.effort {
+        request["reasoning_effort"] = json!(effort);
+    }
     request
-}
-
-/// The first messages: the role's instructions, the user's prompt, and the final messages of earlier roles.
-fn opening(role: &Role, prompt: &str, earlier: &[RoleOutput]) -> Vec<Value> {
-    let mut task = prompt.to_owned();
-    for RoleOutput { role, message, .. } in earlier.iter().filter(|output| !output.message.trim().is_empty())
-    {
-        // writing into a String cannot fail
-        write!(task, "\n\n--- from the {role} ---\n{}", cut(message, MAX_MESSAGE_BYTES)).ok();
-    }
-    vec![json!({ "role": "system", "content": role.prompt }), json!({ "role": "user", "content": task })]
-}
-
-/// A reply as a message of the next request.
-fn assistant(reply: &Reply) -> Value {
-    let calls: Vec<_> = reply
-        .calls
-        .iter()
-        // some services refuse arguments that are not JSON, even if their own model wrote them
-        .map(|call| {
-            json!({
-                "id": call.id,
-                "type": "function",
-                "function": { "name": call.name, "arguments": arguments(call).to_string() },
-            })
-        })
-        .collect();
-    let mut message = json!({ "role": "assistant", "content": reply.content });
-    if !calls.is_empty() {
-        message["tool_calls"] = calls.into();
-    }
-    message
-}
-
-/// A reply as the data of its event.
-fn message_data(reply: &Reply) -> Value {
-    let mut data = json!({ "content": reply.content, "role": "assistant", "usage": reply.usage });
-    if !reply.calls.is_empty() {
-        let calls = reply.calls.iter();
-        data["tool_calls"] = calls
-            .map(|call| json!({ "type": "tool_call", "id": call.id, "name": call.name, "args": arguments(call) }))
-            .collect();
-    }
-    data
-}
-
-/// The arguments as an object; an empty one if they are no object.
-fn arguments(call: &ToolCall) -> Value {
-    serde_json::from_str(&call.arguments).ok().filter(Value::is_object).unwrap_or_else(|| json!({}))
-}
-
-/// Leaves out the oldest tool results until the conversation fits.
-fn make_room(messages: &mut [Value]) {
-    let size = |message: &Value| message.to_string().len();
-    let mut total: usize = messages.iter().map(size).sum();
-    let old = messages.len().saturating_sub(NEWEST_KEPT);
-    for message in messages[..old].iter_mut().filter(|message| message["role"] == "tool") {
-        if total <= MAX_CONVERSATION_BYTES {
-            return;
-        }
-        let before = size(message);
-        message["content"] = json!("(left out to save room; use the tool again if you need it)");
-        total = total.saturating_sub(before.saturating_sub(size(message)));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn old_tool_results_are_left_out_for_new_ones() {
-        let result = json!({ "role": "tool", "tool_call_id": "1", "content": "x".repeat(100_000) });
-        let mut messages = vec![json!({ "role": "system", "content": "s".repeat(100_000) })];
-        messages.extend(std::iter::repeat_n(result, 12));
-        make_room(&mut messages);
-        let lengths: Vec<_> =
-            messages.iter().map(|message| message["content"].as_str().unwrap().len() / 1000).collect();
-        assert_eq!(lengths, [100, 0, 0, 0, 0, 100, 100, 100, 100, 100, 100, 100, 100]);
-    }
-
-    #[test]
-    fn a_role_is_told_what_its_colleagues_said() {
-        let role = Role {
-            name: "engineer".into(),
-            model: "m".into(),
-            temperature: Some(0.7),
-            prompt: "You build.".into(),
-            tools: Vec::new(),
-        };
-        let output = |role: &str, message: &str| RoleOutput {
-            role: role.into(),
-            message: message.into(),
-            usage: Usage::default(),
-        };
-        let earlier = [output("architect", "Use one page."), output("silent", " ")];
-        insta::assert_json_snapshot!(request(&role, &opening(&role, "a page", &earlier), &[]));
-    }
 }

@@ -6,30 +6,41 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::reply::ToolCall;
-use super::search::search;
-use super::workspace::{ToolResult, Workspace};
+use super::files::edit::Edit;
+use super::files::search::search;
+use super::files::workspace::{ToolResult, Workspace};
+use super::model::reply::ToolCall;
+use super::model::reply::arguments::Arguments;
+use super::model::reply::loose::loosened;
 
 /// A tool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tool {
     ListFiles,
+    FindFiles,
     ReadFile,
+    SearchFiles,
     WriteFile,
     EditFile,
+    RenameFile,
     DeleteFile,
-    SearchFiles,
+    AskUser,
+    SendBack,
 }
 
 impl Tool {
     /// Every tool.
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::ListFiles,
+        Self::FindFiles,
         Self::ReadFile,
+        Self::SearchFiles,
         Self::WriteFile,
         Self::EditFile,
+        Self::RenameFile,
         Self::DeleteFile,
-        Self::SearchFiles,
+        Self::AskUser,
+        Self::SendBack,
     ];
 
     /// The tool called `name`.
@@ -41,11 +52,28 @@ impl Tool {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::ListFiles => "list_files",
+            Self::FindFiles => "find_files",
             Self::ReadFile => "read_file",
+            Self::SearchFiles => "search_files",
             Self::WriteFile => "write_file",
             Self::EditFile => "edit_file",
+            Self::RenameFile => "rename_file",
             Self::DeleteFile => "delete_file",
-            Self::SearchFiles => "search_files",
+            Self::AskUser => "ask_user",
+            Self::SendBack => "send_back",
+        }
+    }
+
+    /// Whether it changes files of the workspace.
+    pub(crate) fn changes_files(self) -> bool {
+        match self {
+            Self::WriteFile | Self::EditFile | Self::RenameFile | Self::DeleteFile => true,
+            Self::ListFiles
+            | Self::FindFiles
+            | Self::ReadFile
+            | Self::SearchFiles
+            | Self::AskUser
+            | Self::SendBack => false,
         }
     }
 
@@ -64,7 +92,7 @@ impl Tool {
                 json!([]),
             ),
             Self::ReadFile => (
-                "Read a text file. Long files come in parts.",
+                "Read a text file, each line with its number and a tab before it. Long files come in parts.",
                 json!({
                     "path": path,
                     "first_line": number("Line to begin with; 1 if absent"),
@@ -78,13 +106,44 @@ impl Tool {
                 json!(["path", "content"]),
             ),
             Self::EditFile => (
-                "Replace one passage of a text file. The old passage must occur exactly once.",
+                "Replace passages of a text file: one with old and new, or several at once with edits. Each old passage \
+                 must occur exactly once; without the line numbers that read_file shows. All edits are made, or none.",
                 json!({
                     "path": path,
                     "old": text("The passage as it stands, with enough context to be unique"),
                     "new": text("What to put in its place"),
+                    "edits": {
+                        "type": "array",
+                        "description": "Several edits, in order",
+                        "items": {
+                            "type": "object",
+                            "properties": { "old": { "type": "string" }, "new": { "type": "string" } },
+                            "required": ["old", "new"],
+                        },
+                    },
                 }),
-                json!(["path", "old", "new"]),
+                json!(["path"]),
+            ),
+            Self::RenameFile => (
+                "Rename or move a file or a directory. Directories are made as needed.",
+                json!({ "path": path, "to": text("The new path") }),
+                json!(["path", "to"]),
+            ),
+            Self::FindFiles => (
+                "Find files by their path.",
+                json!({ "pattern": text("A glob, such as src/**/*.tsx or *.{css,scss}") }),
+                json!(["pattern"]),
+            ),
+            Self::AskUser => (
+                "Ask the user a question that the work cannot go on without. The run ends with it, and goes on with the \
+                 user's answer. Ask rarely, and everything at once.",
+                json!({ "question": text("The question, with the choices if there are some") }),
+                json!(["question"]),
+            ),
+            Self::SendBack => (
+                "Send the work back to the engineer, who mends the defects; then you check again.",
+                json!({ "findings": text("Every defect: the file, what happens, and what should happen") }),
+                json!(["findings"]),
             ),
             Self::DeleteFile => {
                 ("Delete a file or an empty directory.", json!({ "path": path }), json!(["path"]))
@@ -111,34 +170,58 @@ impl Tool {
         })
     }
 
-    fn run(self, workspace: &Workspace, arguments: &str) -> ToolResult {
+    fn run(self, workspace: &Workspace, arguments: Value) -> ToolResult {
         match self {
             Self::ListFiles => {
                 let Directory { path } = parsed(arguments)?;
                 workspace.list(&path)
             }
+            Self::FindFiles => {
+                let Find { pattern } = parsed(arguments)?;
+                workspace.find(&pattern)
+            }
             Self::ReadFile => {
                 let Read { path, first_line, lines } = parsed(arguments)?;
                 workspace.read(&path, first_line.unwrap_or(1), lines)
+            }
+            Self::SearchFiles => {
+                let Search { pattern, regex, path } = parsed(arguments)?;
+                search(workspace, &path, &pattern, regex)
             }
             Self::WriteFile => {
                 let Write { path, content } = parsed(arguments)?;
                 workspace.write(&path, &content)
             }
             Self::EditFile => {
-                let Edit { path, old, new } = parsed(arguments)?;
-                workspace.edit(&path, &old, &new)
+                let Edits { path, old, new, mut edits } = parsed(arguments)?;
+                if let Some(old) = old {
+                    edits.insert(0, Edit { old, new: new.unwrap_or_default() });
+                }
+                workspace.edit(&path, &edits)
+            }
+            Self::RenameFile => {
+                let Rename { path, to } = parsed(arguments)?;
+                workspace.rename(&path, &to)
             }
             Self::DeleteFile => {
                 let File { path } = parsed(arguments)?;
                 workspace.delete(&path)
             }
-            Self::SearchFiles => {
-                let Search { pattern, regex, path } = parsed(arguments)?;
-                search(workspace, &path, &pattern, regex)
+            Self::AskUser => {
+                let Ask { question } = parsed(arguments)?;
+                said(question, "a question")
+            }
+            Self::SendBack => {
+                let Findings { findings } = parsed(arguments)?;
+                said(findings, "findings")
             }
         }
     }
+}
+
+/// A text that ends the role, which must say something.
+fn said(text: String, what: &str) -> ToolResult {
+    if text.trim().is_empty() { Err(format!("{what} must not be empty")) } else { Ok(text) }
 }
 
 /// Runs `call` for a role that may use the tools `allowed`.
@@ -147,13 +230,25 @@ pub(crate) fn call(workspace: &Workspace, allowed: &[Tool], call: &ToolCall) -> 
         let names: Vec<_> = allowed.iter().map(|tool| tool.name()).collect();
         return Err(format!("there is no tool {:?}; there are: {}", call.name, names.join(", ")));
     };
-    tool.run(workspace, &call.arguments)
+    let arguments = match &call.arguments {
+        Arguments::Object { value, .. } => loosened(value, &tool.definition()["function"]["parameters"]),
+        Arguments::Invalid { why, .. } => {
+            return Err(format!("the arguments are not right: {why}. Give them as one JSON object"));
+        }
+        Arguments::Cut { .. } => {
+            return Err(
+                "your reply was cut at the token limit in the middle of this call, so it was not run. Write smaller \
+                 pieces: a short file first, then add to it with edit_file"
+                    .to_owned(),
+            );
+        }
+    };
+    tool.run(workspace, arguments)
 }
 
-/// The arguments of a call; an empty text counts as an empty object.
-fn parsed<T: DeserializeOwned>(arguments: &str) -> Result<T, String> {
-    let arguments = if arguments.trim().is_empty() { "{}" } else { arguments };
-    serde_json::from_str(arguments).map_err(|error| format!("the arguments are not right: {error}"))
+/// The arguments of a call.
+fn parsed<T: DeserializeOwned>(arguments: Value) -> Result<T, String> {
+    serde_json::from_value(arguments).map_err(|error| format!("the arguments are not right: {error}"))
 }
 
 #[derive(Deserialize)]
@@ -181,10 +276,33 @@ struct Write {
 }
 
 #[derive(Deserialize)]
-struct Edit {
+struct Edits {
     path: String,
-    old: String,
-    new: String,
+    old: Option<String>,
+    new: Option<String>,
+    #[serde(default)]
+    edits: Vec<Edit>,
+}
+
+#[derive(Deserialize)]
+struct Rename {
+    path: String,
+    to: String,
+}
+
+#[derive(Deserialize)]
+struct Find {
+    pattern: String,
+}
+
+#[derive(Deserialize)]
+struct Ask {
+    question: String,
+}
+
+#[derive(Deserialize)]
+struct Findings {
+    findings: String,
 }
 
 #[derive(Deserialize)]
@@ -210,15 +328,20 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let workspace = Workspace::open(directory.path()).unwrap();
         let answer = |name: &str, arguments: &str| {
-            let wrong = ToolCall { id: "1".into(), name: name.into(), arguments: arguments.into() };
+            let wrong = ToolCall {
+                id: "1".into(),
+                name: name.into(),
+                arguments: Arguments::read(arguments, false),
+                provider_fields: serde_json::Map::new(),
+            };
             call(&workspace, &[Tool::ListFiles, Tool::WriteFile], &wrong)
         };
         let answers = [
             answer("rm", "{}"),
             answer("read_file", r#"{"path":"x"}"#),
-            answer("write_file", r#"{"path":"x""#),
+            answer("write_file", r#"{"path" "x""#),
             answer("write_file", r#"{"path":"x"}"#),
-            answer("write_file", r#"{"path":1,"content":""}"#),
+            answer("write_file", r#"{"path":["a"],"content":true,"mode":1}"#),
             answer("list_files", ""),
         ];
         insta::assert_debug_snapshot!(answers);

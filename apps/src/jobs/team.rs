@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mgx_protocol::{Role, Team};
+use mgx_protocol::{RetryPolicy, Role, Team};
 use serde::Deserialize;
 
 /// `[agents]`: the roles that work on a prompt, and their models.
@@ -13,6 +13,13 @@ pub struct TeamConfig {
     pub default_model: String,
     /// How many model calls each role may make.
     pub max_turns: u32,
+    /// How often QA may send the work back to the engineer.
+    pub max_exchanges: u32,
+    /// The context of the models, in tokens.
+    pub context_tokens: u64,
+    /// When a request to the model is repeated; from `[llm]`.
+    #[serde(skip)]
+    pub retry: RetryPolicy,
     /// Changes to single roles, by name.
     pub roles: BTreeMap<String, RoleConfig>,
 }
@@ -25,6 +32,8 @@ pub struct RoleConfig {
     pub model: Option<String>,
     /// Its sampling temperature, 0 to 2.
     pub temperature: Option<f32>,
+    /// How much its model thinks: `reasoning_effort` of its requests, such as `low`.
+    pub effort: Option<String>,
     /// Its system prompt.
     pub prompt: Option<String>,
     /// The tools it may use.
@@ -69,7 +78,14 @@ pub enum TeamError {
 
 impl Default for TeamConfig {
     fn default() -> Self {
-        Self { default_model: "gpt-4.1".to_owned(), max_turns: 40, roles: BTreeMap::new() }
+        Self {
+            default_model: "gpt-4.1".to_owned(),
+            max_turns: 40,
+            max_exchanges: 2,
+            context_tokens: 128_000,
+            retry: RetryPolicy::default(),
+            roles: BTreeMap::new(),
+        }
     }
 }
 
@@ -85,6 +101,12 @@ impl TeamConfig {
                 known: list(BUILT_IN.map(|role| role.name)),
             });
         }
+        if self.max_exchanges > MAX_EXCHANGES {
+            return Err(TeamError::OutOfRange { key: "max_exchanges".to_owned(), rule: "0 to 20" });
+        }
+        if !CONTEXT_TOKENS.contains(&self.context_tokens) {
+            return Err(TeamError::OutOfRange { key: "context_tokens".to_owned(), rule: "4000 to 10000000" });
+        }
         if !(1..=MAX_TURNS).contains(&self.max_turns) {
             return Err(TeamError::OutOfRange { key: "max_turns".to_owned(), rule: "1 to 500" });
         }
@@ -97,7 +119,13 @@ impl TeamConfig {
         if roles.iter().all(|role| role.name == ROUTER) {
             return Err(TeamError::Empty);
         }
-        let team = Team { roles, max_turns: self.max_turns };
+        let team = Team {
+            roles,
+            max_turns: self.max_turns,
+            max_exchanges: self.max_exchanges,
+            context_tokens: self.context_tokens,
+            retry: self.retry,
+        };
         if serde_json::to_vec(&team).is_ok_and(|json| json.len() <= MAX_TEAM) {
             Ok(team)
         } else {
@@ -119,6 +147,9 @@ impl TeamConfig {
         if config.temperature.is_some_and(|temperature| !(0.0..=2.0).contains(&temperature)) {
             return Err(wrong("temperature", "0 to 2"));
         }
+        if config.effort.as_ref().is_some_and(|effort| !is_word(effort)) {
+            return Err(wrong("effort", "a word that the provider knows, such as low, medium or high"));
+        }
         let prompt = config.prompt.as_deref().unwrap_or(built_in.prompt).trim();
         if prompt.is_empty() {
             return Err(wrong("prompt", "it is empty; leave it out for the built-in one"));
@@ -132,9 +163,16 @@ impl TeamConfig {
             return Err(TeamError::UnknownTool { role, tool, known: list(TOOLS) });
         }
         let (name, temperature) = (built_in.name.to_owned(), config.temperature.or(built_in.temperature));
-        Ok(Role { name, model: model.clone(), temperature, prompt: prompt.to_owned(), tools })
+        let effort = config.effort.clone();
+        Ok(Role { name, model: model.clone(), temperature, effort, prompt: prompt.to_owned(), tools })
     }
 }
+
+/// The most exchanges between QA and the engineer.
+const MAX_EXCHANGES: u32 = 20;
+
+/// The sizes of a context that the team can work in.
+const CONTEXT_TOKENS: std::ops::RangeInclusive<u64> = 4_000..=10_000_000;
 
 /// The most model calls that a role may be given.
 const MAX_TURNS: u32 = 500;
@@ -143,8 +181,18 @@ const MAX_TURNS: u32 = 500;
 const MAX_TEAM: usize = 100_000;
 
 /// Every tool of the agent-runner.
-const TOOLS: [&str; 6] =
-    ["list_files", "read_file", "search_files", "write_file", "edit_file", "delete_file"];
+const TOOLS: [&str; 10] = [
+    "list_files",
+    "find_files",
+    "read_file",
+    "search_files",
+    "write_file",
+    "edit_file",
+    "rename_file",
+    "delete_file",
+    "ask_user",
+    "send_back",
+];
 
 /// The role that only chooses which roles work. Without it, all roles work.
 const ROUTER: &str = "router";
@@ -157,7 +205,19 @@ struct BuiltIn {
     temperature: Option<f32>,
 }
 
-const PLANNING_TOOLS: &[&str] = &["list_files", "read_file", "search_files", "write_file", "edit_file"];
+const PLANNING_TOOLS: &[&str] =
+    &["list_files", "find_files", "read_file", "search_files", "write_file", "edit_file", "ask_user"];
+const ENGINEERING_TOOLS: &[&str] = &[
+    "list_files",
+    "find_files",
+    "read_file",
+    "search_files",
+    "write_file",
+    "edit_file",
+    "rename_file",
+    "delete_file",
+    "ask_user",
+];
 const ALL_TOOLS: &[&str] = &TOOLS;
 
 /// The roles, in the order in which they work.
@@ -178,11 +238,16 @@ const BUILT_IN: [BuiltIn; 5] = [
     BuiltIn {
         name: "engineer",
         prompt: include_str!("../../prompts/engineer.md"),
-        tools: ALL_TOOLS,
+        tools: ENGINEERING_TOOLS,
         temperature: None,
     },
     BuiltIn { name: "qa", prompt: include_str!("../../prompts/qa.md"), tools: ALL_TOOLS, temperature: None },
 ];
+
+/// Whether `text` is 1 to 20 letters.
+fn is_word(text: &str) -> bool {
+    (1..=20).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphabetic())
+}
 
 fn list<const N: usize>(names: [&str; N]) -> String {
     names.join(", ")

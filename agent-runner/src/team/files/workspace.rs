@@ -6,9 +6,14 @@ use std::path::{Component, Path, PathBuf};
 
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
+use jiff::Timestamp;
 use mgx_protocol::WORKSPACE_DIR;
+use regex_lite::Regex;
 use rustix::fs::OFlags;
 use uuid::Uuid;
+
+use crate::team::files::edit::{Edit, edited};
+use crate::team::memory::is_later;
 
 /// The result of a tool: a text for the model, also if it failed.
 pub(crate) type ToolResult = Result<String, String>;
@@ -21,6 +26,9 @@ const MAX_PART_BYTES: usize = 32 * 1024;
 
 /// How many files one call lists.
 const MAX_LISTED: usize = 500;
+
+/// The longest pattern, in bytes.
+const MAX_PATTERN_BYTES: usize = 1024;
 
 /// How many directories deep a listing or a search goes.
 const MAX_DEPTH: usize = 32;
@@ -65,31 +73,36 @@ impl Workspace {
         Ok(lines.join("\n"))
     }
 
-    /// At most `count` lines of a file from line `first` on.
+    /// At most `count` lines of a file from line `first` on, each with its number.
     pub(crate) fn read(&self, path: &str, first: usize, count: Option<usize>) -> ToolResult {
         let text = self.text(path)?;
+        if text.is_empty() {
+            return Ok("(the file is empty)".into());
+        }
         let total = text.lines().count();
         let skipped = first.max(1) - 1;
         let mut part = String::new();
         let mut shown = 0;
-        for line in text.split_inclusive('\n').skip(skipped).take(count.unwrap_or(usize::MAX)) {
+        for line in text.lines().skip(skipped).take(count.unwrap_or(usize::MAX)) {
+            let number = skipped + shown + 1;
             if part.len() + line.len() > MAX_PART_BYTES {
                 if shown == 0 {
-                    part.push_str(&line[..line.floor_char_boundary(MAX_PART_BYTES)]);
-                    part.push_str("… (the rest of this line is left out)\n");
+                    let end = line.floor_char_boundary(MAX_PART_BYTES);
+                    // writing into a String cannot fail
+                    writeln!(part, "{number:>5}\t{}… (the rest of this line is left out)", &line[..end]).ok();
                     shown = 1;
                 }
                 break;
             }
-            part.push_str(line);
+            writeln!(part, "{number:>5}\t{line}").ok();
             shown += 1;
         }
         if shown == 0 && skipped > 0 {
             return Err(format!("{path} has only {total} lines"));
         }
         if skipped + shown < total {
-            // writing into a String cannot fail
-            write!(part, "… (lines {first} to {} of {total})", skipped + shown).ok();
+            let (first, last) = (skipped + 1, skipped + shown);
+            write!(part, "… (lines {first} to {last} of {total}; read on with first_line {})", last + 1).ok();
         }
         Ok(part)
     }
@@ -114,17 +127,66 @@ impl Workspace {
         Ok(format!("wrote {} bytes to {}", content.len(), relative.display()))
     }
 
-    /// Replaces the one occurrence of `old`.
-    pub(crate) fn edit(&self, path: &str, old: &str, new: &str) -> ToolResult {
-        if old.is_empty() {
-            return Err("the old passage is empty; use write_file to write a whole file".into());
-        }
+    /// Makes all of `edits` in a file, or none of them.
+    pub(crate) fn edit(&self, path: &str, edits: &[Edit]) -> ToolResult {
         let text = self.text(path)?;
-        match text.matches(old).count() {
-            0 => Err(format!("the old passage does not occur in {path}; read the file again")),
-            1 => self.write(path, &text.replacen(old, new, 1)),
-            count => Err(format!("the old passage occurs {count} times in {path}; add context to it")),
+        let edited = edited(&text, edits).map_err(|why| format!("{path}: {why}"))?;
+        if edited == text {
+            return Err(format!("{path} would stay as it is: old and new are the same"));
         }
+        self.write(path, &edited)
+    }
+
+    /// Renames a file or a directory.
+    pub(crate) fn rename(&self, from: &str, to: &str) -> ToolResult {
+        let (old, new) = (file(from)?, file(to)?);
+        if self.root.symlink_metadata(&new).is_ok() {
+            return Err(format!("{to} exists already"));
+        }
+        if let Some(directory) = new.parent().filter(|directory| !directory.as_os_str().is_empty()) {
+            self.root.create_dir_all(directory).map_err(|error| failed(to, &error))?;
+        }
+        self.root.rename(&old, &self.root, &new).map_err(|error| failed(from, &error))?;
+        Ok(format!("renamed {} to {}", old.display(), new.display()))
+    }
+
+    /// The files whose path matches `pattern` (a glob: `*` within a directory, `**` across directories, `?`, `{a,b}`).
+    pub(crate) fn find(&self, pattern: &str) -> ToolResult {
+        let matches = glob(pattern)?;
+        let mut lines = Vec::new();
+        let complete = self.walk("", &mut |path, size| {
+            if path.to_str().is_some_and(|path| matches.is_match(path)) {
+                lines.push(format!("{} ({size} bytes)", path.display()));
+            }
+            lines.len() < MAX_LISTED
+        })?;
+        if lines.is_empty() {
+            return Ok("no file matches".into());
+        }
+        if !complete {
+            lines.push(format!("… only the first {MAX_LISTED} files are listed; use a narrower pattern"));
+        }
+        Ok(lines.join("\n"))
+    }
+
+    /// At most `max` files, one on each line, for the first message of a role; those that were changed after `since` say so.
+    pub(crate) fn files(&self, max: usize, since: Option<Timestamp>) -> String {
+        let mut lines = Vec::new();
+        let walked = self.walk("", &mut |path, size| {
+            let modified = self.root.metadata(path).and_then(|metadata| metadata.modified()).ok();
+            let modified = modified.and_then(|time| Timestamp::try_from(time.into_std()).ok());
+            let note = if modified.is_some_and(|modified| is_later(modified, since)) {
+                ", changed by the user since the last message"
+            } else {
+                ""
+            };
+            lines.push(format!("{} ({size} bytes{note})", path.display()));
+            lines.len() < max
+        });
+        if walked == Ok(false) {
+            lines.push(format!("… only the first {max} files are listed"));
+        }
+        lines.join("\n")
     }
 
     /// Deletes a file or an empty directory.
@@ -212,21 +274,59 @@ fn file(path: &str) -> Result<PathBuf, String> {
     if relative.file_name().is_some() { Ok(relative) } else { Err(format!("{path:?} names no file")) }
 }
 
-/// `path` relative to the workspace; models also write it as they see it in the container.
+/// `path` relative to the workspace. Models also write it as they see it in the container, or take the workspace for the
+/// root: `/workspace/app/x`, `/app/x` and `./app/x` are all `app/x`.
 fn relative(path: &str) -> Result<PathBuf, String> {
-    let given = Path::new(path);
+    let given = Path::new(path.trim());
     let inside = given.strip_prefix(WORKSPACE_DIR).unwrap_or(given);
     let mut relative = PathBuf::new();
     for component in inside.components() {
         match component {
             Component::Normal(name) => relative.push(name),
-            Component::CurDir => {}
-            Component::ParentDir | Component::RootDir | Component::Prefix(_) => {
+            Component::CurDir | Component::RootDir => {}
+            Component::ParentDir if relative.pop() => {}
+            Component::ParentDir | Component::Prefix(_) => {
                 return Err(format!("{path} is not inside the workspace; paths are relative to it"));
             }
         }
     }
     Ok(relative)
+}
+
+/// A glob as a regular expression.
+fn glob(pattern: &str) -> Result<Regex, String> {
+    if pattern.trim().is_empty() || pattern.len() > MAX_PATTERN_BYTES {
+        return Err(format!("a pattern has 1 to {MAX_PATTERN_BYTES} bytes, such as src/**/*.tsx"));
+    }
+    let pattern = pattern.trim().trim_start_matches("./").trim_start_matches('/');
+    // a name without a directory is looked for everywhere
+    let pattern = if pattern.contains('/') { pattern.to_owned() } else { format!("**/{pattern}") };
+    let mut expression = String::from("^");
+    let mut rest = &pattern[..];
+    let mut depth = 0;
+    while let Some(c) = rest.chars().next() {
+        let (part, length) = match c {
+            '*' if rest.starts_with("**/") => ("(?:.*/)?".to_owned(), 3),
+            '*' if rest.starts_with("**") => (".*".to_owned(), 2),
+            '*' => ("[^/]*".to_owned(), 1),
+            '?' => ("[^/]".to_owned(), 1),
+            '{' => {
+                depth += 1;
+                ("(?:".to_owned(), 1)
+            }
+            '}' if depth > 0 => {
+                depth -= 1;
+                (")".to_owned(), 1)
+            }
+            ',' if depth > 0 => ("|".to_owned(), 1),
+            c if c.is_alphanumeric() || matches!(c, '/' | '_' | '-') => (c.to_string(), c.len_utf8()),
+            c => (format!("\\{c}"), c.len_utf8()),
+        };
+        expression.push_str(&part);
+        rest = &rest[length..];
+    }
+    expression.push('$');
+    Regex::new(&expression).map_err(|error| format!("the pattern is not right: {error}"))
 }
 
 fn failed(path: &str, error: &io::Error) -> String {

@@ -2,8 +2,8 @@
 
 use regex_lite::Regex;
 
-use super::event_reporter::cut;
-use super::workspace::{MAX_FILE_BYTES, ToolResult, Workspace};
+use crate::team::files::workspace::{MAX_FILE_BYTES, ToolResult, Workspace};
+use crate::team::report::reporter::cut;
 
 /// How many lines one search finds.
 const MAX_MATCHES: usize = 100;
