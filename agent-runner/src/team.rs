@@ -131,43 +131,37 @@ async fn run_roles(context: &mut TeamContext, team: &Team) -> io::Result<TeamEnd
                 return Ok(ended(&role.name, &error));
             }
         };
-        let mut end = json!({ "status": "success", "output": output.message, "usage": output.usage });
-        let mut asks = false;
-        match &output.end {
+        report_end(context, &output).await?;
+        match output.end {
             RoleEnd::Done => {}
-            RoleEnd::Question => {
-                end["question"] = json!(output.message);
-                asks = true;
-            }
-            RoleEnd::SentBack => {
-                end["sent_back"] = json!(true);
-                let left = exchanges < team.max_exchanges;
-                match engineer.filter(|_| left) {
-                    Some(engineer) => {
-                        exchanges += 1;
-                        roles.push_front(role);
-                        roles.push_front(engineer);
-                    }
-                    None => {
-                        context.report.event(&EventKind::AgentEnd, &role.name, end).await?;
-                        let error = format!(
-                            "the {} found defects that are not mended after {exchanges} exchanges with the engineer \
-                             (agents.max_exchanges is {}): {}",
-                            role.name, team.max_exchanges, output.message
-                        );
-                        return Ok(TeamEnd::Failed(error));
-                    }
-                }
-            }
-        }
-        context.report.event(&EventKind::AgentEnd, &role.name, end).await?;
-        if asks {
             // the user's answer is the next prompt of the conversation
-            return Ok(TeamEnd::Success);
+            RoleEnd::Question => return Ok(TeamEnd::Success),
+            RoleEnd::SentBack => {
+                let Some(engineer) = engineer.filter(|_| exchanges < team.max_exchanges) else {
+                    return Ok(TeamEnd::Failed(format!(
+                        "the {} found defects that are not mended after {exchanges} exchanges with the engineer \
+                         (agents.max_exchanges is {}): {}",
+                        role.name, team.max_exchanges, output.message
+                    )));
+                };
+                exchanges += 1;
+                roles.push_front(role);
+                roles.push_front(engineer);
+            }
         }
         outputs.push(output);
     }
     Ok(TeamEnd::Success)
+}
+
+async fn report_end(context: &mut TeamContext, output: &RoleOutput) -> io::Result<()> {
+    let mut end = json!({ "status": "success", "output": output.message, "usage": output.usage });
+    match output.end {
+        RoleEnd::Done => {}
+        RoleEnd::Question => end["question"] = json!(output.message),
+        RoleEnd::SentBack => end["sent_back"] = json!(true),
+    }
+    context.report.event(&EventKind::AgentEnd, &output.role, end).await
 }
 
 /// Lets the router choose among `roles`; how the team has ended, if the provider is away.

@@ -122,7 +122,7 @@ mod tests {
     use super::*;
     use mgx_protocol::JobId;
 
-    fn message(agent: &str, data: Value) -> Message {
+    fn message(agent: &str, data: &Value) -> Message {
         let mut message = json!({ "job": JobId::new(), "at": "2026-01-01T00:00:00Z", "agent": agent });
         for (key, value) in data.as_object().unwrap() {
             message[key] = value.clone();
@@ -145,19 +145,19 @@ mod tests {
             provider_fields: Map::from_iter([("reasoning_content".to_owned(), json!("hm"))]),
             ..Reply::default()
         };
-        let stored = message("engineer", reply_data(&reply, false));
+        let stored = message("engineer", &reply_data(&reply, false));
         assert_eq!(reply_of(&stored), reply);
-        assert!(!is_final(&stored) && is_final(&message("engineer", reply_data(&reply, true))));
+        assert!(!is_final(&stored) && is_final(&message("engineer", &reply_data(&reply, true))));
     }
 
     #[test]
     fn each_role_takes_its_own_messages_up_to_its_end() {
         let done = |text: &str| reply_data(&Reply { content: text.into(), ..Reply::default() }, true);
         let messages = vec![
-            message("router", done("{}")),
-            message("engineer", done("one")),
-            message("qa", done("back")),
-            message("engineer", reply_data(&Reply::default(), false)),
+            message("router", &done("{}")),
+            message("engineer", &done("one")),
+            message("qa", &done("back")),
+            message("engineer", &reply_data(&Reply::default(), false)),
         ];
         let mut ids = CallIds::default();
         let mut begun = Begun::new(messages, &mut ids);

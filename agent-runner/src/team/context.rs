@@ -60,7 +60,7 @@ impl Context {
         if prompt_tokens == 0 {
             return;
         }
-        let ratio = size(messages) as f64 / prompt_tokens as f64;
+        let ratio = ratio(size(messages), prompt_tokens);
         if BELIEVED.contains(&ratio) {
             self.bytes_per_token = ratio;
         }
@@ -192,6 +192,11 @@ fn numbers(text: &str) -> impl Iterator<Item = u64> {
 )]
 fn scaled(number: u64, factor: f64) -> u64 {
     (number as f64 * factor) as u64
+}
+
+#[expect(clippy::cast_precision_loss, reason = "both are far below 2^52")]
+fn ratio(bytes: usize, tokens: u64) -> f64 {
+    bytes as f64 / tokens as f64
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! One role of the team: asks the model, runs the tools that it calls, and asks again until its work is done.
 
+use std::fmt::Write;
 use std::io;
 
 use mgx_protocol::{Conversation, EventKind, MessageRole, RetryPolicy, Role};
@@ -241,11 +242,14 @@ impl TeamContext {
         for call in reply.calls.iter().filter(|call| !answered.contains(&call.id)) {
             let (success, mut result) = self.use_tool(&role.name, work, call).await?;
             if Some(&call.id) == last.as_ref() && reply.calls_left_out > 0 {
-                result.push_str(&format!(
+                // writing into a String cannot fail
+                write!(
+                    result,
                     "\n({} more calls of your reply were not run: at most {} in one reply; make them again)",
                     reply.calls_left_out,
                     reply.calls.len()
-                ));
+                )
+                .ok();
             }
             let stuck = work.progress.add(call, &result, success);
             if let Some(Stuck::Warn(warning)) = &stuck {

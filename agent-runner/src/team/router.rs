@@ -71,7 +71,7 @@ fn chosen<'a>(answer: &str, roles: &[&'a Role]) -> (Vec<&'a Role>, Option<bool>)
     let objects = answer.match_indices('{').filter_map(|(start, _)| {
         serde_json::Deserializer::from_str(&answer[start..]).into_iter::<Choice>().next()?.ok()
     });
-    let choice = objects.last();
+    let choice = objects.reduce(|_, last| last);
     let changes = choice.as_ref().and_then(|choice| choice.changes.as_bool());
     let named = choice.map(|choice| choice.roles).unwrap_or_default();
     let chosen: Vec<_> = roles.iter().copied().filter(|role| named.contains(&role.name)).collect();

@@ -193,7 +193,7 @@ impl Tool {
                 workspace.write(&path, &content)
             }
             Self::EditFile => {
-                let Edits { path, old, new, mut edits } = parsed(arguments)?;
+                let EditFile { path, old, new, mut edits } = parsed(arguments)?;
                 if let Some(old) = old {
                     edits.insert(0, Edit { old, new: new.unwrap_or_default() });
                 }
@@ -276,7 +276,7 @@ struct Write {
 }
 
 #[derive(Deserialize)]
-struct Edits {
+struct EditFile {
     path: String,
     old: Option<String>,
     new: Option<String>,

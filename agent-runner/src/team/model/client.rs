@@ -220,13 +220,9 @@ async fn refusal(response: Response<Incoming>) -> LlmError {
     )
     .await;
     let body = body.ok().and_then(Result::ok).map(Collected::to_bytes).unwrap_or_default();
-    match serde_json::from_slice::<Value>(&body) {
-        Ok(json) => LlmError::of_body(Some(status), &json, retry_after),
-        Err(_) => {
-            let text = cut(String::from_utf8_lossy(&body).trim(), MAX_ERROR_BODY_BYTES);
-            LlmError::of_body(Some(status), &Value::from(text), retry_after)
-        }
-    }
+    let text = || Value::from(cut(String::from_utf8_lossy(&body).trim(), MAX_ERROR_BODY_BYTES));
+    let json = serde_json::from_slice(&body).unwrap_or_else(|_| text());
+    LlmError::of_body(Some(status), &json, retry_after)
 }
 
 #[cfg(test)]

@@ -66,7 +66,7 @@ impl LlmError {
             None => cut(&text.to_string(), MAX_TEXT_BYTES),
         };
         if message.trim().is_empty() {
-            message = "the model service gave no reason".to_owned();
+            "the model service gave no reason".clone_into(&mut message);
         }
         if let Some(hint) = error["hint"].as_str() {
             // writing into a String cannot fail

@@ -7,6 +7,8 @@
 //! before a closing bracket are left out, Python's `True`, `False` and `None` are understood, and brackets that are open at
 //! the end are closed, unless the reply was cut off.
 
+use std::fmt::Write;
+
 use serde::Serialize;
 use serde_json::Value;
 
@@ -84,7 +86,7 @@ fn object(text: &str, is_cut: bool, repairs: &mut Vec<&'static str>) -> Result<V
         match serde_json::from_str::<Value>(&text) {
             Ok(Value::String(inner)) => {
                 repairs.push("encoded twice");
-                text = inner.trim().to_owned();
+                inner.trim().clone_into(&mut text);
             }
             Ok(value) if value.is_object() => return Ok(value),
             Ok(_) => return Err(why),
@@ -183,7 +185,8 @@ fn mended(text: &str, is_cut: bool, repairs: &mut Vec<&'static str>) -> String {
                 },
                 c if u32::from(c) < 0x20 => {
                     note("raw control character");
-                    out.push_str(&format!("\\u{:04x}", u32::from(c)));
+                    // writing into a String cannot fail
+                    write!(out, "\\u{:04x}", u32::from(c)).ok();
                 }
                 c => out.push(c),
             }

@@ -288,7 +288,7 @@ impl Assembly {
                         let is_text = matches!(key.as_str(), "text" | "summary" | "data");
                         match (block.get_mut(key), value) {
                             (Some(Value::String(whole)), Value::String(more)) if is_text => {
-                                whole.push_str(more)
+                                whole.push_str(more);
                             }
                             (_, Value::Null) => {}
                             (_, value) => {

@@ -107,7 +107,9 @@ fn mended(text: &str) -> Option<(Value, usize)> {
 /// The call that `value` describes, or the calls if it is a list.
 fn add(value: &Value, calls: &mut Vec<TextCall>) {
     if let Value::Array(values) = value {
-        values.iter().for_each(|value| add(value, calls));
+        for value in values {
+            add(value, calls);
+        }
         return;
     }
     let call = value.get("function").filter(|function| function.is_object()).unwrap_or(value);
