@@ -18,6 +18,8 @@ pub const DEFAULT_MODEL: &str = "default";
 pub struct LlmConfig {
     /// The provider that answers; `None`: the built-in demo model does.
     pub provider: Option<ProviderConfig>,
+    /// Further providers by name: a model `NAME/MODEL` is asked for at the provider NAME.
+    pub providers: BTreeMap<String, ProviderConfig>,
     /// The model that [`DEFAULT_MODEL`] stands for. Must be set if there is a provider.
     pub default_model: String,
     /// The models that agents may ask for besides the default one; empty: any.
@@ -26,8 +28,6 @@ pub struct LlmConfig {
     pub limits: LlmLimits,
     /// Prices by model. A model without a price costs nothing, and is refused if the cost of a session is limited.
     pub prices: BTreeMap<String, Price>,
-    /// How often a request is sent to the provider.
-    pub retry: RetryConfig,
     /// How long the provider may take.
     pub timeouts: Timeouts,
     /// The pause between two chunks of the demo model's stream.
@@ -37,22 +37,59 @@ pub struct LlmConfig {
 /// An `OpenAI`-compatible provider.
 #[derive(Clone, Debug)]
 pub struct ProviderConfig {
-    /// Its base URL, up to and without `/chat/completions`.
+    /// Its base URL, up to and without `/chat/completions`; may have a query.
     pub base_url: String,
     /// Its key; `None` for a server that requires none.
     pub api_key: Option<SecretString>,
+    /// How the key is sent.
+    pub auth: Auth,
+    /// Extra headers of every request.
+    pub headers: BTreeMap<String, String>,
+    /// Extra fields of every request that does not have them.
+    pub body: serde_json::Map<String, serde_json::Value>,
+    /// The most tokens of a reply; the provider's default if `None`.
+    pub max_tokens: Option<u64>,
+    /// Certificates of authorities that are trusted besides the usual ones, in PEM.
+    pub ca: Option<Vec<u8>>,
+    /// Whether the system prompt is marked for caching (Anthropic's `cache_control`).
+    pub caches_prompts: bool,
+}
+
+/// How a key is sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Auth {
+    /// `Authorization: Bearer …` (RFC 6750).
+    #[default]
+    Bearer,
+    /// `api-key: …` (Azure).
+    ApiKey,
 }
 
 impl ProviderConfig {
     /// The base URL that is used if only a key is set.
     pub const OPENAI: &'static str = "https://api.openai.com/v1";
 
+    /// A provider without anything special. Azure's addresses take the key in a header of their own.
+    pub fn at(base_url: String, api_key: Option<SecretString>) -> Self {
+        let is_azure = base_url.contains(".azure.com") || base_url.contains("api-version=");
+        Self {
+            auth: if is_azure { Auth::ApiKey } else { Auth::Bearer },
+            base_url,
+            api_key,
+            headers: BTreeMap::new(),
+            body: serde_json::Map::new(),
+            max_tokens: None,
+            ca: None,
+            caches_prompts: false,
+        }
+    }
+
     /// The provider that these settings name: none if neither is set, `OpenAI` if only the key is.
     pub fn of(base_url: Option<String>, api_key: Option<SecretString>) -> Option<Self> {
         match (base_url, api_key) {
             (None, None) => None,
             (base_url, api_key) => {
-                Some(Self { base_url: base_url.unwrap_or_else(|| Self::OPENAI.to_owned()), api_key })
+                Some(Self::at(base_url.unwrap_or_else(|| Self::OPENAI.to_owned()), api_key))
             }
         }
     }
@@ -71,27 +108,10 @@ pub struct LlmLimits {
     pub requests_per_minute: u32,
 }
 
-/// How often a request is sent to the provider, and the pauses between.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RetryConfig {
-    /// The number of times in all, at least 1.
-    pub max_tries: usize,
-    /// The pause after the first try; it doubles with each.
-    pub min_backoff: Duration,
-    /// The longest pause, also if the provider's `Retry-After` asks for more.
-    pub max_backoff: Duration,
-}
-
-impl Default for RetryConfig {
-    fn default() -> Self {
-        Self { max_tries: 3, min_backoff: Duration::from_millis(500), max_backoff: Duration::from_secs(20) }
-    }
-}
-
 /// How long the provider may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// Until the first byte of the answer, all tries together.
+    /// Until the first byte of the answer.
     pub first_byte: Duration,
     /// Between two reads of an answer.
     pub read: Duration,
@@ -102,10 +122,10 @@ pub struct Timeouts {
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
-            // shorter than the agent's own timeout, which is 120 s
-            first_byte: Duration::from_secs(100),
-            read: Duration::from_secs(90),
-            answer: Duration::from_mins(10),
+            // a local model is loaded first, and a long prompt is read slowly
+            first_byte: Duration::from_mins(10),
+            read: Duration::from_mins(5),
+            answer: Duration::from_mins(30),
         }
     }
 }
@@ -122,9 +142,9 @@ pub enum LlmConfigError {
     /// There is a provider, but no default model.
     #[error("a provider is configured, but no default model")]
     NoModel,
-    /// [`RetryConfig::max_tries`] is 0.
-    #[error("the number of tries must be at least 1")]
-    NoTries,
+    /// An extra header cannot be sent.
+    #[error("the header {0:?} has a name or a value that cannot be sent")]
+    Header(String),
     /// The HTTP client cannot be made.
     #[error("cannot set up the HTTP client: {0}")]
     Client(String),
@@ -135,9 +155,6 @@ impl LlmConfig {
     pub(crate) fn check(&self) -> Result<(), LlmConfigError> {
         if self.provider.is_some() && self.default_model.trim().is_empty() {
             return Err(LlmConfigError::NoModel);
-        }
-        if self.retry.max_tries == 0 {
-            return Err(LlmConfigError::NoTries);
         }
         Ok(())
     }
@@ -152,7 +169,7 @@ impl Default for LlmConfig {
             models: Vec::new(),
             limits: LlmLimits::default(),
             prices: BTreeMap::new(),
-            retry: RetryConfig::default(),
+            providers: BTreeMap::new(),
             timeouts: Timeouts::default(),
             demo_pace: Duration::from_millis(15),
         }

@@ -6,6 +6,9 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, Method, StatusCode, header};
 use serde_json::{Map, Value, json};
 
+use crate::model::answer::Interrupted;
+use crate::model::provider_error::{ErrorKind, ProviderError};
+
 /// An error answer: `{"error": {"message", "type", "code", "param", "retryable", …}}`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LlmError {
@@ -21,7 +24,8 @@ pub struct LlmError {
     pub retryable: bool,
     /// How long the caller should wait before it sends the request again.
     pub retry_after: Option<Duration>,
-    /// Further fields of the body, by code: `limit` (its key in the configuration), `value`, `used`; `provider_status`.
+    /// Further fields of the body, by code: `limit` (its key in the configuration), `value`, `used`; `provider_status`; `hint`
+    /// (what can be done).
     pub details: Map<String, Value>,
 }
 
@@ -116,59 +120,84 @@ impl LlmError {
 
     /// There was no connection to the provider, or it broke before the first byte of the answer.
     pub(crate) fn provider_unreachable(what: &str) -> Self {
-        let message = format!("the model provider cannot be reached: {what}");
-        Self::new(StatusCode::BAD_GATEWAY, "server_error", "provider_unreachable", message).retryable(None)
+        let message = format!("the model's provider cannot be reached: {what}");
+        Self::new(StatusCode::BAD_GATEWAY, "server_error", "provider_unavailable", message).retryable(None)
+    }
+
+    /// The answer broke before anything of a reply had come.
+    pub(crate) fn provider_interrupted(interrupted: &Interrupted) -> Self {
+        Self::provider_unreachable(&interrupted.to_string())
     }
 
     pub(crate) fn provider_timeout() -> Self {
-        let message = "the model provider did not answer in time";
-        Self::new(StatusCode::GATEWAY_TIMEOUT, "server_error", "provider_timeout", message).retryable(None)
+        let message = "the model's provider did not answer in time";
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "server_error", "provider_timeout", message)
+            .retryable(None)
+            .with("hint", "the operator can raise llm.first_byte_timeout")
     }
 
-    /// The provider answered with another status than 200. `message` is its error message without secrets.
-    pub(crate) fn provider_status(
-        status: StatusCode,
-        message: Option<&str>,
-        retry_after: Option<Duration>,
-    ) -> Self {
-        let message = message.map(|message| format!(": {message}")).unwrap_or_default();
-        let number = status.as_u16();
-        let error = match number {
-            // providers quote keys in this message, so it is left out
-            401 | 403 => Self::new(
-                StatusCode::BAD_GATEWAY,
-                "server_error",
-                "provider_refused_key",
-                format!("the provider refused the platform's key (status {number}); the operator must act"),
-            ),
-            429 => Self::new(
-                StatusCode::TOO_MANY_REQUESTS,
-                "rate_limit_error",
-                "provider_rate_limited",
-                format!("the model provider is rate limited (status 429){message}"),
-            )
-            .retryable(retry_after),
-            408 | 409 | 500.. => Self::new(
-                StatusCode::BAD_GATEWAY,
-                "server_error",
-                "provider_unavailable",
-                format!("the model provider failed (status {number}){message}"),
-            )
-            .retryable(retry_after),
-            400..500 => Self::new(
-                status,
-                "invalid_request_error",
-                "provider_rejected",
-                format!("the model provider refused the request (status {number}){message}"),
-            ),
-            _ => Self::new(
-                StatusCode::BAD_GATEWAY,
-                "server_error",
-                "provider_unexpected",
-                format!("the model provider answered with status {number}"),
-            ),
+    /// The name of the provider's host is not known.
+    pub(crate) fn provider_dns(host: &str) -> Self {
+        let message = format!("the host name {host:?} of the model's provider cannot be resolved (DNS)");
+        Self::new(StatusCode::BAD_GATEWAY, "server_error", "provider_dns", message)
+            .with("hint", "the operator can correct llm.base_url, or the machine's DNS")
+    }
+
+    /// The provider's certificate is not trusted, or it does not speak TLS.
+    pub(crate) fn provider_tls(host: &str, cause: &str) -> Self {
+        let message = format!("the TLS connection to the model's provider {host} failed: {cause}");
+        Self::new(StatusCode::BAD_GATEWAY, "server_error", "provider_tls", message)
+            .with("hint", "the operator can name the certificate of a private authority: llm.ca_file")
+    }
+
+    /// The error that the provider has answered. `place` says where, if the address may be wrong.
+    pub(crate) fn provider(error: ProviderError, place: &str) -> Self {
+        let ProviderError { kind, message, status, retry_after } = error;
+        let said = if message.is_empty() { "it gave no reason".to_owned() } else { message };
+        let number = status.map(|status| format!(" (status {status})")).unwrap_or_default();
+        let place = if place.is_empty() { String::new() } else { format!("; {place}") };
+        let message = match kind {
+            ErrorKind::RefusedKey => format!("the provider refused the platform's key{number}: {said}"),
+            ErrorKind::RateLimited => format!("the model's provider limits the rate{number}: {said}"),
+            ErrorKind::Unavailable => format!("the model's provider fails{number}: {said}"),
+            ErrorKind::Quota
+            | ErrorKind::Moderation
+            | ErrorKind::Region
+            | ErrorKind::ModelNotFound
+            | ErrorKind::ContextTooLong
+            | ErrorKind::BadUrl
+            | ErrorKind::Refused => {
+                format!("the model's provider refused the request{number}: {said}{place}")
+            }
         };
-        error.with("provider_status", number)
+        let (answered, class) = match kind {
+            ErrorKind::RateLimited => (StatusCode::TOO_MANY_REQUESTS, "rate_limit_error"),
+            ErrorKind::Quota => (StatusCode::TOO_MANY_REQUESTS, "insufficient_quota"),
+            ErrorKind::Unavailable | ErrorKind::RefusedKey | ErrorKind::BadUrl => {
+                (StatusCode::BAD_GATEWAY, "server_error")
+            }
+            ErrorKind::ModelNotFound => (StatusCode::NOT_FOUND, "invalid_request_error"),
+            ErrorKind::Moderation | ErrorKind::Region => (StatusCode::FORBIDDEN, "invalid_request_error"),
+            ErrorKind::ContextTooLong | ErrorKind::Refused => {
+                (StatusCode::BAD_REQUEST, "invalid_request_error")
+            }
+        };
+        let mut error = Self::new(answered, class, kind.code(), message);
+        if kind.is_passing() {
+            error = error.retryable(retry_after);
+        }
+        if let Some(status) = status {
+            error = error.with("provider_status", status);
+        }
+        match kind.hint() {
+            Some(hint) => error.with("hint", hint),
+            None => error,
+        }
+    }
+
+    /// The status that the provider has answered with.
+    pub(crate) fn provider_status(&self) -> Option<u64> {
+        self.details.get("provider_status").and_then(Value::as_u64)
     }
 
     /// The body of the HTTP response.
@@ -179,6 +208,10 @@ impl LlmError {
         error.insert("code".into(), self.code.into());
         error.insert("param".into(), Value::Null);
         error.insert("retryable".into(), self.retryable.into());
+        if let Some(after) = self.retry_after {
+            error
+                .insert("retry_after_ms".into(), u64::try_from(after.as_millis()).unwrap_or(u64::MAX).into());
+        }
         json!({ "error": error })
     }
 }

@@ -22,9 +22,10 @@ mod tests;
 
 pub use attempts::Attempts;
 pub use config::{
-    DEFAULT_MODEL, DEMO_MODEL, LlmConfig, LlmConfigError, LlmLimits, ProviderConfig, RetryConfig, Timeouts,
+    Auth, DEFAULT_MODEL, DEMO_MODEL, LlmConfig, LlmConfigError, LlmLimits, ProviderConfig, Timeouts,
 };
 pub use error::LlmError;
+pub use model::presets::{PRESETS, Preset};
 pub use proxy::LlmProxy;
 pub use tunnels::{TunnelLimits, serve_tunnels};
 pub use usage::price::Price;

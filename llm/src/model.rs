@@ -2,5 +2,11 @@
 
 pub(crate) mod answer;
 pub(crate) mod demo;
+mod features;
+mod key_filter;
+pub(crate) mod presets;
 pub(crate) mod provider;
+pub(crate) mod provider_error;
+pub(crate) mod reply_stream;
 pub(crate) mod request;
+mod retry_after;

@@ -1,5 +1,6 @@
 //! The proxy: answers chat completions for running attempts, with the provider or the demo model.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -27,6 +28,8 @@ pub struct LlmProxy(Arc<Inner>);
 struct Inner {
     config: LlmConfig,
     provider: Option<Provider>,
+    /// Further providers, by name.
+    providers: BTreeMap<String, Provider>,
     attempts: Arc<dyn Attempts>,
     budget: Budget,
     usage: Arc<UsageRecorder>,
@@ -44,10 +47,14 @@ impl LlmProxy {
     ) -> Result<Self, LlmConfigError> {
         config.check()?;
         let provider = config.provider.as_ref();
-        let provider = provider.map(|it| Provider::new(it, config.retry, config.timeouts)).transpose()?;
+        let provider = provider.map(|it| Provider::new("default", it, config.timeouts)).transpose()?;
+        let providers = config.providers.iter();
+        let providers = providers
+            .map(|(name, it)| Ok((name.clone(), Provider::new(name, it, config.timeouts)?)))
+            .collect::<Result<_, LlmConfigError>>()?;
         let budget = Budget::new(config.limits, usage.clone());
         let usage = Arc::new(UsageRecorder::new(attempts.clone(), usage, config.prices.clone()));
-        Ok(Self(Arc::new(Inner { config, provider, attempts, budget, usage })))
+        Ok(Self(Arc::new(Inner { config, provider, providers, attempts, budget, usage })))
     }
 
     /// `POST /v1/chat/completions` and `GET /v1/models`; everything else is 404, in `OpenAI`'s shape.
@@ -62,7 +69,35 @@ impl LlmProxy {
 
     /// Whether the built-in demo model answers, because no provider is configured.
     pub fn is_demo(&self) -> bool {
-        self.0.provider.is_none()
+        self.0.provider.is_none() && self.0.providers.is_empty()
+    }
+
+    /// The models that the default provider lists itself.
+    ///
+    /// # Errors
+    /// There is no default provider, it cannot be reached, or it has no such list.
+    pub async fn list_models(&self) -> Result<Vec<String>, LlmError> {
+        match &self.0.provider {
+            Some(provider) => provider.models().await,
+            None => Err(LlmError::model_not_found(DEFAULT_MODEL)),
+        }
+    }
+
+    /// Asks the default provider's default model for one token.
+    ///
+    /// # Errors
+    /// What is wrong: the address, the key, the model, the account.
+    pub async fn probe(&self) -> Result<(), LlmError> {
+        let model = self.default_model();
+        let (provider, name) = self.provider_of(model).ok_or_else(|| LlmError::model_not_found(model))?;
+        provider.send(ChatRequest::probe(name)).await.map(drop)
+    }
+
+    /// The provider of a model, and the model's name there: that of the provider before the first `/` if there is one of this
+    /// name, otherwise the default one.
+    fn provider_of<'a>(&self, model: &'a str) -> Option<(&Provider, &'a str)> {
+        let named = model.split_once('/').and_then(|(name, rest)| Some((self.0.providers.get(name)?, rest)));
+        named.or_else(|| Some((self.0.provider.as_ref()?, model)))
     }
 
     /// The model that [`DEFAULT_MODEL`] stands for.
@@ -108,20 +143,24 @@ impl fmt::Debug for LlmProxy {
 }
 
 async fn chat(State(proxy): State<LlmProxy>, request: Request) -> Result<Response, LlmError> {
-    let Inner { config, provider, attempts, budget, usage } = &*proxy.0;
+    let Inner { config, attempts, budget, usage, .. } = &*proxy.0;
     let (parts, body) = request.into_parts();
     let caller = Caller::authenticate(&parts.headers, &**attempts).await?;
     let mut request = ChatRequest::read(body).await?;
     let model = proxy.resolve(request.model())?;
     let permit = budget.admit(&caller).await?;
+    let provider =
+        Some(&model).filter(|model| **model != DEMO_MODEL).and_then(|model| proxy.provider_of(model));
+    let estimated_tokens = request.estimated_tokens();
     let answer = match provider {
-        Some(provider) if model != DEMO_MODEL => {
-            request.prepare(&model);
-            provider.send(&request).await?
+        Some((provider, name)) => {
+            request.prepare(name);
+            provider.send(request).await?
         }
-        Some(_) | None => demo::answer(&request, &caller, config.demo_pace)?,
+        None => demo::answer(&request, &caller, config.demo_pace)?,
     };
-    let usage = PendingUsage::new(usage.clone(), caller, model, permit, &request, &answer.content_type);
+    let usage =
+        PendingUsage::new(usage.clone(), caller, model, permit, estimated_tokens, &answer.content_type);
     let headers = HeaderMap::from_iter([
         (header::CONTENT_TYPE, answer.content_type),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),

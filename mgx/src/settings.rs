@@ -1,16 +1,18 @@
 //! The settings of each part of the platform, made of the configuration.
 
 use std::num::NonZeroU32;
+use std::path::Path;
+use std::time::Duration;
 
 use mgx_api::{JobRules, StreamBounds};
 use mgx_apps::Isolation;
-use mgx_llm::{DEMO_MODEL, LlmConfig, LlmLimits, Price, ProviderConfig, RetryConfig, Timeouts};
+use mgx_llm::{DEMO_MODEL, LlmConfig, LlmLimits, Preset, Price, ProviderConfig, Timeouts};
 use mgx_policies::{Policies, Rate, SessionBudget, TimeLimits};
-use mgx_protocol::Team;
+use mgx_protocol::{RetryPolicy, Team};
 use mgx_runtimes::Limits;
 use mgx_scheduler::{Budget, Caps, Fairness, HistoryLimit, Kind, Redactor};
 
-use crate::config::{Config, ModelPrice};
+use crate::config::{Config, LlmProvider, ModelPrice};
 
 /// How many of the waiting jobs the scheduler keeps whole in memory, the next ones first: a queue that is shorter than
 /// this waits for no read of the store.
@@ -28,9 +30,17 @@ pub(crate) fn isolation(config: &Config) -> Isolation {
 /// `[agents]` contradicts itself.
 pub(crate) fn team(config: &Config) -> anyhow::Result<Team> {
     let mut team = config.agents.clone();
-    if llm_config(config).provider.is_none() {
+    let llm = llm_config(config);
+    if llm.provider.is_none() && llm.providers.is_empty() {
         DEMO_MODEL.clone_into(&mut team.default_model);
     }
+    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    team.retry = RetryPolicy {
+        first_pause_ms: millis(config.llm.retry_pause.duration()),
+        hold_ms: millis(config.llm.hold.duration()),
+        max_outage_ms: millis(config.llm.max_outage.duration()),
+        ..RetryPolicy::default()
+    };
     Ok(team.team()?)
 }
 
@@ -51,6 +61,7 @@ pub(crate) fn scheduler_config(config: &Config, redactor: Redactor) -> mgx_sched
         in_memory: QUEUED_IN_MEMORY,
         start_tries: config.scheduler.start_tries.small(),
         redactor,
+        max_provider_outage: config.llm.max_outage.duration(),
         reap_every: config.scheduler.reap_every.duration(),
     }
 }
@@ -140,8 +151,16 @@ pub(crate) fn policies(config: &Config) -> Policies {
 pub(crate) fn llm_config(config: &Config) -> LlmConfig {
     let llm = &config.llm;
     let base_url = Some(llm.base_url.clone()).filter(|url| !url.is_empty());
+    let provider = ProviderConfig::of(base_url, llm.api_key.get().cloned()).map(|provider| ProviderConfig {
+        headers: llm.headers.clone(),
+        body: llm.body.clone(),
+        max_tokens: Some(llm.max_tokens.get()).filter(|max| *max > 0),
+        ca: certificates(&llm.ca_file),
+        ..provider
+    });
     LlmConfig {
-        provider: ProviderConfig::of(base_url, llm.api_key.get().cloned()),
+        provider,
+        providers: llm.providers.iter().map(|(name, provider)| (name.clone(), provider_of(provider))).collect(),
         default_model: config.agents.default_model.clone(),
         models: llm.models.clone(),
         limits: LlmLimits {
@@ -151,10 +170,33 @@ pub(crate) fn llm_config(config: &Config) -> LlmConfig {
             requests_per_minute: llm.max_requests_per_minute.small(),
         },
         prices: llm.prices.iter().map(|(model, price)| (model.clone(), price_of(*price))).collect(),
-        retry: RetryConfig { max_tries: llm.retries.count() + 1, ..RetryConfig::default() },
-        timeouts: Timeouts::default(),
+        timeouts: Timeouts {
+            first_byte: llm.first_byte_timeout.duration(),
+            read: llm.read_timeout.duration(),
+            answer: llm.answer_timeout.duration(),
+        },
         demo_pace: llm.demo_pace.duration(),
     }
+}
+
+/// One of `[llm.providers]`.
+fn provider_of(config: &LlmProvider) -> ProviderConfig {
+    let mut provider = ProviderConfig::at(config.base_url.clone(), config.api_key.get().cloned());
+    if let Some(preset) = Preset::named(&config.preset) {
+        preset.apply(&mut provider);
+    }
+    ProviderConfig {
+        headers: config.headers.clone(),
+        body: config.body.clone(),
+        max_tokens: config.max_tokens,
+        ca: certificates(&config.ca_file),
+        ..provider
+    }
+}
+
+/// The certificates in a file, which was read when the configuration was checked.
+fn certificates(file: &Path) -> Option<Vec<u8>> {
+    if file.as_os_str().is_empty() { None } else { std::fs::read(file).ok() }
 }
 
 fn price_of(price: ModelPrice) -> Price {

@@ -107,6 +107,7 @@ async fn run_jobs(orders: Vec<Order>, user: fn(&Order) -> String) -> Log {
         in_memory: 1_000,
         start_tries: 1,
         redactor: mgx_scheduler::Redactor::default(),
+        max_provider_outage: Duration::from_hours(1),
         reap_every: Duration::from_hours(1),
     };
     let clock = Clock::starting_at(Timestamp::UNIX_EPOCH, Uptime::default());
@@ -180,5 +181,6 @@ fn spec(order: Order) -> JobSpec {
         limits: Limits { memory_bytes: 1, cpu_quota: 1, pids: 1 },
         timeout_s: 3600,
         options: SchedulingOptions::default(),
+        continues: None,
     }
 }

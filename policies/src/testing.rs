@@ -33,6 +33,7 @@ pub(crate) fn spec(prompt: &str) -> JobSpec {
         limits: Limits { memory_bytes: 1 << 30, cpu_quota: 100_000, pids: 256 },
         timeout_s: 60,
         options: SchedulingOptions::default(),
+        continues: None,
     }
 }
 
@@ -62,6 +63,8 @@ pub(crate) fn accept(batch: Batch) -> Ready<Result<Vec<Decision>, Infallible>> {
             ended_at: None,
             exit: None,
             error: None,
+            provider_wait: None,
+            ran_ms: 0,
         };
         Ok(Accepted { job, position: QueuePosition { ahead: 0, eta_ms: None } })
     };

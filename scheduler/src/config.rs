@@ -28,6 +28,8 @@ pub struct Config {
     pub redactor: Redactor,
     /// Between SIGTERM and SIGKILL.
     pub grace: Duration,
+    /// How long a job waits in all for a model's provider that is away.
+    pub max_provider_outage: Duration,
     /// How often a container that cannot be started is tried before the job fails.
     pub start_tries: u32,
     /// The pause between two searches for orphaned containers. One that is found twice is removed.

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use crate::job::Job;
 use crate::job::state::State;
+use crate::job::{Job, ProviderWait};
 use crate::queue::limit_key::LimitKey;
 use crate::queue::run_time::Estimate;
 use crate::queue::slots::Standing;
@@ -24,6 +24,8 @@ pub struct Explanation {
     pub binding: Option<BlockingLimit>,
     /// The cheapest change that would start it now, for people.
     pub remedy: Option<String>,
+    /// The wait for its model's provider, if it waits for that.
+    pub provider: Option<ProviderWait>,
 }
 
 /// What a job waits for.
@@ -34,6 +36,8 @@ pub enum WaitsFor {
     StartTime,
     /// The pause before its next try.
     Retry,
+    /// Its model's provider, which is away; it holds no slot meanwhile.
+    Provider,
     /// Its turn: other jobs go first.
     Turn,
     /// A limit that is reached.
@@ -59,6 +63,7 @@ pub(crate) fn explain(
     is_paused: bool,
 ) -> Explanation {
     let waits_for = match (job.state, &standing) {
+        (State::Queued, None) if job.provider_wait.is_some() => WaitsFor::Provider,
         (State::Queued, None) if is_early => WaitsFor::StartTime,
         (State::Queued, Some(_)) | (State::Admitted | State::Starting, _) if is_paused => WaitsFor::Engine,
         (State::Queued, None) => WaitsFor::Retry,
@@ -72,6 +77,7 @@ pub(crate) fn explain(
     let (ahead, binding) =
         standing.map_or((None, None), |Standing { ahead, binding }| (Some(ahead), binding));
     let remedy = remedy(waits_for, binding.as_ref());
+    let provider = job.provider_wait.clone().filter(|_| waits_for == WaitsFor::Provider);
     Explanation {
         waits_for,
         ahead,
@@ -79,12 +85,16 @@ pub(crate) fn explain(
         eta_error_ms: ahead.and(estimate).map(|estimate| estimate.error_ms),
         binding,
         remedy,
+        provider,
     }
 }
 
 fn remedy(waits_for: WaitsFor, binding: Option<&BlockingLimit>) -> Option<String> {
     match (waits_for, binding) {
         (WaitsFor::StartTime, _) => Some("submit it without start_at".to_owned()),
+        (WaitsFor::Provider, _) => Some(
+            "wait, or cancel it and submit it with another model; `mgx doctor` asks the provider".to_owned(),
+        ),
         (WaitsFor::Engine, _) => {
             Some("start the container engine; `mgx doctor` says what is wrong with it".to_owned())
         }

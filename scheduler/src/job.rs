@@ -51,6 +51,24 @@ pub struct Job {
     pub exit: Option<ExitStatus>,
     /// What went wrong, for people.
     pub error: Option<String>,
+    /// How it has waited for its model's provider, if it has.
+    #[serde(default)]
+    pub provider_wait: Option<ProviderWait>,
+    /// How long the commands of its earlier attempts ran that it goes on from, in milliseconds. They count against
+    /// `timeout_s`; a wait between them does not.
+    #[serde(default)]
+    pub ran_ms: u64,
+}
+
+/// A job's wait, without a slot, for a model's provider that is away.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProviderWait {
+    /// When the provider was first away without the job having got on since.
+    pub since: Timestamp,
+    /// When the job goes on.
+    pub until: Timestamp,
+    /// What the provider says, for people.
+    pub reason: String,
 }
 
 /// What was asked for. Complete: defaults have been filled in and every value has been checked.
@@ -73,6 +91,17 @@ pub struct JobSpec {
     /// How it waits for a slot, and whether it is run again.
     #[serde(default, rename = "terms")]
     pub options: SchedulingOptions,
+    /// The job whose messages its team goes on from, instead of beginning anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub continues: Option<JobId>,
+}
+
+impl Job {
+    /// When it joins the queue, if that is not at once.
+    pub(crate) fn joins_at(&self) -> Option<Timestamp> {
+        let resumes = self.provider_wait.as_ref().map(|wait| wait.until);
+        self.spec.options.start_at.max(resumes)
+    }
 }
 
 /// What kind of work a job is.

@@ -25,7 +25,7 @@ pub use explain::{Explanation, WaitsFor};
 pub use job::blueprint::{Blueprint, Plan};
 pub use job::options::{Group, MAX_PRIORITY, Retry, SchedulingOptions, Strategy};
 pub use job::state::{Failure, Outcome, State, Transition, WrongState};
-pub use job::{ExitStatus, Job, JobSpec, Kind};
+pub use job::{ExitStatus, Job, JobSpec, Kind, ProviderWait};
 pub use journal::event_log::EventLog;
 #[cfg(feature = "testing")]
 pub use journal::memory;

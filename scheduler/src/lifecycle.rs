@@ -15,6 +15,7 @@ mod waiting;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use mgx_protocol::{EventKind, SlotId};
 use mgx_runtimes::{Command, Ended, Output, Run};
 use tokio::time::{Instant, sleep_until};
@@ -26,8 +27,8 @@ use crate::events::event::NewEvent;
 use crate::events::redact::{Redactor, StreamRedactor};
 use crate::events::run_log::RunLogQuota;
 use crate::job::live_jobs::LiveContainer;
-use crate::job::state::{Outcome, State, Transition};
-use crate::job::{ExitStatus, Job};
+use crate::job::state::{Failure, Outcome, State, Transition};
+use crate::job::{ExitStatus, Job, ProviderWait};
 use crate::queue::permits::QueuePermit;
 use crate::queue::slots::{PendingSlot, Slot};
 use crate::recovery::progress::RecoveryProgress;
@@ -41,6 +42,9 @@ pub(crate) use waiting::spawn_waiting;
 const EVENT_BATCH: usize = 256;
 /// How long the runner may take to report a deadline that has passed, or the end after SIGKILL.
 const REPORT_GRACE: Duration = Duration::from_millis(500);
+
+/// Why a job is queued again whose model's provider is away.
+const PROVIDER_UNAVAILABLE: &str = "provider_unavailable";
 
 /// The task of one job.
 #[derive(Debug)]
@@ -80,6 +84,17 @@ struct Allocation {
     since: Instant,
     /// Hides the secrets in the environment of the job's command.
     redactor: Redactor,
+}
+
+/// Whether an output is a reply of a model: the provider is there.
+fn is_reply(output: &Output) -> bool {
+    match output {
+        Output::Event(event) => {
+            event.kind == EventKind::MessageComplete
+                && event.data.get("role").is_some_and(|role| role == "assistant")
+        }
+        Output::Ended(_) => false,
+    }
 }
 
 impl Lifecycle {
@@ -150,6 +165,7 @@ impl Lifecycle {
             State::Queued | State::Admitted | State::Starting | State::Running | State::Ended(_) => None,
         };
         let mut quota = RunLogQuota::default();
+        let mut progressed = false;
         let mut redactor = StreamRedactor::new(allocation.redactor.clone());
         let ended = loop {
             let stopping = lost_at.is_some();
@@ -165,6 +181,7 @@ impl Lifecycle {
                     lost_at = Some(self.request_stop(Outcome::TimedOut, &run).await?);
                 }
                 outputs = run.next(EVENT_BATCH) => {
+                    progressed |= outputs.iter().any(is_reply);
                     if let Some(ended) = self.store(outputs, (&mut redactor, &mut quota), &run).await? {
                         break ended;
                     }
@@ -173,6 +190,10 @@ impl Lifecycle {
         };
         self.core.live.set_running(self.job.id, None);
         self.core.run_times.observe(allocation.since.elapsed());
+        if progressed {
+            // an outage that begins now is another one
+            self.job.provider_wait = None;
+        }
         let mut outcome = ExitOutcome::of(&ended);
         if let Some(error) = &mut outcome.error {
             redactor.replace(error);
@@ -238,7 +259,10 @@ impl Lifecycle {
 
     /// Runs the job once more if its failure and its `retry` allow it, and ends it otherwise.
     async fn retry_or_end(&mut self, outcome: ExitOutcome) -> Result<AfterAttempt, OwnershipLost> {
-        let ExitOutcome { outcome, exit, error } = outcome;
+        let ExitOutcome { outcome, exit, error, resume_after } = outcome;
+        if let (State::Running, Some(pause)) = (self.job.state, resume_after) {
+            return self.wait_for_provider(pause, exit, error).await;
+        }
         if let (State::Running, Outcome::Failed(failure)) = (self.job.state, outcome)
             && failure.is_transient()
             && let Some(pause) = self.job.spec.options.retry.pause(self.job.runs)
@@ -250,6 +274,34 @@ impl Lifecycle {
         }
         self.end(outcome, exit, error).await?;
         Ok(AfterAttempt::Ended)
+    }
+
+    /// Returns the job to the queue until its model's provider is there again, unless it has been away for too long.
+    async fn wait_for_provider(
+        &mut self,
+        pause: Duration,
+        exit: Option<ExitStatus>,
+        error: Option<String>,
+    ) -> Result<AfterAttempt, OwnershipLost> {
+        let now = self.core.clock.now();
+        let since = self.job.provider_wait.as_ref().map_or(now, |wait| wait.since);
+        let until = now.checked_add(pause).unwrap_or(Timestamp::MAX);
+        let reason = error.unwrap_or_else(|| "the model's provider is away".to_owned());
+        let waited = Duration::try_from(until.duration_since(since)).unwrap_or_default();
+        let limit = self.core.config.max_provider_outage;
+        if waited > limit {
+            let error = format!(
+                "{reason} (the provider was away for longer than llm.max_outage, {} s)",
+                limit.as_secs()
+            );
+            self.end(Outcome::Failed(Failure::ProviderUnavailable), exit, Some(error)).await?;
+            return Ok(AfterAttempt::Ended);
+        }
+        let ran = self.job.started_at.map(|start| now.duration_since(start).as_millis());
+        self.job.ran_ms += ran.and_then(|ran| u64::try_from(ran).ok()).unwrap_or(0);
+        self.job.provider_wait = Some(ProviderWait { since, until, reason });
+        self.requeue(&RetryPlan { reason: PROVIDER_UNAVAILABLE, tries: None, pause }).await?;
+        Ok(AfterAttempt::Retry(pause))
     }
 
     /// Ends the job: its final state and its one `finish` event, in one write.

@@ -196,7 +196,7 @@ impl Scheduler {
         let standing = self.core.slots.standing(id);
         let ahead = standing.as_ref().map_or(0, |standing| standing.ahead);
         let estimate = self.core.run_times.estimate(ahead, self.core.config.caps.running);
-        let is_early = job.spec.options.start_at.is_some_and(|at| at > self.core.clock.now());
+        let is_early = job.joins_at().is_some_and(|at| at > self.core.clock.now());
         Ok(Some(explain(&job, standing, estimate, is_early, self.core.slots.is_paused())))
     }
 
@@ -268,7 +268,7 @@ impl Scheduler {
         let core = &self.core;
         let permit = core.permits.acquire_unchecked(&job.user);
         let cancel = core.live.add(job);
-        let is_early = job.spec.options.start_at.is_some_and(|at| at > core.clock.now());
+        let is_early = job.joins_at().is_some_and(|at| at > core.clock.now());
         let is_in_queue = job.state == State::Queued && !is_early;
         let ahead = core.slots.waiting();
         let pending = is_in_queue.then(|| core.slots.enqueue(Demand::of(job, permit.user())));

@@ -35,6 +35,7 @@ pub fn sample_job() -> Job {
             limits: Limits { memory_bytes: u64::MAX, cpu_quota: 100_000, pids: 512 },
             timeout_s: 1800,
             options: SchedulingOptions::default(),
+            continues: None,
         },
         state: State::Queued,
         attempt: Attempt(1),
@@ -46,6 +47,8 @@ pub fn sample_job() -> Job {
         ended_at: None,
         exit: None,
         error: None,
+        provider_wait: None,
+        ran_ms: 0,
     }
 }
 

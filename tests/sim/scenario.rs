@@ -109,6 +109,7 @@ impl Scenario {
             in_memory: random.below(4) as usize,
             start_tries: 1 + random.below(3),
             redactor: mgx_scheduler::Redactor::default(),
+            max_provider_outage: Duration::from_mins(2),
             reap_every: Duration::from_secs(15),
         };
         let jobs = 1 + random.below(25);
@@ -274,6 +275,7 @@ async fn play_job(
         limits: Limits { memory_bytes: 1 << 30, cpu_quota: 100_000, pids: 64 },
         timeout_s: planned.timeout_s,
         options: planned.options.clone(),
+        continues: None,
     };
     let submission = Submission { id: planned.id, session: planned.session, user: planned.user, spec };
     tokio::select! {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use jiff::Timestamp;
 use mgx_protocol::{JobId, SessionId};
-use mgx_scheduler::{BlockingLimit, Explanation, Job, WaitsFor};
+use mgx_scheduler::{BlockingLimit, Explanation, Job, ProviderWait, WaitsFor};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -28,7 +28,8 @@ pub(crate) struct ExplainView {
     job_id: JobId,
     /// Its state.
     state: &'static str,
-    /// What it waits for: `start_time`, `retry` (the pause before its next try), `turn` (others go first), `limit`
+    /// What it waits for: `start_time`, `retry` (the pause before its next try), `provider`
+    /// (the model's provider is away), `turn` (others go first), `limit`
     /// (one is reached), `engine` (it is away), `container` (it is made), `command` (it runs), `stop` (it is being
     /// ended), `nothing` (it has ended).
     #[schema(value_type = String, example = "limit")]
@@ -43,6 +44,19 @@ pub(crate) struct ExplainView {
     binding: Option<BindingView>,
     /// The cheapest change that would start it now.
     remedy: Option<String>,
+    /// Its wait for the model's provider, if it waits for that.
+    provider: Option<ProviderWaitView>,
+}
+
+/// A job's wait for its model's provider; it holds no slot meanwhile.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ProviderWaitView {
+    /// Since when the provider is away.
+    since: Timestamp,
+    /// When it is asked again.
+    until: Timestamp,
+    /// What it says.
+    reason: String,
 }
 
 /// A limit that keeps a job from running.
@@ -110,7 +124,7 @@ async fn explain(
 
 impl ExplainView {
     fn new(job: &Job, explained: Explanation, holders: Vec<Job>, scope: Option<&str>) -> Self {
-        let Explanation { waits_for, ahead, eta_ms, eta_error_ms, binding, remedy } = explained;
+        let Explanation { waits_for, ahead, eta_ms, eta_error_ms, binding, remedy, provider } = explained;
         let named = holders.len();
         let holders: Vec<HolderView> = holders
             .into_iter()
@@ -136,6 +150,11 @@ impl ExplainView {
             eta_error_ms,
             binding,
             remedy,
+            provider: provider.map(|ProviderWait { since, until, reason }| ProviderWaitView {
+                since,
+                until,
+                reason,
+            }),
         }
     }
 }
@@ -170,6 +189,7 @@ mod tests {
             eta_error_ms: Some(1500),
             remedy: Some(format!("cancel {}, or raise scheduler.max_running above 1", holder.id)),
             binding: Some(binding),
+            provider: None,
         };
         ExplainView::new(&job(State::Queued), explanation, vec![holder], scope)
     }

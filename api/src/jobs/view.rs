@@ -170,6 +170,7 @@ pub(crate) mod tests {
                 limits: Limits { memory_bytes: 1, cpu_quota: 1, pids: 1 },
                 timeout_s: 1800,
                 options: SchedulingOptions::default(),
+                continues: None,
             },
             state,
             attempt: Attempt(1),

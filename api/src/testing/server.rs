@@ -148,6 +148,7 @@ async fn open(
         in_memory: 1_000,
         start_tries: 1,
         redactor: mgx_scheduler::Redactor::default(),
+        max_provider_outage: Duration::from_hours(1),
         reap_every: Duration::from_mins(10),
     };
     let engine = Arc::new(Engine { unreachable });

@@ -56,6 +56,7 @@ fn job(kind: Kind, env: &[(&str, &str)]) -> Job {
             limits: Limits { memory_bytes: 2 << 30, cpu_quota: 100_000, pids: 512 },
             timeout_s: 1800,
             options: SchedulingOptions::default(),
+            continues: None,
         },
         state: State::Admitted,
         attempt: Attempt(2),
@@ -67,6 +68,8 @@ fn job(kind: Kind, env: &[(&str, &str)]) -> Job {
         ended_at: None,
         exit: None,
         error: None,
+        provider_wait: None,
+        ran_ms: 0,
     }
 }
 

@@ -30,6 +30,20 @@ pub struct Explanation {
     pub binding: Option<BindingLimit>,
     /// The smallest change that would start it now.
     pub remedy: Option<String>,
+    /// Its wait for the model's provider, if it waits for that.
+    #[serde(default)]
+    pub provider: Option<ProviderWait>,
+}
+
+/// A job's wait for its model's provider; it holds no slot meanwhile.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct ProviderWait {
+    /// Since when the provider is away.
+    pub since: Timestamp,
+    /// When it is asked again.
+    pub until: Timestamp,
+    /// What it says.
+    pub reason: String,
 }
 
 /// What a job waits for.
@@ -40,6 +54,8 @@ pub enum WaitsFor {
     StartTime,
     /// The pause before its next attempt.
     Retry,
+    /// The model's provider is away.
+    Provider,
     /// Other jobs go first.
     Turn,
     /// It is next, but a limit is reached.
@@ -96,6 +112,7 @@ impl WaitsFor {
         match self {
             Self::StartTime => "start_time",
             Self::Retry => "retry",
+            Self::Provider => "provider",
             Self::Turn => "turn",
             Self::Limit => "limit",
             Self::Engine => "engine",
@@ -132,7 +149,7 @@ mod tests {
     fn an_explanation_is_written_as_it_was_read_and_new_fields_and_names_are_tolerated() {
         let answer = json!({
             "job_id": "0193a5b0-0000-7000-8000-000000000002", "state": "queued", "waits_for": "limit", "position": 1,
-            "eta_ms": 4200, "eta_error_ms": null, "remedy": null,
+            "eta_ms": 4200, "eta_error_ms": null, "remedy": null, "provider": null,
             "binding": { "limit": "running", "used": 2, "asked": 1, "max": 2, "holder_count": 1, "holders": [{
                 "job_id": "0193a5b0-0000-7000-8000-000000000001", "session_id": "demo", "user": "admin",
                 "state": "running", "started_at": null, "deadline_at": "2026-11-22T10:30:00Z" }] },
@@ -150,8 +167,18 @@ mod tests {
 
     #[test]
     fn every_name_is_written_as_it_is_shown() {
-        let names =
-            ["start_time", "retry", "turn", "limit", "engine", "container", "command", "stop", "nothing"];
+        let names = [
+            "start_time",
+            "retry",
+            "provider",
+            "turn",
+            "limit",
+            "engine",
+            "container",
+            "command",
+            "stop",
+            "nothing",
+        ];
         for name in names {
             let read: WaitsFor = serde_json::from_value(Value::from(name)).unwrap();
             assert_eq!(read.to_string(), name);

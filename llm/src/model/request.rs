@@ -43,6 +43,14 @@ impl ChatRequest {
         Ok(request)
     }
 
+    /// The smallest request, for one token.
+    pub(crate) fn probe(model: &str) -> Self {
+        let body = serde_json::json!({
+            "model": model, "max_tokens": 1, "stream": false, "messages": [{ "role": "user", "content": "Hi" }],
+        });
+        Self::parse(body.to_string().as_bytes()).expect("the request is complete")
+    }
+
     /// The model that the agent asks for; may be empty.
     pub(crate) fn model(&self) -> &str {
         &self.model
@@ -59,6 +67,58 @@ impl ChatRequest {
         self.fields.insert("model".into(), raw(&model));
         if self.stream {
             self.fields.insert("stream_options".into(), raw(&serde_json::json!({"include_usage": true})));
+        }
+    }
+
+    /// Whether the request has the field.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.fields.contains_key(name)
+    }
+
+    /// Leaves the field out.
+    pub(crate) fn remove(&mut self, name: &str) {
+        self.fields.remove(name);
+    }
+
+    /// Gives the field another name.
+    pub(crate) fn rename(&mut self, name: &str, new: &str) {
+        if let Some(value) = self.fields.remove(name) {
+            self.fields.insert(new.to_owned(), value);
+        }
+    }
+
+    /// Sets a field that the request does not have.
+    pub(crate) fn set_default(&mut self, name: &str, value: &serde_json::Value) {
+        if !self.fields.contains_key(name) {
+            self.fields.insert(name.to_owned(), raw(value));
+        }
+    }
+
+    /// Marks the end of the system prompt as the end of what the provider is to cache (Anthropic's `cache_control`).
+    pub(crate) fn cache_system_prompt(&mut self) {
+        self.change_system_prompt(|content| {
+            let text = content.as_str()?;
+            let cached = serde_json::json!({ "type": "ephemeral" });
+            Some(serde_json::json!([{ "type": "text", "text": text, "cache_control": cached }]))
+        });
+    }
+
+    /// Whether the system prompt is marked for caching.
+    pub(crate) fn has_cache_control(&self) -> bool {
+        self.fields.get("messages").is_some_and(|messages| messages.get().contains("\"cache_control\""))
+    }
+
+    /// Takes the mark off again.
+    pub(crate) fn remove_cache_control(&mut self) {
+        self.change_system_prompt(|content| Some(content.get(0)?.get("text")?.clone()));
+    }
+
+    fn change_system_prompt(&mut self, change: impl FnOnce(&serde_json::Value) -> Option<serde_json::Value>) {
+        let Ok(Some(mut messages)) = self.field::<Vec<serde_json::Value>>("messages") else { return };
+        let Some(system) = messages.iter_mut().find(|message| message["role"] == "system") else { return };
+        if let Some(content) = change(&system["content"]) {
+            system["content"] = content;
+            self.fields.insert("messages".into(), raw(&messages));
         }
     }
 

@@ -123,6 +123,11 @@ impl FakeProvider {
         self.script.requests.lock().unwrap().clone()
     }
 
+    /// Its host and port.
+    pub(super) fn authority(&self) -> &str {
+        self.url.trim_start_matches("http://").trim_end_matches("/v1/")
+    }
+
     /// Stops listening.
     pub(super) async fn stop(&mut self) {
         self.task.abort();
@@ -237,11 +242,7 @@ impl TestProxy {
             limits,
             prices: [("gpt-allowed".to_owned(), Price { input_micros: 2_000_000, output_micros: 8_000_000 })]
                 .into(),
-            retry: RetryConfig {
-                min_backoff: Duration::from_millis(1),
-                max_backoff: Duration::from_millis(20),
-                ..RetryConfig::default()
-            },
+            providers: [].into(),
             timeouts: Timeouts { first_byte: Duration::from_millis(500), ..Timeouts::default() },
             demo_pace: Duration::ZERO,
         };

@@ -13,7 +13,6 @@ use tokio::time::Instant;
 
 use crate::caller::Caller;
 use crate::model::answer::{AnswerBytes, Interrupted};
-use crate::model::request::ChatRequest;
 use crate::usage::budget::RequestPermit;
 use crate::usage::parser::{TokenCount, UsageParser};
 use crate::{Attempts, Price, Usage, UsageStore};
@@ -94,7 +93,7 @@ impl PendingUsage {
         caller: Caller,
         model: String,
         permit: RequestPermit,
-        request: &ChatRequest,
+        estimated_prompt_tokens: u64,
         content_type: &HeaderValue,
     ) -> Self {
         let is_stream = content_type.as_bytes().starts_with(b"text/event-stream");
@@ -102,7 +101,7 @@ impl PendingUsage {
             recorder,
             caller,
             model,
-            estimated_prompt_tokens: request.estimated_tokens(),
+            estimated_prompt_tokens,
             parser: UsageParser::new(is_stream),
             _permit: permit,
         }))

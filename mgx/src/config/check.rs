@@ -3,6 +3,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use mgx_llm::{PRESETS, Preset};
 use mgx_oauth2::{ADMIN, Issuer, PasswordRules};
 use mgx_protocol::quantity::show_size;
 use mgx_runtimes::OciRuntime;
@@ -115,7 +116,50 @@ pub(super) fn check(config: &mut Config) -> Vec<(String, What)> {
             Err(what) => report("llm.api_key_file", Err(what)),
         }
     }
+    report("llm.ca_file", readable(&config.llm.ca_file));
+    for (name, provider) in &mut config.llm.providers {
+        let mut report = |key: &str, checked: Result<(), What>| {
+            problems.extend(checked.err().map(|what| (format!("llm.providers.{name}.{key}"), what)));
+        };
+        report("preset", preset(&provider.preset));
+        let has_address = Preset::named(&provider.preset).is_some_and(|preset| !preset.base_url.is_empty());
+        if !(has_address && provider.base_url.is_empty()) {
+            report("base_url", required_url(&provider.base_url));
+        }
+        report("ca_file", readable(&provider.ca_file));
+        report("api_key", plain(&provider.api_key));
+        if !provider.api_key_file.as_os_str().is_empty() {
+            match key_file(&provider.api_key_file).and_then(|key| plain(&key).map(|()| key)) {
+                Ok(key) => provider.api_key = key,
+                Err(what) => report("api_key_file", Err(what)),
+            }
+        }
+    }
     problems
+}
+
+fn preset(name: &str) -> Result<(), What> {
+    if name.is_empty() || Preset::named(name).is_some() {
+        return Ok(());
+    }
+    let names = PRESETS.map(|preset| preset.name).join(", ");
+    Err(What::Rule(format!("there is no preset {name:?}; there are {names}")))
+}
+
+/// The address of a provider that has no preset with one.
+fn required_url(address: &str) -> Result<(), What> {
+    if address.is_empty() {
+        return Err(What::Rule("the address of the API is missing".to_owned()));
+    }
+    url(address, &["http://", "https://"])
+}
+
+/// A file that can be read, or none.
+fn readable(file: &Path) -> Result<(), What> {
+    if file.as_os_str().is_empty() {
+        return Ok(());
+    }
+    std::fs::read(file).map(drop).map_err(|error| What::Rule(format!("{} cannot be read: {error}", file.display())))
 }
 
 /// An OCI runtime needs a container engine.

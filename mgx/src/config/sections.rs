@@ -248,14 +248,39 @@ pub struct Llm {
     pub base_url: String,
     pub api_key: Secret,
     pub api_key_file: PathBuf,
+    pub ca_file: PathBuf,
+    pub headers: BTreeMap<String, String>,
+    pub body: serde_json::Map<String, serde_json::Value>,
+    pub max_tokens: Whole<0, 10_000_000>,
     pub models: Vec<String>,
     pub max_requests_per_session: Whole<1, 1_000_000>,
     pub max_tokens_per_session: Whole<1, 10_000_000_000>,
     pub max_cost_per_session: Amount,
     pub max_requests_per_minute: Whole<1, 100_000>,
-    pub retries: Whole<0, 10>,
+    pub first_byte_timeout: TimeSpan<1_000, 3_600_000>,
+    pub read_timeout: TimeSpan<1_000, 3_600_000>,
+    pub answer_timeout: TimeSpan<1_000, 7_200_000>,
+    pub retry_pause: TimeSpan<10, 60_000>,
+    pub hold: TimeSpan<0, 3_600_000>,
+    pub max_outage: TimeSpan<0, 86_400_000>,
     pub demo_pace: TimeSpan<0, 10_000>,
     pub prices: BTreeMap<String, ModelPrice>,
+    pub providers: BTreeMap<String, LlmProvider>,
+}
+
+/// `[llm.providers.NAME]`: a provider besides the default one.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(missing_docs, reason = "each key is documented once, in mgx.toml")]
+pub struct LlmProvider {
+    pub preset: String,
+    pub base_url: String,
+    pub api_key: Secret,
+    pub api_key_file: PathBuf,
+    pub ca_file: PathBuf,
+    pub headers: BTreeMap<String, String>,
+    pub body: serde_json::Map<String, serde_json::Value>,
+    pub max_tokens: Option<u64>,
 }
 
 /// `[llm.prices."…"]`: what a million tokens of a model cost.

@@ -33,7 +33,7 @@ impl Roles {
 }
 
 /// A text that is never printed; empty if there is no secret.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Secret(SecretString);
 
 impl<const MIN: u64, const MAX: u64> Whole<MIN, MAX> {

@@ -62,6 +62,8 @@ pub enum Failure {
     StartFailed,
     /// Its container vanished.
     RuntimeLost,
+    /// Its model's provider stayed away longer than a job may wait for it.
+    ProviderUnavailable,
     /// The platform's own task for the job panicked: a mistake in the platform.
     Internal,
 }
@@ -204,7 +206,11 @@ impl Failure {
     /// Whether another run may succeed, so that the job's `retry` applies.
     pub fn is_transient(self) -> bool {
         match self {
-            Self::FinishError | Self::NonzeroExit | Self::OomKilled | Self::RuntimeLost => true,
+            Self::FinishError
+            | Self::NonzeroExit
+            | Self::OomKilled
+            | Self::RuntimeLost
+            | Self::ProviderUnavailable => true,
             Self::ImageMissing | Self::StartFailed | Self::Internal => false,
         }
     }
@@ -218,6 +224,7 @@ impl Failure {
             Self::ImageMissing => "image_missing",
             Self::StartFailed => "start_failed",
             Self::RuntimeLost => "runtime_lost",
+            Self::ProviderUnavailable => "provider_unavailable",
             Self::Internal => "internal",
         }
     }

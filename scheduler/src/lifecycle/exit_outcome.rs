@@ -1,5 +1,8 @@
 //! What the end of a run means for its job, and which events of an agent are admitted to the log. Pure.
 
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
 use mgx_protocol::{AgentEvent, Attempt, EventKind, Exit, ExitCause, JobId, MAX_EVENT_BYTES};
 use mgx_runtimes::Ended;
 use serde_json::{Map, Value, json};
@@ -15,7 +18,12 @@ pub(crate) struct ExitOutcome {
     pub(crate) outcome: Outcome,
     pub(crate) exit: Option<ExitStatus>,
     pub(crate) error: Option<String>,
+    /// The job is to go on after this time, because its model's provider is away.
+    pub(crate) resume_after: Option<Duration>,
 }
+
+/// The range of the times after which a job may ask to go on. An agent is not trusted.
+const RESUME_AFTER: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_mins(10);
 
 impl ExitOutcome {
     /// What an end means. The result that the agent reported takes precedence over the exit code of the command.
@@ -26,8 +34,14 @@ impl ExitOutcome {
                 outcome: Outcome::Failed(Failure::RuntimeLost),
                 exit: Some(ExitStatus { code: Some(*code), ..ExitStatus::default() }),
                 error: Some(format!("the container died with exit code {code}")),
+                resume_after: None,
             },
-            Ended::Lost => Self { outcome: Outcome::Failed(Failure::RuntimeLost), exit: None, error: None },
+            Ended::Lost => Self {
+                outcome: Outcome::Failed(Failure::RuntimeLost),
+                exit: None,
+                error: None,
+                resume_after: None,
+            },
         }
     }
 }
@@ -62,7 +76,11 @@ fn reported(exit: &Exit) -> ExitOutcome {
             (Outcome::Failed(Failure::NonzeroExit), Some(how))
         }
     };
-    ExitOutcome { outcome, exit: Some(status), error: error.or_else(|| exit.error.clone()) }
+    let asked = exit.reported.as_ref().filter(|reported| !reported.success && exit.cause == ExitCause::Ended);
+    let resume_after = asked
+        .and_then(|reported| reported.resume_after_s)
+        .map(|seconds| Duration::from_secs(seconds.into()).clamp(*RESUME_AFTER.start(), *RESUME_AFTER.end()));
+    ExitOutcome { outcome, exit: Some(status), error: error.or_else(|| exit.error.clone()), resume_after }
 }
 
 /// The event as it goes into the log. A kind that an agent may not use is replaced by `custom`, and kept in the data.

@@ -7,7 +7,7 @@ use mgx_protocol::{Attempt, EventKind, StateName};
 use serde_json::{Map, Value, json};
 use tracing::warn;
 
-use super::Lifecycle;
+use super::{Lifecycle, PROVIDER_UNAVAILABLE};
 use crate::core::OwnershipLost;
 use crate::events::event::NewEvent;
 use crate::job::state::{Failure, Outcome, State, Transition};
@@ -52,7 +52,13 @@ impl Lifecycle {
         self.transition(Transition::Requeue);
         self.job.attempt = Attempt(self.job.attempt.0 + 1);
         (self.job.started_at, self.job.started_up, self.job.deadline_at) = (None, None, None);
-        self.record_event(EventKind::Job(StateName::Queued), plan.data());
+        let mut data = plan.data();
+        if let Some(wait) = self.job.provider_wait.as_ref().filter(|_| plan.reason == PROVIDER_UNAVAILABLE) {
+            data.insert("error".to_owned(), json!(wait.reason));
+            data.insert("since".to_owned(), json!(wait.since));
+            data.insert("until".to_owned(), json!(wait.until));
+        }
+        self.record_event(EventKind::Job(StateName::Queued), data);
         self.flush().await
     }
 
@@ -147,7 +153,9 @@ fn error_text(outcome: Outcome, timeout_s: u32, error: Option<String>) -> Option
         Outcome::Succeeded
         | Outcome::Cancelled
         | Outcome::Expired
-        | Outcome::Failed(Failure::FinishError | Failure::NonzeroExit | Failure::OomKilled) => error,
+        | Outcome::Failed(
+            Failure::FinishError | Failure::NonzeroExit | Failure::OomKilled | Failure::ProviderUnavailable,
+        ) => error,
     }
 }
 

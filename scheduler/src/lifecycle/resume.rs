@@ -53,7 +53,13 @@ impl Lifecycle {
                 progress.report(Resumed::Lost);
                 self.release(allocation).await?;
                 let outcome = Outcome::Failed(Failure::RuntimeLost);
-                self.retry_or_end(ExitOutcome { outcome, exit: None, error: Some(error.to_string()) }).await?
+                self.retry_or_end(ExitOutcome {
+                    outcome,
+                    exit: None,
+                    error: Some(error.to_string()),
+                    resume_after: None,
+                })
+                .await?
             }
         };
         match after {

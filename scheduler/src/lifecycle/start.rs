@@ -22,6 +22,8 @@ use crate::queue::slots::Slot;
 
 /// The longest pause before a container is created again after the engine was away.
 const ENGINE_MAX_PAUSE: Duration = Duration::from_secs(15);
+/// What an attempt gets at least that goes on after a wait for a provider.
+const MIN_RUN_TIME: Duration = Duration::from_secs(5);
 /// How long the blueprint may take to plan an attempt.
 pub(super) const PLAN_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -70,7 +72,10 @@ impl Lifecycle {
         self.job.started_at = Some(now);
         self.job.started_up = Some(self.core.clock.uptime());
         self.job.runs += 1;
-        self.job.deadline_at = now.checked_add(Duration::from_secs(self.job.spec.timeout_s.into())).ok();
+        let allowed = Duration::from_secs(self.job.spec.timeout_s.into());
+        let left =
+            allowed.saturating_sub(Duration::from_millis(self.job.ran_ms)).max(MIN_RUN_TIME.min(allowed));
+        self.job.deadline_at = now.checked_add(left).ok();
         self.commit_transition(Transition::Run).await?;
         self.core.live.set_running(self.job.id, Some(self.job.attempt));
         match self.core.runtime.invoke(allocation.container.id(), self.invocation(plan)).await {
@@ -79,7 +84,7 @@ impl Lifecycle {
             Err(error) => {
                 self.release(allocation).await?;
                 let (outcome, error) = (Outcome::Failed(Failure::RuntimeLost), Some(error.to_string()));
-                let outcome = ExitOutcome { outcome, exit: None, error };
+                let outcome = ExitOutcome { outcome, exit: None, error, resume_after: None };
                 Ok(Started::Failed(self.retry_or_end(outcome).await?))
             }
         }

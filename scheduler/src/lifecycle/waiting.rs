@@ -127,7 +127,7 @@ impl Lifecycle {
 
     /// How long it is until the job joins the queue.
     pub(super) fn until_start(&self) -> Duration {
-        self.job.spec.options.start_at.map_or(Duration::ZERO, |at| self.core.clock.until(at))
+        self.job.joins_at().map_or(Duration::ZERO, |at| self.core.clock.until(at))
     }
 }
 

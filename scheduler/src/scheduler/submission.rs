@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use mgx_protocol::{Attempt, EventKind, JobId, SessionId, StateName};
+use mgx_protocol::{Attempt, EventKind, JobId, MessageRole, SessionId, StateName};
 use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -144,6 +144,8 @@ impl NewJob {
             ended_at: None,
             exit: None,
             error: None,
+            provider_wait: None,
+            ran_ms: 0,
         };
         let added = core.live.add_new(&job);
         let (cancel, superseded) = added.map_err(|holder| {
@@ -167,8 +169,9 @@ impl NewJob {
             agent: None,
             data: queued_data(&self.job.spec, ahead),
         };
-        let entry =
-            Entry { session: self.job.session.clone(), job: Some(self.job.clone()), events: vec![event] };
+        let mut events = vec![event];
+        events.extend(prompt_event(&self.job));
+        let entry = Entry { session: self.job.session.clone(), job: Some(self.job.clone()), events };
         match core.append(entry).await {
             Ok(()) => Ok(self),
             Err(error) => {
@@ -184,7 +187,7 @@ impl NewJob {
         for older in superseded {
             core.live.cancel(older);
         }
-        let is_early = job.spec.options.start_at.is_some_and(|at| at > core.clock.now());
+        let is_early = job.joins_at().is_some_and(|at| at > core.clock.now());
         let pending = (!is_early).then(|| core.slots.enqueue(demand));
         StoredJob { job, permit, cancel, pending }
     }
@@ -202,7 +205,7 @@ impl StoredJob {
     /// Starts the task of the job.
     fn spawn(self, core: &Arc<Core>) -> Accepted {
         let Self { job, permit, cancel, pending } = self;
-        let early = job.spec.options.start_at.filter(|_| pending.is_none());
+        let early = job.joins_at().filter(|_| pending.is_none());
         let pause = early.map_or(Duration::ZERO, |at| core.clock.until(at));
         let of_a_later_start =
             || QueuePosition { ahead: 0, eta_ms: Some(u64::try_from(pause.as_millis()).unwrap_or(u64::MAX)) };
@@ -210,6 +213,23 @@ impl StoredJob {
         lifecycle::spawn_waiting(core, &job, position.ahead, cancel, permit, pending);
         Accepted { job, position }
     }
+}
+
+/// The user's message that begins a team's job. A command has none, and a job that continues another one has had it.
+fn prompt_event(job: &Job) -> Option<NewEvent> {
+    let is_said = job.spec.command.is_empty() && job.spec.continues.is_none() && !job.spec.prompt.is_empty();
+    is_said.then(|| NewEvent {
+        at: job.queued_at,
+        job: job.id,
+        attempt: job.attempt,
+        source: None,
+        kind: EventKind::MessageComplete,
+        agent: None,
+        data: Map::from_iter([
+            ("role".to_owned(), json!(MessageRole::User)),
+            ("content".to_owned(), json!(job.spec.prompt)),
+        ]),
+    })
 }
 
 /// The data of the `job_queued` event: what the job's place in the queue depends on.
@@ -251,6 +271,7 @@ mod tests {
             limits: Limits { memory_bytes: 1, cpu_quota: 1, pids: 1 },
             timeout_s: 60,
             options,
+            continues: None,
         };
         insta::assert_compact_json_snapshot!(queued_data(&spec, 3), @r#"{"ahead": 3, "group": "deploy", "kind": "build", "priority": 7, "start_at": "1970-01-01T00:00:00Z"}"#);
     }

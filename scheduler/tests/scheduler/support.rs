@@ -129,6 +129,7 @@ impl Fixture {
             in_memory: 1_000,
             start_tries: 3,
             redactor: mgx_scheduler::Redactor::default(),
+            max_provider_outage: 3600 * SECOND,
             reap_every: 30 * SECOND,
         };
         let clock = Clock::starting_at(Timestamp::UNIX_EPOCH, Uptime::default());
@@ -154,6 +155,7 @@ pub(crate) fn spec(prompt: &str) -> JobSpec {
         limits: Limits { memory_bytes: 1, cpu_quota: 1, pids: 1 },
         timeout_s: 600,
         options: SchedulingOptions::default(),
+        continues: None,
     }
 }
 

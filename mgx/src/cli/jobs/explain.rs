@@ -44,6 +44,10 @@ fn sentences(explained: &Explanation) -> String {
         lines.push(format!("  position  {position}; {eta}"));
     }
     lines.extend(explained.binding.iter().flat_map(limit));
+    if let Some(wait) = &explained.provider {
+        lines.push(format!("  reason    {}", wait.reason));
+        lines.push(format!("  away      since {}; it is asked again at {}", wait.since, wait.until));
+    }
     lines.extend(explained.remedy.iter().map(|remedy| format!("  remedy    {remedy}")));
     lines.join("\n")
 }
@@ -53,6 +57,7 @@ fn why(waits_for: WaitsFor) -> &'static str {
     match waits_for {
         WaitsFor::StartTime => "waits for the time it is to begin at",
         WaitsFor::Retry => "waits for the pause before its next try",
+        WaitsFor::Provider => "waits, without a slot, for the model's provider, which is away",
         WaitsFor::Turn => "waits for its turn: others go first",
         WaitsFor::Limit => "is next, but a limit is reached",
         WaitsFor::Engine => "waits for the container engine, which does not answer",
