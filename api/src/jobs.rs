@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod admission_tests;
 mod batch;
+mod continuation;
 mod enqueue;
 mod explain;
 mod request;
@@ -66,6 +67,7 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(look))
         .routes(routes!(cancel))
         .merge(batch::routes())
+        .merge(continuation::routes())
         .merge(timeline::routes())
         .merge(explain::routes())
 }

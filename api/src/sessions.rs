@@ -8,6 +8,7 @@ mod import;
 mod import_check;
 #[cfg(test)]
 mod import_tests;
+mod messages;
 
 use std::sync::Arc;
 
@@ -122,6 +123,7 @@ pub(crate) fn json_routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(create, list))
         .routes(routes!(look, delete))
         .merge(generate::routes())
+        .merge(messages::routes())
         .merge(import::routes())
 }
 

@@ -1,5 +1,6 @@
 //! What the platform is about: sessions, and what a job of each kind is given. Knows no HTTP.
 
+mod conversation;
 mod framework;
 mod idempotency;
 mod identity;
@@ -7,6 +8,7 @@ mod jobs;
 mod sessions;
 mod store_error;
 
+pub use conversation::message_of;
 pub use framework::{Framework, UnknownFramework};
 pub use idempotency::intent::{Intent, IntentKey};
 pub use idempotency::intent_store::{IntentBounds, IntentStore, Recorded};
@@ -20,6 +22,6 @@ pub use jobs::team::{RoleConfig, TeamConfig, TeamError};
 pub use sessions::archive::{Archive, ArchivedSession, Trimmed};
 pub use sessions::retention::Retention;
 pub use sessions::session::{Session, Usage};
-pub use sessions::session_store::SessionStore;
+pub use sessions::session_store::{MessagePage, SessionStore};
 pub use sessions::{NewSession, Opened, SessionError, Sessions};
 pub use store_error::StoreError;

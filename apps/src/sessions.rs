@@ -8,14 +8,22 @@ pub(crate) mod session_store;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use mgx_protocol::{SessionId, WorkspaceId};
+use mgx_protocol::{Conversation, SessionId, WorkspaceId};
+use mgx_scheduler::{Event, Job};
 use mgx_workspaces::{FileError, Workspace, Workspaces, random_hex};
 
+use crate::conversation::{MAX_BEGUN_BYTES, MAX_EARLIER_BYTES, conversation, message_of};
 use crate::framework::Framework;
 use crate::sessions::archive::{Archive, ArchivedSession};
 use crate::sessions::session::{Session, Usage};
-use crate::sessions::session_store::SessionStore;
+use crate::sessions::session_store::{MessagePage, SessionStore};
 use crate::store_error::StoreError;
+
+/// How many messages are read at a time.
+const MESSAGES_AT_A_TIME: usize = 500;
+
+/// How many messages a job is made of at most.
+const MAX_MESSAGES: usize = 5_000;
 
 /// The sessions. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -115,6 +123,35 @@ impl Sessions {
             Err(StoreError::Conflict) => self.resolve_conflict(session, &new).await,
             Err(error @ (StoreError::Full | StoreError::Unavailable(_))) => Err(SessionError::Store(error)),
         }
+    }
+
+    /// A page of the messages of a session, as their events.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn messages(&self, id: &SessionId, page: MessagePage) -> Result<Vec<Event>, SessionError> {
+        self.store.messages(id, page).await.map_err(SessionError::Store)
+    }
+
+    /// What a job of a session's team is told of the conversation.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub(crate) async fn conversation(&self, job: &Job) -> Result<Conversation, StoreError> {
+        let mut newest_first = Vec::new();
+        let (mut before, mut bytes) = (u64::MAX, 0);
+        while bytes < MAX_EARLIER_BYTES + MAX_BEGUN_BYTES && newest_first.len() < MAX_MESSAGES {
+            let page = MessagePage { after: 0, before, is_newest_first: true, limit: MESSAGES_AT_A_TIME };
+            let events = self.store.messages(&job.session, page).await?;
+            let Some(oldest) = events.last() else { break };
+            before = oldest.seq;
+            for message in events.iter().filter_map(message_of) {
+                bytes += message.content.len();
+                newest_first.push(message);
+            }
+        }
+        newest_first.reverse();
+        Ok(conversation(job, newest_first))
     }
 
     /// Stores a session that was exported elsewhere, with a workspace of its own name that has the starter files.

@@ -161,6 +161,14 @@ impl Client {
         self.json(self.request(Method::GET, "/api/jobs").query(query)).await
     }
 
+    /// Submits a job that goes on where this one has stopped; `None` if there is no such job.
+    ///
+    /// # Errors
+    /// The job cannot be continued, or the server did not answer.
+    pub async fn continue_job(&self, id: JobId) -> Result<Option<Job>, Error> {
+        self.found(self.request(Method::POST, &format!("/api/jobs/{id}/continue"))).await
+    }
+
     /// Asks the server to end a job; `None` if there is no such job.
     ///
     /// # Errors

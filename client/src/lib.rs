@@ -24,6 +24,7 @@ pub mod client;
 pub mod error;
 pub mod events;
 pub mod jobs;
+pub mod messages;
 pub mod open_enum;
 pub mod pools;
 pub mod sessions;

@@ -25,7 +25,7 @@ use machine::{doctor, images, store};
 use out::{Failure, Outcome};
 use serve::{down, up};
 use server::Server;
-use sessions::{events, export, run};
+use sessions::{events, export, messages, run};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -66,8 +66,12 @@ enum Command {
     /// Let the agents work on a prompt, and watch them.
     #[command(after_help = run::EXAMPLES)]
     Run(run::Args),
+    /// Continue a job that has failed, timed out or was cancelled, from its last message.
+    Continue(run::ContinueArgs),
     /// List the jobs that wait or run.
     Ps(ps::Args),
+    /// Show the conversation of a session.
+    Messages(messages::Args),
     /// Show the events of a session.
     Events(events::Args),
     /// Print everything about a session but its files, as lines of JSON for `mgx import`.
@@ -150,7 +154,9 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Up(_)
         | Command::Down
         | Command::Run(_)
+        | Command::Continue(_)
         | Command::Ps(_)
+        | Command::Messages(_)
         | Command::Events(_)
         | Command::Export(_)
         | Command::Import(_)
@@ -184,6 +190,8 @@ fn asynchronous(command: Command, server: &Server, loaded: &Loaded) -> Outcome {
     let outcome = runtime.block_on(async {
         match command {
             Command::Run(args) => Box::pin(run::run(&client()?, &args)).await,
+            Command::Continue(args) => Box::pin(run::continue_job(&client()?, &args)).await,
+            Command::Messages(args) => messages::run(&client()?, &args).await,
             Command::Ps(args) => ps::run(&client()?, &args).await,
             Command::Events(args) => events::run(&client()?, &args).await,
             Command::Export(args) => export::run(&client()?, &args).await,

@@ -23,8 +23,8 @@ use serde::Deserialize;
 pub use origin::Origin;
 pub use problem::{EXIT, Problem, Problems, What};
 pub use sections::{
-    Agent, Docker, History, Isolation, Kinds, Llm, LlmProvider, Log, LogFormat, ModelPrice, OAuth2, Podman, Pool, Queue,
-    Quotas, Rate, Retention, RuntimeName, Scheduler, Server, Store, Streams, Workspaces,
+    Agent, Docker, History, Isolation, Kinds, Llm, LlmProvider, Log, LogFormat, ModelPrice, OAuth2, Podman,
+    Pool, Queue, Quotas, Rate, Retention, RuntimeName, Scheduler, Server, Store, Streams, Workspaces,
 };
 pub use show::{Setting, markdown};
 pub use values::{Amount, Roles, Secret, Whole};
@@ -41,7 +41,8 @@ pub const SYSTEM_FILE: &str = "/etc/mgx/mgx.toml";
 const SECRETS: &[&str] = &["llm.api_key", "oauth2.admin_password", "store.url"];
 
 /// Tables whose keys the operator chooses.
-const OPEN_TABLES: &[&str] = &["weights", "llm.prices", "llm.providers", "llm.headers", "llm.body", "agents.roles"];
+const OPEN_TABLES: &[&str] =
+    &["weights", "llm.prices", "llm.providers", "llm.headers", "llm.body", "agents.roles"];
 
 /// Every setting. `mgx.toml` says what each means, and its unit.
 #[derive(Debug, Clone, Deserialize)]

@@ -160,7 +160,11 @@ pub(crate) fn llm_config(config: &Config) -> LlmConfig {
     });
     LlmConfig {
         provider,
-        providers: llm.providers.iter().map(|(name, provider)| (name.clone(), provider_of(provider))).collect(),
+        providers: llm
+            .providers
+            .iter()
+            .map(|(name, provider)| (name.clone(), provider_of(provider)))
+            .collect(),
         default_model: config.agents.default_model.clone(),
         models: llm.models.clone(),
         limits: LlmLimits {

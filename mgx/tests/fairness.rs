@@ -181,6 +181,6 @@ fn spec(order: Order) -> JobSpec {
         limits: Limits { memory_bytes: 1, cpu_quota: 1, pids: 1 },
         timeout_s: 3600,
         options: SchedulingOptions::default(),
-        continues: None,
+        continues: Vec::new(),
     }
 }

@@ -33,7 +33,7 @@ pub(crate) fn spec(prompt: &str) -> JobSpec {
         limits: Limits { memory_bytes: 1 << 30, cpu_quota: 100_000, pids: 256 },
         timeout_s: 60,
         options: SchedulingOptions::default(),
-        continues: None,
+        continues: Vec::new(),
     }
 }
 

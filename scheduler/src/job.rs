@@ -91,9 +91,9 @@ pub struct JobSpec {
     /// How it waits for a slot, and whether it is run again.
     #[serde(default, rename = "terms")]
     pub options: SchedulingOptions,
-    /// The job whose messages its team goes on from, instead of beginning anew.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub continues: Option<JobId>,
+    /// The jobs whose messages its team goes on from, instead of beginning anew, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub continues: Vec<JobId>,
 }
 
 impl Job {

@@ -35,7 +35,7 @@ pub fn sample_job() -> Job {
             limits: Limits { memory_bytes: u64::MAX, cpu_quota: 100_000, pids: 512 },
             timeout_s: 1800,
             options: SchedulingOptions::default(),
-            continues: None,
+            continues: Vec::new(),
         },
         state: State::Queued,
         attempt: Attempt(1),

@@ -36,6 +36,8 @@ pub enum Part {
     Jobs,
     /// Events, in the order of their numbers.
     Events,
+    /// Messages of conversations, in the order of their numbers.
+    Messages,
     /// Intents of idempotent requests.
     Intents,
     /// One kind of the records of the OAuth 2 provider.
@@ -51,6 +53,8 @@ pub enum Record {
     Job(Box<Job>),
     /// An event, and its agent's own number for it.
     Event(Box<Event>, Option<u64>),
+    /// A message, as its event.
+    Message(Box<Event>),
     /// An intent.
     Intent(Box<Intent>),
     /// A record of the OAuth 2 provider.
@@ -173,10 +177,11 @@ async fn count(store: &dyn Target, part: Part) -> Result<Tally, String> {
 
 impl Part {
     /// Every part, in the order of copying.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Sessions,
         Self::Jobs,
         Self::Events,
+        Self::Messages,
         Self::Intents,
         Self::Accounts(AccountPart::Users),
         Self::Accounts(AccountPart::Clients),
@@ -195,6 +200,7 @@ impl Part {
             Self::Sessions => "sessions",
             Self::Jobs => "jobs",
             Self::Events => "events",
+            Self::Messages => "messages",
             Self::Intents => "intents",
             Self::Accounts(part) => part.name(),
         }
@@ -234,6 +240,7 @@ impl Record {
             }
             Self::Job(job) => json!(job).to_string(),
             Self::Event(event, source) => json!([event, source]).to_string(),
+            Self::Message(message) => json!(message).to_string(),
             Self::Intent(intent) => {
                 let Intent { key, fingerprint, at, seed, answer } = &**intent;
                 json!([key.0, fingerprint, at, seed, answer]).to_string()

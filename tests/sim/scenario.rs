@@ -275,7 +275,7 @@ async fn play_job(
         limits: Limits { memory_bytes: 1 << 30, cpu_quota: 100_000, pids: 64 },
         timeout_s: planned.timeout_s,
         options: planned.options.clone(),
-        continues: None,
+        continues: Vec::new(),
     };
     let submission = Submission { id: planned.id, session: planned.session, user: planned.user, spec };
     tokio::select! {

@@ -255,12 +255,15 @@ impl TeamContext {
             if let Some(Stuck::Warn(warning)) = &stuck {
                 result = format!("{result}\n\n{warning}");
             }
-            let data = json!({
+            let mut data = json!({
                 "role": "tool",
                 "content": result,
                 "tool_call_id": call.id,
                 "metadata": { "success": success },
             });
+            if end_of(Tool::named(&call.name), success) == Some(RoleEnd::Question) {
+                data["metadata"]["question"] = json!(true);
+            }
             self.report.event(&EventKind::MessageComplete, &role.name, data).await?;
             work.messages.push(tool_result_message(&call.id, &result));
             if let Some(Stuck::Stop(why)) = stuck {

@@ -139,7 +139,7 @@ impl NewJob {
         if !errors.is_empty() {
             return Err(Problem::validation(errors));
         }
-        Ok(JobSpec { kind, prompt, command, env, workdir, limits, timeout_s, options, continues: None })
+        Ok(JobSpec { kind, prompt, command, env, workdir, limits, timeout_s, options, continues: Vec::new() })
     }
 }
 

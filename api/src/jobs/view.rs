@@ -170,7 +170,7 @@ pub(crate) mod tests {
                 limits: Limits { memory_bytes: 1, cpu_quota: 1, pids: 1 },
                 timeout_s: 1800,
                 options: SchedulingOptions::default(),
-                continues: None,
+                continues: Vec::new(),
             },
             state,
             attempt: Attempt(1),
@@ -182,6 +182,8 @@ pub(crate) mod tests {
             ended_at: state.has_ended().then(|| at(5)),
             exit: state.has_ended().then_some(ExitStatus { code: Some(1), signal: None, oom_kills: 0 }),
             error: state.has_ended().then(|| "Agent container exited with code 1".into()),
+            provider_wait: None,
+            ran_ms: 0,
         }
     }
 

@@ -39,6 +39,12 @@ impl Blueprint for JobBlueprint {
         // the engine would create a directory that is missing, so the workspace must exist
         let workspaces = self.sessions.workspaces();
         workspaces.workspace(&session.workspace).await.map_err(|error| format!("the workspace: {error}"))?;
+        let is_team = job.spec.command.is_empty();
+        let conversation = if is_team {
+            self.sessions.conversation(job).await.map_err(|error| format!("the conversation: {error}"))?
+        } else {
+            Conversation::default()
+        };
         Ok(Plan {
             spec: ContainerSpec {
                 image: self.image.clone(),
@@ -49,9 +55,9 @@ impl Blueprint for JobBlueprint {
             workspace_dir: workspaces.host_path(&session.workspace),
             labels: labels(job),
             env: self.env(job, &session),
-            team: if job.spec.command.is_empty() { self.team.clone() } else { Team::default() },
+            team: if is_team { self.team.clone() } else { Team::default() },
             workspace: session.workspace,
-            conversation: Conversation::default(),
+            conversation,
         })
     }
 }
@@ -91,4 +97,45 @@ fn labels(job: &Job) -> BTreeMap<String, String> {
         ("mgx.job".to_owned(), job.id.to_string()),
         ("mgx.kind".to_owned(), job.spec.kind.to_string()),
     ])
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::*;
+    use jiff::Timestamp;
+    use mgx_protocol::{Attempt, JobId};
+    use mgx_runtimes::Limits;
+    use mgx_scheduler::{JobSpec, SchedulingOptions, State};
+
+    /// A job of the team.
+    pub(crate) fn job() -> Job {
+        Job {
+            id: JobId::default(),
+            session: "demo".parse().unwrap(),
+            user: "anna".to_owned(),
+            spec: JobSpec {
+                kind: Kind::Agent,
+                prompt: "a page".to_owned(),
+                command: Vec::new(),
+                env: BTreeMap::new(),
+                workdir: String::new(),
+                limits: Limits { memory_bytes: 1, cpu_quota: 1, pids: 1 },
+                timeout_s: 60,
+                options: SchedulingOptions::default(),
+                continues: Vec::new(),
+            },
+            state: State::Queued,
+            attempt: Attempt(1),
+            runs: 0,
+            queued_at: Timestamp::UNIX_EPOCH,
+            started_at: None,
+            started_up: None,
+            deadline_at: None,
+            ended_at: None,
+            exit: None,
+            error: None,
+            provider_wait: None,
+            ran_ms: 0,
+        }
+    }
 }

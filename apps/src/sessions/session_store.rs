@@ -4,9 +4,23 @@ use std::fmt;
 
 use async_trait::async_trait;
 use mgx_protocol::SessionId;
+use mgx_scheduler::Event;
 
 use crate::sessions::session::{Session, Usage};
 use crate::store_error::StoreError;
+
+/// Which messages of a session to read, by the numbers of their events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MessagePage {
+    /// Only after this number.
+    pub after: u64,
+    /// Only before this number.
+    pub before: u64,
+    /// Whether the newest come first.
+    pub is_newest_first: bool,
+    /// At most so many; fewer if they are large: only an empty page is the end.
+    pub limit: usize,
+}
 
 /// Durable sessions. A write that has returned is durable.
 #[async_trait]
@@ -34,7 +48,14 @@ pub trait SessionStore: Send + Sync + fmt::Debug {
         limit: usize,
     ) -> Result<Vec<Session>, StoreError>;
 
-    /// Deletes a session, its jobs and its events. Whether it was there.
+    /// The messages of a session as their events (`message_complete`), which stay when other events are removed: those
+    /// that `page` names.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    async fn messages(&self, id: &SessionId, page: MessagePage) -> Result<Vec<Event>, StoreError>;
+
+    /// Deletes a session, its jobs, its events and its messages. Whether it was there.
     ///
     /// # Errors
     /// The store cannot be written.

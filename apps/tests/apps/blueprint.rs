@@ -56,7 +56,7 @@ fn job(kind: Kind, env: &[(&str, &str)]) -> Job {
             limits: Limits { memory_bytes: 2 << 30, cpu_quota: 100_000, pids: 512 },
             timeout_s: 1800,
             options: SchedulingOptions::default(),
-            continues: None,
+            continues: Vec::new(),
         },
         state: State::Admitted,
         attempt: Attempt(2),

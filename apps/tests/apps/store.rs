@@ -5,8 +5,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
-use mgx_apps::{Session, SessionStore, StoreError, Usage};
+use mgx_apps::{MessagePage, Session, SessionStore, StoreError, Usage};
 use mgx_protocol::SessionId;
+use mgx_scheduler::Event;
 
 #[derive(Debug, Default)]
 pub(crate) struct MemoryStore {
@@ -56,6 +57,10 @@ impl SessionStore for MemoryStore {
         found.sort_by_key(|row| std::cmp::Reverse(row.created_at));
         let from = before.and_then(|id| found.iter().position(|row| row.id == *id)).map_or(0, |at| at + 1);
         Ok(found.into_iter().skip(from).take(limit).collect())
+    }
+
+    async fn messages(&self, _: &SessionId, _: MessagePage) -> Result<Vec<Event>, StoreError> {
+        Ok(Vec::new())
     }
 
     async fn delete(&self, id: &SessionId) -> Result<bool, StoreError> {

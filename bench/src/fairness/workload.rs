@@ -97,7 +97,7 @@ impl SimulatedJob {
             limits: Limits { memory_bytes: self.memory_bytes, cpu_quota: 1000, pids: 8 },
             timeout_s: 3600,
             options: SchedulingOptions::default(),
-            continues: None,
+            continues: Vec::new(),
         }
     }
 }

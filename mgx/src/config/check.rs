@@ -159,7 +159,9 @@ fn readable(file: &Path) -> Result<(), What> {
     if file.as_os_str().is_empty() {
         return Ok(());
     }
-    std::fs::read(file).map(drop).map_err(|error| What::Rule(format!("{} cannot be read: {error}", file.display())))
+    std::fs::read(file)
+        .map(drop)
+        .map_err(|error| What::Rule(format!("{} cannot be read: {error}", file.display())))
 }
 
 /// An OCI runtime needs a container engine.

@@ -217,7 +217,7 @@ impl StoredJob {
 
 /// The user's message that begins a team's job. A command has none, and a job that continues another one has had it.
 fn prompt_event(job: &Job) -> Option<NewEvent> {
-    let is_said = job.spec.command.is_empty() && job.spec.continues.is_none() && !job.spec.prompt.is_empty();
+    let is_said = job.spec.command.is_empty() && job.spec.continues.is_empty() && !job.spec.prompt.is_empty();
     is_said.then(|| NewEvent {
         at: job.queued_at,
         job: job.id,
@@ -271,7 +271,7 @@ mod tests {
             limits: Limits { memory_bytes: 1, cpu_quota: 1, pids: 1 },
             timeout_s: 60,
             options,
-            continues: None,
+            continues: Vec::new(),
         };
         insta::assert_compact_json_snapshot!(queued_data(&spec, 3), @r#"{"ahead": 3, "group": "deploy", "kind": "build", "priority": 7, "start_at": "1970-01-01T00:00:00Z"}"#);
     }

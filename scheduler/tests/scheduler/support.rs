@@ -155,7 +155,7 @@ pub(crate) fn spec(prompt: &str) -> JobSpec {
         limits: Limits { memory_bytes: 1, cpu_quota: 1, pids: 1 },
         timeout_s: 600,
         options: SchedulingOptions::default(),
-        continues: None,
+        continues: Vec::new(),
     }
 }
 

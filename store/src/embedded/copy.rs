@@ -109,6 +109,10 @@ fn export(db: &Connection, part: Part, out: &mpsc::Sender<Record>) -> rusqlite::
                 Ok(Record::Event(Box::new(journal::event(row)?), source))
             }),
         ),
+        Part::Messages => (
+            "SELECT seq, at, session, job, attempt, 'message_complete', agent, data FROM messages ORDER BY session, seq",
+            Box::new(|row| Ok(Record::Message(Box::new(journal::event(row)?)))),
+        ),
         Part::Intents => (
             "SELECT key, fingerprint, at, seed, answer FROM intents ORDER BY number",
             Box::new(|row| Ok(Record::Intent(Box::new(intents::intent_of(row)?)))),
@@ -149,6 +153,11 @@ fn import(db: &Connection, record: &Record) -> rusqlite::Result<()> {
                 data
             ];
             db.prepare_cached(journal::ADD_EVENT)?.execute(row).map(drop)
+        }
+        Record::Message(message) => {
+            let Event { seq, at, session, job, attempt, kind: _, agent, data } = &**message;
+            let row = params![session.as_str(), number(*seq)?, at, job.0, attempt.0, agent, to_json(data)?];
+            db.prepare_cached(sessions::ADD_MESSAGE)?.execute(row).map(drop)
         }
         Record::Intent(intent) => intents::insert(db, intent),
         Record::Account(account) => accounts::records::insert(db, account),

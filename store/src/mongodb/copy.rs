@@ -96,7 +96,7 @@ impl Source for MongoDb {
             Part::Sessions => doc! { "order": 1 },
             Part::Jobs => doc! { "_id": 1 },
             // without order, which a server could establish only by sorting all of them
-            Part::Events | Part::Intents | Part::Accounts(_) => doc! {},
+            Part::Events | Part::Messages | Part::Intents | Part::Accounts(_) => doc! {},
         };
         let rows = self.collection(part.name());
         let mut found = rows.find(doc! {}).sort(order).batch_size(1000).await.map_err(failed)?;
@@ -165,6 +165,7 @@ impl MongoDbTarget {
                 let event = NewEvent { at, job, attempt, source, kind, agent, data };
                 Ok(("events", documents::event(&session, seq, &event)?))
             }
+            Record::Message(message) => Ok(("messages", documents::message(&message)?)),
             Record::Intent(intent) => Ok(("intents", intents::document(&intent))),
             Record::Account(account) => {
                 if let Account::Audit(number, _) = &*account {
@@ -185,6 +186,7 @@ fn record_of(part: Part, found: &RawDocument) -> Result<Record, Failure> {
             let source = if has_source { Some(number(found, "source")?) } else { None };
             Record::Event(Box::new(documents::event_of(found)?), source)
         }
+        Part::Messages => Record::Message(Box::new(documents::message_of(found)?)),
         Part::Intents => Record::Intent(Box::new(intents::intent_of(found)?)),
         Part::Accounts(part) => Record::Account(Box::new(accounts::records::account_of(part, found)?)),
     })

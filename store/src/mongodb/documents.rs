@@ -61,6 +61,43 @@ pub(crate) fn event(session: &SessionId, seq: u64, event: &NewEvent) -> Result<R
     Ok(row)
 }
 
+/// Whether an event is a message of a conversation.
+pub(crate) fn is_message(kind: &EventKind) -> bool {
+    *kind == EventKind::MessageComplete
+}
+
+/// The document of a message whose event is stored now. Besides the fields of its event it has those of a message in the
+/// systems that this platform replaces.
+pub(crate) fn new_message(
+    session: &SessionId,
+    seq: u64,
+    event: &NewEvent,
+) -> Result<RawDocumentBuf, Failure> {
+    let mut row = self::event(session, seq, event)?;
+    let id = row.get_binary("_id").map_err(unreadable)?.bytes.to_vec();
+    let id = Uuid::from_slice(&id).map_err(unreadable)?.to_string();
+    row.append(cstr!("message_id"), id);
+    for (name, key) in
+        [("role", cstr!("role")), ("content", cstr!("content")), ("tool_call_id", cstr!("tool_call_id"))]
+    {
+        if let Some(text) = event.data.get(name).and_then(serde_json::Value::as_str) {
+            row.append(key, text);
+        }
+    }
+    Ok(row)
+}
+
+/// The document of a message.
+pub(crate) fn message(event: &Event) -> Result<RawDocumentBuf, Failure> {
+    let Event { seq, at, session, job, attempt, kind, agent, data } = event.clone();
+    new_message(&session, seq, &NewEvent { at, job, attempt, source: None, kind, agent, data })
+}
+
+/// The message of a document, as its event.
+pub(crate) fn message_of(row: &RawDocument) -> Result<Event, Failure> {
+    event_of(row)
+}
+
 /// The event of a document.
 pub(crate) fn event_of(row: &RawDocument) -> Result<Event, Failure> {
     let text = |name: &str| row.get_str(name).map(str::to_owned).map_err(unreadable);

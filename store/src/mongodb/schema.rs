@@ -25,6 +25,7 @@ const INTENT_LIFETIME: Duration = Duration::from_hours(48);
 /// | `sessions` | a session, with its usage | its id |
 /// | `logs` | the state of a session log: its newest number, its live jobs, its oldest number, and the time of the newest event if older ones may be removed | the session's id |
 /// | `events` | an event | made of job, attempt and the agent's number: the same event twice is the same id |
+/// | `messages` | a message of a conversation, which stays when its event is removed | that of its event |
 /// | `jobs` | a job: the fields of queries, and `body` with all of it as JSON | its id |
 /// | `intents` | an idempotent request | its key |
 /// | `users`, `clients`, `api_tokens`, `consents`, `grants`, `browsers`, `devices`, `revoked_tokens`, `audit` | a record of the OAuth 2 provider: the fields of queries, and `body` with all of it as JSON | its id |
@@ -32,10 +33,11 @@ const INTENT_LIFETIME: Duration = Duration::from_hours(48);
 ///
 /// `logs` is separate from `sessions` because the scheduler writes the former and requests to the model write the latter:
 /// in one document the writes would conflict.
-pub(crate) const COLLECTIONS: [&str; 15] = [
+pub(crate) const COLLECTIONS: [&str; 16] = [
     "sessions",
     "logs",
     "events",
+    "messages",
     "jobs",
     "intents",
     "users",
@@ -144,6 +146,7 @@ pub(crate) async fn indexes(db: &Database) -> Result<(), Error> {
         ("sessions", vec![with(doc! { "order": 1 }, unique()), index(doc! { "creator": 1, "order": 1 })]),
         ("logs", vec![with(doc! { "newest": 1 }, IndexOptions::builder().sparse(true).build())]),
         ("events", vec![with(doc! { "session_id": 1, "seq": 1 }, unique())]),
+        ("messages", vec![with(doc! { "session_id": 1, "seq": 1 }, unique())]),
         (
             "jobs",
             vec![

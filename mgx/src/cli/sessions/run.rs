@@ -1,4 +1,4 @@
-//! `mgx run`: submit a prompt as a job, and watch the job to its end.
+//! `mgx run` and `mgx continue`: submit a job, and watch it to its end.
 
 use std::process::ExitCode;
 
@@ -52,7 +52,30 @@ enum Watched {
 /// Submits the job and watches it.
 pub(crate) async fn run(client: &Client, args: &Args) -> Outcome {
     let (session, job) = submit(client, args).await?;
-    let screen = if args.json { None } else { Some(Screen::open()) };
+    attach(client, session, job, args.json).await
+}
+
+/// The job to continue, and how to show the new one.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ContinueArgs {
+    /// The job that has failed, timed out or was cancelled.
+    job: JobId,
+    /// Print every event as one line of JSON, and the result as the last line.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Submits a job that goes on where another one has stopped, and watches it.
+pub(crate) async fn continue_job(client: &Client, args: &ContinueArgs) -> Outcome {
+    let Some(job) = client.continue_job(args.job).await? else {
+        return Err(Failure::new(format!("there is no job {}; `mgx ps --all` lists them", args.job)));
+    };
+    attach(client, job.session_id, job.job_id, args.json).await
+}
+
+/// Watches a job to its end, unless the user leaves it.
+async fn attach(client: &Client, session: SessionId, job: JobId, json: bool) -> Outcome {
+    let screen = if json { None } else { Some(Screen::open()) };
     if let Some(screen) = &screen {
         screen.line(&format!("session {session}  job {job}"));
     }
@@ -65,7 +88,7 @@ pub(crate) async fn run(client: &Client, args: &Args) -> Outcome {
         }
         Watched::Finished(transcript) => {
             if screen.is_some() {
-                summary(&transcript);
+                summary(&transcript, job);
             } else {
                 out::line(result(&session, job, &transcript));
             }
@@ -181,7 +204,7 @@ async fn confirms_cancel(screen: &Screen) -> bool {
     cancel
 }
 
-fn summary(transcript: &Transcript) {
+fn summary(transcript: &Transcript, job: JobId) {
     let files = transcript.files();
     if !files.is_empty() {
         out::line("\nfiles");
@@ -217,6 +240,9 @@ fn summary(transcript: &Transcript) {
             out::line(format!("error   {error}"));
         }
         out::line(format!("finish {}", finish.status));
+        if exit_code(&finish.status) != ExitCode::SUCCESS {
+            out::note(format!("        `mgx continue {job}` goes on where it stopped"));
+        }
     }
 }
 

@@ -1,12 +1,14 @@
 //! [`SessionStore`] on SQLite.
 
 use async_trait::async_trait;
-use mgx_apps::{Session, SessionStore, StoreError, Usage};
+use mgx_apps::{MessagePage, Session, SessionStore, StoreError, Usage};
 use mgx_protocol::SessionId;
+use mgx_scheduler::Event;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::embedded::Embedded;
 use crate::embedded::columns::{at_most, count, parse};
+use crate::embedded::tables::journal::event;
 
 #[async_trait]
 impl SessionStore for Embedded {
@@ -45,6 +47,11 @@ impl SessionStore for Embedded {
                 db.prepare_cached(sql)?.query_map(params![user, before, at_most(limit)], session)?.collect()
             })
             .await?)
+    }
+
+    async fn messages(&self, id: &SessionId, page: MessagePage) -> Result<Vec<Event>, StoreError> {
+        let id = id.clone();
+        Ok(self.readers.read(move |db| messages(db, &id, page)).await?)
     }
 
     async fn delete(&self, id: &SessionId) -> Result<bool, StoreError> {
@@ -102,7 +109,37 @@ pub(crate) fn insert(db: &Connection, session: &Session) -> rusqlite::Result<boo
     Ok(added == 1)
 }
 
+/// Adds a message whose event may be stored no longer; one with its event is there already.
+pub(crate) const ADD_MESSAGE: &str = "INSERT INTO messages (session, seq, at, job, attempt, agent, data)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING";
+
+/// The size at which a page of messages ends, in bytes of their data.
+const PAGE_BYTES: usize = 256 * 1024;
+
+pub(crate) const MESSAGES: &str =
+    "SELECT seq, at, session, job, attempt, 'message_complete', agent, data FROM messages
+    WHERE session = ?1 AND seq > ?2 AND seq < ?3 ORDER BY seq LIMIT ?4";
+
+pub(crate) const NEWEST_MESSAGES: &str =
+    "SELECT seq, at, session, job, attempt, 'message_complete', agent, data
+    FROM messages WHERE session = ?1 AND seq > ?2 AND seq < ?3 ORDER BY seq DESC LIMIT ?4";
+
+fn messages(db: &Connection, id: &SessionId, page: MessagePage) -> rusqlite::Result<Vec<Event>> {
+    let MessagePage { after, before, is_newest_first, limit } = page;
+    let mut statement = db.prepare_cached(if is_newest_first { NEWEST_MESSAGES } else { MESSAGES })?;
+    let mut rows = statement.query(params![id.as_str(), at_most(after), at_most(before), at_most(limit)])?;
+    let (mut events, mut bytes) = (Vec::new(), 0);
+    while bytes < PAGE_BYTES
+        && let Some(row) = rows.next()?
+    {
+        bytes += row.get_ref(7)?.as_str()?.len();
+        events.push(event(row)?);
+    }
+    Ok(events)
+}
+
 fn delete(db: &Connection, id: &SessionId) -> rusqlite::Result<bool> {
+    db.prepare_cached("DELETE FROM messages WHERE session = ?1")?.execute([id.as_str()])?;
     db.prepare_cached("DELETE FROM events WHERE session = ?1")?.execute([id.as_str()])?;
     db.prepare_cached("DELETE FROM jobs WHERE session = ?1")?.execute([id.as_str()])?;
     Ok(db.prepare_cached("DELETE FROM sessions WHERE id = ?1")?.execute([id.as_str()])? == 1)

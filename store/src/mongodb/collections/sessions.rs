@@ -2,8 +2,9 @@
 
 use async_trait::async_trait;
 use futures_util::TryStreamExt;
-use mgx_apps::{Session, SessionStore, StoreError, Usage};
+use mgx_apps::{MessagePage, Session, SessionStore, StoreError, Usage};
 use mgx_protocol::SessionId;
+use mgx_scheduler::Event;
 use mongodb::bson::{Document, RawDocumentBuf, doc};
 use uuid::Uuid;
 
@@ -14,6 +15,9 @@ use crate::mongodb::documents;
 use crate::mongodb::error::{is_duplicate, unreadable};
 use crate::mongodb::request::in_time;
 use crate::mongodb::writer::session_task::SessionTask;
+
+/// The size at which a page of messages ends, in bytes.
+const PAGE_BYTES: usize = 256 * 1024;
 
 #[async_trait]
 impl SessionStore for MongoDb {
@@ -58,6 +62,29 @@ impl SessionStore for MongoDb {
             found.await?.try_collect::<Vec<RawDocumentBuf>>().await
         });
         Ok(rows.await?.iter().map(|row| documents::session_of(row)).collect::<Result<_, _>>()?)
+    }
+
+    async fn messages(&self, id: &SessionId, page: MessagePage) -> Result<Vec<Event>, StoreError> {
+        let MessagePage { after, before, is_newest_first, limit } = page;
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        let numbers = doc! { "$gt": at_most(after), "$lt": at_most(before) };
+        let wanted = doc! { "session_id": id.as_str(), "seq": numbers };
+        let order = doc! { "seq": if is_newest_first { -1 } else { 1 } };
+        let rows = in_time(async {
+            let messages = self.collection("messages");
+            let mut found = messages.find(wanted).sort(order).limit(at_most(limit)).await?;
+            let (mut rows, mut bytes) = (Vec::new(), 0);
+            while bytes < PAGE_BYTES
+                && let Some(row) = found.try_next().await?
+            {
+                bytes += row.as_bytes().len();
+                rows.push(row);
+            }
+            Ok(rows)
+        });
+        Ok(rows.await?.iter().map(|row| documents::message_of(row)).collect::<Result<_, _>>()?)
     }
 
     async fn delete(&self, id: &SessionId) -> Result<bool, StoreError> {

@@ -117,6 +117,13 @@ impl GroupWrite<'_> {
                 .session(&mut *self.session)
                 .await?;
         }
+        let messages = plan.events.iter().filter(|(_, _, event)| documents::is_message(&event.kind));
+        let rows = messages.map(|(seq, id, event)| documents::new_message(id, *seq, event));
+        let rows = rows.collect::<Result<Vec<_>, _>>()?;
+        if !rows.is_empty() {
+            let messages = self.db.collection::<RawDocumentBuf>("messages");
+            messages.insert_many(rows).session(&mut *self.session).await?;
+        }
         let newest: HashMap<_, _> = plan.events.iter().map(|(_, id, event)| (*id, event.at)).collect();
         let log =
             |(id, head): (&&SessionId, &Head)| documents::log_update(id, *head, newest.get(*id).copied());

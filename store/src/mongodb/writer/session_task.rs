@@ -49,7 +49,7 @@ impl SessionTask {
 
 async fn delete(db: &Database, open: &mut ClientSession, session: &SessionId) -> Result<usize, Abort> {
     let id = session.as_str();
-    for name in ["events", "jobs"] {
+    for name in ["events", "messages", "jobs"] {
         let of_session = doc! { "session_id": id };
         db.collection::<Document>(name).delete_many(of_session).session(&mut *open).await?;
     }
@@ -113,6 +113,14 @@ async fn import(db: &Database, open: &mut ClientSession, archived: &ArchivedSess
         ("sessions", vec![documents::session(session, Uuid::now_v7())]),
         ("jobs", jobs.iter().map(documents::job).collect::<Result<_, _>>()?),
         ("events", events.iter().map(event).collect::<Result<_, _>>()?),
+        (
+            "messages",
+            events
+                .iter()
+                .filter(|event| documents::is_message(&event.kind))
+                .map(documents::message)
+                .collect::<Result<_, _>>()?,
+        ),
         ("logs", vec![log.document(&session.id)]),
     ];
     for (name, rows) in rows {
