@@ -56,7 +56,7 @@ chaos name="" *args:
 judge name="" *args:
     @tests/scripts.sh tests/judges "{{ name }}" {{ args }}
 
-# Measures starts on every installed runtime, the queue, memory and event streams (docs/benchmarks.md).
+# Measures starts on every installed runtime, the queue, memory, event streams and the LLM proxy (docs/benchmarks.md).
 bench n="30": build
     target/bin/mgx bench duel --n {{ n }} --html target/duel.html
     target/bin/mgx bench start --n {{ n }}
@@ -65,6 +65,7 @@ bench n="30": build
     target/bin/mgx bench memory
     target/bin/mgx bench sse --stalled 500
     target/bin/mgx bench ingest
+    target/bin/mgx bench llm
 
 # Fuzzes link_codec, config or workspace_path; needs cargo-fuzz and a nightly toolchain.
 fuzz target seconds="60":

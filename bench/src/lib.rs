@@ -1,5 +1,5 @@
 //! What `mgx bench` measures: starts of jobs beside the engine's own floor, runtimes beside each other, the speed and the
-//! fairness of the queue, memory, event streams. Each can be compared with another program, in turns.
+//! fairness of the queue, memory, event streams, the LLM proxy. Each can be compared with another program, in turns.
 //!
 //! The program that the benchmarks are part of implements [`Host`]. Read [`host`], then the file of a benchmark.
 
@@ -9,6 +9,7 @@ mod dispatch;
 mod duel;
 mod fairness;
 mod ingest;
+mod llm;
 mod memory;
 mod shared;
 mod sse;
@@ -35,6 +36,8 @@ pub enum Command {
     Sse(sse::Args),
     /// How many events a second are stored, from runners that send more than that.
     Ingest(ingest::Args),
+    /// What the LLM proxy adds to a reply, beside the same requests without it.
+    Llm(llm::Args),
 }
 
 impl Command {
@@ -51,6 +54,7 @@ impl Command {
             Self::Memory(args) => Box::pin(memory::run(host, args)).await,
             Self::Sse(args) => Box::pin(sse::run(host, args)).await,
             Self::Ingest(args) => Box::pin(ingest::run(host, args)).await,
+            Self::Llm(args) => Box::pin(llm::run(args)).await,
         }
     }
 }

@@ -19,7 +19,7 @@ const ARROWS: [(&str, &[&str]); 17] = [
     ("apps", &["protocol", "workspaces", "runtimes", "scheduler"]),
     ("store", &["protocol", "workspaces", "oauth2", "runtimes", "scheduler", "apps"]),
     ("api", &["protocol", "workspaces", "oauth2", "runtimes", "scheduler", "policies", "apps"]),
-    ("bench", &["protocol", "client", "runtimes", "scheduler", "store"]),
+    ("bench", &["protocol", "client", "llm", "runtimes", "scheduler", "store"]),
     (
         "mgx",
         &[
