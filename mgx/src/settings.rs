@@ -57,6 +57,10 @@ pub(crate) fn scheduler_config(config: &Config, redactor: Redactor) -> mgx_sched
         max_queued: config.queue.max_queued.count(),
         max_queued_per_user: config.queue.max_queued_per_user.count(),
         history: HistoryLimit { events: history.max_events.get(), bytes: history.max_bytes.bytes() },
+        history_per_job: HistoryLimit {
+            events: history.max_events_per_job.get(),
+            bytes: history.max_bytes_per_job.bytes(),
+        },
         grace: config.agent.grace.duration(),
         in_memory: QUEUED_IN_MEMORY,
         start_tries: config.scheduler.start_tries.small(),

@@ -103,6 +103,7 @@ async fn run_jobs(orders: Vec<Order>, user: fn(&Order) -> String) -> Log {
         max_queued: 10_000,
         max_queued_per_user: 10_000,
         history: mgx_scheduler::HistoryLimit { events: 50_000, bytes: 50 << 20 },
+        history_per_job: mgx_scheduler::HistoryLimit { events: 50_000, bytes: 50 << 20 },
         grace: Duration::from_secs(1),
         in_memory: 1_000,
         start_tries: 1,

@@ -23,6 +23,9 @@ pub struct Config {
     pub in_memory: usize,
     /// The most that a session's log may hold.
     pub history: HistoryLimit,
+    /// The most that one job may add of pieces (deltas, lines of output) to its session's log, and the same again of what
+    /// matters (starts, tools, messages).
+    pub history_per_job: HistoryLimit,
     /// Hides the platform's secrets, and what looks like one, in the events of jobs; those of a job's own environment are
     /// added for each job.
     pub redactor: Redactor,

@@ -67,6 +67,9 @@ pub struct ProviderWait {
     pub since: Timestamp,
     /// When the job goes on.
     pub until: Timestamp,
+    /// How long it waits this time, in milliseconds; each further time in the same outage twice as long.
+    #[serde(default)]
+    pub pause_ms: u64,
     /// What the provider says, for people.
     pub reason: String,
 }

@@ -43,6 +43,9 @@ const EVENT_BATCH: usize = 256;
 /// How long the runner may take to report a deadline that has passed, or the end after SIGKILL.
 const REPORT_GRACE: Duration = Duration::from_millis(500);
 
+/// The longest pause before a provider that is away is asked again, unless the provider asks for a longer one.
+const MAX_PROVIDER_PAUSE: Duration = Duration::from_mins(2);
+
 /// Why a job is queued again whose model's provider is away.
 const PROVIDER_UNAVAILABLE: &str = "provider_unavailable";
 
@@ -248,7 +251,7 @@ impl Lifecycle {
             if !quota.is_open() {
                 quota.open(self.core.session_log(&self.job.session).await);
             }
-            let events = quota.admit(reported, self.core.config.history);
+            let events = quota.admit(reported, self.core.config.history, self.core.config.history_per_job);
             if !events.is_empty() {
                 self.write(None, events).await?;
             }
@@ -284,7 +287,10 @@ impl Lifecycle {
         error: Option<String>,
     ) -> Result<AfterAttempt, OwnershipLost> {
         let now = self.core.clock.now();
-        let since = self.job.provider_wait.as_ref().map_or(now, |wait| wait.since);
+        let before = self.job.provider_wait.as_ref();
+        let since = before.map_or(now, |wait| wait.since);
+        let doubled = before.map_or(Duration::ZERO, |wait| 2 * Duration::from_millis(wait.pause_ms));
+        let pause = pause.max(doubled.min(MAX_PROVIDER_PAUSE));
         let until = now.checked_add(pause).unwrap_or(Timestamp::MAX);
         let reason = error.unwrap_or_else(|| "the model's provider is away".to_owned());
         let waited = Duration::try_from(until.duration_since(since)).unwrap_or_default();
@@ -299,7 +305,8 @@ impl Lifecycle {
         }
         let ran = self.job.started_at.map(|start| now.duration_since(start).as_millis());
         self.job.ran_ms += ran.and_then(|ran| u64::try_from(ran).ok()).unwrap_or(0);
-        self.job.provider_wait = Some(ProviderWait { since, until, reason });
+        let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+        self.job.provider_wait = Some(ProviderWait { since, until, pause_ms, reason });
         self.requeue(&RetryPlan { reason: PROVIDER_UNAVAILABLE, tries: None, pause }).await?;
         Ok(AfterAttempt::Retry(pause))
     }

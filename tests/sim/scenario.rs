@@ -104,6 +104,7 @@ impl Scenario {
             fairness: Fairness::default(),
             max_queued: 2 + random.below(20) as usize,
             history: mgx_scheduler::HistoryLimit { events: 50_000, bytes: 50 << 20 },
+            history_per_job: mgx_scheduler::HistoryLimit { events: 50_000, bytes: 50 << 20 },
             max_queued_per_user: if random.chance(30) { 1 + random.below(5) as usize } else { usize::MAX },
             grace: Duration::from_secs(random.below(5).into()),
             in_memory: random.below(4) as usize,

@@ -223,6 +223,11 @@ impl TeamContext {
                 Err(error) if error.is_context_too_long() && shortenings < MAX_SHORTENINGS => {
                     shortenings += 1;
                     self.window.refused(&work.messages, &error.to_string());
+                    // a request that cannot be shortened would only be refused again
+                    let Some(shortened) = self.window.fit(&mut work.messages) else {
+                        return Err(error.into());
+                    };
+                    self.report.event(&EventKind::ContextShortened, &role.name, shortened).await?;
                 }
                 Err(error) => return Err(error.into()),
             }

@@ -150,7 +150,7 @@ impl ExplainView {
             eta_error_ms,
             binding,
             remedy,
-            provider: provider.map(|ProviderWait { since, until, reason }| ProviderWaitView {
+            provider: provider.map(|ProviderWait { since, until, pause_ms: _, reason }| ProviderWaitView {
                 since,
                 until,
                 reason,

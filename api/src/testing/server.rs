@@ -144,6 +144,7 @@ async fn open(
         max_queued: 3,
         max_queued_per_user: 3,
         history: HistoryLimit { events: 1000, bytes: 1 << 20 },
+        history_per_job: HistoryLimit { events: 1000, bytes: 1 << 20 },
         grace: Duration::from_secs(1),
         in_memory: 1_000,
         start_tries: 1,

@@ -55,7 +55,7 @@ impl Blueprint for JobBlueprint {
             workspace_dir: workspaces.host_path(&session.workspace),
             labels: labels(job),
             env: self.env(job, &session),
-            team: if is_team { self.team.clone() } else { Team::default() },
+            team: if is_team { self.team_of(job) } else { Team::default() },
             workspace: session.workspace,
             conversation,
         })
@@ -63,6 +63,15 @@ impl Blueprint for JobBlueprint {
 }
 
 impl JobBlueprint {
+    /// The team. In an outage of the model's provider, an attempt asks once and returns its slot again.
+    fn team_of(&self, job: &Job) -> Team {
+        let mut team = self.team.clone();
+        if job.provider_wait.is_some() {
+            team.retry.hold_ms = 0;
+        }
+        team
+    }
+
     /// The environment: defaults that the caller may change, the caller's variables, and those that the caller cannot set.
     fn env(&self, job: &Job, session: &Session) -> BTreeMap<String, String> {
         let mut env = BTreeMap::from([

@@ -145,7 +145,8 @@ impl PendingUsage {
 
     async fn record(&mut self) {
         if let Some(answer) = self.0.take() {
-            answer.record().await;
+            // in a task of its own: an agent that closes the connection at the end mark drops this future
+            tokio::spawn(answer.record()).await.ok();
         }
     }
 }

@@ -209,6 +209,8 @@ type QuotaPids = Whole<16, 1_000_000_000>;
 pub struct History {
     pub max_events: Whole<1000, 10_000_000>,
     pub max_bytes: ByteSize<{ 1 << 20 }, { 1 << 40 }>,
+    pub max_events_per_job: Whole<1000, 10_000_000>,
+    pub max_bytes_per_job: ByteSize<{ 1 << 20 }, { 1 << 40 }>,
     pub redact_patterns: bool,
 }
 

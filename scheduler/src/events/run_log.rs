@@ -1,5 +1,9 @@
 //! How much a session's log may hold. What agents report beyond that is acknowledged and not stored, and one event in
 //! its place says so; what the platform itself reports, `finish` above all, is always stored.
+//!
+//! Pieces (deltas, lines of output) count against the limit of their job and against that of the session. What matters
+//! (starts and ends of roles, tools, messages) has the job's limit to itself, so neither a talkative job nor the jobs before it
+//! silence it.
 
 use std::collections::HashMap;
 use std::io;
@@ -10,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 use super::event::NewEvent;
 
-/// The most that a session's log may hold of what agents say.
+/// The most that the log of a session, or of one of its jobs, may hold of what agents say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HistoryLimit {
     /// Events.
@@ -44,8 +48,14 @@ pub(crate) struct SessionLog {
 #[derive(Debug, Default)]
 pub(crate) struct RunLogQuota {
     log: Option<Arc<SessionLog>>,
-    /// The limit was reached: nothing more of this run is stored.
-    truncated: bool,
+    /// The pieces that this run has stored.
+    pieces: HistorySize,
+    /// What else this run has stored.
+    rest: HistorySize,
+    /// A limit was reached: no more pieces of this run are stored.
+    no_more_pieces: bool,
+    /// The job's limit was reached for what matters too.
+    no_more: bool,
 }
 
 /// An event that an agent reported, and the size of its data as JSON, in bytes.
@@ -100,22 +110,39 @@ impl RunLogQuota {
     }
 
     /// The events of `reported` that are to be stored.
-    pub(crate) fn admit(&mut self, reported: Vec<SizedEvent>, limit: HistoryLimit) -> Vec<NewEvent> {
+    pub(crate) fn admit(
+        &mut self,
+        reported: Vec<SizedEvent>,
+        of_session: HistoryLimit,
+        of_job: HistoryLimit,
+    ) -> Vec<NewEvent> {
         let Some(log) = &self.log else { return Vec::new() };
         let mut size = log.size.lock().unwrap_or_else(PoisonError::into_inner);
         let mut admitted = Vec::with_capacity(reported.len());
         for SizedEvent { event, bytes } in reported {
-            if self.truncated {
-                break;
+            let is_piece = is_piece(&event.kind);
+            let (own, is_over) = if is_piece {
+                (&mut self.pieces, &mut self.no_more_pieces)
+            } else {
+                (&mut self.rest, &mut self.no_more)
+            };
+            if *is_over {
+                continue;
             }
-            match size.with(bytes).within(limit) {
-                Ok(larger) => {
-                    *size = larger;
+            let mut fits = own.with(bytes).within(of_job, JOB_KEYS);
+            if is_piece {
+                fits = fits.and(size.with(bytes).within(of_session, SESSION_KEYS));
+            }
+            match fits {
+                Ok(()) => {
+                    *own = own.with(bytes);
+                    *size = size.with(bytes);
                     admitted.push(event);
                 }
                 Err((name, max)) => {
-                    self.truncated = true;
-                    let data = json!({ "limit": name, "max": max, "from": event.source });
+                    *is_over = true;
+                    let what = if is_piece { "pieces" } else { "everything" };
+                    let data = json!({ "limit": name, "max": max, "from": event.source, "left_out": what });
                     // it takes the agent's number of the event that it replaces, so that it too is stored once
                     admitted.push(NewEvent {
                         kind: EventKind::Truncated,
@@ -135,15 +162,48 @@ impl HistorySize {
         Self { events: self.events + 1, bytes: self.bytes + bytes }
     }
 
-    /// Itself, or the limit that it exceeds.
-    fn within(self, limit: HistoryLimit) -> Result<Self, (&'static str, u64)> {
+    /// The limit that it exceeds, if it does; `keys` are the limits' keys in the configuration.
+    fn within(self, limit: HistoryLimit, keys: [&'static str; 2]) -> Result<(), (&'static str, u64)> {
         if self.events > limit.events {
-            Err(("history.max_events", limit.events))
+            Err((keys[0], limit.events))
         } else if self.bytes > limit.bytes {
-            Err(("history.max_bytes", limit.bytes))
+            Err((keys[1], limit.bytes))
         } else {
-            Ok(self)
+            Ok(())
         }
+    }
+}
+
+/// The keys of the limits of a session's log.
+const SESSION_KEYS: [&str; 2] = ["history.max_events", "history.max_bytes"];
+
+/// The keys of the limits of a job's part of it.
+const JOB_KEYS: [&str; 2] = ["history.max_events_per_job", "history.max_bytes_per_job"];
+
+/// Whether an event is a piece of something that is being written.
+fn is_piece(kind: &EventKind) -> bool {
+    match kind {
+        EventKind::MessageDelta
+        | EventKind::ReasoningDelta
+        | EventKind::ToolDelta
+        | EventKind::Log
+        | EventKind::Custom
+        | EventKind::Other(_) => true,
+        EventKind::Job(_)
+        | EventKind::JobReattached
+        | EventKind::Finish
+        | EventKind::Truncated
+        | EventKind::LlmUsage
+        | EventKind::LlmRefused
+        | EventKind::AgentStart
+        | EventKind::AgentEnd
+        | EventKind::AgentError
+        | EventKind::MessageReset
+        | EventKind::MessageComplete
+        | EventKind::ProviderWait
+        | EventKind::ContextShortened
+        | EventKind::ToolStart
+        | EventKind::ToolEnd => false,
     }
 }
 
@@ -199,18 +259,52 @@ mod tests {
         let limit = HistoryLimit { events: 5, bytes: 100 };
         let mut first = RunLogQuota::default();
         first.open(logs.open(&session, HistorySize { events: 2, bytes: 10 }));
-        assert_eq!(kinds(&first.admit(vec![sized(1, 10), sized(2, 10)], limit)), [(1, "log"), (2, "log")]);
+        let of_job = HistoryLimit { events: 100, bytes: 1000 };
+        assert_eq!(
+            kinds(&first.admit(vec![sized(1, 10), sized(2, 10)], limit, of_job)),
+            [(1, "log"), (2, "log")]
+        );
 
         let mut other = RunLogQuota::default();
         other.open(logs.find(&session).expect("the jobs of a session write to one log"));
-        let admitted = other.admit(vec![sized(1, 80), sized(2, 1)], limit);
+        let admitted = other.admit(vec![sized(1, 80), sized(2, 1)], limit, of_job);
         assert_eq!(kinds(&admitted), [(1, "truncated")], "it would have been too large");
-        assert_eq!(json!(admitted[0].data), json!({ "limit": "history.max_bytes", "max": 100, "from": 1 }));
+        assert_eq!(
+            json!(admitted[0].data),
+            json!({ "limit": "history.max_bytes", "max": 100, "from": 1, "left_out": "pieces" })
+        );
 
-        let admitted = first.admit(vec![sized(3, 1), sized(4, 1), sized(5, 1)], limit);
+        let admitted = first.admit(vec![sized(3, 1), sized(4, 1), sized(5, 1)], limit, of_job);
         assert_eq!(kinds(&admitted), [(3, "log"), (4, "truncated")]);
         assert_eq!(admitted[1].data["limit"], "history.max_events");
-        assert!(first.admit(vec![sized(6, 1)], limit).is_empty(), "one event says so");
+        assert!(first.admit(vec![sized(6, 1)], limit, of_job).is_empty(), "one event says so");
+    }
+
+    #[test]
+    fn what_matters_is_stored_when_pieces_are_no_longer() {
+        let (logs, session) = (SessionLogs::default(), "demo".parse().unwrap());
+        let (of_session, of_job) =
+            (HistoryLimit { events: 2, bytes: 1000 }, HistoryLimit { events: 3, bytes: 1000 });
+        let message = |source| {
+            let SizedEvent { event, bytes } = sized(source, 1);
+            SizedEvent { event: NewEvent { kind: EventKind::MessageComplete, ..event }, bytes }
+        };
+        let mut quota = RunLogQuota::default();
+        quota.open(logs.open(&session, HistorySize { events: 2, bytes: 10 }));
+        let reported =
+            vec![sized(1, 1), message(2), sized(3, 1), message(4), message(5), message(6), message(7)];
+        let admitted = quota.admit(reported, of_session, of_job);
+        assert_eq!(
+            kinds(&admitted),
+            [
+                (1, "truncated"),
+                (2, "message_complete"),
+                (4, "message_complete"),
+                (5, "message_complete"),
+                (6, "truncated")
+            ]
+        );
+        assert_eq!(admitted[4].data["limit"], "history.max_events_per_job");
     }
 
     #[test]

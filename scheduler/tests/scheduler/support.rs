@@ -99,15 +99,21 @@ pub(crate) struct Fixture {
 impl Fixture {
     /// Jobs run for so many seconds.
     pub(crate) fn new(seconds: u64) -> Self {
+        Self::scripted(move |_| {
+            vec![(
+                SECOND * u32::try_from(seconds).unwrap(),
+                Act::Exit { code: 0, oom_kills: 0, reported: None },
+            )]
+        })
+    }
+
+    /// Each invocation does what `acts` says.
+    pub(crate) fn scripted(
+        acts: impl Fn(&Invocation) -> Vec<(Duration, Act)> + Send + Sync + 'static,
+    ) -> Self {
         let world = World::new(
             |_, _| Creation::Ready(Duration::from_millis(100)),
-            move |_| Script {
-                acts: vec![(
-                    SECOND * u32::try_from(seconds).unwrap(),
-                    Act::Exit { code: 0, oom_kills: 0, reported: None },
-                )],
-                on_stop: OnStop::Ends(Duration::ZERO),
-            },
+            move |invocation| Script { acts: acts(invocation), on_stop: OnStop::Ends(Duration::ZERO) },
         );
         let engine = FlakyEngine {
             inner: world.runtime(),
@@ -119,12 +125,18 @@ impl Fixture {
     }
 
     pub(crate) async fn open(&self) -> Scheduler {
+        self.reopen(Duration::ZERO).await
+    }
+
+    /// A scheduler that starts when so much time has passed since the first one.
+    pub(crate) async fn reopen(&self, after: Duration) -> Scheduler {
         let config = Config {
             caps: Caps::of(4),
             fairness: Fairness::default(),
             max_queued: 1000,
             max_queued_per_user: 1000,
             history: mgx_scheduler::HistoryLimit { events: 1000, bytes: 1 << 20 },
+            history_per_job: mgx_scheduler::HistoryLimit { events: 1000, bytes: 1 << 20 },
             grace: SECOND,
             in_memory: 1_000,
             start_tries: 3,
@@ -132,7 +144,8 @@ impl Fixture {
             max_provider_outage: 3600 * SECOND,
             reap_every: 30 * SECOND,
         };
-        let clock = Clock::starting_at(Timestamp::UNIX_EPOCH, Uptime::default());
+        let now = Timestamp::UNIX_EPOCH.checked_add(after).unwrap();
+        let clock = Clock::starting_at(now, Uptime::default());
         let engine = Arc::new(self.engine.clone());
         Scheduler::start(config, clock, self.journal.clone(), engine, Arc::new(PanickingBlueprint))
             .await
