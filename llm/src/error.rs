@@ -7,7 +7,8 @@ use http::{HeaderValue, Method, StatusCode, header};
 use serde_json::{Map, Value, json};
 
 use crate::model::answer::Interrupted;
-use crate::model::provider_error::{ErrorKind, ProviderError};
+use crate::model::error_kind::ErrorKind;
+use crate::model::provider_error::ProviderError;
 
 /// An error answer: `{"error": {"message", "type", "code", "param", "retryable", …}}`.
 #[derive(Clone, Debug, PartialEq)]

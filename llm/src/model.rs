@@ -2,6 +2,7 @@
 
 pub(crate) mod answer;
 pub(crate) mod demo;
+pub(crate) mod error_kind;
 mod features;
 mod key_filter;
 pub(crate) mod presets;

@@ -15,8 +15,9 @@ use tokio::time::timeout;
 
 use crate::config::Auth;
 use crate::model::answer::{Interrupted, ModelAnswer};
+use crate::model::error_kind::ErrorKind;
 use crate::model::features::RefusedFields;
-use crate::model::provider_error::{ErrorKind, ProviderError};
+use crate::model::provider_error::ProviderError;
 use crate::model::reply_stream;
 use crate::model::request::ChatRequest;
 use crate::model::retry_after::retry_after;
@@ -155,8 +156,11 @@ impl Provider {
     async fn status_error(&self, response: Response) -> LlmError {
         let status = response.status();
         let requested = retry_after(response.headers(), jiff::Timestamp::now());
-        let location =
-            response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let location = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
+        let location = location.map(|location| match Url::parse(location) {
+            Ok(url) => shown(url),
+            Err(_) => location.split(['?', '#']).next().unwrap_or_default().to_owned(),
+        });
         let mut body = Vec::new();
         let reading = async {
             let mut pieces = response.bytes_stream();
@@ -230,11 +234,7 @@ impl Provider {
 
     /// The address without user, password and query.
     fn shown_url(&self) -> String {
-        let mut url = self.url.clone();
-        url.set_query(None);
-        url.set_username("").ok();
-        url.set_password(None).ok();
-        url.to_string()
+        shown(self.url.clone())
     }
 
     fn secrets(&self) -> Vec<&str> {
@@ -301,6 +301,15 @@ fn endpoint(base: &str, resource: &str) -> Result<Url, LlmConfigError> {
     url.set_path(&format!("{path}/{resource}"));
     url.set_fragment(None);
     Ok(url)
+}
+
+/// An address without user, password, query and fragment, any of which may be a secret.
+fn shown(mut url: Url) -> String {
+    url.set_query(None);
+    url.set_fragment(None);
+    url.set_username("").ok();
+    url.set_password(None).ok();
+    url.to_string()
 }
 
 /// The causes of an error, from the outermost to the innermost.

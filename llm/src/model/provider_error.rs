@@ -1,39 +1,16 @@
-//! The errors of providers: the reason in a body of any shape, what kind of error it is, and what can be done. Pure.
+//! Reads the errors of providers: the reason in a body of any shape, and how long to wait. Pure.
 
 use std::time::Duration;
 
 use serde_json::Value;
+
+use crate::model::error_kind::ErrorKind;
 
 /// How much of a provider's message is passed on, in characters.
 const MAX_MESSAGE_CHARS: usize = 600;
 
 /// How deep a body is looked into; providers put whole answers of other providers into theirs, as text.
 const MAX_DEPTH: usize = 8;
-
-/// What kind of error a provider has answered with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ErrorKind {
-    /// It fails, or is overloaded, or still loads its model.
-    Unavailable,
-    /// Too many requests or tokens in a short time.
-    RateLimited,
-    /// The account has no money or quota left.
-    Quota,
-    /// It does not take the key.
-    RefusedKey,
-    /// The request was flagged.
-    Moderation,
-    /// It does not serve this country or region.
-    Region,
-    /// It has no such model.
-    ModelNotFound,
-    /// The request is longer than the model's context.
-    ContextTooLong,
-    /// There is no such API at this address.
-    BadUrl,
-    /// It refuses the request for another reason.
-    Refused,
-}
 
 /// An error as a provider has answered it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +39,8 @@ impl ProviderError {
         let message = clean(&message, secrets);
         let words = format!("{} {marks}", message.to_lowercase());
         let retry_after = json.as_ref().and_then(retry_info).or_else(|| seconds_in(&words));
-        Self { kind: kind(status, &words), message, status, retry_after }
+        let kind = ErrorKind::of(status, &words, retry_after.is_some());
+        Self { kind, message, status, retry_after }
     }
 
     /// Whether `value`, a whole answer or an event of a stream, is an error rather than a reply.
@@ -84,179 +62,6 @@ impl ProviderError {
             }
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
         }
-    }
-}
-
-impl ErrorKind {
-    /// Its code in an answer of the proxy.
-    pub(crate) fn code(self) -> &'static str {
-        match self {
-            Self::Unavailable => "provider_unavailable",
-            Self::RateLimited => "provider_rate_limited",
-            Self::Quota => "provider_quota",
-            Self::RefusedKey => "provider_refused_key",
-            Self::Moderation => "provider_moderation",
-            Self::Region => "provider_region",
-            Self::ModelNotFound => "model_not_found",
-            Self::ContextTooLong => "context_length_exceeded",
-            Self::BadUrl => "provider_bad_url",
-            Self::Refused => "provider_refused",
-        }
-    }
-
-    /// Whether the same request may succeed later.
-    pub(crate) fn is_passing(self) -> bool {
-        match self {
-            Self::Unavailable | Self::RateLimited => true,
-            Self::Quota
-            | Self::RefusedKey
-            | Self::Moderation
-            | Self::Region
-            | Self::ModelNotFound
-            | Self::ContextTooLong
-            | Self::BadUrl
-            | Self::Refused => false,
-        }
-    }
-
-    /// What can be done, and who can do it.
-    pub(crate) fn hint(self) -> Option<&'static str> {
-        match self {
-            Self::Unavailable | Self::RateLimited | Self::ContextTooLong | Self::Refused => None,
-            Self::Quota => Some("the operator can add money or quota at the provider"),
-            Self::RefusedKey => Some("the operator can set another key: llm.api_key_file or OPENAI_API_KEY"),
-            Self::Moderation => Some("reword the request, or use another provider"),
-            Self::Region => Some("the operator can use a provider that serves this region: llm.base_url"),
-            Self::ModelNotFound => Some(
-                "the operator can name another model: agents.default_model, or agents.roles.<name>.model",
-            ),
-            Self::BadUrl => Some(
-                "the operator can correct llm.base_url; it usually ends in /v1, without /chat/completions",
-            ),
-        }
-    }
-}
-
-fn kind(status: Option<u16>, words: &str) -> ErrorKind {
-    let says = |any: &[&str]| any.iter().any(|word| words.contains(word));
-    let is_long = says(&[
-        "context length",
-        "context_length",
-        "maximum context",
-        "context window",
-        "context size",
-        "exceed_context",
-        "prompt is too long",
-        "input is too long",
-        "too many input tokens",
-        "reduce the length",
-        "max_model_len",
-        "n_ctx",
-        "input token count",
-        "longer than the model",
-        "maximum prompt length",
-        "range of input length",
-        "exceeds the maximum number of tokens",
-        "max_prompt_tokens",
-        "token count exceeds",
-    ]) || (says(&["token"])
-        && says(&["must be <=", "must be less than or equal", "exceeds the limit of"]));
-    let is_passing_status = matches!(status, Some(408 | 409 | 425 | 429 | 500..));
-    if is_long && !is_passing_status {
-        return ErrorKind::ContextTooLong;
-    }
-    let no_money = says(&[
-        "insufficient_quota",
-        "exceeded your current quota",
-        "insufficient balance",
-        "insufficient_balance",
-        "billing",
-        "credit balance",
-        "insufficient credits",
-        "out of credits",
-        "add credits",
-        "no credits",
-        "arrearage",
-        "per-day",
-        "per day",
-        "credits to unlock",
-        "quota exceeded for the month",
-        "payment",
-    ]);
-    if status == Some(402) || (no_money && matches!(status, None | Some(400 | 401 | 403 | 429))) {
-        return ErrorKind::Quota;
-    }
-    if !is_passing_status {
-        if says(&[
-            "moderation",
-            "flagged",
-            "content policy",
-            "content_policy",
-            "content management policy",
-            "content_filter",
-            "data_inspection_failed",
-            "inappropriate content",
-            "safety system",
-            "responsibleaipolicy",
-            "sensitive",
-        ]) {
-            return ErrorKind::Moderation;
-        }
-        if says(&[
-            "country",
-            "unsupported_country",
-            "your region",
-            "location is not supported",
-            "territory",
-            "not available in your",
-        ]) {
-            return ErrorKind::Region;
-        }
-        let is_about_model = says(&["model"])
-            && says(&[
-                "model_not_found",
-                "not found",
-                "not exist",
-                "no such model",
-                "unknown model",
-                "not a valid model",
-                "not supported for",
-                "is not available",
-                "does not have access",
-                "not_found_error",
-                "invalid model",
-            ]);
-        if is_about_model && matches!(status, None | Some(400 | 403 | 404 | 422)) {
-            return ErrorKind::ModelNotFound;
-        }
-    }
-    let is_about_key = says(&[
-        "api key",
-        "api_key",
-        "apikey",
-        "api-key",
-        "invalid_api_key",
-        "credential",
-        "authentication",
-        "unauthenticated",
-        "access token",
-        "authorization header",
-        "incorrect key",
-        "invalid key",
-        "key has been",
-    ]);
-    match status {
-        Some(401) => ErrorKind::RefusedKey,
-        None | Some(400 | 403) if is_about_key => ErrorKind::RefusedKey,
-        Some(429) => ErrorKind::RateLimited,
-        Some(404 | 405 | 300..400) => ErrorKind::BadUrl,
-        Some(408 | 409 | 425 | 500..) => ErrorKind::Unavailable,
-        Some(_) => ErrorKind::Refused,
-        None if says(&["rate limit", "rate_limit", "too many requests", "throttl"]) => ErrorKind::RateLimited,
-        None if says(&["invalid_request", "bad request", "badrequest", "invalid argument"]) => {
-            ErrorKind::Refused
-        }
-        None => ErrorKind::Unavailable,
     }
 }
 
@@ -363,34 +168,42 @@ fn retry_info(value: &Value) -> Option<Duration> {
     Duration::try_from_secs_f64(delay.strip_suffix('s')?.parse().ok()?).ok()
 }
 
-/// "try again in 20s", "retry after 1.5 seconds", "in 350ms" (`OpenAI`, Azure, Groq).
+/// "try again in 20s", "retry after 1.5 seconds", "in 1m26.4s", "in 350ms" (`OpenAI`, Azure, Groq).
 fn seconds_in(words: &str) -> Option<Duration> {
-    let (_, rest) = ["try again in ", "retry after ", "retry in "]
-        .iter()
-        .find_map(|words_before| words.split_once(words_before))?;
-    let digits = rest.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(rest.len());
-    let number: f64 = rest[..digits].trim_end_matches('.').parse().ok()?;
-    let unit = rest[digits..].trim_start();
-    let seconds = if unit.starts_with("ms") || unit.starts_with("milli") {
-        number / 1000.0
-    } else if unit.starts_with('m') {
-        number * 60.0
-    } else if unit.starts_with('h') {
-        number * 3600.0
-    } else {
-        number
-    };
-    Duration::try_from_secs_f64(seconds).ok()
+    let marks = ["try again in ", "try again after ", "retry after ", "retry in "];
+    let (_, mut rest) = marks.iter().find_map(|mark| words.split_once(mark))?;
+    let mut sum = None;
+    loop {
+        let digits = rest.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(rest.len());
+        let Ok(number) = rest[..digits].trim_end_matches('.').parse::<f64>() else { return sum };
+        rest = rest[digits..].trim_start();
+        let letters = rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len());
+        let unit = match &rest[..letters] {
+            "ms" | "millisecond" | "milliseconds" => 0.001,
+            "m" | "min" | "mins" | "minute" | "minutes" => 60.0,
+            "h" | "hour" | "hours" => 3600.0,
+            _ => 1.0,
+        };
+        let span = Duration::try_from_secs_f64(number * unit).ok()?;
+        sum = Some(sum.unwrap_or(Duration::ZERO).checked_add(span)?);
+        rest = rest[letters..].trim_start_matches([' ', ',']);
+    }
 }
 
-/// The text of a page or of plain text.
+/// The title or the first heading of a page; plain text as it is.
 fn plain(text: &str) -> String {
-    let title = text.split_once("<title>").and_then(|(_, rest)| rest.split_once("</title>"));
-    match title {
-        Some((title, _)) => title.trim().to_owned(),
-        None if text.trim_start().starts_with('<') => String::new(),
-        None => text.trim().to_owned(),
+    if !text.trim_start().starts_with('<') {
+        return text.trim().to_owned();
     }
+    // of the same length as the text
+    let lower = text.to_ascii_lowercase();
+    let part = |open: &str, close: &str| {
+        let tag = lower.find(open)?;
+        let start = tag + lower[tag..].find('>')? + 1;
+        let end = start + lower[start..].find(close)?;
+        Some(text[start..end].trim().to_owned()).filter(|part| !part.is_empty())
+    };
+    part("<title", "</title>").or_else(|| part("<h1", "</h1>")).unwrap_or_default()
 }
 
 /// A message without secrets, also where a provider quotes only the beginning of one, and without control characters.
@@ -441,73 +254,12 @@ mod tests {
             (r#"{"message":"m"}"#, "m"),
             ("m\r\n", "m"),
             ("<html><head><title>502 Bad Gateway</title></head></html>", "502 Bad Gateway"),
+            ("<!DOCTYPE html><H1 class=x>Down\n again</H1>", "Down again"),
             ("<p>", ""),
             ("", ""),
         ] {
             assert_eq!(read(400, body).message, reason, "{body}");
         }
-    }
-
-    #[test]
-    fn every_kind_is_told_from_the_others() {
-        use ErrorKind as K;
-        for (status, body, kind) in [
-            (401, r#"{"error":{"message":"Incorrect API key provided"}}"#, K::RefusedKey),
-            (402, r#"{"error":{"message":"Insufficient Balance"}}"#, K::Quota),
-            (403, r#"{"error":{"message":"Your input was flagged for violence"}}"#, K::Moderation),
-            (403, r#"{"error":{"message":"Country, region, or territory not supported"}}"#, K::Region),
-            (403, r#"{"error":{"message":"Forbidden by the firewall"}}"#, K::Refused),
-            (403, r#"{"error":{"message":"Your API key lacks a scope"}}"#, K::RefusedKey),
-            (
-                400,
-                r#"[{"error":{"message":"API key not valid. Please pass a valid API key."}}]"#,
-                K::RefusedKey,
-            ),
-            (
-                404,
-                r#"{"error":{"message":"The model `x` does not exist","code":"model_not_found"}}"#,
-                K::ModelNotFound,
-            ),
-            (404, "404 page not found", K::BadUrl),
-            (308, "", K::BadUrl),
-            (
-                429,
-                r#"{"error":{"message":"You exceeded your current quota","code":"insufficient_quota"}}"#,
-                K::Quota,
-            ),
-            (
-                429,
-                r#"{"error":{"message":"Rate limit exceeded: free-models-per-day. Add 10 credits"}}"#,
-                K::Quota,
-            ),
-            (429, r#"{"error":{"message":"Rate limit reached for TPM"}}"#, K::RateLimited),
-            (503, r#"{"error":{"message":"Loading model"}}"#, K::Unavailable),
-            (529, r#"{"error":{"type":"overloaded_error","message":"Overloaded"}}"#, K::Unavailable),
-            (
-                400,
-                r#"{"error":{"message":"This model's maximum context length is 32768 tokens."}}"#,
-                K::ContextTooLong,
-            ),
-            (
-                400,
-                r#"{"error":{"message":"`inputs` tokens + `max_new_tokens` must be <= 40960"}}"#,
-                K::ContextTooLong,
-            ),
-            (
-                400,
-                r#"{"error":{"type":"exceed_context_size_error","message":"too long"}}"#,
-                K::ContextTooLong,
-            ),
-            (413, r#"{"error":{"message":"prompt is too long: 210000 tokens"}}"#, K::ContextTooLong),
-            (422, r#"{"detail":"stream_options"}"#, K::Refused),
-            (200, r#"{"error":{"message":"m","code":429}}"#, K::RateLimited),
-            (200, r#"{"error":{"message":"m","code":"400"}}"#, K::Refused),
-        ] {
-            assert_eq!(read(status, body).kind, kind, "{status} {body}");
-        }
-        let of_stream = |body: &str| ProviderError::read(None, body.as_bytes(), &[]).kind;
-        assert_eq!(of_stream(r#"{"error":{"message":"m","code":"invalid_api_key"}}"#), K::RefusedKey);
-        assert_eq!(of_stream(r#"{"error":{"message":"upstream broke"}}"#), K::Unavailable);
     }
 
     #[test]
@@ -545,6 +297,8 @@ mod tests {
         let after = |body: &str| read(429, body).retry_after.map(|after| after.as_millis());
         assert_eq!(after(r#"{"error":{"message":"Please try again in 20s."}}"#), Some(20_000));
         assert_eq!(after(r#"{"error":{"message":"try again in 350ms"}}"#), Some(350));
+        assert_eq!(after(r#"{"error":{"message":"Please try again in 1m26.4s."}}"#), Some(86_400));
+        assert_eq!(after(r#"{"error":{"message":"try again in a while"}}"#), None);
         assert_eq!(after(r#"{"error":{"message":"Please retry after 1.5 seconds"}}"#), Some(1_500));
         assert_eq!(after(r#"[{"error":{"message":"m","details":[{"retryDelay":"31s"}]}}]"#), Some(31_000));
         assert_eq!(after(r#"{"error":{"message":"slow down"}}"#), None);
