@@ -52,7 +52,7 @@ pub struct Args {
 
 /// The figures of one way.
 #[derive(Debug)]
-struct Way {
+struct Times {
     /// From the request to the first byte of the reply.
     first_byte: Latencies,
     /// From the moment at which the provider writes a token to the one at which it is read.
@@ -75,11 +75,11 @@ async fn measure(args: &Args) -> anyhow::Result<Value> {
         through.push(Agent::through(&proxy).await?);
     }
     // connections, buffers and the pool of the proxy's client
-    round(args, pace, &mut straight, &mut Way::new()).await?;
-    round(args, pace, &mut through, &mut Way::new()).await?;
+    round(args, pace, &mut straight, &mut Times::new()).await?;
+    round(args, pace, &mut through, &mut Times::new()).await?;
     let before = ProcessMemory::of(std::process::id())?;
 
-    let (mut direct, mut proxied) = (Way::new(), Way::new());
+    let (mut direct, mut proxied) = (Times::new(), Times::new());
     for number in 1..=args.turns {
         round(args, pace, &mut straight, &mut direct).await?;
         round(args, pace, &mut through, &mut proxied).await?;
@@ -101,7 +101,12 @@ async fn measure(args: &Args) -> anyhow::Result<Value> {
 }
 
 /// Lets every agent ask for its replies, and adds what they measure.
-async fn round(args: &Args, pace: Duration, agents: &mut Vec<Agent>, way: &mut Way) -> anyhow::Result<()> {
+async fn round(
+    args: &Args,
+    pace: Duration,
+    agents: &mut Vec<Agent>,
+    times: &mut Times,
+) -> anyhow::Result<()> {
     let streams = u32::from(args.streams);
     let mut tasks = Vec::new();
     for (number, mut agent) in (0..).zip(agents.drain(..)) {
@@ -124,8 +129,8 @@ async fn round(args: &Args, pace: Duration, agents: &mut Vec<Agent>, way: &mut W
             agents.push(agent);
             for sample in samples {
                 match sample {
-                    Sample::FirstByte(time) => way.first_byte.record_micros(micros(time)),
-                    Sample::Token(time) => way.token.record_micros(micros(time)),
+                    Sample::FirstByte(time) => times.first_byte.record_micros(micros(time)),
+                    Sample::Token(time) => times.token.record_micros(micros(time)),
                 }
             }
         }
@@ -148,7 +153,7 @@ fn beside(direct: &Latencies, proxied: &Latencies) -> Value {
     })
 }
 
-impl Way {
+impl Times {
     fn new() -> Self {
         Self { first_byte: Latencies::new(), token: Latencies::new() }
     }

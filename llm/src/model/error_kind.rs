@@ -128,14 +128,13 @@ impl ErrorKind {
             Some(429) => Self::RateLimited,
             Some(300..=399 | 404 | 405) => Self::BadUrl,
             Some(400) if says("http request to an https") => Self::BadUrl,
-            Some(408 | 409 | 425 | 500 | 502..=504 | 506..) => Self::Unavailable,
             None if says(
                 "invalid_request | bad request | badrequest | invalid argument | invalid_argument",
             ) =>
             {
                 Self::Refused
             }
-            None => Self::Unavailable,
+            None | Some(408 | 409 | 425 | 500 | 502..=504 | 506..) => Self::Unavailable,
             Some(_) => Self::Refused,
         }
     }
