@@ -4,11 +4,18 @@ use mgx_protocol::{Conversation, EventKind, JobId, Message, MessageRole};
 use mgx_scheduler::{Event, Job};
 use serde_json::{Value, json};
 
-/// How many bytes of earlier messages a job is given; the frame with the invocation holds a megabyte.
-pub(crate) const MAX_EARLIER_BYTES: usize = 256 * 1024;
+/// How many bytes of messages, as JSON, a job is given; the frame with the invocation holds a megabyte, of which the prompt,
+/// the environment and the team take the rest.
+const MAX_BYTES: usize = 640 * 1024;
 
-/// How many bytes of its own earlier messages a job is given that goes on.
-pub(crate) const MAX_BEGUN_BYTES: usize = 640 * 1024;
+/// How much of it earlier jobs may have.
+const MAX_EARLIER_BYTES: usize = 192 * 1024;
+
+/// How much of a summary is told, in bytes.
+const MAX_SUMMARY_BYTES: usize = 32 * 1024;
+
+/// The longest text in a message of a job that goes on, in bytes, once its messages do not fit: tools can be used again.
+const MAX_BEGUN_TEXT_BYTES: usize = 2 * 1024;
 
 /// The message of an event; `None` if the event is none.
 pub fn message_of(event: &Event) -> Option<Message> {
@@ -25,32 +32,96 @@ pub fn message_of(event: &Event) -> Option<Message> {
     serde_json::from_value(message).ok()
 }
 
-/// What `job` is told of `messages`, the newest messages of its session, oldest first.
-pub(crate) fn conversation(job: &Job, messages: Vec<Message>) -> Conversation {
-    let is_own = |id: JobId| id == job.id || job.spec.continues.contains(&id);
-    let summary = messages.iter().rposition(|message| message.role == MessageRole::System);
-    let begin = summary.map_or(0, |at| {
-        let next = messages[at].metadata.get("next_job").filter(|next| !next.is_null());
-        let next = next.cloned().unwrap_or_else(|| Value::from(messages[at].job.to_string()));
-        messages.iter().position(|message| next == message.job.to_string()).unwrap_or(at)
-    });
-    let summary = summary.map(|at| messages[at].content.clone());
-    let (mut earlier, mut begun) = (Vec::new(), Vec::new());
-    for (at, message) in messages.into_iter().enumerate() {
-        if is_own(message.job) {
-            begun.push(message);
-        } else if at >= begin && is_told(&message) {
-            earlier.push(message);
+/// Gathers what a job is told, from the newest message backwards.
+#[derive(Debug)]
+pub(crate) struct Recall<'a> {
+    job: &'a Job,
+    newest_first: Vec<Message>,
+    earlier_bytes: usize,
+    /// The newest summary, and the first job that it does not cover.
+    summary: Option<(String, JobId)>,
+    has_reached_summary: bool,
+}
+
+impl<'a> Recall<'a> {
+    pub(crate) fn of(job: &'a Job) -> Self {
+        Self { job, newest_first: Vec::new(), earlier_bytes: 0, summary: None, has_reached_summary: false }
+    }
+
+    /// Adds the next older message; whether older ones are needed too.
+    pub(crate) fn add(&mut self, message: Message) -> bool {
+        let is_own = self.is_own(message.job);
+        let next = self.summary.as_ref().map(|(_, next)| *next);
+        // a summary covers the jobs before its own, or before the one that it names
+        self.has_reached_summary |= next.is_some_and(|next| message.job < next);
+        if message.role == MessageRole::System && self.summary.is_none() {
+            let next = message.metadata.get("next_job").and_then(Value::as_str);
+            let next = next.and_then(|next| next.parse().ok()).unwrap_or(message.job);
+            let end = message.content.floor_char_boundary(MAX_SUMMARY_BYTES);
+            self.summary = Some((message.content[..end].to_owned(), next));
+        } else if is_own {
+            self.newest_first.push(message);
+        } else if is_told(&message) && !self.has_reached_summary {
+            self.earlier_bytes += bytes(&message);
+            if self.earlier_bytes <= MAX_EARLIER_BYTES {
+                self.newest_first.push(message);
+            }
         }
+        let has_enough = self.has_reached_summary || self.earlier_bytes > MAX_EARLIER_BYTES;
+        is_own || !has_enough || self.job.spec.continues.iter().any(|id| *id < self.oldest())
     }
-    // a job that has only its prompt begins anew
-    if !begun.iter().any(|message| message.agent.is_some()) {
-        begun.clear();
+
+    fn is_own(&self, id: JobId) -> bool {
+        id == self.job.id || self.job.spec.continues.contains(&id)
     }
-    Conversation {
-        summary,
-        earlier: newest(earlier, MAX_EARLIER_BYTES),
-        begun: newest(begun, MAX_BEGUN_BYTES),
+
+    fn oldest(&self) -> JobId {
+        self.newest_first.last().map_or(self.job.id, |message| message.job)
+    }
+
+    /// The conversation.
+    pub(crate) fn conversation(self) -> Conversation {
+        let is_own: Vec<_> = self.newest_first.iter().map(|message| self.is_own(message.job)).collect();
+        let (mut earlier, mut begun) = (Vec::new(), Vec::new());
+        for (message, is_own) in self.newest_first.into_iter().zip(is_own).rev() {
+            if is_own { begun.push(message) } else { earlier.push(message) }
+        }
+        // a job that has only its prompt begins anew
+        if !begun.iter().any(|message| message.agent.is_some()) {
+            begun.clear();
+        }
+        let size = |messages: &[Message]| messages.iter().map(bytes).sum::<usize>();
+        if size(&begun) + size(&earlier) > MAX_BYTES {
+            begun.iter_mut().for_each(shorten);
+        }
+        while size(&begun) + size(&earlier) > MAX_BYTES && !earlier.is_empty() {
+            earlier.remove(0);
+        }
+        Conversation { summary: self.summary.map(|(text, _)| text), earlier, begun }
+    }
+}
+
+fn bytes(message: &Message) -> usize {
+    serde_json::to_vec(message).map_or(0, |json| json.len())
+}
+
+/// Shortens what a tool answered, and what was written in calls: the files hold it.
+fn shorten(message: &mut Message) {
+    let cut = |text: &mut String| {
+        if text.len() > MAX_BEGUN_TEXT_BYTES {
+            text.truncate(text.floor_char_boundary(MAX_BEGUN_TEXT_BYTES));
+            text.push_str("… (the rest is left out)");
+        }
+    };
+    if message.role == MessageRole::Tool {
+        cut(&mut message.content);
+    }
+    for call in &mut message.tool_calls {
+        for value in call.args.as_object_mut().into_iter().flat_map(|args| args.values_mut()) {
+            if let Value::String(text) = value {
+                cut(text);
+            }
+        }
     }
 }
 
@@ -63,17 +134,6 @@ fn is_told(message: &Message) -> bool {
         MessageRole::Tool => says("question"),
         MessageRole::System => false,
     }
-}
-
-/// The newest messages that have at most so many bytes together.
-fn newest(mut messages: Vec<Message>, max_bytes: usize) -> Vec<Message> {
-    let mut bytes = 0;
-    let keep = messages.iter().rev().take_while(|message| {
-        bytes += serde_json::to_vec(message).map_or(0, |json| json.len());
-        bytes <= max_bytes
-    });
-    let keep = keep.count();
-    messages.split_off(messages.len() - keep)
 }
 
 #[cfg(test)]
@@ -97,7 +157,13 @@ mod tests {
         let mut of = crate::jobs::blueprint::testing::job();
         of.id = JobId(Uuid::from_u128(job));
         of.spec.continues = continues.iter().map(|id| JobId(Uuid::from_u128(*id))).collect();
-        conversation(&of, messages)
+        let mut recall = Recall::of(&of);
+        for message in messages.into_iter().rev() {
+            if !recall.add(message) {
+                break;
+            }
+        }
+        recall.conversation()
     }
 
     fn two_jobs() -> Vec<Message> {
@@ -140,12 +206,27 @@ mod tests {
     }
 
     #[test]
-    fn only_the_newest_messages_fit() {
-        let messages = (0..10)
-            .map(|n| said(1, "user", None, &format!("{n}{}", "x".repeat(60_000)), json!({})))
-            .collect();
+    fn only_the_newest_messages_fit_and_tool_traffic_does_not_count() {
+        let mut messages = Vec::new();
+        for n in 0..10 {
+            messages.push(said(1, "user", None, &format!("{n}{}", "x".repeat(50_000)), json!({})));
+            messages.push(said(1, "tool", Some("engineer"), &"y".repeat(60_000), json!({ "success": true })));
+        }
         let told = told(2, &[], messages);
         let first: Vec<_> = told.earlier.iter().map(|message| &message.content[..1]).collect();
-        assert_eq!(first, ["6", "7", "8", "9"]);
+        assert_eq!(first, ["7", "8", "9"]);
+    }
+
+    #[test]
+    fn the_messages_of_a_job_that_goes_on_are_all_there_and_fit_into_a_frame() {
+        let mut messages = vec![said(2, "user", None, "a page", json!({}))];
+        messages.push(said(2, "assistant", Some("router"), "{}", json!({ "final": true })));
+        for _ in 0..40 {
+            messages.push(said(2, "tool", Some("engineer"), &"y".repeat(40_000), json!({ "success": true })));
+        }
+        let told = told(2, &[], messages);
+        assert_eq!(told.begun.len(), 42);
+        assert_eq!(told.begun[1].content, "{}", "the router's choice above all");
+        assert!(serde_json::to_vec(&told).unwrap().len() < MAX_BYTES);
     }
 }

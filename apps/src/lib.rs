@@ -18,7 +18,7 @@ pub use identity::attempt_token::AttemptTokens;
 pub use identity::key_file::TokenKeyError;
 pub use jobs::blueprint::JobBlueprint;
 pub use jobs::isolation::Isolation;
-pub use jobs::team::{RoleConfig, TeamConfig, TeamError};
+pub use jobs::team::{Language, RoleConfig, TeamConfig, TeamError};
 pub use sessions::archive::{Archive, ArchivedSession, Trimmed};
 pub use sessions::retention::Retention;
 pub use sessions::session::{Session, Usage};

@@ -12,7 +12,7 @@ use mgx_protocol::{Conversation, SessionId, WorkspaceId};
 use mgx_scheduler::{Event, Job};
 use mgx_workspaces::{FileError, Workspace, Workspaces, random_hex};
 
-use crate::conversation::{MAX_BEGUN_BYTES, MAX_EARLIER_BYTES, conversation, message_of};
+use crate::conversation::{Recall, message_of};
 use crate::framework::Framework;
 use crate::sessions::archive::{Archive, ArchivedSession};
 use crate::sessions::session::{Session, Usage};
@@ -22,8 +22,8 @@ use crate::store_error::StoreError;
 /// How many messages are read at a time.
 const MESSAGES_AT_A_TIME: usize = 500;
 
-/// How many messages a job is made of at most.
-const MAX_MESSAGES: usize = 5_000;
+/// How many pages of messages are read at most; each has at most 256 KiB.
+const MAX_PAGES: usize = 200;
 
 /// The sessions. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -138,20 +138,18 @@ impl Sessions {
     /// # Errors
     /// The store cannot be read.
     pub(crate) async fn conversation(&self, job: &Job) -> Result<Conversation, StoreError> {
-        let mut newest_first = Vec::new();
-        let (mut before, mut bytes) = (u64::MAX, 0);
-        while bytes < MAX_EARLIER_BYTES + MAX_BEGUN_BYTES && newest_first.len() < MAX_MESSAGES {
+        let mut recall = Recall::of(job);
+        let mut before = u64::MAX;
+        for _ in 0..MAX_PAGES {
             let page = MessagePage { after: 0, before, is_newest_first: true, limit: MESSAGES_AT_A_TIME };
             let events = self.store.messages(&job.session, page).await?;
             let Some(oldest) = events.last() else { break };
             before = oldest.seq;
-            for message in events.iter().filter_map(message_of) {
-                bytes += message.content.len();
-                newest_first.push(message);
+            if !events.iter().filter_map(message_of).all(|message| recall.add(message)) {
+                break;
             }
         }
-        newest_first.reverse();
-        Ok(conversation(job, newest_first))
+        Ok(recall.conversation())
     }
 
     /// Stores a session that was exported elsewhere, with a workspace of its own name that has the starter files.

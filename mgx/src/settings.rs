@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use mgx_api::{JobRules, StreamBounds};
-use mgx_apps::Isolation;
+use mgx_apps::{Isolation, Language};
 use mgx_llm::{DEMO_MODEL, LlmConfig, LlmLimits, Preset, Price, ProviderConfig, Timeouts};
 use mgx_policies::{Policies, Rate, SessionBudget, TimeLimits};
 use mgx_protocol::{RetryPolicy, Team};
@@ -28,7 +28,7 @@ pub(crate) fn isolation(config: &Config) -> Isolation {
 ///
 /// # Errors
 /// `[agents]` contradicts itself.
-pub(crate) fn team(config: &Config) -> anyhow::Result<Team> {
+pub(crate) fn team(config: &Config, language: Language) -> anyhow::Result<Team> {
     let mut team = config.agents.clone();
     let llm = llm_config(config);
     if llm.provider.is_none() && llm.providers.is_empty() {
@@ -41,7 +41,7 @@ pub(crate) fn team(config: &Config) -> anyhow::Result<Team> {
         max_outage_ms: millis(config.llm.max_outage.duration()),
         ..RetryPolicy::default()
     };
-    Ok(team.team()?)
+    Ok(team.team(language)?)
 }
 
 /// The settings of the scheduler.

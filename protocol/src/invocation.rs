@@ -88,7 +88,6 @@ impl Default for RetryPolicy {
 
 /// One role of a team.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Role {
     /// Its name, which is `agent_name` of its events: `engineer`.
     pub name: String,

@@ -242,7 +242,8 @@ impl Lifecycle {
                 Output::Event(mut event) => {
                     newest = Some(event.seq);
                     redactor.event(&mut event);
-                    reported.push(exit_outcome::admit(self.job.id, self.job.attempt, event));
+                    let is_team = self.job.spec.command.is_empty();
+                    reported.push(exit_outcome::admit(self.job.id, self.job.attempt, is_team, event));
                 }
                 Output::Ended(how) => ended = Some(how),
             }

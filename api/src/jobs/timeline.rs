@@ -232,6 +232,8 @@ impl Attempt {
             }
             // the platform's own, but no stage
             kind if kind.is_platforms() && *kind != EventKind::Truncated => return,
+            // the user's prompt, which the platform writes
+            EventKind::MessageComplete if event.agent.is_none() => return,
             _ => return self.add_work_event(event.at),
         };
         self.marks.push(Mark { stage, at: event.at, from_container: false });

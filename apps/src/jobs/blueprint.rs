@@ -12,6 +12,7 @@ use secrecy::ExposeSecret;
 use crate::identity::app_identity::AppIdentity;
 use crate::identity::attempt_token::AttemptTokens;
 use crate::jobs::isolation::Isolation;
+use crate::jobs::team::Language;
 use crate::sessions::Sessions;
 use crate::sessions::session::Session;
 
@@ -28,8 +29,8 @@ pub struct JobBlueprint {
     pub image: String,
     /// What separates the containers from the host.
     pub isolation: Isolation,
-    /// The agent team.
-    pub team: Team,
+    /// The agent team, with prompts in English and in Chinese.
+    pub teams: [Team; 2],
 }
 
 #[async_trait]
@@ -63,9 +64,9 @@ impl Blueprint for JobBlueprint {
 }
 
 impl JobBlueprint {
-    /// The team. In an outage of the model's provider, an attempt asks once and returns its slot again.
+    /// The team, with prompts in the language of the request. In an outage of the model's provider, an attempt asks once and returns its slot again.
     fn team_of(&self, job: &Job) -> Team {
-        let mut team = self.team.clone();
+        let mut team = self.teams[Language::of(&job.spec.prompt) as usize].clone();
         if job.provider_wait.is_some() {
             team.retry.hold_ms = 0;
         }

@@ -24,6 +24,26 @@ pub struct TeamConfig {
     pub roles: BTreeMap<String, RoleConfig>,
 }
 
+/// The language of the built-in prompts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Language {
+    /// English.
+    En,
+    /// Chinese.
+    Zh,
+}
+
+impl Language {
+    /// The language of a request: Chinese if it holds Chinese characters.
+    pub fn of(text: &str) -> Self {
+        let is_chinese = |c: char| matches!(c, '\u{4e00}'..='\u{9fff}' | '\u{3400}'..='\u{4dbf}');
+        // Japanese has the same characters beside its own
+        let is_japanese = |c: char| matches!(c, '\u{3040}'..='\u{30ff}');
+        if text.chars().any(is_chinese) && !text.chars().any(is_japanese) { Self::Zh } else { Self::En }
+    }
+}
+
 /// `[agents.roles.<name>]`: changes to one built-in role.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -90,11 +110,11 @@ impl Default for TeamConfig {
 }
 
 impl TeamConfig {
-    /// The checked team: the five roles in their order, with the operator's changes.
+    /// The checked team: the six roles in their order, with prompts in this language and with the operator's changes.
     ///
     /// # Errors
     /// [`TeamError`] names the wrong key.
-    pub fn team(&self) -> Result<Team, TeamError> {
+    pub fn team(&self, language: Language) -> Result<Team, TeamError> {
         if let Some(name) = self.roles.keys().find(|name| !BUILT_IN.iter().any(|role| role.name == **name)) {
             return Err(TeamError::UnknownRole {
                 name: name.clone(),
@@ -114,7 +134,7 @@ impl TeamConfig {
         let changed = BUILT_IN.iter().map(|role| (role, self.roles.get(role.name).unwrap_or(&unchanged)));
         let taking_part = changed.filter(|(_, config)| config.enabled.unwrap_or(true));
         let roles = taking_part
-            .map(|(role, config)| self.role(role, config))
+            .map(|(role, config)| self.role(role, config, language))
             .collect::<Result<Vec<_>, TeamError>>()?;
         if roles.iter().all(|role| role.name == ROUTER) {
             return Err(TeamError::Empty);
@@ -134,7 +154,7 @@ impl TeamConfig {
         }
     }
 
-    fn role(&self, built_in: &BuiltIn, config: &RoleConfig) -> Result<Role, TeamError> {
+    fn role(&self, built_in: &BuiltIn, config: &RoleConfig, language: Language) -> Result<Role, TeamError> {
         let wrong =
             |key: &str, rule| TeamError::OutOfRange { key: format!("roles.{}.{key}", built_in.name), rule };
         let (model, model_key) = match &config.model {
@@ -150,7 +170,7 @@ impl TeamConfig {
         if config.effort.as_ref().is_some_and(|effort| !is_word(effort)) {
             return Err(wrong("effort", "a word that the provider knows, such as low, medium or high"));
         }
-        let prompt = config.prompt.as_deref().unwrap_or(built_in.prompt).trim();
+        let prompt = config.prompt.as_deref().unwrap_or(built_in.prompts[language as usize]).trim();
         if prompt.is_empty() {
             return Err(wrong("prompt", "it is empty; leave it out for the built-in one"));
         }
@@ -162,7 +182,7 @@ impl TeamConfig {
             let (role, tool) = (built_in.name.to_owned(), tool.clone());
             return Err(TeamError::UnknownTool { role, tool, known: list(TOOLS) });
         }
-        let (name, temperature) = (built_in.name.to_owned(), config.temperature.or(built_in.temperature));
+        let (name, temperature) = (built_in.name.to_owned(), config.temperature);
         let effort = config.effort.clone();
         Ok(Role { name, model: model.clone(), temperature, effort, prompt: prompt.to_owned(), tools })
     }
@@ -200,9 +220,9 @@ const ROUTER: &str = "router";
 /// A role without the changes of the operator.
 struct BuiltIn {
     name: &'static str,
-    prompt: &'static str,
+    /// In English and in Chinese.
+    prompts: [&'static str; 2],
     tools: &'static [&'static str],
-    temperature: Option<f32>,
 }
 
 const PLANNING_TOOLS: &[&str] =
@@ -220,28 +240,24 @@ const ENGINEERING_TOOLS: &[&str] = &[
 ];
 const ALL_TOOLS: &[&str] = &TOOLS;
 
+/// The prompts of a role, in every language.
+macro_rules! prompts {
+    ($name:literal) => {
+        [
+            include_str!(concat!("../../prompts/en/", $name, ".md")),
+            include_str!(concat!("../../prompts/zh/", $name, ".md")),
+        ]
+    };
+}
+
 /// The roles, in the order in which they work.
-const BUILT_IN: [BuiltIn; 5] = [
-    BuiltIn { name: ROUTER, prompt: include_str!("../../prompts/router.md"), tools: &[], temperature: None },
-    BuiltIn {
-        name: "product_manager",
-        prompt: include_str!("../../prompts/product_manager.md"),
-        tools: PLANNING_TOOLS,
-        temperature: None,
-    },
-    BuiltIn {
-        name: "architect",
-        prompt: include_str!("../../prompts/architect.md"),
-        tools: PLANNING_TOOLS,
-        temperature: None,
-    },
-    BuiltIn {
-        name: "engineer",
-        prompt: include_str!("../../prompts/engineer.md"),
-        tools: ENGINEERING_TOOLS,
-        temperature: None,
-    },
-    BuiltIn { name: "qa", prompt: include_str!("../../prompts/qa.md"), tools: ALL_TOOLS, temperature: None },
+const BUILT_IN: [BuiltIn; 6] = [
+    BuiltIn { name: ROUTER, prompts: prompts!("router"), tools: &[] },
+    BuiltIn { name: "product_manager", prompts: prompts!("product_manager"), tools: PLANNING_TOOLS },
+    BuiltIn { name: "architect", prompts: prompts!("architect"), tools: PLANNING_TOOLS },
+    BuiltIn { name: "project_manager", prompts: prompts!("project_manager"), tools: PLANNING_TOOLS },
+    BuiltIn { name: "engineer", prompts: prompts!("engineer"), tools: ENGINEERING_TOOLS },
+    BuiltIn { name: "qa", prompts: prompts!("qa"), tools: ALL_TOOLS },
 ];
 
 /// Whether `text` is 1 to 20 letters.
@@ -263,7 +279,7 @@ mod tests {
 
     #[test]
     fn the_built_in_team() {
-        let team = TeamConfig::default().team().unwrap();
+        let team = TeamConfig::default().team(Language::En).unwrap();
         assert!(
             serde_json::to_vec(&team).unwrap().len() < MAX_TEAM / 4,
             "there is room for the operator's prompts"
@@ -277,8 +293,16 @@ mod tests {
     }
 
     #[test]
+    fn the_prompts_follow_the_language_of_the_request() {
+        assert_eq!(Language::of("做一个面包店网站"), Language::Zh);
+        assert_eq!((Language::of("a bakery"), Language::of("パン屋の店")), (Language::En, Language::En));
+        let team = TeamConfig::default().team(Language::Zh).unwrap();
+        assert!(team.roles.iter().all(|role| role.prompt.contains("团队")));
+    }
+
+    #[test]
     fn prompts_name_the_files_that_roles_pass_on() {
-        let team = TeamConfig::default().team().unwrap();
+        let team = TeamConfig::default().team(Language::En).unwrap();
         for (role, file) in [
             ("product_manager", "docs/prd.md"),
             ("architect", "docs/design.md"),
@@ -299,11 +323,11 @@ mod tests {
                 "architect": {"enabled": false},
             },
         }))
-        .team()
+        .team(Language::En)
         .unwrap();
         let names: Vec<_> = team.roles.iter().map(|role| role.name.as_str()).collect();
-        assert_eq!(names, ["router", "product_manager", "engineer", "qa"]);
-        let engineer = &team.roles[2];
+        assert_eq!(names, ["router", "product_manager", "project_manager", "engineer", "qa"]);
+        let engineer = &team.roles[3];
         assert_eq!((engineer.model.as_str(), engineer.temperature), ("large", Some(0.2)));
         assert_eq!((engineer.prompt.as_str(), engineer.tools.len()), ("Build.", 1));
         assert_eq!(team.roles[0].model, "small");
@@ -321,10 +345,10 @@ mod tests {
             serde_json::json!({"default_model": ""}),
             serde_json::json!({"max_turns": 0}),
             serde_json::json!({"roles":
-                {"product_manager": off, "architect": off, "engineer": off, "qa": off}}),
+                {"product_manager": off, "architect": off, "project_manager": off, "engineer": off, "qa": off}}),
         ];
         let messages: Vec<_> =
-            mistakes.map(|mistake| config(mistake).team().unwrap_err().to_string()).to_vec();
+            mistakes.map(|mistake| config(mistake).team(Language::En).unwrap_err().to_string()).to_vec();
         insta::assert_snapshot!(messages.join("\n"));
         assert!(serde_json::from_str::<TeamConfig>(r#"{"rolls": {}}"#).is_err());
         assert!(serde_json::from_str::<TeamConfig>(r#"{"roles": {"qa": {"modell": "x"}}}"#).is_err());

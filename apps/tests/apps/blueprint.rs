@@ -7,7 +7,8 @@ use std::sync::Arc;
 use crate::store::MemoryStore;
 use jiff::Timestamp;
 use mgx_apps::{
-    AppIdentity, AttemptTokens, Framework, Isolation, JobBlueprint, NewSession, Sessions, TeamConfig,
+    AppIdentity, AttemptTokens, Framework, Isolation, JobBlueprint, Language, NewSession, Sessions,
+    TeamConfig,
 };
 use mgx_protocol::{Attempt, JobId};
 use mgx_runtimes::{Limits, OciRuntime};
@@ -36,7 +37,7 @@ async fn blueprint() -> (TempDir, JobBlueprint) {
         tokens: AttemptTokens::with_key(&[7; 32]),
         identities: AppIdentity::with_key(&[9; 32], "https://mgx.example"),
         image: "mgx-agent:test".to_owned(),
-        team: TeamConfig::default().team().unwrap(),
+        teams: [Language::En, Language::Zh].map(|language| TeamConfig::default().team(language).unwrap()),
     };
     (dir, blueprint)
 }
@@ -89,7 +90,7 @@ async fn the_plan_of_an_agent_job() {
         writeln!(said, "{name}={}", if *value == token { "<the attempt's token>" } else { value }).unwrap();
     }
     insta::assert_snapshot!(said);
-    assert_eq!(plan.team, blueprint.team);
+    assert_eq!(plan.team, blueprint.teams[0]);
     assert!(!format!("{plan:?} {blueprint:?}").contains(&token));
 }
 

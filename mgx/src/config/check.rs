@@ -3,6 +3,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use mgx_apps::Language;
 use mgx_llm::{PRESETS, Preset};
 use mgx_oauth2::{ADMIN, Issuer, PasswordRules};
 use mgx_protocol::quantity::show_size;
@@ -100,7 +101,7 @@ pub(super) fn check(config: &mut Config) -> Vec<(String, What)> {
     report("log.level", level(&config.log.level));
     report("oauth2.public_url", origin(&config.oauth2.public_url));
     report("oauth2.admin_password", password(&config.oauth2.admin_password));
-    if let Err(error) = config.agents.team() {
+    if let Err(error) = config.agents.team(Language::En) {
         let text = error.to_string();
         let (key, rule) = text.split_once(": ").unwrap_or(("agents", &text));
         report(key, Err(What::Rule(rule.to_owned())));

@@ -8,7 +8,7 @@ use axum::Router;
 use futures_util::stream::{self, StreamExt};
 use jiff::Timestamp;
 use mgx_api::{AdminToken, App, EngineProbe, Gate, Imports, Pools, Scheduling, Streams};
-use mgx_apps::{AppIdentity, AttemptTokens, Idempotency, JobBlueprint, Retention, Sessions};
+use mgx_apps::{AppIdentity, AttemptTokens, Idempotency, JobBlueprint, Language, Retention, Sessions};
 use mgx_llm::{LlmProxy, TunnelLimits, serve_tunnels};
 use mgx_oauth2::Provider;
 use mgx_policies::{Admission, MonotonicClock};
@@ -212,7 +212,7 @@ pub(crate) fn parts(config: &Config, store: &Store) -> anyhow::Result<Parts> {
         identities: identities.clone(),
         image: config.agent.image.clone(),
         isolation: settings::isolation(config),
-        team: settings::team(config)?,
+        teams: [settings::team(config, Language::En)?, settings::team(config, Language::Zh)?],
     };
     let redactor = logging::redactor(config, Some(&admin_token));
     let admin_token = AdminToken::new(&admin_token);

@@ -83,11 +83,14 @@ fn reported(exit: &Exit) -> ExitOutcome {
     ExitOutcome { outcome, exit: Some(status), error: error.or_else(|| exit.error.clone()), resume_after }
 }
 
-/// The event as it goes into the log. A kind that an agent may not use is replaced by `custom`, and kept in the data.
-pub(crate) fn admit(job: JobId, attempt: Attempt, event: AgentEvent) -> SizedEvent {
+/// The event as it goes into the log. A kind that an agent may not use is replaced by `custom`, and kept in the data. A
+/// message of the conversation is one only if the team has reported it, under the name of a role: a command runs code that a
+/// model may have written, and the words of the user come from the platform alone.
+pub(crate) fn admit(job: JobId, attempt: Attempt, is_team: bool, event: AgentEvent) -> SizedEvent {
     let AgentEvent { seq, at, kind, agent, data } = event;
     let (data, bytes) = bounded(data);
-    let (kind, data) = if kind.is_for_agents() {
+    let is_forged = kind == EventKind::MessageComplete && (!is_team || agent.is_none());
+    let (kind, data) = if kind.is_for_agents() && !is_forged {
         (kind, data)
     } else {
         let data =
