@@ -190,7 +190,11 @@ mod tests {
                 agent: None,
                 data: Map::new(),
             };
-            assert_eq!(admit(JobId::default(), Attempt(1), event).event.kind, EventKind::Custom, "{kind:?}");
+            assert_eq!(
+                admit(JobId::default(), Attempt(1), true, event).event.kind,
+                EventKind::Custom,
+                "{kind:?}"
+            );
         }
     }
 
@@ -198,7 +202,7 @@ mod tests {
     fn an_oversized_event_keeps_its_place_but_not_its_data() {
         let data = Map::from_iter([("text".to_owned(), json!("x".repeat(MAX_EVENT_BYTES)))]);
         let event = AgentEvent { seq: 1, at: Timestamp::UNIX_EPOCH, kind: EventKind::Log, agent: None, data };
-        let admitted = admit(JobId::default(), Attempt(1), event).event;
+        let admitted = admit(JobId::default(), Attempt(1), true, event).event;
         assert_eq!((admitted.source, admitted.data.len()), (Some(1), 1));
         assert!(admitted.data["truncated_bytes"].as_u64().unwrap() > MAX_EVENT_BYTES as u64);
     }

@@ -2,11 +2,13 @@
 
 use futures_util::future::join;
 use jiff::SignedDuration;
-use mgx_apps::{Session, SessionStore, StoreError, Usage};
-use mgx_protocol::SessionId;
-use mgx_scheduler::{Head, Job, Journal, State};
+use mgx_apps::{MessagePage, Session, SessionStore, StoreError, Usage};
+use mgx_protocol::{EventKind, SessionId};
+use mgx_scheduler::{Event, Head, Job, Journal, NewEvent, State};
 
-use super::{at, is_fenced, numbers, put, sample_event, sample_job, sample_session, sample_session_id, say};
+use super::{
+    at, is_fenced, numbers, put, sample_event, sample_job, sample_session, sample_session_id, say, submitted,
+};
 
 /// Panics at the first requirement that is not met. `journal` is the same store.
 pub async fn run(store: &dyn SessionStore, journal: &dyn Journal) {
@@ -16,6 +18,32 @@ pub async fn run(store: &dyn SessionStore, journal: &dyn Journal) {
     usage_adds_up(store).await;
     a_deleted_session_leaves_nothing_behind(store, journal).await;
     a_job_of_a_deleted_session_does_not_come_back(store, journal).await;
+    a_message_is_there_once_and_in_order(store, journal).await;
+}
+
+/// Every message of a session, oldest first.
+async fn messages(store: &dyn SessionStore, session: &SessionId) -> Vec<Event> {
+    let page = MessagePage { after: 0, before: u64::MAX, is_newest_first: false, limit: 1000 };
+    store.messages(session, page).await.unwrap()
+}
+
+async fn a_message_is_there_once_and_in_order(store: &dyn SessionStore, journal: &dyn Journal) {
+    let job = submitted(journal).await;
+    let message = |source| NewEvent { kind: EventKind::MessageComplete, ..sample_event(&job, source) };
+    let first =
+        say(journal, &job, vec![sample_event(&job, Some(1)), message(Some(2)), message(None)]).await.unwrap();
+    // the agent sends an event again that is stored already, together with a new one
+    let second = say(journal, &job, vec![message(Some(2)), message(Some(3))]).await.unwrap();
+    let expected: Vec<_> = first[1..].iter().chain(&second).cloned().collect();
+    assert_eq!(messages(store, &job.session).await, expected);
+    assert_eq!(numbers(&expected), [2, 3, 4]);
+
+    let page = |after, before, is_newest_first, limit| MessagePage { after, before, is_newest_first, limit };
+    let read = async |page| numbers(&store.messages(&job.session, page).await.unwrap());
+    assert_eq!(read(page(2, u64::MAX, false, 1)).await, [3]);
+    assert_eq!(read(page(0, 4, true, 10)).await, [3, 2]);
+    assert_eq!(read(page(0, u64::MAX, true, 0)).await, [0; 0]);
+    assert_eq!(messages(store, &sample_session_id()).await, []);
 }
 
 async fn a_session_is_read_as_it_was_stored(store: &dyn SessionStore) {

@@ -55,7 +55,7 @@ const CASES: [(&str, &str, Action); 13] = [
 #[tokio::test(flavor = "multi_thread")]
 async fn the_state_of_a_job_tells_the_truth() -> Result<()> {
     // no provider answers there, so that the agents have to report a failure
-    let more = "agent.memory = \"64MiB\"\nagent.grace = \"1s\"\nscheduler.max_running = 6\nllm.retries = 0\n\
+    let more = "agent.memory = \"64MiB\"\nagent.grace = \"1s\"\nscheduler.max_running = 6\nllm.max_outage = \"0s\"\n\
                 llm.base_url = \"http://127.0.0.1:9/v1\"\nllm.api_key = \"none\"";
     let server = busybox_with(more).await?;
     for repeat in 1..=number("MGX_TRUTH_REPEATS", 1) {
