@@ -7,6 +7,15 @@ use axum::BoxError;
 use mgx_protocol::{Attempt, EventKind, JobId, SessionId};
 use serde_json::{Map, Value};
 
+/// Whose job it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobOwner {
+    /// Its session.
+    pub session: SessionId,
+    /// Its user.
+    pub user: String,
+}
+
 /// Tokens, state and event logs of the attempts that the platform runs.
 #[async_trait]
 pub trait Attempts: Send + Sync + fmt::Debug {
@@ -17,11 +26,11 @@ pub trait Attempts: Send + Sync + fmt::Debug {
     /// Whether the attempt is running.
     fn is_live(&self, job: JobId, attempt: Attempt) -> bool;
 
-    /// The session that the job belongs to.
+    /// The session and the user that the job belongs to.
     ///
     /// # Errors
     /// The store cannot be read.
-    async fn session(&self, job: JobId) -> Result<Option<SessionId>, BoxError>;
+    async fn owner(&self, job: JobId) -> Result<Option<JobOwner>, BoxError>;
 
     /// Appends an event to the log of the attempt's session.
     ///

@@ -3,7 +3,7 @@
 use http::{HeaderMap, header};
 use mgx_protocol::{Attempt, JobId, SessionId};
 
-use crate::{Attempts, LlmError};
+use crate::{Attempts, JobOwner, LlmError};
 
 /// The header in which the runner names the agent that sends the request. Not authenticated: it labels usage events,
 /// and the demo model answers by it.
@@ -15,6 +15,7 @@ pub(crate) struct Caller {
     pub(crate) job: JobId,
     pub(crate) attempt: Attempt,
     pub(crate) session: SessionId,
+    pub(crate) user: String,
     pub(crate) agent: Option<String>,
 }
 
@@ -27,12 +28,12 @@ impl Caller {
         if !attempts.is_live(job, attempt) {
             return Err(LlmError::expired_key());
         }
-        let session = attempts.session(job).await.map_err(|error| {
+        let owner = attempts.owner(job).await.map_err(|error| {
             tracing::warn!(%job, %error, "cannot look up a job's session");
             LlmError::store_unavailable()
         })?;
-        let session = session.ok_or_else(LlmError::expired_key)?;
-        Ok(Self { job, attempt, session, agent: agent_name(headers) })
+        let JobOwner { session, user } = owner.ok_or_else(LlmError::expired_key)?;
+        Ok(Self { job, attempt, session, user, agent: agent_name(headers) })
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use crate::Price;
+use crate::{LlmLimits, Price};
 
 /// The name of the built-in demo model.
 pub const DEMO_MODEL: &str = "mgx-demo";
@@ -24,7 +24,7 @@ pub struct LlmConfig {
     pub default_model: String,
     /// The models that agents may ask for besides the default one; empty: any.
     pub models: Vec<String>,
-    /// The limits of a session, and of an attempt.
+    /// The limits of jobs, sessions and users.
     pub limits: LlmLimits,
     /// Prices by model. A model without a price costs nothing, and is refused if the cost of a session is limited.
     pub prices: BTreeMap<String, Price>,
@@ -93,19 +93,6 @@ impl ProviderConfig {
             }
         }
     }
-}
-
-/// The limits of a session, and of an attempt; 0 means without limit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LlmLimits {
-    /// Requests of one session that reached a model.
-    pub max_requests: u64,
-    /// Tokens of one session, sent and received.
-    pub max_tokens: u64,
-    /// The cost of one session, in millionths of the operator's unit.
-    pub max_cost_micros: u64,
-    /// Requests of one attempt within a minute.
-    pub requests_per_minute: u32,
 }
 
 /// How long the provider may take.

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use crate::model::answer::Interrupted;
 use crate::model::error_kind::ErrorKind;
 use crate::model::provider_error::ProviderError;
+use crate::usage::limits::BudgetUse;
 
 /// An error answer: `{"error": {"message", "type", "code", "param", "retryable", …}}`.
 #[derive(Clone, Debug, PartialEq)]
@@ -90,13 +91,15 @@ impl LlmError {
         Self::new(StatusCode::UNAUTHORIZED, "invalid_request_error", "invalid_api_key", message)
     }
 
-    pub(crate) fn budget_exhausted(limit: &'static str, value: u64, used: u64) -> Self {
-        let message =
-            format!("the session's budget is exhausted: {limit} is {value}, and {used} have been used");
+    pub(crate) fn budget_exhausted(budget: BudgetUse) -> Self {
+        let BudgetUse { scope, limit, value, used } = budget;
+        let owner = scope.owner();
+        let message = format!("{owner} is exhausted: {limit} is {value}, and {used} have been used");
         Self::new(StatusCode::TOO_MANY_REQUESTS, "insufficient_quota", "budget_exhausted", message)
             .with("limit", limit)
             .with("value", value)
             .with("used", used)
+            .with("hint", format!("the operator can raise {limit}"))
     }
 
     pub(crate) fn rate_limited(per_minute: u32, after: Duration) -> Self {

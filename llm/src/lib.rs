@@ -20,13 +20,12 @@ mod model;
 #[cfg(test)]
 mod tests;
 
-pub use attempts::Attempts;
-pub use config::{
-    Auth, DEFAULT_MODEL, DEMO_MODEL, LlmConfig, LlmConfigError, LlmLimits, ProviderConfig, Timeouts,
-};
+pub use attempts::{Attempts, JobOwner};
+pub use config::{Auth, DEFAULT_MODEL, DEMO_MODEL, LlmConfig, LlmConfigError, ProviderConfig, Timeouts};
 pub use error::LlmError;
 pub use model::presets::{PRESETS, Preset};
 pub use proxy::LlmProxy;
 pub use tunnels::{TunnelLimits, serve_tunnels};
+pub use usage::limits::{LlmLimits, UsageLimits};
 pub use usage::price::Price;
 pub use usage::{Usage, UsageStore};

@@ -19,6 +19,7 @@ use crate::model::provider::Provider;
 use crate::model::request::ChatRequest;
 use crate::usage::budget::Budget;
 use crate::usage::metering::{PendingUsage, UsageRecorder};
+use crate::usage::sums::UsageSums;
 use crate::{Attempts, LlmConfig, LlmConfigError, LlmError, UsageStore};
 
 /// Answers chat completions for running attempts. Cheap to clone.
@@ -52,8 +53,11 @@ impl LlmProxy {
         let providers = providers
             .map(|(name, it)| Ok((name.clone(), Provider::new(name, it, config.timeouts)?)))
             .collect::<Result<_, LlmConfigError>>()?;
-        let budget = Budget::new(config.limits, usage.clone());
-        let usage = Arc::new(UsageRecorder::new(attempts.clone(), usage, config.prices.clone()));
+        let sums = Arc::<UsageSums>::default();
+        let budget = Budget::new(config.limits, usage.clone(), sums.clone());
+        let recorder =
+            UsageRecorder::new(attempts.clone(), usage, sums, config.limits, config.prices.clone());
+        let usage = Arc::new(recorder);
         Ok(Self(Arc::new(Inner { config, provider, providers, attempts, budget, usage })))
     }
 
@@ -129,7 +133,7 @@ impl LlmProxy {
         if !is_default && !config.models.is_empty() && !config.models.iter().any(|name| name == requested) {
             return Err(LlmError::model_not_found(requested));
         }
-        if config.limits.max_cost_micros > 0 && !config.prices.contains_key(model) {
+        if config.limits.has_cost() && !config.prices.contains_key(model) {
             return Err(LlmError::model_without_price(model));
         }
         Ok(model.to_owned())

@@ -293,7 +293,8 @@ async fn a_budget_is_enforced_and_the_refusal_names_the_limit() {
 #[tokio::test]
 async fn the_cost_of_a_session_is_recorded_and_limited() {
     let usage = r#"{"usage":{"prompt_tokens":1000,"completion_tokens":500}}"#;
-    let limits = LlmLimits { max_cost_micros: 12_000, ..LlmLimits::default() };
+    let session = UsageLimits { max_cost_micros: 12_000, ..UsageLimits::default() };
+    let limits = LlmLimits { session, ..LlmLimits::default() };
     let proxy = TestProxy::limited(
         vec![ScriptedAnswer::json(usage), ScriptedAnswer::json(usage), ScriptedAnswer::json(usage)],
         limits,
@@ -320,8 +321,30 @@ async fn the_cost_of_a_session_is_recorded_and_limited() {
 }
 
 #[tokio::test]
+async fn jobs_and_users_have_budgets_that_are_told_before_they_bind() {
+    let usage = r#"{"usage":{"prompt_tokens":60,"completion_tokens":30,"prompt_cache_hit_tokens":50}}"#;
+    let max = UsageLimits { max_tokens: 100, ..UsageLimits::default() };
+    for (limits, limit) in [
+        (LlmLimits { job: max, ..LlmLimits::default() }, "llm.max_tokens_per_job"),
+        (LlmLimits { user_per_day: max, ..LlmLimits::default() }, "llm.max_tokens_per_user_per_day"),
+    ] {
+        let answers = vec![ScriptedAnswer::json(usage), ScriptedAnswer::json(usage)];
+        let proxy = TestProxy::limited(answers, limits).await;
+        support::text(proxy.send(&hello()).await).await.unwrap();
+        let event = proxy.events().pop().unwrap();
+        assert_eq!(event["budget"], json!([{ "limit": limit, "value": 100, "used": 90 }]));
+        assert!(event["warning"].as_str().unwrap().starts_with("90 % of "), "{event}");
+        assert_eq!(event["cached_tokens"], 50);
+        support::text(proxy.send(&hello()).await).await.unwrap();
+        let error = support::error(proxy.send(&hello()).await).await;
+        assert_eq!((&error["code"], &error["limit"]), (&json!("budget_exhausted"), &json!(limit)));
+    }
+}
+
+#[tokio::test]
 async fn a_model_without_a_price_is_refused_if_costs_are_limited() {
-    let limits = LlmLimits { max_cost_micros: 12_000, ..LlmLimits::default() };
+    let session = UsageLimits { max_cost_micros: 12_000, ..UsageLimits::default() };
+    let limits = LlmLimits { session, ..LlmLimits::default() };
     let proxy = TestProxy::limited(vec![], limits).await;
     let response = proxy.send(&hello()).await;
     assert_eq!(response.status(), StatusCode::NOT_FOUND);

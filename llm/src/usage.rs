@@ -1,9 +1,11 @@
-//! What a session has used of the models, and where the sum is kept. Below: limits, prices, and the record of each answer.
+//! What was used of the models, and where the sums are kept. Below: limits, prices, and the record of each answer.
 
 pub(crate) mod budget;
+pub mod limits;
 pub(crate) mod metering;
 mod parser;
 pub mod price;
+pub(crate) mod sums;
 
 use std::fmt;
 
@@ -22,6 +24,17 @@ pub struct Usage {
     pub completion_tokens: u64,
     /// Their cost, in millionths of the unit in which the operator writes prices.
     pub cost_micros: u64,
+}
+
+impl Usage {
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self {
+            requests: self.requests.saturating_add(other.requests),
+            prompt_tokens: self.prompt_tokens.saturating_add(other.prompt_tokens),
+            completion_tokens: self.completion_tokens.saturating_add(other.completion_tokens),
+            cost_micros: self.cost_micros.saturating_add(other.cost_micros),
+        }
+    }
 }
 
 /// The usage of every session. An addition that has returned is durable.

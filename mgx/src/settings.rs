@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use mgx_api::{JobRules, StreamBounds};
 use mgx_apps::{Isolation, Language};
-use mgx_llm::{DEMO_MODEL, LlmConfig, LlmLimits, Preset, Price, ProviderConfig, Timeouts};
+use mgx_llm::{
+    DEMO_MODEL, LlmConfig, LlmLimits, Preset, Price, ProviderConfig, Timeouts, UsageLimits,
+};
 use mgx_policies::{Policies, Rate, SessionBudget, TimeLimits};
 use mgx_protocol::{RetryPolicy, Team};
 use mgx_runtimes::Limits;
 use mgx_scheduler::{Budget, Caps, Fairness, HistoryLimit, Kind, Redactor};
 
-use crate::config::{Config, LlmProvider, ModelPrice};
+use crate::config::{Amount, Config, Llm, LlmProvider, ModelPrice};
 
 /// How many of the waiting jobs the scheduler keeps whole in memory, the next ones first: a queue that is shorter than
 /// this waits for no read of the store.
@@ -171,12 +173,7 @@ pub(crate) fn llm_config(config: &Config) -> LlmConfig {
             .collect(),
         default_model: config.agents.default_model.clone(),
         models: llm.models.clone(),
-        limits: LlmLimits {
-            max_requests: llm.max_requests_per_session.get(),
-            max_tokens: llm.max_tokens_per_session.get(),
-            max_cost_micros: llm.max_cost_per_session.micros(),
-            requests_per_minute: llm.max_requests_per_minute.small(),
-        },
+        limits: llm_limits(llm),
         prices: llm.prices.iter().map(|(model, price)| (model.clone(), price_of(*price))).collect(),
         timeouts: Timeouts {
             first_byte: llm.first_byte_timeout.duration(),
@@ -184,6 +181,27 @@ pub(crate) fn llm_config(config: &Config) -> LlmConfig {
             answer: llm.answer_timeout.duration(),
         },
         demo_pace: llm.demo_pace.duration(),
+    }
+}
+
+fn llm_limits(llm: &Llm) -> LlmLimits {
+    LlmLimits {
+        session: UsageLimits {
+            max_requests: llm.max_requests_per_session.get(),
+            max_tokens: llm.max_tokens_per_session.get(),
+            max_cost_micros: llm.max_cost_per_session.micros(),
+        },
+        job: UsageLimits {
+            max_requests: llm.max_requests_per_job.get(),
+            max_tokens: llm.max_tokens_per_job.get(),
+            max_cost_micros: llm.max_cost_per_job.micros(),
+        },
+        user_per_day: UsageLimits {
+            max_requests: 0,
+            max_tokens: llm.max_tokens_per_user_per_day.get(),
+            max_cost_micros: llm.max_cost_per_user_per_day.micros(),
+        },
+        requests_per_minute: llm.max_requests_per_minute.small(),
     }
 }
 
@@ -208,5 +226,9 @@ fn certificates(file: &Path) -> Option<Vec<u8>> {
 }
 
 fn price_of(price: ModelPrice) -> Price {
-    Price { input_micros: price.input_per_million.micros(), output_micros: price.output_per_million.micros() }
+    Price {
+        input_micros: price.input_per_million.micros(),
+        cached_input_micros: price.cached_input_per_million.map(Amount::micros),
+        output_micros: price.output_per_million.micros(),
+    }
 }

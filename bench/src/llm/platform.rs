@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use futures_util::stream;
 use mgx_llm::{
-    Attempts, LlmConfig, LlmProxy, ProviderConfig, TunnelLimits, Usage, UsageStore, serve_tunnels,
+    Attempts, JobOwner, LlmConfig, LlmProxy, ProviderConfig, TunnelLimits, Usage, UsageStore, serve_tunnels,
 };
 use mgx_protocol::{Attempt, EventKind, JobId, SessionId, SlotId};
 use serde_json::{Map, Value};
@@ -73,8 +73,8 @@ impl Attempts for OneAttempt {
         job == self.0
     }
 
-    async fn session(&self, _: JobId) -> Result<Option<SessionId>, BoxError> {
-        Ok(Some("bench".parse()?))
+    async fn owner(&self, _: JobId) -> Result<Option<JobOwner>, BoxError> {
+        Ok(Some(JobOwner { session: "bench".parse()?, user: "bench".to_owned() }))
     }
 
     async fn record(

@@ -24,7 +24,8 @@ use uuid::Uuid;
 use crate::*;
 
 pub(super) fn limits(max_requests: u64, max_tokens: u64, requests_per_minute: u32) -> LlmLimits {
-    LlmLimits { max_requests, max_tokens, requests_per_minute, max_cost_micros: 0 }
+    let session = UsageLimits { max_requests, max_tokens, max_cost_micros: 0 };
+    LlmLimits { session, requests_per_minute, ..LlmLimits::default() }
 }
 
 /// One answer of the provider.
@@ -167,8 +168,8 @@ impl Attempts for FakeAttempts {
         (job, attempt) == (JOB, Attempt(1)) && *self.is_live.lock().unwrap()
     }
 
-    async fn session(&self, job: JobId) -> Result<Option<SessionId>, BoxError> {
-        Ok((job == JOB).then(|| "s".parse().unwrap()))
+    async fn owner(&self, job: JobId) -> Result<Option<JobOwner>, BoxError> {
+        Ok((job == JOB).then(|| JobOwner { session: "s".parse().unwrap(), user: "ann".to_owned() }))
     }
 
     async fn record(
@@ -240,8 +241,11 @@ impl TestProxy {
             default_model: "gpt-test".to_owned(),
             models: vec!["gpt-allowed".to_owned()],
             limits,
-            prices: [("gpt-allowed".to_owned(), Price { input_micros: 2_000_000, output_micros: 8_000_000 })]
-                .into(),
+            prices: [(
+                "gpt-allowed".to_owned(),
+                Price { input_micros: 2_000_000, output_micros: 8_000_000, ..Price::default() },
+            )]
+            .into(),
             providers: [].into(),
             timeouts: Timeouts { first_byte: Duration::from_millis(500), ..Timeouts::default() },
             demo_pace: Duration::ZERO,

@@ -1,14 +1,17 @@
-//! Admits a request while its session and its attempt are within their limits.
+//! Admits a request while its job, its session, its user and its attempt are within their limits.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use mgx_protocol::{Attempt, JobId, SessionId};
 use tokio::time::Instant;
 
 use crate::caller::Caller;
-use crate::{LlmError, LlmLimits, UsageStore};
+use crate::usage::limits::BudgetUse;
+use crate::usage::sums::UsageSums;
+use crate::{LlmError, LlmLimits, Usage, UsageLimits, UsageStore};
 
 const MINUTE: Duration = Duration::from_mins(1);
 
@@ -20,6 +23,7 @@ const MAX_WINDOWS: usize = 4096;
 pub(crate) struct Budget {
     limits: LlmLimits,
     store: Arc<dyn UsageStore>,
+    sums: Arc<UsageSums>,
     in_flight: Arc<Mutex<HashMap<SessionId, u64>>>,
     windows: Mutex<HashMap<(JobId, Attempt), RateWindow>>,
 }
@@ -40,37 +44,28 @@ pub(crate) struct RequestPermit {
 }
 
 impl Budget {
-    pub(crate) fn new(limits: LlmLimits, store: Arc<dyn UsageStore>) -> Self {
-        Self { limits, store, in_flight: Arc::default(), windows: Mutex::default() }
+    pub(crate) fn new(limits: LlmLimits, store: Arc<dyn UsageStore>, sums: Arc<UsageSums>) -> Self {
+        Self { limits, store, sums, in_flight: Arc::default(), windows: Mutex::default() }
     }
 
     /// Admits a request, or refuses it with the limit that it exceeds.
     pub(crate) async fn admit(&self, caller: &Caller) -> Result<RequestPermit, LlmError> {
         self.check_rate((caller.job, caller.attempt))?;
         let (permit, others) = RequestPermit::take(&caller.session, &self.in_flight);
-        let LlmLimits { max_requests, max_tokens, max_cost_micros, requests_per_minute: _ } = self.limits;
-        if max_requests == 0 && max_tokens == 0 && max_cost_micros == 0 {
-            return Ok(permit);
-        }
-        let used = self.store.usage(&caller.session).await.map_err(|error| {
-            tracing::warn!(session = %caller.session, %error, "cannot read a session's usage");
-            LlmError::store_unavailable()
-        })?;
-        let used = used.ok_or_else(LlmError::expired_key)?;
-        let requests = used.requests + others;
-        if max_requests > 0 && requests >= max_requests {
-            return Err(LlmError::budget_exhausted("llm.max_requests_per_session", max_requests, requests));
-        }
-        let tokens = used.prompt_tokens + used.completion_tokens;
-        if max_tokens > 0 && tokens >= max_tokens {
-            return Err(LlmError::budget_exhausted("llm.max_tokens_per_session", max_tokens, tokens));
-        }
-        if max_cost_micros > 0 && used.cost_micros >= max_cost_micros {
-            return Err(LlmError::budget_exhausted(
-                "llm.max_cost_per_session",
-                max_cost_micros,
-                used.cost_micros,
-            ));
+        let session = if self.limits.session == UsageLimits::default() {
+            Usage::default()
+        } else {
+            let used = self.store.usage(&caller.session).await.map_err(|error| {
+                tracing::warn!(session = %caller.session, %error, "cannot read a session's usage");
+                LlmError::store_unavailable()
+            })?;
+            used.ok_or_else(LlmError::expired_key)?
+        };
+        let session = session.plus(Usage { requests: others, ..Usage::default() });
+        let (job, user) = self.sums.of(caller.job, &caller.user, Timestamp::now());
+        let exhausted = self.limits.budget(job, session, user).into_iter().find(BudgetUse::is_exhausted);
+        if let Some(budget) = exhausted {
+            return Err(LlmError::budget_exhausted(budget));
         }
         Ok(permit)
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::stream::{self, Stream, StreamExt};
 use http::HeaderValue;
+use jiff::Timestamp;
 use mgx_protocol::EventKind;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -14,14 +15,18 @@ use tokio::time::Instant;
 use crate::caller::Caller;
 use crate::model::answer::{AnswerBytes, Interrupted};
 use crate::usage::budget::RequestPermit;
+use crate::usage::limits::BudgetUse;
 use crate::usage::parser::{TokenCount, UsageParser};
-use crate::{Attempts, Price, Usage, UsageStore};
+use crate::usage::sums::UsageSums;
+use crate::{Attempts, LlmLimits, Price, Usage, UsageStore};
 
 /// Writes usage to the sessions' sums and logs.
 #[derive(Debug)]
 pub(crate) struct UsageRecorder {
     attempts: Arc<dyn Attempts>,
     store: Arc<dyn UsageStore>,
+    sums: Arc<UsageSums>,
+    limits: LlmLimits,
     prices: BTreeMap<String, Price>,
 }
 
@@ -29,16 +34,20 @@ impl UsageRecorder {
     pub(crate) fn new(
         attempts: Arc<dyn Attempts>,
         store: Arc<dyn UsageStore>,
+        sums: Arc<UsageSums>,
+        limits: LlmLimits,
         prices: BTreeMap<String, Price>,
     ) -> Self {
-        Self { attempts, store, prices }
+        Self { attempts, store, sums, limits, prices }
     }
 
     async fn record(&self, caller: &Caller, model: &str, tokens: TokenCount, is_estimate: bool) {
-        let TokenCount { prompt_tokens, completion_tokens } = tokens;
-        let cost = self.prices.get(model).map(|price| price.cost_micros(prompt_tokens, completion_tokens));
+        let TokenCount { prompt: prompt_tokens, cached: cached_tokens, completion: completion_tokens } =
+            tokens;
+        let cost = self.prices.get(model).map(|price| price.cost_micros(tokens));
         let usage =
             Usage { requests: 1, prompt_tokens, completion_tokens, cost_micros: cost.unwrap_or_default() };
+        let (of_job, of_user) = self.sums.add(caller.job, &caller.user, usage, Timestamp::now());
         let total = match self.store.add_usage(&caller.session, usage).await {
             Ok(total) => total,
             Err(error) => {
@@ -56,6 +65,16 @@ impl UsageRecorder {
         if let Some(cost) = cost {
             event["cost_micros"] = cost.into();
             event["total_cost_micros"] = total.cost_micros.into();
+        }
+        if cached_tokens > 0 {
+            event["cached_tokens"] = cached_tokens.into();
+        }
+        let (budget, warning) = BudgetUse::report(self.limits.budget(of_job, total, of_user));
+        if budget != json!([]) {
+            event["budget"] = budget;
+        }
+        if let Some(warning) = warning {
+            event["warning"] = warning.into();
         }
         if is_estimate {
             event["estimated"] = Value::Bool(true);
@@ -166,8 +185,9 @@ impl OpenAnswer {
     async fn record(mut self) {
         let reported = self.parser.finish();
         let tokens = reported.unwrap_or_else(|| TokenCount {
-            prompt_tokens: self.estimated_prompt_tokens,
-            completion_tokens: self.parser.estimated_tokens(),
+            prompt: self.estimated_prompt_tokens,
+            cached: 0,
+            completion: self.parser.estimated_tokens(),
         });
         self.recorder.record(&self.caller, &self.model, tokens, reported.is_none()).await;
     }

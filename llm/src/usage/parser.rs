@@ -10,8 +10,12 @@ const MAX_READ: usize = 1024 * 1024;
 /// Tokens of one answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TokenCount {
-    pub(crate) prompt_tokens: u64,
-    pub(crate) completion_tokens: u64,
+    /// Tokens sent, with those that the provider had cached.
+    pub(crate) prompt: u64,
+    /// Tokens among them that the provider had cached.
+    pub(crate) cached: u64,
+    /// Tokens received.
+    pub(crate) completion: u64,
 }
 
 /// Reads an answer that arrives in pieces.
@@ -113,13 +117,29 @@ impl Found {
         for choice in value["choices"].as_array().into_iter().flatten() {
             self.chars += message_chars(&choice["delta"]) + message_chars(&choice["message"]);
         }
-        let usage = &value["usage"];
-        if let (Some(prompt_tokens), Some(completion_tokens)) =
-            (usage["prompt_tokens"].as_u64(), usage["completion_tokens"].as_u64())
-        {
-            self.reported = Some(TokenCount { prompt_tokens, completion_tokens });
-        }
+        self.reported = TokenCount::reported(&value["usage"]).or(self.reported);
     }
+}
+
+impl TokenCount {
+    /// The usage of an answer, in the spellings of several providers; `None` if it lacks a number.
+    fn reported(usage: &Value) -> Option<Self> {
+        let any = |names: &[&str]| names.iter().find_map(|name| count(&usage[*name]));
+        let prompt = any(&["prompt_tokens", "input_tokens"])?;
+        let completion = any(&["completion_tokens", "output_tokens"])?;
+        let cached = count(&usage["prompt_tokens_details"]["cached_tokens"])
+            .or_else(|| count(&usage["input_tokens_details"]["cached_tokens"]))
+            .or_else(|| any(&["prompt_cache_hit_tokens", "cached_tokens", "cache_read_input_tokens"]));
+        let cached = cached.unwrap_or_default().min(prompt);
+        Some(Self { prompt, cached, completion })
+    }
+}
+
+/// A number of tokens; some providers write `1151.0`. A negative one is none.
+fn count(value: &Value) -> Option<u64> {
+    let text =
+        || value.as_f64().filter(|number| (0.0..1e15).contains(number)).map(|number| format!("{number:.0}"));
+    value.as_u64().or_else(|| text()?.parse().ok())
 }
 
 /// Characters of a message, or of a piece of one.
@@ -151,13 +171,29 @@ mod tests {
 
     #[test]
     fn usage_is_found_wherever_the_bytes_are_cut() {
-        let reported = Some(TokenCount { prompt_tokens: 7, completion_tokens: 3 });
+        let reported = Some(TokenCount { prompt: 7, cached: 0, completion: 3 });
         for cut in 0..STREAM.len() {
             let (head, tail) = STREAM.as_bytes().split_at(cut);
             assert_eq!(parse(&[head, tail], true), (reported, 6), "cut at {cut}");
         }
         let whole = br#"{"choices":[{"message":{"content":"abcd"}}],"usage":{"prompt_tokens":7,"completion_tokens":3}}"#;
         assert_eq!(parse(&[&whole[..20], &whole[20..]], false), (reported, 4));
+    }
+
+    #[test]
+    fn cached_tokens_are_found_in_every_spelling() {
+        for (usage, cached) in [
+            (r#""prompt_tokens_details":{"cached_tokens":4}"#, 4),
+            (r#""prompt_tokens_details":{"cached_tokens":null}"#, 0),
+            (r#""prompt_cache_hit_tokens":4,"prompt_cache_miss_tokens":3"#, 4),
+            (r#""cached_tokens":4.0"#, 4),
+            (r#""cache_read_input_tokens":99"#, 7),
+            (r#""cached_tokens":-1"#, 0),
+        ] {
+            let answer = format!("{{\"usage\":{{\"prompt_tokens\":7.0,\"completion_tokens\":3,{usage}}}}}");
+            let expected = TokenCount { prompt: 7, cached, completion: 3 };
+            assert_eq!(parse(&[answer.as_bytes()], false).0, Some(expected), "{usage}");
+        }
     }
 
     #[test]
@@ -168,7 +204,7 @@ mod tests {
 
     #[test]
     fn the_last_event_of_a_stream_is_read_without_its_end() {
-        let reported = Some(TokenCount { prompt_tokens: 7, completion_tokens: 3 });
+        let reported = Some(TokenCount { prompt: 7, cached: 0, completion: 3 });
         let unfinished = "data: {\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":3}}";
         assert_eq!(parse(&[unfinished.as_bytes()], true), (reported, 0));
     }

@@ -11,7 +11,7 @@ use mgx_runtimes::OciRuntime;
 use secrecy::ExposeSecret;
 
 use super::problem::What;
-use super::{Config, RuntimeName, Secret};
+use super::{Amount, Config, RuntimeName, Secret};
 use crate::private_file;
 
 /// The largest key file that is read, in bytes.
@@ -55,29 +55,8 @@ pub(super) fn check(config: &mut Config) -> Vec<(String, What)> {
         }),
     );
     report("pool.max", at_least("pool.min", config.pool.min.get(), config.pool.max.get(), |n| n.to_string()));
-    // a job with the default limits must fit
-    let quotas = &config.quotas;
-    for (key, memory) in [
-        ("quotas.host_memory", quotas.host_memory),
-        ("quotas.user_memory", quotas.user_memory),
-        ("quotas.session_memory", quotas.session_memory),
-    ] {
-        report(key, at_least("agent.memory", agent.memory.bytes(), memory.bytes(), show_size));
-    }
-    for (key, quota) in [
-        ("quotas.host_cpu_quota", quotas.host_cpu_quota),
-        ("quotas.user_cpu_quota", quotas.user_cpu_quota),
-        ("quotas.session_cpu_quota", quotas.session_cpu_quota),
-    ] {
-        let needed = agent.cpu_quota.get();
-        report(key, at_least("agent.cpu_quota", needed, quota.get(), |n| n.to_string()));
-    }
-    for (key, pids) in [
-        ("quotas.host_pids", quotas.host_pids),
-        ("quotas.user_pids", quotas.user_pids),
-        ("quotas.session_pids", quotas.session_pids),
-    ] {
-        report(key, at_least("agent.pids", agent.pids.get(), pids.get(), |n| n.to_string()));
+    for (key, what) in quotas(config) {
+        report(key, what);
     }
     let queue = &config.queue;
     report(
@@ -86,7 +65,13 @@ pub(super) fn check(config: &mut Config) -> Vec<(String, What)> {
             format!("{s}s")
         }),
     );
-    report("llm.max_cost_per_session", priced(config));
+    for (key, limit) in [
+        ("llm.max_cost_per_session", config.llm.max_cost_per_session),
+        ("llm.max_cost_per_job", config.llm.max_cost_per_job),
+        ("llm.max_cost_per_user_per_day", config.llm.max_cost_per_user_per_day),
+    ] {
+        report(key, priced(config, limit));
+    }
     report("isolation.agent", isolated(config.runtime, config.isolation.agent));
     report("agent.image", image(&agent.image));
     report("server.data_dir", directory(&config.server.data_dir));
@@ -165,6 +150,35 @@ fn readable(file: &Path) -> Result<(), What> {
         .map_err(|error| What::Rule(format!("{} cannot be read: {error}", file.display())))
 }
 
+/// A job with the default limits must fit into every quota.
+fn quotas(config: &Config) -> Vec<(&'static str, Result<(), What>)> {
+    let (agent, quotas) = (&config.agent, &config.quotas);
+    let mut all = Vec::new();
+    for (key, memory) in [
+        ("quotas.host_memory", quotas.host_memory),
+        ("quotas.user_memory", quotas.user_memory),
+        ("quotas.session_memory", quotas.session_memory),
+    ] {
+        all.push((key, at_least("agent.memory", agent.memory.bytes(), memory.bytes(), show_size)));
+    }
+    for (key, quota) in [
+        ("quotas.host_cpu_quota", quotas.host_cpu_quota),
+        ("quotas.user_cpu_quota", quotas.user_cpu_quota),
+        ("quotas.session_cpu_quota", quotas.session_cpu_quota),
+    ] {
+        let needed = agent.cpu_quota.get();
+        all.push((key, at_least("agent.cpu_quota", needed, quota.get(), |n| n.to_string())));
+    }
+    for (key, pids) in [
+        ("quotas.host_pids", quotas.host_pids),
+        ("quotas.user_pids", quotas.user_pids),
+        ("quotas.session_pids", quotas.session_pids),
+    ] {
+        all.push((key, at_least("agent.pids", agent.pids.get(), pids.get(), |n| n.to_string())));
+    }
+    all
+}
+
 /// An OCI runtime needs a container engine.
 fn isolated(runtime: RuntimeName, wanted: OciRuntime) -> Result<(), What> {
     match (wanted.name(), runtime) {
@@ -187,9 +201,9 @@ fn at_least(key: &str, needed: u64, cap: u64, show: impl Fn(u64) -> String) -> R
 }
 
 /// A limit on costs needs the price of every model that is named.
-fn priced(config: &Config) -> Result<(), What> {
+fn priced(config: &Config, limit: Amount) -> Result<(), What> {
     let llm = &config.llm;
-    if llm.max_cost_per_session.micros() == 0 {
+    if limit.micros() == 0 {
         return Ok(());
     }
     let mut models = llm.models.iter().chain([&config.agents.default_model]);

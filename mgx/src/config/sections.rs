@@ -258,6 +258,11 @@ pub struct Llm {
     pub max_requests_per_session: Whole<1, 1_000_000>,
     pub max_tokens_per_session: Whole<1, 10_000_000_000>,
     pub max_cost_per_session: Amount,
+    pub max_requests_per_job: Whole<0, 1_000_000>,
+    pub max_tokens_per_job: Whole<0, 10_000_000_000>,
+    pub max_cost_per_job: Amount,
+    pub max_tokens_per_user_per_day: Whole<0, 1_000_000_000_000>,
+    pub max_cost_per_user_per_day: Amount,
     pub max_requests_per_minute: Whole<1, 100_000>,
     pub first_byte_timeout: TimeSpan<1_000, 3_600_000>,
     pub read_timeout: TimeSpan<1_000, 3_600_000>,
@@ -291,6 +296,8 @@ pub struct LlmProvider {
 #[expect(missing_docs, reason = "each key is documented once, in mgx.toml")]
 pub struct ModelPrice {
     pub input_per_million: Amount,
+    #[serde(default)]
+    pub cached_input_per_million: Option<Amount>,
     pub output_per_million: Amount,
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use mgx_apps::{AttemptTokens, SessionStore};
-use mgx_llm::{Attempts, Usage, UsageStore};
+use mgx_llm::{Attempts, JobOwner, Usage, UsageStore};
 use mgx_protocol::{Attempt, EventKind, JobId, SessionId};
 use mgx_scheduler::Scheduler;
 use serde_json::{Map, Value};
@@ -27,8 +27,9 @@ impl Attempts for PlatformAttempts {
         self.scheduler.is_live(job, attempt)
     }
 
-    async fn session(&self, job: JobId) -> Result<Option<SessionId>, Box<dyn Error + Send + Sync>> {
-        Ok(self.scheduler.job(job).await?.map(|job| job.session))
+    async fn owner(&self, job: JobId) -> Result<Option<JobOwner>, Box<dyn Error + Send + Sync>> {
+        let job = self.scheduler.job(job).await?;
+        Ok(job.map(|job| JobOwner { session: job.session.clone(), user: job.user.clone() }))
     }
 
     async fn record(

@@ -92,6 +92,7 @@ async fn ask(role: &str, messages: &[Value], tools: &Value) -> Value {
     let caller = Caller {
         job: JobId(Uuid::from_u128(7)),
         attempt: mgx_protocol::Attempt(1),
+        user: "ann".to_owned(),
         session: "s".parse().unwrap(),
         agent: Some(role.to_owned()),
     };
