@@ -11,6 +11,7 @@
 pub mod attempts;
 pub mod config;
 pub mod error;
+pub mod providers;
 pub mod proxy;
 pub mod tunnels;
 pub mod usage;
@@ -24,6 +25,7 @@ pub use attempts::{Attempts, JobOwner};
 pub use config::{Auth, DEFAULT_MODEL, DEMO_MODEL, LlmConfig, LlmConfigError, ProviderConfig, Timeouts};
 pub use error::LlmError;
 pub use model::presets::{PRESETS, Preset};
+pub use providers::Providers;
 pub use proxy::LlmProxy;
 pub use tunnels::{TunnelLimits, serve_tunnels};
 pub use usage::limits::{LlmLimits, UsageLimits};

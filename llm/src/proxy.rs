@@ -1,6 +1,5 @@
 //! The proxy: answers chat completions for running attempts, with the provider or the demo model.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -15,12 +14,11 @@ use serde_json::json;
 use crate::caller::Caller;
 use crate::config::{DEFAULT_MODEL, DEMO_MODEL};
 use crate::model::demo;
-use crate::model::provider::Provider;
 use crate::model::request::ChatRequest;
 use crate::usage::budget::Budget;
 use crate::usage::metering::{PendingUsage, UsageRecorder};
 use crate::usage::sums::UsageSums;
-use crate::{Attempts, LlmConfig, LlmConfigError, LlmError, UsageStore};
+use crate::{Attempts, LlmConfig, LlmConfigError, LlmError, Providers, UsageStore};
 
 /// Answers chat completions for running attempts. Cheap to clone.
 #[derive(Clone)]
@@ -28,9 +26,7 @@ pub struct LlmProxy(Arc<Inner>);
 
 struct Inner {
     config: LlmConfig,
-    provider: Option<Provider>,
-    /// Further providers, by name.
-    providers: BTreeMap<String, Provider>,
+    providers: Providers,
     attempts: Arc<dyn Attempts>,
     budget: Budget,
     usage: Arc<UsageRecorder>,
@@ -46,19 +42,13 @@ impl LlmProxy {
         attempts: Arc<dyn Attempts>,
         usage: Arc<dyn UsageStore>,
     ) -> Result<Self, LlmConfigError> {
-        config.check()?;
-        let provider = config.provider.as_ref();
-        let provider = provider.map(|it| Provider::new("default", it, config.timeouts)).transpose()?;
-        let providers = config.providers.iter();
-        let providers = providers
-            .map(|(name, it)| Ok((name.clone(), Provider::new(name, it, config.timeouts)?)))
-            .collect::<Result<_, LlmConfigError>>()?;
+        let providers = Providers::new(&config)?;
         let sums = Arc::<UsageSums>::default();
         let budget = Budget::new(config.limits, usage.clone(), sums.clone());
         let recorder =
             UsageRecorder::new(attempts.clone(), usage, sums, config.limits, config.prices.clone());
         let usage = Arc::new(recorder);
-        Ok(Self(Arc::new(Inner { config, provider, providers, attempts, budget, usage })))
+        Ok(Self(Arc::new(Inner { config, providers, attempts, budget, usage })))
     }
 
     /// `POST /v1/chat/completions` and `GET /v1/models`; everything else is 404, in `OpenAI`'s shape.
@@ -73,35 +63,7 @@ impl LlmProxy {
 
     /// Whether the built-in demo model answers, because no provider is configured.
     pub fn is_demo(&self) -> bool {
-        self.0.provider.is_none() && self.0.providers.is_empty()
-    }
-
-    /// The models that the default provider lists itself.
-    ///
-    /// # Errors
-    /// There is no default provider, it cannot be reached, or it has no such list.
-    pub async fn list_models(&self) -> Result<Vec<String>, LlmError> {
-        match &self.0.provider {
-            Some(provider) => provider.models().await,
-            None => Err(LlmError::model_not_found(DEFAULT_MODEL)),
-        }
-    }
-
-    /// Asks the default provider's default model for one token.
-    ///
-    /// # Errors
-    /// What is wrong: the address, the key, the model, the account.
-    pub async fn probe(&self) -> Result<(), LlmError> {
-        let model = self.default_model();
-        let (provider, name) = self.provider_of(model).ok_or_else(|| LlmError::model_not_found(model))?;
-        provider.send(ChatRequest::probe(name)).await.map(drop)
-    }
-
-    /// The provider of a model, and the model's name there: that of the provider before the first `/` if there is one of this
-    /// name, otherwise the default one.
-    fn provider_of<'a>(&self, model: &'a str) -> Option<(&Provider, &'a str)> {
-        let named = model.split_once('/').and_then(|(name, rest)| Some((self.0.providers.get(name)?, rest)));
-        named.or_else(|| Some((self.0.provider.as_ref()?, model)))
+        self.0.providers.is_empty()
     }
 
     /// The model that [`DEFAULT_MODEL`] stands for.
@@ -154,7 +116,7 @@ async fn chat(State(proxy): State<LlmProxy>, request: Request) -> Result<Respons
     let model = proxy.resolve(request.model())?;
     let permit = budget.admit(&caller).await?;
     let provider =
-        Some(&model).filter(|model| **model != DEMO_MODEL).and_then(|model| proxy.provider_of(model));
+        Some(&model).filter(|model| **model != DEMO_MODEL).and_then(|model| proxy.0.providers.of(model));
     let estimated_tokens = request.estimated_tokens();
     let answer = match provider {
         Some((provider, name)) => {

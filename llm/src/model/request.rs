@@ -43,10 +43,10 @@ impl ChatRequest {
         Ok(request)
     }
 
-    /// The smallest request, for one token.
+    /// The smallest request. Thinking models refuse to answer within one token.
     pub(crate) fn probe(model: &str) -> Self {
         let body = serde_json::json!({
-            "model": model, "max_tokens": 1, "stream": false, "messages": [{ "role": "user", "content": "Hi" }],
+            "model": model, "max_tokens": 16, "stream": false, "messages": [{ "role": "user", "content": "Hi" }],
         });
         Self::parse(body.to_string().as_bytes()).expect("the request is complete")
     }

@@ -2,4 +2,5 @@
 
 mod background;
 pub(super) mod down;
+mod first_model;
 pub(super) mod up;

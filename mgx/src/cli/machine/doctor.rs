@@ -3,6 +3,7 @@
 mod engine;
 mod handover;
 mod host;
+mod model;
 mod oci;
 mod podman;
 mod pool;
@@ -71,6 +72,7 @@ pub(crate) async fn run(loaded: &Loaded, args: &Args) -> Outcome {
     }));
     findings.extend(runtime(&loaded.config).await);
     findings.extend(host::look(&loaded.config).await);
+    findings.extend(model::look(&loaded.config).await);
     findings.extend(pool::look(&loaded.config).await);
     findings.extend(handover::look(&loaded.config));
     for finding in &findings {

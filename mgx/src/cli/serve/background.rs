@@ -20,8 +20,9 @@ const NOT_READY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often the server is asked whether it is ready.
 const READY_POLL: Duration = Duration::from_millis(20);
 
-/// Starts the server of `config`, unless it runs already, and waits until it is ready.
-pub(super) async fn start(config: &Config) -> Outcome {
+/// Starts the server of `config`, unless it runs already, and waits until it is ready. `model` is the default model that was
+/// chosen for this start.
+pub(super) async fn start(config: &Config, model: Option<&str>) -> Outcome {
     let client = Client::new(&config.local_url(), String::new().into())?;
     let began = Instant::now();
     if let Some(pid) = running_server(config)? {
@@ -33,7 +34,7 @@ pub(super) async fn start(config: &Config) -> Outcome {
             format!("another server answers at {}; set server.listen to another port", client.base());
         return Err(Failure::new(message));
     }
-    let mut child = spawn(config)?;
+    let mut child = spawn(config, model)?;
     let output = child.stdout.take().map(|stdout| tokio::task::spawn_blocking(|| welcome(stdout)));
     let show_welcome = async || {
         let output = output.map(|output| tokio::time::timeout(ANSWER_TIMEOUT, output));
@@ -94,7 +95,7 @@ pub(super) fn running_server(config: &Config) -> Result<Option<u32>, Failure> {
     })
 }
 
-fn spawn(config: &Config) -> Result<Child, Failure> {
+fn spawn(config: &Config, model: Option<&str>) -> Result<Child, Failure> {
     let dir = &config.server.data_dir;
     let failed = |error: io::Error| Failure::new(format!("cannot start in the background: {error}"));
     data_dir::make(dir).map_err(failed)?;
@@ -103,6 +104,7 @@ fn spawn(config: &Config) -> Result<Child, Failure> {
     // the same command line, so that the child reads the same configuration
     let same = std::env::args_os().skip(1).filter(|arg| arg != "--detach" && arg != "-d");
     command.args(same).arg("--background");
+    command.envs(model.map(|model| ("MGX_AGENTS__DEFAULT_MODEL", model)));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
     command.spawn().map_err(failed)
 }

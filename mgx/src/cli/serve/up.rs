@@ -8,7 +8,7 @@ use mgx_apps::TokenKeyError;
 use mgx_oauth2::KeyError;
 use secrecy::ExposeSecret;
 
-use super::background;
+use super::{background, first_model};
 use crate::cli::out::{self, Failure, Outcome};
 use crate::cli::threads::{current_thread, serving_runtime};
 use crate::config::{self, Config, Loaded};
@@ -39,10 +39,13 @@ pub(crate) struct Args {
 }
 
 /// Serves, or makes sure that a server runs in the background.
-pub(crate) fn run(loaded: Loaded, args: &Args) -> Outcome {
+pub(crate) fn run(mut loaded: Loaded, args: &Args) -> Outcome {
+    // the process in the background has its model from the one that started it
+    let model =
+        if args.background { None } else { current_thread()?.block_on(first_model::choose(&mut loaded))? };
     if args.detach {
         version::build_notice().iter().for_each(out::note);
-        return current_thread()?.block_on(background::start(&loaded.config));
+        return current_thread()?.block_on(background::start(&loaded.config, model.as_deref()));
     }
     if args.background {
         // fails only if this process leads its session already: then there is no terminal to leave

@@ -1,4 +1,4 @@
-//! The machine: disk, limits, ports, certificates, permissions of files, and the model.
+//! The machine: disk, limits, ports, certificates, and permissions of files.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -26,7 +26,6 @@ pub(super) async fn look(config: &Config) -> Vec<Finding> {
         findings.push(ca(config));
     }
     findings.extend(private(&config.server.data_dir));
-    findings.push(model(config));
     findings
 }
 
@@ -127,20 +126,4 @@ fn private(data: &Path) -> Vec<Finding> {
         ));
     }
     findings
-}
-
-fn model(config: &Config) -> Finding {
-    let llm = &config.llm;
-    match (llm.base_url.as_str(), llm.api_key.get()) {
-        ("", None) => Finding::warn(
-            "model",
-            "no provider is set: the built-in demo model answers, which follows a script",
-            "set OPENAI_API_KEY, and OPENAI_BASE_URL for another provider",
-        ),
-        ("", Some(_)) => Finding::ok("model", format!("{} at OpenAI", config.agents.default_model)),
-        (url, key) => {
-            let key = if key.is_some() { "with a key" } else { "without a key" };
-            Finding::ok("model", format!("{} at {url}, {key}", config.agents.default_model))
-        }
-    }
 }
