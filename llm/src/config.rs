@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::{LlmLimits, Price};
 
@@ -84,6 +84,12 @@ impl ProviderConfig {
         }
     }
 
+    /// The key, and the values of the headers that hold another one by their names.
+    pub fn secrets(&self) -> impl Iterator<Item = &str> {
+        let headers = self.headers.iter().filter(|(name, _)| is_secret_header(name));
+        self.api_key.iter().map(ExposeSecret::expose_secret).chain(headers.map(|(_, value)| value.as_str()))
+    }
+
     /// The provider that these settings name: none if neither is set, `OpenAI` if only the key is.
     pub fn of(base_url: Option<String>, api_key: Option<SecretString>) -> Option<Self> {
         match (base_url, api_key) {
@@ -93,6 +99,12 @@ impl ProviderConfig {
             }
         }
     }
+}
+
+/// Whether a header of this name holds a secret, such as `Authorization` or `X-Api-Key`.
+pub fn is_secret_header(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    ["auth", "key", "token", "secret", "cookie", "password"].iter().any(|word| name.contains(word))
 }
 
 /// How long the provider may take.

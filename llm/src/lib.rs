@@ -22,7 +22,9 @@ mod model;
 mod tests;
 
 pub use attempts::{Attempts, JobOwner};
-pub use config::{Auth, DEFAULT_MODEL, DEMO_MODEL, LlmConfig, LlmConfigError, ProviderConfig, Timeouts};
+pub use config::{
+    Auth, DEFAULT_MODEL, DEMO_MODEL, LlmConfig, LlmConfigError, ProviderConfig, Timeouts, is_secret_header,
+};
 pub use error::LlmError;
 pub use model::presets::{PRESETS, Preset};
 pub use providers::Providers;

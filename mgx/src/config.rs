@@ -37,8 +37,19 @@ pub const EMBEDDED: &str = include_str!("../../mgx.toml");
 /// The operator's file, if no file is named and the working directory has none.
 pub const SYSTEM_FILE: &str = "/etc/mgx/mgx.toml";
 
-/// Settings whose values are never printed.
+/// Settings whose values are never printed, besides those of `[llm.providers]` and secret headers.
 const SECRETS: &[&str] = &["llm.api_key", "oauth2.admin_password", "store.url"];
+
+/// Whether the value of a setting is never printed.
+fn is_secret(key: &str) -> bool {
+    let of_provider = key.strip_prefix("llm.providers.");
+    let header = key
+        .strip_prefix("llm.headers.")
+        .or_else(|| of_provider?.split_once(".headers.").map(|(_, name)| name));
+    SECRETS.contains(&key)
+        || of_provider.is_some_and(|key| key.ends_with(".api_key"))
+        || header.is_some_and(mgx_llm::is_secret_header)
+}
 
 /// Tables whose keys the operator chooses.
 const OPEN_TABLES: &[&str] =
@@ -290,14 +301,14 @@ impl Stack {
     /// The secrets in the operator's file, if others can read that file.
     fn exposed(&self) -> Vec<Problem> {
         // an address without a user name has no password
-        let is_secret =
-            |key: &str, text: &str| !text.is_empty() && (key != "store.url" || text.contains('@'));
+        let holds = |key: &str, text: &str| !text.is_empty() && (key != "store.url" || text.contains('@'));
         let is_there = |key: &str| {
-            self.find(key).is_some_and(|value| value.as_str().is_some_and(|text| is_secret(key, text)))
+            self.find(key).is_some_and(|value| value.as_str().is_some_and(|text| holds(key, text)))
         };
         let of_file = |key: &str| is_there(key) && matches!(self.origin(key), Origin::File { .. });
         let open = self.file.as_ref().and_then(|file| check::exposure(&file.path));
-        let keys = SECRETS.iter().filter(|key| open.is_some() && of_file(key));
+        let all = self.figment.extract().map_or_else(|_| Vec::new(), |all| leaves(&all));
+        let keys = all.iter().filter(|key| open.is_some() && is_secret(key) && of_file(key));
         keys.map(|key| self.problem(key, What::WeakSecret(open.clone().unwrap_or_default()))).collect()
     }
 
@@ -308,7 +319,7 @@ impl Stack {
     /// The value at `key` as it was written; secrets are masked.
     fn got(&self, key: &str) -> String {
         match self.find(key) {
-            Some(_) if SECRETS.contains(&key) => "a secret".to_owned(),
+            Some(_) if is_secret(key) => "a secret".to_owned(),
             Some(value) => show::value(&value),
             None => "nothing".to_owned(),
         }

@@ -280,6 +280,49 @@ fn every_value_has_its_source() {
 }
 
 #[test]
+fn secrets_of_further_providers_are_never_shown() {
+    let (dir, inputs) = inputs_of(
+        "[llm]\nheaders = { \"X-Api-Key\" = \"canary-one\", \"X-Title\" = \"mine\" }\n\
+         [llm.providers.local]\npreset = \"ollama\"\napi_key = \"canary-two\"\nheaders = { Authorization = \"canary-three\" }\n",
+    );
+    let file = dir.path().join("mgx.toml");
+    let mode = |mode| fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+    mode(0o600);
+    let loaded = config::load(&inputs).unwrap();
+    let shown = format!("{loaded:?}");
+    let values: Vec<_> = loaded.settings().iter().map(|setting| setting.value.clone()).collect();
+    assert!(!values.concat().contains("canary"), "{values:?}");
+    assert_eq!(source(&loaded, "llm.headers.X-Title").0, "\"mine\"");
+    assert!(!shown.contains("canary-two"), "{shown}");
+    mode(0o644);
+    let problems = config::load(&inputs).unwrap_err().to_string();
+    assert!(!problems.contains("canary"), "{problems}");
+    for key in
+        ["llm.headers.X-Api-Key", "llm.providers.local.api_key", "llm.providers.local.headers.Authorization"]
+    {
+        assert!(problems.contains(key), "{problems}");
+    }
+}
+
+#[test]
+fn the_older_names_of_models_are_read_and_what_has_no_effect_is_reported() {
+    let (_dir, inputs) = inputs_of("");
+    let variables = [
+        ("AGENT_DEFAULT_MODEL", "qwen-max"),
+        ("AGENT_QA_MODEL", "qwen3"),
+        ("AGENT_ENGINEER_TEMPERATURE", "0.7"),
+        ("AGENT_MAX_ITERATIONS", "20"),
+        ("AGENT_BOSS_MODEL", "qwen3"),
+    ];
+    let loaded = config::load(&Inputs { env: env(&variables), ..inputs }).unwrap();
+    let agents = &loaded.config.agents;
+    assert_eq!((agents.default_model.as_str(), agents.max_turns), ("qwen-max", 20));
+    assert_eq!(agents.roles["qa"].model.as_deref(), Some("qwen3"));
+    assert_eq!(agents.roles["engineer"].temperature, Some(0.7));
+    assert_eq!(loaded.ignored, ["AGENT_BOSS_MODEL"]);
+}
+
+#[test]
 fn the_built_in_file_is_a_valid_configuration() {
     let (_dir, inputs) = inputs_of("");
     let loaded = config::load(&inputs).unwrap();

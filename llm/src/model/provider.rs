@@ -238,7 +238,7 @@ impl Provider {
     }
 
     fn secrets(&self) -> Vec<&str> {
-        self.config.api_key.iter().map(ExposeSecret::expose_secret).collect()
+        self.config.secrets().collect()
     }
 
     /// The names of the models that the provider lists (`GET /models`).

@@ -19,6 +19,18 @@ pub(super) const ALIASES: &[(&str, &str)] = &[
     ("AGENT_TASK_TIMEOUT_SECONDS", "agent.timeout"),
     ("WORKSPACES_ROOT", "workspaces.root"),
     ("HOST_WORKSPACES_ROOT", "workspaces.host_root"),
+    ("AGENT_DEFAULT_MODEL", "agents.default_model"),
+    ("AGENT_MAX_ITERATIONS", "agents.max_turns"),
+    ("AGENT_PM_MODEL", "agents.roles.product_manager.model"),
+    ("AGENT_PM_TEMPERATURE", "agents.roles.product_manager.temperature"),
+    ("AGENT_ARCHITECT_MODEL", "agents.roles.architect.model"),
+    ("AGENT_ARCHITECT_TEMPERATURE", "agents.roles.architect.temperature"),
+    ("AGENT_PJM_MODEL", "agents.roles.project_manager.model"),
+    ("AGENT_PJM_TEMPERATURE", "agents.roles.project_manager.temperature"),
+    ("AGENT_ENGINEER_MODEL", "agents.roles.engineer.model"),
+    ("AGENT_ENGINEER_TEMPERATURE", "agents.roles.engineer.temperature"),
+    ("AGENT_QA_MODEL", "agents.roles.qa.model"),
+    ("AGENT_QA_TEMPERATURE", "agents.roles.qa.temperature"),
     ("OPENAI_API_KEY", "llm.api_key"),
     ("OPENAI_BASE_URL", "llm.base_url"),
     ("DOCKER_HOST", "docker.host"),
@@ -28,7 +40,7 @@ pub(super) const ALIASES: &[(&str, &str)] = &[
 ];
 
 /// What the names of older settings begin with that have no effect here: the server says so at its start.
-const IGNORED_PREFIX: &str = "LANGFUSE_";
+const IGNORED_PREFIXES: [&str; 2] = ["LANGFUSE_", "AGENT_BOSS_"];
 
 /// Variables that begin with `MGX_` and are no settings.
 const NOT_SETTINGS: &[&str] = &["MGX_CONFIG", "MGX_TOKEN", "MGX_URL", "MGX_BIN", "MGX_AGENT_RUNNER"];
@@ -135,7 +147,7 @@ impl Environment {
             }
             if let Some(key) = name.strip_prefix("MGX_") {
                 read.set(&name, &key.to_lowercase().replace("__", "."), value, defaults);
-            } else if name.starts_with(IGNORED_PREFIX) && !value.is_empty() {
+            } else if IGNORED_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) && !value.is_empty() {
                 read.ignored.push(name.into_owned());
             }
         }
@@ -227,8 +239,11 @@ fn typed_like(like: Option<&Value>, text: &str) -> Value {
             .or_else(|| text.parse().map(|n: f64| n.into()).ok()),
         Some(Value::Bool(..)) => text.parse().map(|b: bool| Value::from(b)).ok(),
         Some(Value::Array(..)) => text.parse::<Value>().ok(),
-        // a key that the operator chose: a weight or a price
-        None => text.parse().map(|n: i64| Value::from(n)).ok(),
+        // a key that the operator chose: a weight, a price or a temperature
+        None => text.parse().map(|n: i64| Value::from(n)).ok().or_else(|| {
+            let number = text.parse().map(|n: f64| Value::from(n)).ok();
+            number.filter(|_| text.starts_with(|c: char| c.is_ascii_digit()))
+        }),
         Some(Value::String(..) | Value::Char(..) | Value::Empty(..) | Value::Dict(..)) => None,
     };
     parsed.unwrap_or_else(|| Value::from(text))

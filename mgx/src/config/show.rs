@@ -7,7 +7,7 @@ use serde::Serialize;
 use toml_edit::{DocumentMut, Item};
 
 use super::layer::{ALIASES, leaves};
-use super::{Config, EMBEDDED, Loaded, SECRETS, Stack};
+use super::{Config, EMBEDDED, Loaded, Stack, is_secret};
 
 /// One setting and its value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -33,7 +33,7 @@ pub(super) fn settings(stack: &Stack, config: &Config) -> Vec<Setting> {
     keys.into_iter()
         .map(|key| Setting {
             value: match stack.find(&key) {
-                Some(_) if SECRETS.contains(&key.as_str()) => mask(config, &key),
+                Some(_) if is_secret(&key) => mask(config, &key),
                 Some(found) => value(&found),
                 None => String::new(),
             },
@@ -64,13 +64,14 @@ pub(super) fn value(value: &Value) -> String {
 }
 
 fn mask(config: &Config, key: &str) -> String {
-    let secret = match key {
-        "llm.api_key" => config.llm.api_key.get(),
-        "oauth2.admin_password" => config.oauth2.admin_password.get(),
-        "store.url" => config.store.url.get(),
-        _ => None,
+    let is_there = match key {
+        "llm.api_key" => config.llm.api_key.get().is_some(),
+        "oauth2.admin_password" => config.oauth2.admin_password.get().is_some(),
+        "store.url" => config.store.url.get().is_some(),
+        // a key of a table that the operator writes
+        _ => true,
     };
-    if secret.is_some() { "\"***\"".to_owned() } else { "\"\"".to_owned() }
+    if is_there { "\"***\"".to_owned() } else { "\"\"".to_owned() }
 }
 
 /// The position of a key in `mgx.toml`.

@@ -2,17 +2,21 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use mgx_llm::ProviderConfig;
 use mgx_scheduler::Redactor;
 use secrecy::{ExposeSecret, SecretString};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, LogFormat};
+use crate::settings;
 
 /// Replaces the secrets of the configuration, and the admin `token`, in events and in the log.
 pub(crate) fn redactor(config: &Config, token: Option<&SecretString>) -> Redactor {
     let chosen =
         [config.llm.api_key.get(), config.oauth2.admin_password.get(), config.store.url.get(), token];
-    let secrets = chosen.into_iter().flatten().map(ExposeSecret::expose_secret);
+    let llm = settings::llm_config(config);
+    let of_providers = llm.provider.iter().chain(llm.providers.values()).flat_map(ProviderConfig::secrets);
+    let secrets = chosen.into_iter().flatten().map(ExposeSecret::expose_secret).chain(of_providers);
     Redactor::new(secrets, config.history.redact_patterns)
 }
 
