@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use mgx_api::{JobRules, StreamBounds};
 use mgx_apps::{Isolation, Language};
-use mgx_llm::{
-    DEMO_MODEL, LlmConfig, LlmLimits, Preset, Price, ProviderConfig, Timeouts, UsageLimits,
-};
+use mgx_llm::{DEMO_MODEL, LlmConfig, LlmLimits, Preset, Price, ProviderConfig, Timeouts, UsageLimits};
 use mgx_policies::{Policies, Rate, SessionBudget, TimeLimits};
 use mgx_protocol::{RetryPolicy, Team};
 use mgx_runtimes::Limits;
