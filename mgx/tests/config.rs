@@ -69,7 +69,7 @@ fn an_unknown_key_comes_with_the_nearest_known_one() {
     insta::assert_snapshot!(refused("listen = \"127.0.0.1:1\"\n"), @r"DIR/mgx.toml:1:1: listen: unknown key; did you mean server.listen?");
     insta::assert_snapshot!(refused("[agnet]\n"), @r"DIR/mgx.toml:1:2: agnet: unknown key; did you mean agent?");
     insta::assert_snapshot!(refused("[agents.roles.engineer]\nmodle = \"x\"\n"), @r"DIR/mgx.toml:2:1: agents.roles.engineer.modle: unknown key; did you mean agents.roles.engineer.model?");
-    insta::assert_snapshot!(refused("[agents.roles.barber]\nmodel = \"x\"\n"), @r"DIR/mgx.toml:1:15: agents.roles.barber: there is no such role; there are router, product_manager, architect, engineer, qa");
+    insta::assert_snapshot!(refused("[agents.roles.barber]\nmodel = \"x\"\n"), @r"DIR/mgx.toml:1:15: agents.roles.barber: there is no such role; there are router, product_manager, architect, project_manager, engineer, qa");
     insta::assert_snapshot!(refused("[quantum]\nflux = 1\n"), @r"DIR/mgx.toml:2:1: quantum.flux: unknown key; `mgx config --default` lists every key");
     insta::assert_snapshot!(refused_env(&[("MGX_AGENT__MEMORI", "2g")]), @r"env MGX_AGENT__MEMORI: agent.memori: unknown key; did you mean agent.memory?");
 }
