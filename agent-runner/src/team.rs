@@ -12,6 +12,7 @@ mod progress;
 mod report;
 mod role;
 mod router;
+mod team_context;
 mod tools;
 mod verdict;
 
@@ -30,8 +31,9 @@ use model::client::Client;
 use model::error::LlmError;
 use model::reply::CallIds;
 use report::reporter::{EventReporter, TeamEnd};
-use role::{RoleEnd, RoleError, RoleOutput, TeamContext};
+use role::RoleError;
 use router::{ROUTER, Route, route};
+use team_context::{RoleEnd, RoleOutput, TeamContext};
 use tools::Tool;
 
 /// The environment variable that describes the team to its process: a [`Team`] in JSON.

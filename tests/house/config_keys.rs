@@ -11,8 +11,12 @@ use crate::repository::tree::{Tree, assert_found, assert_kept};
 const DECLARATIONS: &str = "mgx/src/config";
 
 /// Keys that are used elsewhere than in `mgx/src` outside of [`DECLARATIONS`], and the files that use them.
-const USED_ELSEWHERE: [(&str, &str); 2] =
-    [("llm.api_key_file", "mgx/src/config/check.rs"), ("agents.max_turns", "agent-runner/src/")];
+const USED_ELSEWHERE: [(&str, &str); 4] = [
+    ("llm.api_key_file", "mgx/src/config/check.rs"),
+    ("agents.max_turns", "agent-runner/src/"),
+    ("agents.max_exchanges", "agent-runner/src/"),
+    ("agents.context_tokens", "agent-runner/src/"),
+];
 
 /// The crates that name the keys of limits.
 const SPEAKERS: [&str; 4] = ["scheduler/src/", "policies/src/", "api/src/", "llm/src/"];

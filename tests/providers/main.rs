@@ -2,7 +2,6 @@
 //! proxy and runner, with the requests counted.
 //!
 //! A case is data: what the provider sends for each request, which requests it refuses, and what is expected of the job.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod case;
 mod memory;

@@ -16,7 +16,7 @@ use crate::case::{Answer, Case, End, Fault, Step};
 const PAGE: &str = "export default function Page() {\n  return <main><h1>Bakery 🥐</h1></main>;\n}\n";
 
 /// How long a connection that stays open does.
-const HOLD: Duration = Duration::from_secs(60);
+const HOLD: Duration = Duration::from_mins(1);
 
 /// A provider on a port of its own.
 #[derive(Debug, Clone)]
@@ -176,7 +176,7 @@ pub(crate) async fn read(socket: &mut TcpStream) -> Result<Value> {
 
 async fn play(mut socket: TcpStream, answer: Answer) -> Result<()> {
     let status = if answer.status.is_empty() { "200 OK" } else { &answer.status };
-    let headers: String = answer.headers.iter().map(|header| format!("{header}\r\n")).collect();
+    let headers = answer.headers.iter().flat_map(|header| [header.as_str(), "\r\n"]).collect::<String>();
     if let Some(body) = &answer.body {
         let text = body.as_str().map_or_else(|| body.to_string(), str::to_owned);
         let kind = if answer.content_type.is_empty() { "application/json" } else { &answer.content_type };

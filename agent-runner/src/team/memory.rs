@@ -6,7 +6,6 @@
 
 use std::fmt::Write;
 
-use jiff::Timestamp;
 use mgx_protocol::{EventKind, Message, MessageRole, Role};
 use serde_json::{Value, json};
 
@@ -16,7 +15,7 @@ use super::model::error::LlmError;
 use super::model::retry::Retries;
 use super::report::deltas::Deltas;
 use super::report::reporter::cut;
-use super::role::{RoleOutput, TeamContext, request};
+use super::team_context::{RoleOutput, TeamContext, request};
 
 /// How much of an earlier role's final message the next ones are told, in bytes.
 const MAX_MESSAGE_BYTES: usize = 16 * 1024;
@@ -172,9 +171,4 @@ fn words(summary: &str, messages: &[Message]) -> String {
         lines.remove(lines.len() / 2);
     }
     lines.join("\n")
-}
-
-/// When a file counts as changed by the user: after the newest message of the team.
-pub(crate) fn is_later(modified: Timestamp, since: Option<Timestamp>) -> bool {
-    since.is_some_and(|since| modified > since)
 }

@@ -3,12 +3,11 @@
 use std::fmt::Write;
 use std::io;
 
-use mgx_protocol::{Conversation, EventKind, MessageRole, RetryPolicy, Role};
+use mgx_protocol::{EventKind, MessageRole, Role};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::begun::{Begun, is_final, reply_data, reply_of};
-use super::context::Context;
+use super::begun::{is_final, reply_data, reply_of};
 use super::files::workspace::Workspace;
 use super::memory;
 use super::model::client::Client;
@@ -19,35 +18,12 @@ use super::model::retry::Retries;
 use super::progress::{Progress, Stuck};
 use super::report::deltas::Deltas;
 use super::report::reporter::EventReporter;
+use super::team_context::{RoleEnd, RoleOutput, TeamContext, request};
 use super::tools::{Tool, call};
 use super::verdict::{AfterReply, Judge, MAX_CUT_CALLS};
 
 /// How often a request is shortened because the provider says that it is too long.
 const MAX_SHORTENINGS: u32 = 3;
-
-/// The result of a role that has finished.
-#[derive(Clone, Debug)]
-pub(crate) struct RoleOutput {
-    /// The role's name.
-    pub(crate) role: String,
-    /// Its final message, its question, or its findings.
-    pub(crate) message: String,
-    /// How it ended.
-    pub(crate) end: RoleEnd,
-    /// The tokens that it has used.
-    pub(crate) usage: Usage,
-}
-
-/// How a role ended that could finish.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RoleEnd {
-    /// Its work is done.
-    Done,
-    /// It asks the user.
-    Question,
-    /// It sends the work back to the engineer.
-    SentBack,
-}
 
 /// Why a role could not finish.
 #[derive(Debug, thiserror::Error)]
@@ -83,24 +59,6 @@ impl RoleError {
             Self::Unfinished { kind, .. } => kind,
         }
     }
-}
-
-/// What all roles share.
-#[derive(Debug)]
-pub(crate) struct TeamContext {
-    pub(crate) client: Client,
-    pub(crate) report: EventReporter,
-    pub(crate) workspace: Workspace,
-    pub(crate) max_turns: u32,
-    pub(crate) retry: RetryPolicy,
-    pub(crate) window: Context,
-    pub(crate) ids: CallIds,
-    pub(crate) begun: Begun,
-    pub(crate) conversation: Conversation,
-    pub(crate) framework: String,
-    pub(crate) prompt: String,
-    /// Whether the request asks for a change of the app, if the router has said so.
-    pub(crate) is_change_asked: Option<bool>,
 }
 
 /// The work of one role.
@@ -355,26 +313,4 @@ fn end_of(tool: Option<Tool>, success: bool) -> Option<RoleEnd> {
         | Tool::DeleteFile
         | Tool::SearchFiles => None,
     }
-}
-
-/// The body of a request for a streamed reply.
-pub(crate) fn request(role: &Role, messages: &[Value], tools: &[Tool]) -> Value {
-    let mut request = json!({
-        "model": role.model,
-        "messages": messages,
-        "stream": true,
-        "stream_options": { "include_usage": true },
-    });
-    if !tools.is_empty() {
-        request["tools"] = tools.iter().map(|tool| tool.definition()).collect();
-    }
-    if let Some(temperature) = role.temperature {
-        // through its text, so that 0.7 does not become 0.699999988079071
-        request["temperature"] =
-            json!(temperature.to_string().parse::<f64>().unwrap_or(f64::from(temperature)));
-    }
-    if let Some(effort) = &role.effort {
-        request["reasoning_effort"] = json!(effort);
-    }
-    request
 }

@@ -10,7 +10,7 @@ use super::model::error::LlmError;
 use super::model::reply::Usage;
 use super::model::retry::Retries;
 use super::report::deltas::Deltas;
-use super::role::{TeamContext, request};
+use super::team_context::{TeamContext, request};
 
 /// The name of the role that routes and does nothing else.
 pub(crate) const ROUTER: &str = "router";

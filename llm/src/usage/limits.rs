@@ -88,11 +88,8 @@ impl Scope {
             Self::Session => {
                 ["llm.max_requests_per_session", "llm.max_tokens_per_session", "llm.max_cost_per_session"]
             }
-            Self::UserPerDay => [
-                "llm.max_requests_per_user_per_day",
-                "llm.max_tokens_per_user_per_day",
-                "llm.max_cost_per_user_per_day",
-            ],
+            // the requests of a user are not limited
+            Self::UserPerDay => ["", "llm.max_tokens_per_user_per_day", "llm.max_cost_per_user_per_day"],
         }
     }
 

@@ -13,7 +13,6 @@ use rustix::fs::OFlags;
 use uuid::Uuid;
 
 use crate::team::files::edit::{Edit, edited};
-use crate::team::memory::is_later;
 
 /// The result of a tool: a text for the model, also if it failed.
 pub(crate) type ToolResult = Result<String, String>;
@@ -175,7 +174,7 @@ impl Workspace {
         let walked = self.walk("", &mut |path, size| {
             let modified = self.root.metadata(path).and_then(|metadata| metadata.modified()).ok();
             let modified = modified.and_then(|time| Timestamp::try_from(time.into_std()).ok());
-            let note = if modified.is_some_and(|modified| is_later(modified, since)) {
+            let note = if since.zip(modified).is_some_and(|(since, modified)| modified > since) {
                 ", changed by the user since the last message"
             } else {
                 ""

@@ -2,6 +2,7 @@
 
 pub(crate) mod arguments;
 pub(crate) mod assembly;
+mod fragments;
 pub(crate) mod loose;
 mod text_calls;
 mod thoughts;

@@ -6,6 +6,7 @@
 use serde_json::{Map, Value};
 
 use super::arguments::{Arguments, is_whole};
+use super::fragments::Fragments;
 use super::thoughts::{Separated, Thoughts, without_opening_tag};
 use super::{CallIds, FinishReason, Reply, ToolCall, Usage, clean_name, text_calls};
 
@@ -62,16 +63,6 @@ pub(crate) struct Assembly {
     is_broken: bool,
     /// Data that is no JSON, if nothing else comes.
     unreadable: Option<String>,
-}
-
-/// A call of which some fragments have arrived.
-#[derive(Debug, Default)]
-struct Fragments {
-    index: Option<i64>,
-    id: String,
-    name: String,
-    arguments: String,
-    provider_fields: Map<String, Value>,
 }
 
 impl Assembly {
@@ -361,17 +352,6 @@ impl Assembly {
         // a name after whole arguments begins the next call, if nothing else tells them apart
         let begins = !name.is_empty() && !call.name.is_empty() && is_whole(&call.arguments);
         (!begins).then_some(position)
-    }
-}
-
-impl Fragments {
-    /// Adds a name, which may come whole in every fragment, or in pieces before the arguments.
-    fn add_name(&mut self, name: &str) {
-        if self.name.is_empty() || (name.starts_with(&self.name) && self.arguments.is_empty()) {
-            name.clone_into(&mut self.name);
-        } else if !name.is_empty() && name != self.name && self.arguments.is_empty() {
-            self.name.push_str(name);
-        }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::settings;
 
 /// How long a model may take to begin its answer, at most.
-const PATIENCE: Duration = Duration::from_secs(30);
+const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How many models of a provider's list are named.
 const NAMED: usize = 8;
@@ -19,7 +19,7 @@ const NAMED: usize = 8;
 pub(super) async fn look(config: &Config) -> Vec<Finding> {
     let llm = settings::llm_config(config);
     let mut timeouts = llm.timeouts;
-    timeouts.first_byte = timeouts.first_byte.min(PATIENCE);
+    timeouts.first_byte = timeouts.first_byte.min(FIRST_BYTE_TIMEOUT);
     let providers = match Providers::new(&LlmConfig { timeouts, ..llm }) {
         Ok(providers) => providers,
         Err(error) => return vec![Finding::fail("model", error.to_string(), "correct [llm]")],
