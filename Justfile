@@ -67,9 +67,9 @@ bench n="30": build
     target/bin/mgx bench ingest
     target/bin/mgx bench llm
 
-# Fuzzes link_codec, config or workspace_path; needs cargo-fuzz and a nightly toolchain.
-fuzz target seconds="60":
-    cargo +nightly fuzz run {{ target }} -- -max_total_time={{ seconds }}
+# What people have reported of model providers, played against the agents: dialects, faults, outages, thirty prompts in a session.
+providers *filter: _runner
+    cargo test --locked -p mgx-tests --test providers {{ filter }}
 
 # Serves a MongoDB-compatible database in target/mongo, for `store.url = "mongodb://127.0.0.1:27017/?directConnection=true"`.
 mongo port="27017":

@@ -2,7 +2,6 @@
 
 mod support;
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use axum::body::Body;

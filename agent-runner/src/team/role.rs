@@ -8,16 +8,13 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::begun::{is_final, reply_data, reply_of};
-use super::files::workspace::Workspace;
 use super::memory;
-use super::model::client::Client;
 use super::model::error::LlmError;
 use super::model::reply::arguments::Arguments;
-use super::model::reply::{CallIds, Reply, ToolCall, Usage, tool_result_message};
+use super::model::reply::{Reply, ToolCall, Usage, tool_result_message};
 use super::model::retry::Retries;
 use super::progress::{Progress, Stuck};
 use super::report::deltas::Deltas;
-use super::report::reporter::EventReporter;
 use super::team_context::{RoleEnd, RoleOutput, TeamContext, request};
 use super::tools::{Tool, call};
 use super::verdict::{AfterReply, Judge, MAX_CUT_CALLS};
