@@ -141,7 +141,14 @@ mod tests {
     use super::*;
     use uuid::Uuid;
 
-    fn said(job: u128, role: &str, agent: Option<&str>, content: &str, metadata: Value) -> Message {
+    fn said(
+        job: u128,
+        role: &str,
+        agent: Option<&str>,
+        content: &str,
+        metadata: impl Into<Value>,
+    ) -> Message {
+        let metadata: Value = metadata.into();
         serde_json::from_value(json!({
             "job": Uuid::from_u128(job), "at": "2026-01-01T00:00:00Z", "role": role, "agent": agent, "content": content,
             "metadata": metadata,
