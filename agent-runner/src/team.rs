@@ -128,9 +128,13 @@ async fn run_roles(context: &mut TeamContext, team: &Team) -> io::Result<TeamEnd
         let output = match context.run_role(role, &outputs).await {
             Ok(output) => output,
             Err(error) => {
-                let data = json!({ "error": error.to_string(), "error_type": error.kind() });
-                context.report.event(&EventKind::AgentError, &role.name, data).await?;
-                return Ok(ended(&role.name, &error));
+                let end = ended(&role.name, &error);
+                // a role that waits for the provider goes on later
+                if let TeamEnd::Failed(_) = end {
+                    let data = json!({ "error": error.to_string(), "error_type": error.kind() });
+                    context.report.event(&EventKind::AgentError, &role.name, data).await?;
+                }
+                return Ok(end);
             }
         };
         report_end(context, &output).await?;

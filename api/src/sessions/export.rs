@@ -8,7 +8,7 @@ use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, Stream};
 use jiff::Timestamp;
-use mgx_apps::Session;
+use mgx_apps::{MessagePage, Session, Sessions};
 use mgx_protocol::{JobId, SessionId};
 use mgx_scheduler::{JobFilter, JobReader, JournalError};
 use utoipa_axum::router::OpenApiRouter;
@@ -31,7 +31,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
 /// A session with its jobs and events, but without its files, as one file.
 ///
 /// Lines of JSON (`application/jsonl`), each an object with one key: `mgx_export` (the version), `session`, `job` for
-/// each job, `event` for each event in order, and `end` with the numbers of both. The values of environment variables are
+/// each job, `message` for each message whose event is kept no longer, `event` for each event in order, and `end` with the numbers of both. The values of environment variables are
 /// hidden. Events that happen after the request came are not in the file.
 #[utoipa::path(
     get, path = "/api/sessions/{id}/export", tag = "sessions",
@@ -49,7 +49,7 @@ async fn export(
     let last = app.jobs.log().head(&id).await?.seq;
     let name = format!("attachment; filename=\"{id}.jsonl\"");
     let name = HeaderValue::from_str(&name).expect("an id is plain");
-    let body = Body::from_stream(lines(app.jobs.clone(), session, last));
+    let body = Body::from_stream(lines(app.jobs.clone(), app.sessions.clone(), session, last));
     let head =
         [(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE)), (header::CONTENT_DISPOSITION, name)];
     Ok((head, body).into_response())
@@ -60,6 +60,8 @@ enum Step {
     Begin(Box<Session>),
     /// Jobs before this one, newest first.
     Jobs(Option<JobId>),
+    /// Messages after this number whose events are kept no longer.
+    Messages(u64),
     /// Events after this number.
     Events(u64),
     Done,
@@ -74,13 +76,14 @@ struct Written {
 
 fn lines(
     jobs: JobReader,
+    sessions: Sessions,
     session: Session,
     last: u64,
 ) -> impl Stream<Item = Result<Bytes, JournalError>> + Send {
     let id = session.id.clone();
     let begin = (Step::Begin(Box::new(session)), Written::default());
     stream::try_unfold(begin, move |(step, mut written)| {
-        let (reader, id) = (jobs.clone(), id.clone());
+        let (reader, sessions, id) = (jobs.clone(), sessions.clone(), id.clone());
         async move {
             let (lines, next) = match step {
                 Step::Begin(session) => {
@@ -92,8 +95,20 @@ fn lines(
                         JobFilter { session: Some(id), before, limit: JOBS_PER_PAGE, ..JobFilter::default() };
                     let jobs = reader.jobs(filter).await?;
                     written.jobs += jobs.len() as u64;
-                    let next = jobs.last().map_or(Step::Events(0), |job| Step::Jobs(Some(job.id)));
+                    let next = jobs.last().map_or(Step::Messages(0), |job| Step::Jobs(Some(job.id)));
                     (jobs.into_iter().map(Line::of_job).collect(), next)
+                }
+                Step::Messages(after) => {
+                    let oldest =
+                        reader.log().page(&id, 0, 1).await?.first().map_or(last + 1, |event| event.seq);
+                    let page =
+                        MessagePage { after, before: oldest, is_newest_first: false, limit: EVENTS_PER_PAGE };
+                    let messages = sessions
+                        .messages(&id, page)
+                        .await
+                        .map_err(|error| JournalError::Unavailable(error.to_string()))?;
+                    let next = messages.last().map_or(Step::Events(0), |message| Step::Messages(message.seq));
+                    (messages.into_iter().map(Line::of_message).collect(), next)
                 }
                 Step::Events(after) => {
                     let mut events = reader.log().page(&id, after, EVENTS_PER_PAGE).await?;

@@ -1,6 +1,6 @@
 //! The lines of an exported session: one JSON object each, with one key that says what it is.
 //!
-//! First the version of the form, then the session, its jobs, its events in order, and the numbers of jobs and events, which
+//! First the version of the form, then the session, its jobs, the messages whose events are kept no longer, its events in order, and the numbers of jobs and events, which
 //! a truncated file lacks.
 
 use std::collections::BTreeMap;
@@ -36,6 +36,8 @@ pub(crate) enum Line {
     Session(SessionLine),
     /// A job, as the journal has it.
     Job(Box<Job>),
+    /// A message of the conversation whose event is kept no longer, as that event.
+    Message(EventLine),
     /// An event.
     Event(EventLine),
     /// The last.
@@ -85,19 +87,22 @@ impl Line {
         Self::Job(Box::new(job))
     }
 
+    /// A message.
+    pub(crate) fn of_message(event: Event) -> Self {
+        Self::Message(EventLine::of(event))
+    }
+
     /// An event.
     pub(crate) fn of_event(event: Event) -> Self {
+        Self::Event(EventLine::of(event))
+    }
+}
+
+impl EventLine {
+    fn of(event: Event) -> Self {
         let Event { seq, at, session: _, job, attempt, kind, agent, data } = event;
         let attempt = attempt.0;
-        Self::Event(EventLine {
-            seq,
-            ts: at,
-            job_id: job,
-            attempt,
-            event_type: kind,
-            agent_name: agent,
-            data,
-        })
+        Self { seq, ts: at, job_id: job, attempt, event_type: kind, agent_name: agent, data }
     }
 }
 

@@ -27,6 +27,8 @@ pub(crate) struct Checker {
     jobs: Vec<Job>,
     /// Whether each job has had its `finish`.
     finished: HashMap<JobId, bool>,
+    /// Messages whose events are not in the file.
+    messages: Vec<Event>,
     events: Vec<Event>,
 }
 
@@ -48,6 +50,7 @@ impl Checker {
             at: Expected::First,
             jobs: Vec::new(),
             finished: HashMap::new(),
+            messages: Vec::new(),
             events: Vec::new(),
         }
     }
@@ -74,6 +77,10 @@ impl Checker {
             }
             (Expected::More(at, session), Line::Job(job)) => {
                 self.job(*job, &session)?;
+                Expected::More(at, session)
+            }
+            (Expected::More(at, session), Line::Message(message)) => {
+                self.message(message, &session)?;
                 Expected::More(at, session)
             }
             (Expected::More(at, session), Line::Event(event)) => {
@@ -116,7 +123,12 @@ impl Checker {
                 data: finish(job),
             });
         }
-        Ok(ArchivedSession { session: *session, jobs: self.jobs, events: self.events })
+        Ok(ArchivedSession {
+            session: *session,
+            jobs: self.jobs,
+            messages: self.messages,
+            events: self.events,
+        })
     }
 
     /// The problem with the line that is being checked.
@@ -152,21 +164,45 @@ impl Checker {
         Ok(())
     }
 
+    fn message(&mut self, message: EventLine, session: &Session) -> Result<(), Problem> {
+        if !self.events.is_empty() || self.messages.last().is_some_and(|before| before.seq >= message.seq) {
+            return Err(self.wrong("messages come in order, before the events"));
+        }
+        if message.event_type != EventKind::MessageComplete {
+            return Err(self.wrong("/event_type a message is message_complete"));
+        }
+        if !self.finished.contains_key(&message.job_id) {
+            return Err(self.wrong(&format!("a message of job {}, which is not there", message.job_id)));
+        }
+        self.bounded(&message)?;
+        self.messages.push(message.event(&session.id));
+        Ok(())
+    }
+
+    /// Checks the number of an event or a message, and its size.
+    fn bounded(&self, event: &EventLine) -> Result<(), Problem> {
+        if !(1..=u64::from(u32::MAX)).contains(&event.seq) {
+            return Err(self.wrong(&format!("no event has number {}", event.seq)));
+        }
+        // the platform's own events may be a little larger than those of agents
+        if serde_json::to_vec(&event.data).map_or(true, |data| data.len() > 2 * MAX_EVENT_BYTES) {
+            return Err(self.wrong(&format!("/data more than {} bytes", 2 * MAX_EVENT_BYTES)));
+        }
+        Ok(())
+    }
+
     fn event(&mut self, event: EventLine, session: &Session) -> Result<(), Problem> {
+        if self.messages.last().is_some_and(|message| message.seq >= event.seq) {
+            return Err(self.wrong(&format!("event {} comes after a message of its number", event.seq)));
+        }
         if let Some(before) = self.events.last()
             && event.seq != before.seq + 1
         {
             return Err(self.wrong(&format!("event {} comes after event {}", event.seq, before.seq)));
         }
-        if !(1..=u64::from(u32::MAX)).contains(&event.seq) {
-            return Err(self.wrong(&format!("no event has number {}", event.seq)));
-        }
+        self.bounded(&event)?;
         if !event.event_type.is_well_formed() {
             return Err(self.wrong("/event_type 1 to 40 of a-z 0-9 _"));
-        }
-        // the platform's own events may be a little larger than those of agents
-        if serde_json::to_vec(&event.data).map_or(true, |data| data.len() > 2 * MAX_EVENT_BYTES) {
-            return Err(self.wrong(&format!("/data more than {} bytes", 2 * MAX_EVENT_BYTES)));
         }
         match self.finished.get_mut(&event.job_id) {
             None => return Err(self.wrong(&format!("an event of job {}, which is not there", event.job_id))),

@@ -50,6 +50,8 @@ pub struct ArchivedSession {
     pub session: Session,
     /// Its jobs, all of which have ended.
     pub jobs: Vec<Job>,
+    /// Its messages whose events are kept no longer, in order, as those events.
+    pub messages: Vec<Event>,
     /// Its events, in order, with their numbers.
     pub events: Vec<Event>,
 }

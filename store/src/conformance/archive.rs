@@ -96,7 +96,7 @@ fn archived() -> ArchivedSession {
         let (session, job, attempt) = (session.id.clone(), job.id, job.attempt);
         Event { seq, at: new.at, session, job, attempt, kind: new.kind, agent: new.agent, data: new.data }
     });
-    ArchivedSession { events: events.collect(), jobs: vec![job], session }
+    ArchivedSession { messages: Vec::new(), events: events.collect(), jobs: vec![job], session }
 }
 
 async fn an_imported_session_is_stored_completely(

@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use crate::embedded::Embedded;
 use crate::embedded::columns::{at_most, count, number, to_json};
 use crate::embedded::tables::journal::put_job;
-use crate::embedded::tables::sessions::insert;
+use crate::embedded::tables::sessions::{ADD_MESSAGE, insert};
 
 /// How many sessions one step examines.
 const SESSIONS_PER_STEP: usize = 256;
@@ -114,7 +114,7 @@ fn trim(db: &Connection, session: &str, most: usize) -> rusqlite::Result<usize> 
 
 /// Stores a session, completely or not at all: everything that could refuse it is checked before the first write.
 fn import(db: &Connection, archived: &ArchivedSession) -> rusqlite::Result<bool> {
-    let ArchivedSession { session, jobs, events } = archived;
+    let ArchivedSession { session, jobs, messages, events } = archived;
     let exists: bool = db.prepare_cached(IS_SESSION)?.query_one([session.id.as_str()], |row| row.get(0))?;
     if exists || has_any_event(db, session.id.as_str())? {
         return Ok(false);
@@ -127,6 +127,11 @@ fn import(db: &Connection, archived: &ArchivedSession) -> rusqlite::Result<bool>
     insert(db, session)?;
     for job in jobs {
         put_job(db, job, &to_json(job)?, true)?;
+    }
+    let mut add = db.prepare_cached(ADD_MESSAGE)?;
+    for Event { seq, at, session: _, job, attempt, kind: _, agent, data } in messages {
+        let id = session.id.as_str();
+        add.execute(params![id, number(*seq)?, at, job.0, attempt.0, agent, to_json(data)?])?;
     }
     let mut add = db.prepare_cached(ADD_EVENT)?;
     for Event { seq, at, session: _, job, attempt, kind, agent, data } in events {

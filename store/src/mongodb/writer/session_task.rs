@@ -89,7 +89,7 @@ async fn trim(
 
 /// Stores a session: everything that could refuse it is checked before the first write.
 async fn import(db: &Database, open: &mut ClientSession, archived: &ArchivedSession) -> Result<usize, Abort> {
-    let ArchivedSession { session, jobs, events } = archived;
+    let ArchivedSession { session, jobs, messages, events } = archived;
     let ids: Vec<Binary> = jobs.iter().map(|job| uuid(job.id.0)).collect();
     let conflicts = [
         ("sessions", doc! { "_id": session.id.as_str() }),
@@ -115,9 +115,9 @@ async fn import(db: &Database, open: &mut ClientSession, archived: &ArchivedSess
         ("events", events.iter().map(event).collect::<Result<_, _>>()?),
         (
             "messages",
-            events
+            messages
                 .iter()
-                .filter(|event| documents::is_message(&event.kind))
+                .chain(events.iter().filter(|event| documents::is_message(&event.kind)))
                 .map(documents::message)
                 .collect::<Result<_, _>>()?,
         ),
