@@ -63,7 +63,7 @@ pub(crate) fn explain(
     is_paused: bool,
 ) -> Explanation {
     let waits_for = match (job.state, &standing) {
-        (State::Queued, None) if job.provider_wait.is_some() => WaitsFor::Provider,
+        (State::Queued, None) if is_early && job.provider_wait.is_some() => WaitsFor::Provider,
         (State::Queued, None) if is_early => WaitsFor::StartTime,
         (State::Queued, Some(_)) | (State::Admitted | State::Starting, _) if is_paused => WaitsFor::Engine,
         (State::Queued, None) => WaitsFor::Retry,
@@ -93,7 +93,8 @@ fn remedy(waits_for: WaitsFor, binding: Option<&BlockingLimit>) -> Option<String
     match (waits_for, binding) {
         (WaitsFor::StartTime, _) => Some("submit it without start_at".to_owned()),
         (WaitsFor::Provider, _) => Some(
-            "wait, or cancel it and submit it with another model; `mgx doctor` asks the provider".to_owned(),
+            "wait, or cancel it and go on later with `mgx continue`; `mgx doctor` asks the provider"
+                .to_owned(),
         ),
         (WaitsFor::Engine, _) => {
             Some("start the container engine; `mgx doctor` says what is wrong with it".to_owned())

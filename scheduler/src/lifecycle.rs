@@ -60,6 +60,10 @@ pub(crate) struct Lifecycle {
     starts: u32,
     /// Events that the next write adds.
     pending_events: Vec<NewEvent>,
+    /// What the attempts of the job may still add to the log.
+    quota: RunLogQuota,
+    /// Whether a model has answered in this attempt.
+    has_reply: bool,
 }
 
 /// How far the job has come when its task begins.
@@ -89,20 +93,15 @@ struct Allocation {
     redactor: Redactor,
 }
 
-/// Whether an output is a reply of a model: the provider is there.
-fn is_reply(output: &Output) -> bool {
-    match output {
-        Output::Event(event) => {
-            event.kind == EventKind::MessageComplete
-                && event.data.get("role").is_some_and(|role| role == "assistant")
-        }
-        Output::Ended(_) => false,
-    }
+/// Whether an event is a reply of a model: the provider is there.
+fn is_reply(event: &NewEvent) -> bool {
+    event.kind == EventKind::MessageComplete && event.data.get("role").is_some_and(|role| role == "assistant")
 }
 
 impl Lifecycle {
     pub(crate) fn new(core: Arc<Core>, job: Job, user: Arc<str>, cancel: CancellationToken) -> Self {
-        Self { core, job: Box::new(job), user, cancel, starts: 0, pending_events: Vec::new() }
+        let (starts, pending_events, quota) = (0, Vec::new(), RunLogQuota::default());
+        Self { core, job: Box::new(job), user, cancel, starts, pending_events, quota, has_reply: false }
     }
 
     /// Starts the task of the job. If it panics, the job ends as failed.
@@ -167,8 +166,7 @@ impl Lifecycle {
             State::Stopping(outcome) => Some(self.request_stop(outcome, &run).await?),
             State::Queued | State::Admitted | State::Starting | State::Running | State::Ended(_) => None,
         };
-        let mut quota = RunLogQuota::default();
-        let mut progressed = false;
+        self.has_reply = false;
         let mut redactor = StreamRedactor::new(allocation.redactor.clone());
         let ended = loop {
             let stopping = lost_at.is_some();
@@ -184,8 +182,7 @@ impl Lifecycle {
                     lost_at = Some(self.request_stop(Outcome::TimedOut, &run).await?);
                 }
                 outputs = run.next(EVENT_BATCH) => {
-                    progressed |= outputs.iter().any(is_reply);
-                    if let Some(ended) = self.store(outputs, (&mut redactor, &mut quota), &run).await? {
+                    if let Some(ended) = self.store(outputs, &mut redactor, &run).await? {
                         break ended;
                     }
                 }
@@ -193,7 +190,7 @@ impl Lifecycle {
         };
         self.core.live.set_running(self.job.id, None);
         self.core.run_times.observe(allocation.since.elapsed());
-        if progressed {
+        if self.has_reply {
             // an outage that begins now is another one
             self.job.provider_wait = None;
         }
@@ -232,7 +229,7 @@ impl Lifecycle {
     async fn store(
         &mut self,
         outputs: Vec<Output>,
-        (redactor, quota): (&mut StreamRedactor, &mut RunLogQuota),
+        redactor: &mut StreamRedactor,
         run: &Run,
     ) -> Result<Option<Ended>, OwnershipLost> {
         let mut reported = Vec::with_capacity(outputs.len());
@@ -243,16 +240,19 @@ impl Lifecycle {
                     newest = Some(event.seq);
                     redactor.event(&mut event);
                     let is_team = self.job.spec.command.is_empty();
-                    reported.push(exit_outcome::admit(self.job.id, self.job.attempt, is_team, event));
+                    let admitted = exit_outcome::admit(self.job.id, self.job.attempt, is_team, event);
+                    self.has_reply |= is_reply(&admitted.event);
+                    reported.push(admitted);
                 }
                 Output::Ended(how) => ended = Some(how),
             }
         }
         if let Some(newest) = newest {
-            if !quota.is_open() {
-                quota.open(self.core.session_log(&self.job.session).await);
+            if !self.quota.is_open() {
+                self.quota.open(self.core.session_log(&self.job.session).await);
             }
-            let events = quota.admit(reported, self.core.config.history, self.core.config.history_per_job);
+            let events =
+                self.quota.admit(reported, self.core.config.history, self.core.config.history_per_job);
             if !events.is_empty() {
                 self.write(None, events).await?;
             }
@@ -264,6 +264,8 @@ impl Lifecycle {
     /// Runs the job once more if its failure and its `retry` allow it, and ends it otherwise.
     async fn retry_or_end(&mut self, outcome: ExitOutcome) -> Result<AfterAttempt, OwnershipLost> {
         let ExitOutcome { outcome, exit, error, resume_after } = outcome;
+        // only the platform's own team is believed: a command could stay in the queue for ever
+        let resume_after = resume_after.filter(|_| self.job.spec.command.is_empty());
         if let (State::Running, Some(pause)) = (self.job.state, resume_after) {
             return self.wait_for_provider(pause, exit, error).await;
         }
@@ -304,8 +306,14 @@ impl Lifecycle {
             self.end(Outcome::Failed(Failure::ProviderUnavailable), exit, Some(error)).await?;
             return Ok(AfterAttempt::Ended);
         }
-        let ran = self.job.started_at.map(|start| now.duration_since(start).as_millis());
+        // a command that ended while the platform was away ended by its deadline
+        let ended_at = self.job.deadline_at.map_or(now, |deadline| deadline.min(now));
+        let ran = self.job.started_at.map(|start| ended_at.duration_since(start).as_millis());
         self.job.ran_ms += ran.and_then(|ran| u64::try_from(ran).ok()).unwrap_or(0);
+        if self.job.ran_ms >= u64::from(self.job.spec.timeout_s) * 1000 {
+            self.end(Outcome::TimedOut, exit, None).await?;
+            return Ok(AfterAttempt::Ended);
+        }
         let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
         self.job.provider_wait = Some(ProviderWait { since, until, pause_ms, reason });
         self.requeue(&RetryPlan { reason: PROVIDER_UNAVAILABLE, tries: None, pause }).await?;

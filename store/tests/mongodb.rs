@@ -341,7 +341,7 @@ async fn a_store_is_copied_as_a_whole_and_back() {
     migrate(&copy, Box::new(target), &mut tell).await.unwrap();
     assert!(EmbeddedTarget::begin(&back, "x").await.unwrap_err().contains("is there already"));
     assert!(
-        verified[..13] == verified[13..] && verified.iter().all(|(_, tally)| tally.count > 0),
+        verified[..14] == verified[14..] && verified.iter().all(|(_, tally)| tally.count > 0),
         "{verified:?}"
     );
 

@@ -206,12 +206,9 @@ impl Failure {
     /// Whether another run may succeed, so that the job's `retry` applies.
     pub fn is_transient(self) -> bool {
         match self {
-            Self::FinishError
-            | Self::NonzeroExit
-            | Self::OomKilled
-            | Self::RuntimeLost
-            | Self::ProviderUnavailable => true,
-            Self::ImageMissing | Self::StartFailed | Self::Internal => false,
+            Self::FinishError | Self::NonzeroExit | Self::OomKilled | Self::RuntimeLost => true,
+            // it has been tried for as long as the operator allows
+            Self::ProviderUnavailable | Self::ImageMissing | Self::StartFailed | Self::Internal => false,
         }
     }
 

@@ -64,7 +64,7 @@ async fn a_session_whose_budget_is_spent_stops_and_gets_no_new_agent_jobs() -> R
     assert_eq!(finish["status"], "error", "{finish}");
     let refused = frames.iter().filter(|frame| frame.event == "agent_error").map(|frame| &frame.data["data"]);
     let kinds: Vec<_> = refused.map(|error| &error["error_type"]).collect();
-    assert_eq!(kinds, [&json!("llm_refused")], "it is not asked again: {frames:?}");
+    assert_eq!(kinds, [&json!("budget_exhausted")], "it is not asked again: {frames:?}");
     assert_eq!(provider.requests().len(), 2, "busy, and the one that was paid for");
 
     let (_, found) = client.get(&format!("/api/sessions/{session}")).await?;

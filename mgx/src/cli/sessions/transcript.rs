@@ -127,7 +127,19 @@ impl Transcript {
             }
             EventKind::AgentEnd => {
                 self.status.clear();
-                Some(format!("{time} {agent} is done"))
+                let question = event.text("question");
+                Some(if question.is_empty() {
+                    format!("{time} {agent} is done")
+                } else {
+                    format!("{time} {agent} asks: {}", short(question, 8 * WIDTH))
+                })
+            }
+            EventKind::ProviderWait => {
+                let wait = event.data.get("wait_ms").and_then(serde_json::Value::as_u64).unwrap_or(0);
+                let wait = duration(Duration::from_millis(wait));
+                self.status = format!("{agent} waits for the model's provider");
+                let reason = short(event.text("reason"), 2 * WIDTH);
+                Some(format!("{time} {agent} waits {wait} for the model's provider: {reason}"))
             }
             EventKind::AgentError => {
                 Some(format!("{time} {agent}: {}", short(event.text("error"), 4 * WIDTH)))
@@ -142,7 +154,6 @@ impl Transcript {
             | EventKind::MessageComplete
             | EventKind::ReasoningDelta
             | EventKind::ToolDelta
-            | EventKind::ProviderWait
             | EventKind::ContextShortened
             | EventKind::Log
             | EventKind::Custom

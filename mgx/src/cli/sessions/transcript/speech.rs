@@ -35,7 +35,10 @@ impl Speech {
     pub(super) fn message(&mut self, event: &Event) -> Vec<String> {
         let was_streamed = self.has_spoken || !self.rest.is_empty();
         let mut lines = self.interrupt();
-        if !was_streamed && event.text("role") != "tool" {
+        // what is said to the user; the router chooses among colleagues
+        let is_said =
+            matches!(event.text("role"), "assistant" | "") && event.agent.as_deref() != Some("router");
+        if !was_streamed && is_said {
             self.speaker = Some(agent(event));
             for line in harmless(event.text("content")).lines() {
                 lines.extend(self.line(line));
