@@ -55,7 +55,7 @@ fn a_store_of_a_newer_version_is_left_alone() {
     raw.pragma_update(None, "user_version", 999).unwrap();
     drop(raw);
     let before = fs::read(&path).unwrap();
-    insta::assert_snapshot!(refusal(&path), @"<store> has schema 999, and this version of mgx knows schemas up to 4: start the newer version");
+    insta::assert_snapshot!(refusal(&path), @"<store> has schema 999, and this version of mgx knows schemas up to 5: start the newer version");
     assert_eq!(fs::read(&path).unwrap(), before);
 }
 

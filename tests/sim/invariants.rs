@@ -133,6 +133,8 @@ fn event_order(job: &Job, log: &[&Event]) -> Result<(), String> {
             EventKind::MessageDelta | EventKind::LlmUsage | EventKind::JobReattached => {
                 matches!(before, Some(StateName::Running | StateName::Stopping))
             }
+            // the user's prompt
+            EventKind::MessageComplete => event.agent.is_none() && before == Some(StateName::Queued),
             EventKind::Finish => before.is_some(),
             _ => false,
         };
