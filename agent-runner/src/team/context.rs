@@ -69,8 +69,11 @@ impl Context {
     /// Learns from a refusal of `messages`, which often names the context's size.
     pub(crate) fn refused(&mut self, messages: &[Value], message: &str) {
         let estimate = self.tokens(size(messages));
-        let named =
-            numbers(message).find(|number| (MIN_TOKENS..self.tokens.max(MIN_TOKENS + 1)).contains(number));
+        // other limits may be named before it
+        let lower = message.to_ascii_lowercase();
+        let after = ["context", "maximum"].iter().filter_map(|word| lower.find(word)).min().unwrap_or(0);
+        let named = numbers(&message[after..])
+            .find(|number| (MIN_TOKENS..self.tokens.max(MIN_TOKENS + 1)).contains(number));
         // without a number, or after one that was not enough, the request itself says how much is too much
         self.tokens = named.unwrap_or(self.tokens).min(scaled(estimate.max(MIN_TOKENS), 0.9)).max(MIN_TOKENS);
     }
@@ -278,6 +281,10 @@ mod tests {
             "This model's maximum context length is 16,384 tokens. However, you sent 27000.",
         );
         assert_eq!(context.tokens, 16_384);
+        let mut other = Context::new(200_000);
+        other
+            .refused(&messages, "max_tokens is too large: 4096. The maximum context length is 20000 tokens.");
+        assert_eq!(other.tokens, 20_000);
         let before = context.tokens(size(&messages));
         context.refused(&messages, "too long");
         assert!(context.tokens < before);

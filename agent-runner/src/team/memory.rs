@@ -6,11 +6,12 @@
 
 use std::fmt::Write;
 
-use mgx_protocol::{EventKind, Message, MessageRole, Role};
+use mgx_protocol::{Conversation, EventKind, Message, MessageRole, Role};
 use serde_json::{Value, json};
 
 use super::begun::is_final;
 use super::context::without_middle;
+use super::files::workspace::Workspace;
 use super::model::error::LlmError;
 use super::model::retry::Retries;
 use super::report::deltas::Deltas;
@@ -38,6 +39,14 @@ const MAX_WORDS_BYTES: [usize; 2] = [600, 8 * 1024];
 /// The heading of the user's own words in a summary.
 const WORDS: &str = "## What the user asked for, in their words";
 
+/// The files of the workspace when the job begins, and which of them the user has changed since the newest message.
+pub(crate) fn files(workspace: &Workspace, conversation: &Conversation) -> String {
+    // a job that goes on has changed files itself
+    let since =
+        conversation.earlier.last().filter(|_| conversation.begun.is_empty()).map(|message| message.at);
+    workspace.files(MAX_FILES, since)
+}
+
 /// The first messages of `role`: its instructions, and all that it has to know with the request.
 pub(crate) fn opening(context: &TeamContext, role: &Role, earlier: &[RoleOutput]) -> Vec<Value> {
     let conversation = &context.conversation;
@@ -54,10 +63,8 @@ pub(crate) fn opening(context: &TeamContext, role: &Role, earlier: &[RoleOutput]
             }
         }
     }
-    let since = conversation.earlier.last().map(|message| message.at);
-    let files = context.workspace.files(MAX_FILES, since);
-    if has_past && !files.is_empty() {
-        writeln!(task, "# The files of the workspace\n{files}").ok();
+    if has_past && !context.files.is_empty() {
+        writeln!(task, "# The files of the workspace\n{}", context.files).ok();
     }
     if task.is_empty() {
         task.clone_from(&context.prompt);
@@ -137,10 +144,10 @@ pub(crate) async fn summarise_if_long(context: &mut TeamContext, role: &Role) ->
     let retries = Retries::new(context.retry);
     let mut deltas = Deltas::hidden(&mut context.report, &role.name);
     let text = match context.client.turn(&role.name, &request, retries, &mut context.ids, &mut deltas).await {
-        Ok(reply) => reply.content,
+        Ok(reply) if !reply.content.trim().is_empty() => reply.content,
         Err(error @ LlmError::Away { .. }) => return Err(error),
-        // the user's own words are kept without the model
-        Err(_) => String::new(),
+        // the older summary and the user's own words are kept without the model
+        Ok(_) | Err(_) => summary.split_once(WORDS).map_or(&*summary, |(prose, _)| prose).to_owned(),
     };
     let summary = format!("{}\n\n{WORDS}\n{words}", text.trim());
     let next = context.conversation.earlier.first().map(|message| json!(message.job));

@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use super::model::reply::ToolCall;
 
 /// How many calls are looked back upon.
-const WINDOW: usize = 12;
+const WINDOW: usize = 15;
 
 /// How often the same call may have the same result before the model is warned, and before it is stopped.
 const SAME: (usize, usize) = (3, 5);
@@ -41,8 +41,8 @@ impl Progress {
             self.calls.pop_front();
         }
         self.failing = if success { 0 } else { self.failing + 1 };
-        // pairs of calls that alternate count like one call that is repeated
-        let repeated = self.repeated(1).max(self.repeated(2));
+        // two or three calls that take turns count like one call that is repeated
+        let repeated = self.repeated(1).max(self.repeated(2)).max(self.repeated(3));
         if repeated >= SAME.1 {
             let why = format!(
                 "the model made the same call {repeated} times with the same result ({}), also after a warning; what it had \

@@ -19,6 +19,10 @@ use super::team_context::{RoleEnd, RoleOutput, TeamContext, request};
 use super::tools::{Tool, call};
 use super::verdict::{AfterReply, Judge, MAX_CUT_CALLS};
 
+/// What a role is told that goes on after a reply which ended an earlier job.
+const GO_ON: &str =
+    "Your last reply did not end the task. Go on with it: call a tool, or say what you have done.";
+
 /// How often a request is shortened because the provider says that it is too long.
 const MAX_SHORTENINGS: u32 = 3;
 
@@ -95,7 +99,11 @@ impl TeamContext {
             work.usage = work.usage.plus(reply.usage);
             let after = work.judge.after(&reply, &work.tools);
             let is_final = matches!(after, AfterReply::Done);
-            let data = reply_data(&reply, is_final);
+            let mut data = reply_data(&reply, is_final);
+            if is_final {
+                // whole, for the jobs that come after
+                data["content"] = json!(format!("{}{}", work.text, reply.content));
+            }
             self.report.event(&EventKind::MessageComplete, &role.name, data).await?;
             work.messages.push(reply.message());
             match after {
@@ -126,6 +134,7 @@ impl TeamContext {
                     let reply = reply_of(message);
                     work.messages.push(reply.message());
                     if is_final(message) {
+                        work.text.clear();
                         return Ok(Some(work.output(role, RoleEnd::Done, &message.content)));
                     }
                     if reply.calls.is_empty() && message.metadata.get("finish") == Some(&json!("length")) {
@@ -156,7 +165,13 @@ impl TeamContext {
             Some((reply, answered)) if answered.len() < reply.calls.len() => {
                 self.use_tools(role, work, &reply, &answered).await
             }
-            Some(_) | None => Ok(None),
+            Some(_) | None => {
+                let ends_with_reply = work.messages.last().is_some_and(|last| last["role"] == "assistant");
+                if ends_with_reply {
+                    self.nudge(role, work, GO_ON).await?;
+                }
+                Ok(None)
+            }
         }
     }
 

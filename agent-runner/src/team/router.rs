@@ -74,7 +74,12 @@ fn chosen<'a>(answer: &str, roles: &[&'a Role]) -> (Vec<&'a Role>, Option<bool>)
     let choice = objects.reduce(|_, last| last);
     let changes = choice.as_ref().and_then(|choice| choice.changes.as_bool());
     let named = choice.map(|choice| choice.roles).unwrap_or_default();
-    let chosen: Vec<_> = roles.iter().copied().filter(|role| named.contains(&role.name)).collect();
+    // only the engineer changes the app
+    let is_chosen = |role: &Role| {
+        named.contains(&role.name)
+            || (changes == Some(true) && !named.is_empty() && role.name == super::ENGINEER)
+    };
+    let chosen: Vec<_> = roles.iter().copied().filter(|role| is_chosen(role)).collect();
     (if chosen.is_empty() { roles.to_vec() } else { chosen }, changes)
 }
 

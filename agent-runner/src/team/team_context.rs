@@ -24,6 +24,8 @@ pub(crate) struct TeamContext {
     pub(crate) begun: Begun,
     pub(crate) conversation: Conversation,
     pub(crate) framework: String,
+    /// The files of the workspace when the job began.
+    pub(crate) files: String,
     pub(crate) prompt: String,
     /// Whether the request asks for a change of the app, if the router has said so.
     pub(crate) is_change_asked: Option<bool>,

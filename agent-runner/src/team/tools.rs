@@ -195,7 +195,8 @@ impl Tool {
             Self::EditFile => {
                 let EditFile { path, old, new, mut edits } = parsed(arguments)?;
                 if let Some(old) = old {
-                    edits.insert(0, Edit { old, new: new.unwrap_or_default() });
+                    let new = new.ok_or("new is missing; give an empty text to delete the passage")?;
+                    edits.insert(0, Edit { old, new });
                 }
                 workspace.edit(&path, &edits)
             }

@@ -73,7 +73,7 @@ impl Judge {
     pub(crate) fn used(&mut self, tool: Option<Tool>, success: bool) {
         self.nudged = None;
         self.has_changed |= success && tool.is_some_and(Tool::changes_files);
-        if success {
+        if success && tool.is_some_and(Tool::changes_files) {
             self.cut_calls = 0;
         }
     }
@@ -112,6 +112,9 @@ impl Judge {
         if fault == Fault::Announced && self.nudged == Some(Fault::Announced) && !self.lacks_change(reply) {
             return AfterReply::Done;
         }
+        if fault == Fault::NothingChanged && self.nudged == Some(fault) && says_no_change(reply) {
+            return AfterReply::Done;
+        }
         if self.nudged.is_some() {
             return AfterReply::Fail { kind: fault.kind(), why: fault.failure(reply) };
         }
@@ -142,8 +145,13 @@ impl Judge {
 
     /// Whether the engineer has changed nothing although the request may ask for a change.
     fn lacks_change(&self, reply: &Reply) -> bool {
-        let says_so = reply.content.trim_start().to_lowercase().starts_with(NO_CHANGE);
-        self.is_engineer && !self.has_changed && self.is_change_asked != Some(false) && !says_so
+        let is_fine = match self.is_change_asked {
+            Some(false) => true,
+            // the model is asked once more if the router sees a change where it sees none
+            Some(true) => false,
+            None => says_no_change(reply),
+        };
+        self.is_engineer && !self.has_changed && !is_fine
     }
 }
 
@@ -216,6 +224,11 @@ impl Fault {
             }
         }
     }
+}
+
+/// Whether the engineer says that the request asks for no change.
+fn says_no_change(reply: &Reply) -> bool {
+    reply.content.trim_start().to_lowercase().starts_with(NO_CHANGE)
 }
 
 /// Whether a text ends with what its writer will do next.

@@ -8,7 +8,7 @@ const ALIASES: [(&str, &[&str]); 5] = [
     ("path", &["file_path", "filepath", "filename", "file", "dir", "directory"]),
     ("content", &["contents", "text", "file_content", "code"]),
     ("old", &["old_string", "old_str", "old_text", "search"]),
-    ("new", &["new_string", "new_str", "new_text", "replace"]),
+    ("new", &["new_string", "new_str", "new_text", "replacement", "replace_with", "replace"]),
     ("pattern", &["query", "regex_pattern"]),
 ];
 
