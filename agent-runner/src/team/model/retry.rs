@@ -47,6 +47,14 @@ impl Retries {
     pub(crate) fn next(&mut self, error: &LlmError, random: f64) -> Next {
         self.tries += 1;
         let requested = match error {
+            // an error in mid-stream: what came before it is paid for
+            LlmError::Answered(error) if error.is_retryable && error.status.is_none() => {
+                self.broken += 1;
+                if self.broken >= MAX_BROKEN_REPLIES {
+                    return Next::Fail;
+                }
+                error.retry_after
+            }
             LlmError::Answered(error) if error.is_retryable => error.retry_after,
             LlmError::Connection(_) | LlmError::Idle(_) => None,
             LlmError::Cut | LlmError::Unreadable(_) => {

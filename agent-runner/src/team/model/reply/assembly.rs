@@ -153,7 +153,8 @@ impl Assembly {
                 None => has_unread_call = !tools.is_empty() && text_calls::is_like_a_call(&self.content),
             }
         }
-        let is_cut = self.finish == FinishReason::Length;
+        // brackets are closed only where the model itself has ended
+        let is_cut = !matches!(self.finish, FinishReason::Stop | FinishReason::ToolCalls);
         let calls_left_out = self.calls.len().saturating_sub(MAX_CALLS);
         let last = self.calls.len().saturating_sub(1);
         let calls = self.calls.into_iter().enumerate().take(MAX_CALLS).map(|(number, call)| ToolCall {
