@@ -152,6 +152,14 @@ pub(crate) fn limit(given: Option<usize>, default: usize, max: usize) -> Result<
     }
 }
 
+/// The number of an event in a query: at most 2^63 - 1, as the format `int64` of the API's description says.
+pub(crate) fn event_number(name: &'static str, given: u64) -> Result<u64, Problem> {
+    if i64::try_from(given).is_ok() {
+        return Ok(given);
+    }
+    Err(Problem::validation(vec![FieldError::parameter(name, format!("0 to {}", i64::MAX))]))
+}
+
 /// Cuts what was read with one more than `limit` down to a page. Where the next page begins, if there is one.
 pub(crate) fn cut<T, K>(found: &mut Vec<T>, limit: usize, cursor: impl FnOnce(&T) -> K) -> Option<K> {
     let more = found.len() > limit;

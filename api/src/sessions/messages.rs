@@ -15,7 +15,7 @@ use utoipa_axum::routes;
 
 use crate::auth::Caller;
 use crate::http::Problem;
-use crate::http::extract::{Path, Query, limit};
+use crate::http::extract::{Path, Query, event_number, limit};
 use crate::state::App;
 
 /// The query: which messages.
@@ -97,8 +97,8 @@ async fn messages(
 ) -> Result<axum::Json<MessagesView>, Problem> {
     let session = app.sessions.get(&id, caller.sees()).await?.id;
     let page = MessagePage {
-        after: query.after,
-        before: query.before.unwrap_or(u64::MAX),
+        after: event_number("after", query.after)?,
+        before: query.before.map(|before| event_number("before", before)).transpose()?.unwrap_or(u64::MAX),
         is_newest_first: query.newest_first,
         limit: limit(query.limit, 100, 500)?,
     };

@@ -48,9 +48,15 @@ impl ProviderError {
         match value {
             Value::Array(items) => items.first().is_some_and(Self::is_error),
             Value::Object(object) => {
-                let has_error = object.get("error").is_some_and(|error| !error.is_null() && error != false);
                 let has_reply =
                     object.get("choices").and_then(Value::as_array).is_some_and(|all| !all.is_empty());
+                // some send an empty error with every reply
+                let has_error = object.get("error").is_some_and(|error| {
+                    let has_words = |value: &Value| value.as_str().is_some_and(|text| !text.is_empty());
+                    let is_told =
+                        has_words(error) || has_words(&error["message"]) || has_words(&error["type"]);
+                    is_told || !(has_reply || error.is_null() || error == false)
+                });
                 let says_so = object.get("object") == Some(&Value::from("error"))
                     || object.get("type") == Some(&Value::from("error"));
                 let is_bare = !object.contains_key("choices")
@@ -277,6 +283,8 @@ mod tests {
         for reply in [
             r#"{"choices":[{"delta":{}}]}"#,
             r#"{"choices":[{"delta":{}}],"error":null}"#,
+            r#"{"choices":[{"delta":{}}],"error":{"code":0}}"#,
+            r#"{"choices":[{"delta":{}}],"error":""}"#,
             r#"{"choices":[],"usage":{}}"#,
             r#"{"usage":{}}"#,
             r#"{"id":"1","choices":[],"prompt_filter_results":[]}"#,

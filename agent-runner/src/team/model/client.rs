@@ -106,12 +106,11 @@ impl Client {
         if !response.status().is_success() {
             return Err(refusal(response).await);
         }
-        let assembly = read(response.into_body(), deltas).await?;
-        deltas.flush().await?;
         let tools = request["tools"].as_array().into_iter().flatten();
-        let tools: Vec<_> =
-            tools.filter_map(|tool| Some(tool["function"]["name"].as_str()?.to_owned())).collect();
-        match assembly.finish(&tools, ids) {
+        let tools = tools.filter_map(|tool| Some(tool["function"]["name"].as_str()?.to_owned())).collect();
+        let assembly = read(response.into_body(), Assembly::new(tools), deltas).await?;
+        deltas.flush().await?;
+        match assembly.finish(ids) {
             Ok(Some(reply)) => Ok(reply),
             Ok(None) => Err(LlmError::Cut),
             Err(text) => Err(LlmError::Unreadable(text)),
@@ -137,8 +136,12 @@ impl Client {
 }
 
 /// Reads a reply until its end mark, or the end of the body: events, or one JSON answer.
-async fn read(mut body: Incoming, deltas: &mut Deltas<'_>) -> Result<Assembly, LlmError> {
-    let (mut events, mut assembly) = (Parser::new(MAX_EVENT_BYTES), Assembly::default());
+async fn read(
+    mut body: Incoming,
+    mut assembly: Assembly,
+    deltas: &mut Deltas<'_>,
+) -> Result<Assembly, LlmError> {
+    let mut events = Parser::new(MAX_EVENT_BYTES);
     // a whole answer, if the body is no event stream
     let mut whole: Option<Vec<u8>> = None;
     let mut is_first = true;

@@ -2,8 +2,11 @@
 
 pub(crate) mod arguments;
 pub(crate) mod assembly;
+mod blocks;
+mod chunk;
 mod fragments;
 pub(crate) mod loose;
+pub(crate) mod piece;
 mod text_calls;
 mod thoughts;
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::team::model::error::LlmError;
-use crate::team::model::reply::assembly::Piece;
+use crate::team::model::reply::piece::Piece;
 use crate::team::report::reporter::{EventReporter, MAX_TEXT_BYTES, cut};
 
 /// The time between two events: ten a second can be followed by people and cost little to keep.
@@ -55,15 +55,9 @@ impl<'a> Deltas<'a> {
         if self.is_hidden {
             return Ok(());
         }
-        match (self.gathered.last_mut(), piece) {
-            (Some(Piece::Text(text)), Piece::Text(more))
-            | (Some(Piece::Reasoning(text)), Piece::Reasoning(more)) => text.push_str(&more),
-            (Some(Piece::Arguments { call, text, .. }), Piece::Arguments { call: other, text: more, .. })
-                if *call == other =>
-            {
-                text.push_str(&more);
-            }
-            (_, piece) => self.gathered.push(piece),
+        match self.gathered.iter_mut().find(|gathered| gathered.is_of(&piece)) {
+            Some(gathered) => gathered.text_mut().push_str(piece.text()),
+            None => self.gathered.push(piece),
         }
         if Instant::now() >= self.next { self.flush().await } else { Ok(()) }
     }
@@ -75,6 +69,7 @@ impl<'a> Deltas<'a> {
 
     /// Sends the gathered pieces.
     pub(crate) async fn flush(&mut self) -> io::Result<()> {
+        let mut sent = 0;
         for piece in std::mem::take(&mut self.gathered) {
             let (kind, text, data) = self.event(piece);
             let mut rest = &text[..];
@@ -84,10 +79,11 @@ impl<'a> Deltas<'a> {
                 let mut data = data.clone();
                 data["delta"] = json!(part);
                 self.report.event(&kind, self.agent, data).await?;
-                self.next = Instant::now() + INTERVAL;
+                sent += 1;
             }
             self.is_sent = true;
         }
+        self.next = Instant::now() + INTERVAL * sent;
         Ok(())
     }
 

@@ -62,11 +62,6 @@ impl Arguments {
     }
 }
 
-/// Whether `text` is a whole JSON object.
-pub(crate) fn is_whole(text: &str) -> bool {
-    serde_json::from_str::<serde_json::Map<String, Value>>(text).is_ok()
-}
-
 fn object(text: &str, is_cut: bool, repairs: &mut Vec<&'static str>) -> Result<Value, String> {
     let why = match serde_json::from_str::<Value>(text) {
         Ok(value) if value.is_object() => return Ok(value),

@@ -5,8 +5,11 @@
 
 use serde_json::{Map, Value};
 
-use super::arguments::{Arguments, is_whole};
-use super::fragments::Fragments;
+use super::arguments::Arguments;
+use super::blocks::Blocks;
+use super::chunk::{count, first, is_error, text_of};
+use super::fragments::{FragmentKey, Fragments, position};
+use super::piece::Piece;
 use super::thoughts::{Separated, Thoughts, without_opening_tag};
 use super::{CallIds, FinishReason, Reply, ToolCall, Usage, clean_name, text_calls};
 
@@ -28,24 +31,6 @@ pub(crate) enum BadChunk {
     TooLarge,
 }
 
-/// What a chunk adds, to be shown.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Piece {
-    /// To the text.
-    Text(String),
-    /// To the reasoning.
-    Reasoning(String),
-    /// To the arguments of a call.
-    Arguments {
-        /// The tool.
-        tool: String,
-        /// The number of the call in the reply.
-        call: usize,
-        /// The text.
-        text: String,
-    },
-}
-
 /// A reply of which some chunks have arrived.
 #[derive(Debug, Default)]
 pub(crate) struct Assembly {
@@ -54,8 +39,19 @@ pub(crate) struct Assembly {
     reasoning: String,
     /// The field in which reasoning came, if it has one of its own.
     reasoning_field: Option<&'static str>,
-    reasoning_details: Vec<Value>,
+    /// The field of reasoning that came without text.
+    empty_reasoning_field: Option<&'static str>,
+    /// `reasoning_details` (`OpenRouter`).
+    reasoning_details: Blocks,
+    /// `thinking_blocks` (`LiteLLM`, for Anthropic).
+    thinking_blocks: Blocks,
+    /// The thoughts among the parts of a content that is a list.
+    thinking_parts: Blocks,
+    /// `extra_content` of the message (Gemini).
+    extra_content: Option<Value>,
     calls: Vec<Fragments>,
+    /// The tools that the request offered.
+    tools: Vec<String>,
     usage: Usage,
     finish: FinishReason,
     is_done: bool,
@@ -66,6 +62,11 @@ pub(crate) struct Assembly {
 }
 
 impl Assembly {
+    /// The reply to a request that offered `tools`.
+    pub(crate) fn new(tools: Vec<String>) -> Self {
+        Self { tools, ..Self::default() }
+    }
+
     /// Adds the data of one event, or a whole answer.
     pub(crate) fn push(&mut self, data: &str) -> Result<Vec<Piece>, BadChunk> {
         let data = data.trim();
@@ -79,7 +80,7 @@ impl Assembly {
             self.unreadable.get_or_insert_with(|| data.chars().take(200).collect());
             return Ok(Vec::new());
         };
-        if chunk.get("error").is_some_and(|error| !error.is_null()) {
+        if is_error(&chunk) {
             return Err(BadChunk::Error(chunk));
         }
         self.add_usage(&chunk["usage"]);
@@ -91,12 +92,10 @@ impl Assembly {
         {
             self.finish = reason;
         }
-        let delta = ["delta", "message"].iter().find_map(|key| choice.get(*key).filter(|it| it.is_object()));
         let mut pieces = Vec::new();
-        match delta {
-            Some(delta) => self.add_delta(delta, &mut pieces)?,
-            None => self.add_text(choice["text"].as_str().unwrap_or_default(), &mut pieces)?,
-        }
+        self.add_delta(&choice["delta"], &mut pieces)?;
+        self.add_message(&choice["message"], &mut pieces)?;
+        self.add_text(choice["text"].as_str().unwrap_or_default(), &mut pieces)?;
         Ok(pieces)
     }
 
@@ -110,12 +109,12 @@ impl Assembly {
         self.is_broken = true;
     }
 
-    /// The reply, after the end of its stream, to a request that offered `tools`. `None` if the stream broke in the middle
-    /// of it: it has no end mark, and what has come of it is not whole.
+    /// The reply, after the end of its stream. `None` if the stream broke in the middle of it: it has no end mark, and what
+    /// has come of it is not whole.
     ///
     /// # Errors
     /// A text: nothing of the answer could be read.
-    pub(crate) fn finish(mut self, tools: &[String], ids: &mut CallIds) -> Result<Option<Reply>, String> {
+    pub(crate) fn finish(mut self, ids: &mut CallIds) -> Result<Option<Reply>, String> {
         let Separated { said, thought } = self.thoughts.finish();
         self.content.push_str(&said);
         self.reasoning.push_str(&thought);
@@ -131,14 +130,18 @@ impl Assembly {
         {
             return Err(text);
         }
-        if !has_end
-            && (self.is_broken || is_empty || !self.calls.iter().all(|call| is_whole(&call.arguments)))
-        {
+        let are_whole = |calls: &[Fragments]| {
+            calls.iter().all(|call| {
+                !call.arguments.is_empty()
+                    && matches!(Arguments::read(&call.arguments, true), Arguments::Object { .. })
+            })
+        };
+        if !has_end && (self.is_broken || is_empty || !are_whole(&self.calls)) {
             return Ok(None);
         }
         let mut has_unread_call = false;
         if self.calls.is_empty() && self.finish != FinishReason::Length {
-            match text_calls::read(&self.content, tools) {
+            match text_calls::read(&self.content, &self.tools) {
                 Some((text, calls)) => {
                     self.content = text;
                     self.calls = calls
@@ -150,7 +153,7 @@ impl Assembly {
                         })
                         .collect();
                 }
-                None => has_unread_call = !tools.is_empty() && text_calls::is_like_a_call(&self.content),
+                None => has_unread_call = !self.tools.is_empty() && text_calls::is_like_a_call(&self.content),
             }
         }
         // brackets are closed only where the model itself has ended
@@ -165,11 +168,27 @@ impl Assembly {
         });
         let calls = calls.collect();
         let mut provider_fields = Map::new();
-        if let Some(field) = self.reasoning_field {
-            provider_fields.insert(field.to_owned(), Value::from(self.reasoning.clone()));
+        // Moonshot and DeepSeek want the field back even if it was empty
+        if let Some(field) = self.reasoning_field.or(self.empty_reasoning_field) {
+            let text = if self.reasoning_field.is_some() { self.reasoning.clone() } else { String::new() };
+            provider_fields.insert(field.to_owned(), Value::from(text));
         }
-        if !self.reasoning_details.is_empty() {
-            provider_fields.insert("reasoning_details".to_owned(), Value::from(self.reasoning_details));
+        for (field, Blocks(blocks)) in
+            [("reasoning_details", self.reasoning_details), ("thinking_blocks", self.thinking_blocks)]
+        {
+            if !blocks.is_empty() {
+                provider_fields.insert(field.to_owned(), Value::from(blocks));
+            }
+        }
+        if self.thinking_parts.are_signed() {
+            let mut parts = self.thinking_parts.0;
+            if !self.content.is_empty() {
+                parts.push(serde_json::json!({ "type": "text", "text": self.content }));
+            }
+            provider_fields.insert("content".to_owned(), Value::from(parts));
+        }
+        if let Some(extra) = self.extra_content {
+            provider_fields.insert("extra_content".to_owned(), extra);
         }
         Ok(Some(Reply {
             content: self.content,
@@ -193,16 +212,40 @@ impl Assembly {
         }
     }
 
+    /// A whole message: that of an answer that is no stream, or one that repeats what has come in deltas.
+    fn add_message(&mut self, message: &Value, pieces: &mut Vec<Piece>) -> Result<(), BadChunk> {
+        let Value::Object(fields) = message else { return Ok(()) };
+        let has_text = !self.content.is_empty();
+        let has_reasoning = !self.reasoning.is_empty();
+        let has_calls = !self.calls.is_empty();
+        let is_new = |key: &str| match key {
+            "content" | "refusal" => !has_text,
+            "reasoning_content" | "reasoning" | "reasoning_details" | "thinking_blocks" => !has_reasoning,
+            "tool_calls" | "function_call" => !has_calls,
+            _ => true,
+        };
+        let new =
+            fields.iter().filter(|(key, _)| is_new(key)).map(|(key, value)| (key.clone(), value.clone()));
+        self.add_delta(&Value::Object(new.collect()), pieces)
+    }
+
     fn add_delta(&mut self, delta: &Value, pieces: &mut Vec<Piece>) -> Result<(), BadChunk> {
         for field in ["reasoning_content", "reasoning"] {
-            if let Some(text) = delta[field].as_str().filter(|text| !text.is_empty()) {
+            match delta[field].as_str() {
+                Some("") => {
+                    self.empty_reasoning_field.get_or_insert(field);
+                }
                 // some services send both, with the same text
-                if *self.reasoning_field.get_or_insert(field) == field {
+                Some(text) if *self.reasoning_field.get_or_insert(field) == field => {
                     self.add_reasoning(text, pieces)?;
                 }
+                Some(_) | None => {}
             }
         }
-        self.add_details(&delta["reasoning_details"], pieces)?;
+        self.add_blocks(delta, pieces)?;
+        if delta["extra_content"].is_object() {
+            self.extra_content = Some(delta["extra_content"].clone());
+        }
         match &delta["content"] {
             Value::String(text) => self.add_text(text, pieces)?,
             Value::Array(parts) => parts.iter().try_for_each(|part| self.add_part(part, pieces))?,
@@ -230,9 +273,11 @@ impl Assembly {
     /// A part of a content that is a list: text, or a thought (Mistral, Anthropic).
     fn add_part(&mut self, part: &Value, pieces: &mut Vec<Piece>) -> Result<(), BadChunk> {
         let kind = part["type"].as_str().unwrap_or("text");
-        let inner = [kind, "text", "thinking", "content"].into_iter().find_map(|key| part.get(key));
+        let inner =
+            [kind, "text", "thinking", "content", "summary"].into_iter().find_map(|key| part.get(key));
         let text = inner.map(text_of).unwrap_or_default();
         if matches!(kind, "thinking" | "reasoning" | "thought") {
+            self.thinking_parts.add(part).map_err(|_| BadChunk::TooLarge)?;
             self.add_reasoning(&text, pieces)
         } else {
             self.add_text(&text, pieces)
@@ -259,38 +304,20 @@ impl Assembly {
         if self.reasoning.len() > MAX_TEXT_BYTES { Err(BadChunk::TooLarge) } else { Ok(()) }
     }
 
-    /// `reasoning_details` (`OpenRouter`): blocks that have to come back as they were, signatures included. The fragments
-    /// of a block have its type and index.
-    fn add_details(&mut self, details: &Value, pieces: &mut Vec<Piece>) -> Result<(), BadChunk> {
-        for detail in details.as_array().into_iter().flatten() {
-            let is_full = self.reasoning_details.len() >= MAX_COUNTED_CALLS;
-            if self.reasoning_field.is_none()
-                && let Some(text) = ["text", "summary"].iter().find_map(|key| detail[*key].as_str())
-            {
-                self.add_reasoning(text, pieces)?;
-            }
-            let same = |other: &&mut Value| {
-                other["type"] == detail["type"]
-                    && other["index"] == detail["index"]
-                    && other["id"] == detail["id"]
-            };
-            match (self.reasoning_details.last_mut().filter(|other| same(other)), detail) {
-                (Some(Value::Object(block)), Value::Object(fragment)) => {
-                    for (key, value) in fragment {
-                        let is_text = matches!(key.as_str(), "text" | "summary" | "data");
-                        match (block.get_mut(key), value) {
-                            (Some(Value::String(whole)), Value::String(more)) if is_text => {
-                                whole.push_str(more);
-                            }
-                            (_, Value::Null) => {}
-                            (_, value) => {
-                                block.insert(key.clone(), value.clone());
-                            }
-                        }
-                    }
+    /// Blocks that have to come back as they were, signatures included; their text is shown if it has no other field.
+    fn add_blocks(&mut self, delta: &Value, pieces: &mut Vec<Piece>) -> Result<(), BadChunk> {
+        for field in ["reasoning_details", "thinking_blocks"] {
+            for block in delta[field].as_array().into_iter().flatten() {
+                let text = ["text", "summary", "thinking"].iter().find_map(|key| block[*key].as_str());
+                if let Some(text) = text.filter(|_| self.reasoning_field.is_none()) {
+                    self.add_reasoning(text, pieces)?;
                 }
-                (Some(_) | None, _) if is_full => return Err(BadChunk::TooLarge),
-                (Some(_) | None, detail) => self.reasoning_details.push(detail.clone()),
+                let blocks = if field == "thinking_blocks" {
+                    &mut self.thinking_blocks
+                } else {
+                    &mut self.reasoning_details
+                };
+                blocks.add(block).map_err(|_| BadChunk::TooLarge)?;
             }
         }
         Ok(())
@@ -300,8 +327,14 @@ impl Assembly {
         let function = fragment.get("function").filter(|it| it.is_object()).unwrap_or(fragment);
         let id = text_of(&fragment["id"]);
         let name = function["name"].as_str().unwrap_or_default();
-        let index = fragment["index"].as_i64();
-        let position = match self.position(index, &id, name) {
+        let index = fragment["index"].as_i64().or_else(|| fragment["index"].as_str()?.trim().parse().ok());
+        let text = match &function["arguments"] {
+            Value::String(text) => text.clone(),
+            Value::Null => String::new(),
+            whole => whole.to_string(),
+        };
+        let key = FragmentKey { index, id: &id, name, has_arguments: !text.is_empty() };
+        let position = match position(&self.calls, key, &self.tools) {
             Some(position) => position,
             None if self.calls.len() == MAX_COUNTED_CALLS => return Err(BadChunk::TooLarge),
             None => {
@@ -323,60 +356,16 @@ impl Assembly {
                 }
             }
         }
-        let text = match &function["arguments"] {
-            Value::String(text) => text.clone(),
-            Value::Null => String::new(),
-            whole => whole.to_string(),
-        };
         if position >= MAX_CALLS || text.is_empty() {
             return Ok(());
         }
-        call.arguments.push_str(&text);
+        call.add_arguments(&text);
         if call.arguments.len() > MAX_TEXT_BYTES {
             return Err(BadChunk::TooLarge);
         }
         pieces.push(Piece::Arguments { tool: call.name.clone(), call: position, text });
         Ok(())
     }
-
-    /// The call that a fragment belongs to; `None`: it begins a new one.
-    fn position(&self, index: Option<i64>, id: &str, name: &str) -> Option<usize> {
-        let same_index = |call: &Fragments| index.is_none() || call.index == index;
-        if !id.is_empty() {
-            // two calls may share an id, and all calls may share an index; a call's id may come after its name
-            return self.calls.iter().rposition(|call| {
-                same_index(call) && (call.id == id || (call.id.is_empty() && call.arguments.is_empty()))
-            });
-        }
-        let position = self.calls.iter().rposition(same_index)?;
-        let call = &self.calls[position];
-        // a name after whole arguments begins the next call, if nothing else tells them apart
-        let begins = !name.is_empty() && !call.name.is_empty() && is_whole(&call.arguments);
-        (!begins).then_some(position)
-    }
-}
-
-/// The first choice; there is one only, unless a service answers more than it was asked for.
-fn first(choices: &[Value]) -> Option<&Value> {
-    choices.iter().find(|choice| choice["index"].as_i64().unwrap_or(0) == 0).or_else(|| choices.first())
-}
-
-/// A text, or the texts of a list of parts.
-fn text_of(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Array(parts) => parts.iter().map(|part| text_of(part.get("text").unwrap_or(part))).collect(),
-        Value::Number(number) => number.to_string(),
-        Value::Null | Value::Bool(_) | Value::Object(_) => String::new(),
-    }
-}
-
-/// A count of tokens; services also send fractions, and negative numbers, which are none.
-fn count(value: &Value) -> Option<u64> {
-    value.as_u64().or_else(|| {
-        let number = value.as_f64().filter(|number| (1.0..1e15).contains(number))?;
-        format!("{number:.0}").parse().ok()
-    })
 }
 
 #[cfg(test)]

@@ -4,12 +4,16 @@ use super::*;
 use proptest::prelude::*;
 use serde_json::json;
 
+fn offered() -> Assembly {
+    Assembly::new(["write_file", "list_files"].map(str::to_owned).to_vec())
+}
+
 fn assembled(chunks: &[&str]) -> Option<Reply> {
-    let mut assembly = Assembly::default();
+    let mut assembly = offered();
     for chunk in chunks {
         assembly.push(chunk).unwrap();
     }
-    assembly.finish(&["write_file".to_owned()], &mut CallIds::default()).unwrap()
+    assembly.finish(&mut CallIds::default()).unwrap()
 }
 
 /// The calls of `fragments`, each in a chunk of its own, as `id name arguments`; ids of ours are `*`.
@@ -149,6 +153,77 @@ fn calls_are_told_apart_by_index_id_name_or_order() {
         calls(&[call(0, "x"), call(1, "y")]),
         ["a write_file {\"path\":\"x\"}", "* write_file {\"path\":\"y\"}"]
     );
+    // a new id with every fragment
+    assert_eq!(
+        calls(&[
+            json!({"index":0,"id":"a","function":{"name":"write_file","arguments":""}}),
+            json!({"index":0,"id":"c","function":{"arguments":"{\"path\":"}}),
+            json!({"index":0,"id":"d","function":{"name":"write_file","arguments":"\"x\"}"}}),
+            json!({"index":1,"id":"b","function":{"name":"list_files","arguments":"{}"}}),
+        ]),
+        two
+    );
+    // names alone, one after the other, and indices as texts
+    assert_eq!(
+        calls(&[
+            json!({"function":{"name":"list_files"}}),
+            json!({"function":{"name":"write_file","arguments":"{\"path\":\"x\"}"}})
+        ]),
+        ["* list_files {}", "* write_file {\"path\":\"x\"}"]
+    );
+    assert_eq!(
+        calls(&[
+            json!({"index":"0","id":"a","function":{"name":"write_file","arguments":"{\"path\":"}}),
+            json!({"index":"1","id":"b","function":{"name":"list_files","arguments":"{}"}}),
+            json!({"index":"0","function":{"arguments":"\"x\"}"}}),
+        ]),
+        two
+    );
+}
+
+#[test]
+fn a_whole_message_after_its_deltas_is_not_taken_twice() {
+    let chunks = [
+        r#"{"choices":[{"delta":{"reasoning_content":"hm","content":"Hi"}}]}"#,
+        r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"id":"a","function":{"name":"write_file","arguments":"{}"}}]}}]}"#,
+        r#"{"choices":[{"delta":{},"message":{"content":"Hi","reasoning_content":"hm","tool_calls":[{"id":"a","function":{"name":"write_file","arguments":"{}"}}]},"finish_reason":"tool_calls"}]}"#,
+    ];
+    let reply = assembled(&chunks).unwrap();
+    assert_eq!((&reply.content[..], &reply.reasoning[..], reply.calls.len()), ("Hi", "hm", 1));
+    assert_eq!(reply.calls[0].arguments.value(), json!({}));
+}
+
+#[test]
+fn signed_thoughts_are_sent_back_as_they_came() {
+    let call = json!([{ "index": 0, "id": "a", "function": { "name": "write_file", "arguments": "{}" } }]);
+    let message = |deltas: &[Value]| {
+        let chunks = deltas.iter().map(|delta| json!({ "choices": [{ "delta": delta }] }).to_string());
+        let chunks: Vec<_> = chunks.chain(["[DONE]".to_owned()]).collect();
+        assembled(&chunks.iter().map(String::as_str).collect::<Vec<_>>()).unwrap().message()
+    };
+    let blocks = message(&[
+        json!({ "thinking_blocks": [{ "type": "thinking", "thinking": "h", "signature": null }] }),
+        json!({ "thinking_blocks": [{ "type": "thinking", "thinking": "m", "signature": "s" }] }),
+        json!({ "tool_calls": call }),
+    ]);
+    assert_eq!(
+        blocks["thinking_blocks"],
+        json!([{ "type": "thinking", "thinking": "hm", "signature": "s" }])
+    );
+    let parts = message(&[
+        json!({ "content": [{ "type": "thinking", "thinking": "hm", "signature": "s" }] }),
+        json!({ "content": [{ "type": "text", "text": "Now." }], "tool_calls": call }),
+    ]);
+    assert_eq!(
+        parts["content"],
+        json!([{ "type": "thinking", "thinking": "hm", "signature": "s" }, { "type": "text", "text": "Now." }])
+    );
+    let extra = message(&[
+        json!({ "extra_content": { "google": { "thought_signature": "s" } }, "tool_calls": call }),
+    ]);
+    assert_eq!(extra["extra_content"]["google"]["thought_signature"], "s");
+    let empty = message(&[json!({ "reasoning_content": "", "tool_calls": call })]);
+    assert_eq!(empty["reasoning_content"], "");
 }
 
 #[test]
@@ -195,16 +270,21 @@ fn a_stream_without_an_end_mark_counts_if_it_is_whole() {
     };
     assert_eq!(assembled(&[&call("{}")]).unwrap().calls.len(), 1);
     assert_eq!(assembled(&[&call("{\"path\":")]), None);
+    assert_eq!(assembled(&[&call("{\"path\":\"x\",}")]).unwrap().calls.len(), 1);
     assert_eq!(assembled(&[]), None);
     let mut assembly = Assembly::default();
     assembly.push("<html>").unwrap();
-    assert_eq!(assembly.finish(&[], &mut CallIds::default()), Err("<html>".to_owned()));
+    assert_eq!(assembly.finish(&mut CallIds::default()), Err("<html>".to_owned()));
 }
 
 #[test]
 fn an_error_in_mid_stream_ends_the_reply() {
     for error in [r#"{"error":{"message":"overloaded","code":529}}"#, r#"{"error":"no"}"#] {
         assert!(matches!(Assembly::default().push(error), Err(BadChunk::Error(_))), "{error}");
+    }
+    for none in ["\"\"", "{}", "[]", "{\"code\":0}", "false", "null"] {
+        let reply = format!(r#"{{"error":{none},"choices":[{{"delta":{{"content":"Hi"}}}}]}}"#);
+        assert_eq!(assembled(&[&reply]).unwrap().content, "Hi", "{none}");
     }
 }
 
@@ -219,7 +299,7 @@ fn a_reply_has_bounds() {
         |id| format!(r#"{{"choices":[{{"delta":{{"tool_calls":[{{"index":{id},"id":"c{id}"}}]}}}}]}}"#);
     assert!((0..70).all(|id| assembly.push(&call(id)).is_ok()));
     assembly.push("[DONE]").unwrap();
-    let reply = assembly.finish(&[], &mut CallIds::default()).unwrap().unwrap();
+    let reply = assembly.finish(&mut CallIds::default()).unwrap().unwrap();
     assert_eq!((reply.calls.len(), reply.calls_left_out), (64, 6));
 }
 
@@ -241,9 +321,35 @@ proptest! {
 
     #[test]
     fn any_json_is_read_without_panic(text in r#"\{"choices":\[\{"(delta|message)":\{"(content|tool_calls|reasoning|function_call)":(null|1|"x"|\[\]|\[1\]|\[\{"index":0,"id":1,"function":\{"name":null,"arguments":\[\]\}\}\]|\{\})\},"finish_reason":(null|"stop"|1)\}\]\}"#) {
-        let mut assembly = Assembly::default();
+        let mut assembly = offered();
         let _ = assembly.push(&text);
         let _ = assembly.push(&text);
-        let _ = assembly.finish(&["write_file".to_owned()], &mut CallIds::default());
+        let _ = assembly.finish(&mut CallIds::default());
+    }
+
+    #[test]
+    fn a_reply_does_not_depend_on_how_its_bytes_arrive(cuts in prop::collection::vec(0..900_usize, 0..12)) {
+        let stream = concat!(
+            ": processing\n\n",
+            "data: {\"choices\":[{\"delta\":{\"content\":\"<think>hm 🤔</think>Größe\"}}]}\r\n\r\n",
+            "data: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"write_file\",\"arguments\":\"{\\\"pa\"}}]}}]}\n\n",
+            "data: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"th\\\":\\\"ü.md\\\"}\"}}]},\"finish_reason\":\"tool_calls\"}]}\n\n",
+            "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":2}}\n\ndata: [DONE]\n\n",
+        )
+        .as_bytes();
+        let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.min(stream.len())).collect();
+        cuts.sort_unstable();
+        let bounds: Vec<_> = [0].into_iter().chain(cuts).chain([stream.len()]).collect();
+        let (mut events, mut assembly) = (mgx_protocol::sse::Parser::new(4096), offered());
+        for pair in bounds.windows(2) {
+            let mut bytes = &stream[pair[0]..pair[1]];
+            while let Some(event) = events.next_frame(&mut bytes).unwrap() {
+                assembly.push(event.data).unwrap();
+            }
+        }
+        let reply = assembly.finish(&mut CallIds::default()).unwrap().unwrap();
+        prop_assert_eq!((&reply.content[..], &reply.reasoning[..]), ("Größe", "hm 🤔"));
+        prop_assert_eq!(reply.calls[0].arguments.value(), json!({ "path": "ü.md" }));
+        prop_assert_eq!(reply.usage, Usage { prompt_tokens: 3, completion_tokens: 2 });
     }
 }

@@ -1,11 +1,13 @@
 //! Calls that a model writes into its text, because the server before it has no parser for the model's chat format.
 //!
-//! Read only if the reply has no other call, and only calls of tools that were offered. The formats: Hermes and Qwen
+//! Read only if the reply has no other call, and only if one of the calls is of a tool that was offered. The formats: Hermes and Qwen
 //! (`<tool_call>{"name": …, "arguments": …}</tool_call>`), Qwen3-Coder (`<function=NAME><parameter=KEY>…`), GLM
 //! (`<arg_key>`/`<arg_value>`), Anthropic (`<invoke name="…"><parameter name="…">`), `DeepSeek` (`<｜tool▁call▁begin｜>`), Mistral
-//! (`[TOOL_CALLS]`), Llama (`<|python_tag|>`), and JSON with `name` and `arguments` alone or in a code fence.
+//! (`[TOOL_CALLS]`), Llama (`<|python_tag|>`), and JSON with `name` and `arguments` alone or in code fences.
 
 use serde_json::{Map, Value};
+
+use super::thoughts::is_quoted;
 
 /// The beginnings of calls in chat formats.
 const MARKS: [&str; 10] = [
@@ -32,20 +34,34 @@ pub(super) struct TextCall {
     pub(super) arguments: String,
 }
 
-/// The calls in `content`, and the text before the first; `None` if there is none that can be read.
+/// The calls in `content`, and the text before the first; `None` if there is none that can be read. If one is of a tool that
+/// was offered, the others count too: the model has to hear that they do not exist.
 pub(super) fn read(content: &str, tools: &[String]) -> Option<(String, Vec<TextCall>)> {
-    let first = MARKS.iter().filter_map(|mark| content.find(mark)).min();
-    let (text, calls) = match first {
-        Some(at) => (&content[..at], marked(&content[at..])),
-        None => bare(content)?,
-    };
-    let calls: Vec<_> = calls.into_iter().filter(|call| tools.contains(&call.name)).take(MAX_CALLS).collect();
-    (!calls.is_empty()).then(|| (text.trim_end().to_owned(), calls))
+    let found = marks(content).into_iter().map(|(at, _)| (&content[..at], marked(&content[at..])));
+    let (text, mut calls) =
+        found.chain(bare(content)).find(|(_, calls)| calls.iter().any(|call| tools.contains(&call.name)))?;
+    calls.truncate(MAX_CALLS);
+    let text = text.trim_end();
+    // what a fence holds is a call: the fence is no text
+    let text = text.strip_suffix("```xml").or_else(|| text.strip_suffix("```")).unwrap_or(text);
+    Some((text.trim_end().to_owned(), calls))
 }
 
-/// Whether `content` holds the beginning of a call in a chat format.
+/// Whether `content` holds the beginning of a call in a chat format, and does not only speak of it.
 pub(super) fn is_like_a_call(content: &str) -> bool {
-    MARKS.iter().any(|mark| content.contains(mark))
+    marks(content).into_iter().any(|(at, mark)| mark != "<tools>" && !is_quoted(content, at, mark.len()))
+}
+
+/// Where marks stand in `content`, the first one first, with those after it that may begin the calls instead.
+fn marks(content: &str) -> Vec<(usize, &'static str)> {
+    const MAX_MARKS: usize = 16;
+    let mut all: Vec<_> = MARKS
+        .iter()
+        .flat_map(|mark| content.match_indices(mark).take(MAX_MARKS).map(|(at, _)| (at, *mark)))
+        .collect();
+    all.sort_unstable();
+    all.truncate(MAX_MARKS);
+    all
 }
 
 /// The calls in text that begins with a mark.
@@ -125,22 +141,34 @@ fn first_json(text: &str) -> Option<Value> {
     serde_json::Deserializer::from_str(text).into_iter::<Value>().next()?.ok()
 }
 
-/// Calls without a mark: all of the content, or one code fence of it, is JSON.
+/// Calls without a mark: all of the content is JSON, or it ends with code fences of JSON.
 fn bare(content: &str) -> Option<(&str, Vec<TextCall>)> {
     let trimmed = content.trim();
-    let (before, json) = if trimmed.starts_with(['{', '[']) {
-        ("", trimmed)
-    } else {
-        let (before, rest) = content.split_once("```")?;
-        let (language, rest) = rest.split_once('\n')?;
-        let (json, after) = rest.split_once("```")?;
-        let is_json = matches!(language.trim(), "json" | "" | "tool_call" | "tool_code");
-        (is_json && after.trim().is_empty()).then_some((before, json.trim()))?
-    };
-    let value: Value = serde_json::from_str(json).ok()?;
     let mut calls = Vec::new();
-    add(&value, &mut calls);
-    (!calls.is_empty()).then_some((before, calls))
+    if trimmed.starts_with(['{', '[']) {
+        add(&serde_json::from_str(trimmed).ok()?, &mut calls);
+        return (!calls.is_empty()).then_some(("", calls));
+    }
+    let (mut before, mut rest) = content.split_once("```")?;
+    loop {
+        let (language, inner) = rest.split_once('\n')?;
+        let (json, after) = inner.split_once("```")?;
+        let is_json = matches!(language.trim(), "json" | "" | "tool_call" | "tool_code");
+        match serde_json::from_str(json.trim()) {
+            Ok(value) if is_json => add(&value, &mut calls),
+            Ok(_) | Err(_) => {}
+        }
+        match after.split_once("```") {
+            Some((between, next)) if calls.is_empty() || between.trim().is_empty() => {
+                if calls.is_empty() {
+                    before = &content[..content.len() - next.len() - "```".len()];
+                }
+                rest = next;
+            }
+            Some(_) => return None,
+            None => return (!calls.is_empty() && after.trim().is_empty()).then_some((before, calls)),
+        }
+    }
 }
 
 /// The calls written with one element for each parameter.
@@ -156,7 +184,7 @@ fn elements(text: &str) -> Vec<TextCall> {
             break;
         };
         let Some((name, body)) = rest[at + open.len()..].split_once(end_of_name) else { break };
-        let (body, after) = body.split_once(close).unwrap_or((body, ""));
+        let (body, after) = split_at_end(body, close, &["</tool_call>", "</function_calls>", "<", "```"]);
         let name = name.trim().trim_matches(['"', '\'']).to_owned();
         let parameters = parameters(body);
         let arguments = match first_json(body.trim()) {
@@ -189,7 +217,7 @@ fn parameters(body: &str) -> Map<String, Value> {
     while let Some(at) = rest.find("<parameter") {
         let Some((key, after)) = rest[at + "<parameter".len()..].split_once('>') else { break };
         let key = key.trim().trim_start_matches("name=").trim_start_matches('=').trim_matches(['"', '\'']);
-        let (value, after) = after.split_once("</parameter>").unwrap_or((after, ""));
+        let (value, after) = split_at_end(after, "</parameter>", &["<parameter"]);
         // the format puts each value between line ends of its own
         let value = value.strip_prefix('\n').unwrap_or(value);
         let value = value.strip_suffix('\n').unwrap_or(value);
@@ -197,6 +225,18 @@ fn parameters(body: &str) -> Map<String, Value> {
         rest = after;
     }
     all
+}
+
+/// `text` before and after the first `close` that ends an element: nothing follows it, or one of `next` does. A value may
+/// hold the same text itself, such as that of an HTML file.
+fn split_at_end<'a>(text: &'a str, close: &str, next: &[&str]) -> (&'a str, &'a str) {
+    let ends = |at: usize| {
+        let after = text[at + close.len()..].trim_start();
+        after.is_empty() || next.iter().any(|next| after.starts_with(next))
+    };
+    let end = text.match_indices(close).map(|(at, _)| at).find(|at| ends(*at));
+    let end = end.or_else(|| text.find(close));
+    end.map_or((text, ""), |at| (&text[..at], &text[at + close.len()..]))
 }
 
 #[cfg(test)]
@@ -231,6 +271,17 @@ mod tests {
         }
         let two = "<tool_call>{\"name\":\"list_files\",\"arguments\":{}}</tool_call>\n<tool_call>{\"name\":\"list_files\",\"arguments\":{}}</tool_call>";
         assert_eq!(read(two, &tools).unwrap().1.len(), 2);
+        let fences = "Both.\n```json\n{\"name\":\"list_files\",\"arguments\":{}}\n```\n```json\n{\"name\":\"rm\",\"arguments\":{}}\n```";
+        let (text, calls) = read(fences, &tools).unwrap();
+        assert_eq!((text.as_str(), calls.len()), ("Both.", 2));
+        let after_prose =
+            "I use <tool_call> now: <tool_call>{\"name\":\"list_files\",\"arguments\":{}}</tool_call>";
+        assert_eq!(read(after_prose, &tools).unwrap().1.len(), 1);
+        let markup = "<function=write_file><parameter=content>\n<a></parameter> b\n</parameter>\n<parameter=path>x</parameter></function>";
+        assert_eq!(
+            read(markup, &tools).unwrap().1[0].arguments,
+            r#"{"content":"<a></parameter> b","path":"x"}"#
+        );
     }
 
     #[test]
@@ -246,6 +297,13 @@ mod tests {
             assert_eq!(read(content, &tools), None, "{content}");
         }
         assert!(is_like_a_call("<tool_call>{"));
-        assert!(!is_like_a_call("a <b>"));
+        for spoken_of in [
+            "a <b>",
+            "It writes `<tool_call>` first.",
+            "The list is in <tools> now.",
+            "```\n<tool_call>\n```",
+        ] {
+            assert!(!is_like_a_call(spoken_of), "{spoken_of}");
+        }
     }
 }

@@ -87,12 +87,27 @@ impl Thoughts {
     }
 }
 
-/// Separates thoughts whose opening tag was part of the prompt, so that only the closing one is in the content.
+/// Separates thoughts whose opening tag was part of the prompt, so that only the closing one is in the content. A tag that
+/// the model only speaks of, in quotes or code, closes nothing.
 pub(super) fn without_opening_tag(content: &str) -> Option<(String, String)> {
     TAGS.into_iter().find_map(|tag| {
-        let (thought, said) = content.split_once(&format!("</{tag}>"))?;
+        let close = format!("</{tag}>");
+        let (at, _) = content.match_indices(&close).find(|(at, _)| !is_quoted(content, *at, close.len()))?;
+        let (thought, said) = (&content[..at], &content[at + close.len()..]);
         (!thought.contains(&format!("<{tag}>"))).then(|| (thought.to_owned(), said.trim_start().to_owned()))
     })
+}
+
+/// Whether the text at `at` stands in quotes, in a code span or in a code fence: the model speaks of it.
+pub(super) fn is_quoted(content: &str, at: usize, length: usize) -> bool {
+    const QUOTES: [char; 4] = ['`', '"', '\'', '“'];
+    let before = &content[..at];
+    let line = before.rsplit('\n').next().unwrap_or_default();
+    let is_in_fence = before.matches("```").count() % 2 == 1;
+    let is_in_span = line.replace("```", "").matches('`').count() % 2 == 1;
+    let is_between_quotes =
+        before.ends_with(QUOTES) && content[at + length..].starts_with(['`', '"', '\'', '”']);
+    is_in_fence || is_in_span || is_between_quotes
 }
 
 #[cfg(test)]
@@ -117,7 +132,11 @@ mod tests {
         assert_eq!(separated(&["a <think>b</think>"]), same("a <think>b</think>", ""));
         assert_eq!(separated(&["<thin", "g>"]), same("<thing>", ""));
         assert_eq!(without_opening_tag("a</think>b"), Some(same("a", "b")));
-        assert_eq!(without_opening_tag("a<b"), None);
+        for spoken_of in
+            ["a<b", "The `</think>` tag", "Remove \"</think>\" there", "```\n</think>\n```", "`a </think>`"]
+        {
+            assert_eq!(without_opening_tag(spoken_of), None, "{spoken_of}");
+        }
     }
 
     proptest! {
