@@ -35,8 +35,12 @@ pub(crate) struct Answer {
     pub(crate) headers: Vec<String>,
     /// A whole body in the place of `steps`: text, or JSON.
     pub(crate) body: Option<Value>,
+    /// A whole body as bytes, in hexadecimal digits.
+    pub(crate) body_hex: Option<String>,
     pub(crate) steps: Vec<Step>,
     pub(crate) end: End,
+    /// The answer is HTTP/1.0: its end is the end of the connection.
+    pub(crate) is_http10: bool,
 }
 
 /// One thing that a provider sends in a stream.
@@ -55,6 +59,8 @@ pub(crate) enum Step {
     Data(Value),
     /// Bytes, as they are.
     Raw(String),
+    /// Bytes, as they are, in hexadecimal digits: for those that are no text by themselves.
+    Hex(String),
     /// A pause in milliseconds.
     Pause(u64),
     /// The same delta so many times, with a pause in milliseconds between.
@@ -125,9 +131,15 @@ pub(crate) struct Expectation {
     pub(crate) no_events: Vec<String>,
     #[serde(default)]
     pub(crate) max_events: Option<usize>,
+    /// How long the job may take, in milliseconds.
+    #[serde(default)]
+    pub(crate) max_ms: Option<u64>,
     /// What the last request holds.
     #[serde(default)]
     pub(crate) sent: Vec<String>,
+    /// What the last request does not hold.
+    #[serde(default)]
+    pub(crate) not_sent: Vec<String>,
 }
 
 /// Every case.

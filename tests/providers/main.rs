@@ -4,16 +4,20 @@
 //! A case is data: what the provider sends for each request, which requests it refuses, and what is expected of the job.
 
 mod case;
+mod jobs;
 mod memory;
 mod outage;
 mod provider;
+mod reached;
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use futures_util::{StreamExt, stream};
 use mgx_testkit::Server;
 use serde_json::json;
+use tokio::time::Instant;
 
 use case::{Case, Expectation};
 use provider::Provider;
@@ -64,12 +68,15 @@ async fn play(server: &Server, provider: &Provider, case: &Case) -> Result<()> {
     let client = server.client();
     let session = client.session("nextjs").await?;
     let prompt = json!({ "prompt": format!("Build a bakery page. case={}", case.name) });
+    let begin = Instant::now();
     let job = client.submit(&session, &prompt).await?;
     let frames = client.until_finish(&session).await?;
+    let took = begin.elapsed();
     let job = client.job(&job).await?;
     let (_, session) = client.get(&format!("/api/sessions/{session}")).await?;
     let workspace = session["workspace_id"].as_str().context("no workspace")?.to_owned();
-    let Expectation { state, error, requests, files, events, no_events, max_events, sent } = &case.expect;
+    let Expectation { state, error, requests, files, events, no_events, max_events, max_ms, sent, not_sent } =
+        &case.expect;
     ensure!(job["state"] == state.as_str(), "the job is {}: {}", job["state"], job["error"]);
     let message = job["error"].as_str().unwrap_or_default();
     for words in error {
@@ -90,12 +97,18 @@ async fn play(server: &Server, provider: &Provider, case: &Case) -> Result<()> {
     for kind in no_events {
         ensure!(!frames.iter().any(|frame| frame.event == *kind), "there is an event {kind}");
     }
+    if let Some(max) = max_ms {
+        ensure!(took <= Duration::from_millis(*max), "it took {} ms", took.as_millis());
+    }
     if let Some(max) = max_events {
         ensure!(frames.len() <= *max, "{} events", frames.len());
     }
     let last = provider.last_request(&case.name);
     for words in sent {
         ensure!(last.contains(words.as_str()), "the last request lacks {words:?}: {last}");
+    }
+    for words in not_sent {
+        ensure!(!last.contains(words.as_str()), "the last request holds {words:?}: {last}");
     }
     Ok(())
 }

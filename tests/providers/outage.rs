@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use mgx_testkit::Server;
+use mgx_testkit::{MongoServer, Server};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
@@ -16,7 +16,7 @@ use crate::settings;
 const TURNS: usize = 4;
 
 /// How many requests are refused in mid-role before the provider is there again.
-const REFUSED: usize = 5;
+const REFUSED: usize = 8;
 
 fn reply(steps: Vec<Step>, finish: &str) -> Answer {
     let end = [Step::Finish(finish.to_owned()), Step::Done];
@@ -68,6 +68,7 @@ async fn through_an_outage(kills: usize) -> Result<()> {
     for _ in 0..kills {
         server.kill()?;
         server.up().await?;
+        wait_for(&server, &job, "queued", "provider").await?;
     }
     let client = server.client();
     let frames = client.until_finish(&session).await?;
@@ -122,35 +123,61 @@ async fn a_platform_that_is_killed_during_the_wait_changes_nothing() -> Result<(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_platform_that_is_killed_between_messages_stores_each_once() -> Result<()> {
+    killed_between_messages("").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn so_does_one_whose_store_is_mongodb() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let store = MongoServer::start(dir.path())?;
+    killed_between_messages(&format!("store.url = \"{}\"", store.url())).await
+}
+
+/// Kills the platform after each number of messages, while the engineer waits for its provider or runs a tool.
+async fn killed_between_messages(more: &str) -> Result<()> {
+    let provider = Provider::scripted(|body, _| {
+        let turn = turn_of(body);
+        if body["model"] == "router" {
+            reply(vec![Step::Text(r#"{"roles": ["engineer"]}"#.to_owned())], "stop")
+        } else if turn == TURNS {
+            reply(vec![Step::Pause(200), Step::Text("All is written.".to_owned())], "stop")
+        } else {
+            reply(vec![Step::Pause(100), Step::Write(format!("part{turn}.tsx"))], "tool_calls")
+        }
+    })
+    .await?;
+    let mut server = Server::start(&settings(&provider, more), &[]).await?;
     for kill_at in 1..=2 * TURNS {
-        let provider = Provider::scripted(|body, _| {
-            let turn = turn_of(body);
-            if body["model"] == "router" {
-                reply(vec![Step::Text(r#"{"roles": ["engineer"]}"#.to_owned())], "stop")
-            } else if turn == TURNS {
-                reply(vec![Step::Text("All is written.".to_owned())], "stop")
-            } else {
-                reply(vec![Step::Pause(30), Step::Write(format!("part{turn}.tsx"))], "tool_calls")
-            }
-        })
-        .await?;
-        let mut server = Server::start(&settings(&provider, ""), &[]).await?;
+        submits(&server).await?;
         let client = server.client();
         let session = client.session("nextjs").await?;
         let job = client.submit(&session, &json!({ "prompt": "four parts" })).await?;
-        let mut seen = 0;
+        let (mut seen, mut has_ended) = (0, false);
         client
             .follow(&session, 0, |frame| {
                 seen += usize::from(frame.event == "message_complete");
-                seen > kill_at || frame.event == "finish"
+                has_ended |= frame.event == "finish";
+                seen > kill_at || has_ended
             })
             .await?;
+        ensure!(!has_ended, "the job had ended before message {kill_at}");
         server.kill()?;
         server.up().await?;
+        submits(&server).await?;
         server.client().until_finish(&session).await?;
         let job = server.client().job(&job).await?;
         ensure!(job["state"] == "succeeded", "killed at message {kill_at}: {job}");
         conversation_is_whole(&server, &session).await?;
+    }
+    Ok(())
+}
+
+/// Waits until the server schedules: with a shared store it waits for the lease of the process that was killed.
+async fn submits(server: &Server) -> Result<()> {
+    let end = Instant::now() + Duration::from_secs(60);
+    while server.client().get("/readyz").await?.1["status"] != "ready" {
+        ensure!(Instant::now() < end, "the server does not schedule");
+        sleep(Duration::from_millis(50)).await;
     }
     Ok(())
 }

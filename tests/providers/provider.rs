@@ -33,6 +33,8 @@ struct State {
     requests: HashMap<String, Vec<Value>>,
     /// The answers that were given in order, by case.
     answered: HashMap<String, usize>,
+    /// How many clients have hung up before the end of their answer.
+    hang_ups: usize,
     /// Answers every request, in the place of the cases.
     scripted: Option<Script>,
 }
@@ -61,7 +63,11 @@ impl Provider {
             while let Ok((socket, _)) = listener.accept().await {
                 let provider = serving.clone();
                 // a client that hangs up ends its connection only
-                tokio::spawn(async move { provider.answer(socket).await.ok() });
+                tokio::spawn(async move {
+                    if provider.answer(socket).await.is_err() {
+                        provider.lock().hang_ups += 1;
+                    }
+                });
             }
         });
         Ok(provider)
@@ -75,6 +81,11 @@ impl Provider {
     /// Every request of a case.
     pub(crate) fn all_requests(&self, case: &str) -> Vec<Value> {
         self.lock().requests.get(case).cloned().unwrap_or_default()
+    }
+
+    /// How many clients have hung up before the end of their answer.
+    pub(crate) fn hang_ups(&self) -> usize {
+        self.lock().hang_ups
     }
 
     /// The last request of the engineer of a case, as text.
@@ -177,21 +188,25 @@ pub(crate) async fn read(socket: &mut TcpStream) -> Result<Value> {
 async fn play(mut socket: TcpStream, answer: Answer) -> Result<()> {
     let status = if answer.status.is_empty() { "200 OK" } else { &answer.status };
     let headers = answer.headers.iter().flat_map(|header| [header.as_str(), "\r\n"]).collect::<String>();
-    if let Some(body) = &answer.body {
-        let text = body.as_str().map_or_else(|| body.to_string(), str::to_owned);
+    let text = answer.body.as_ref().map(|body| body.as_str().map_or_else(|| body.to_string(), str::to_owned));
+    if let Some(body) = text.map(String::into_bytes).or(answer.body_hex.as_deref().map(from_hex)) {
         let kind = if answer.content_type.is_empty() { "application/json" } else { &answer.content_type };
         let head = format!(
             "HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {}\r\nconnection: close\r\n{headers}\r\n",
-            text.len()
+            body.len()
         );
-        socket.write_all(format!("{head}{text}").as_bytes()).await?;
+        socket.write_all(&[head.as_bytes(), &body[..]].concat()).await?;
         return Ok(socket.shutdown().await?);
     }
+    let is_chunked = !answer.is_http10;
+    let framing = if is_chunked { "HTTP/1.1" } else { "HTTP/1.0" };
+    let encoding = if is_chunked { "transfer-encoding: chunked\r\n" } else { "" };
     let mut sending = Sending {
         socket,
         head: Some(format!(
-            "HTTP/1.1 {status}\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\nconnection: close\r\n{headers}\r\n"
+            "{framing} {status}\r\ncontent-type: text/event-stream\r\n{encoding}connection: close\r\n{headers}\r\n"
         )),
+        is_chunked,
     };
     for step in answer.steps {
         sending.step(step).await?;
@@ -199,7 +214,9 @@ async fn play(mut socket: TcpStream, answer: Answer) -> Result<()> {
     sending.bytes(b"").await?;
     match answer.end {
         End::Close => {
-            sending.socket.write_all(b"0\r\n\r\n").await?;
+            if is_chunked {
+                sending.socket.write_all(b"0\r\n\r\n").await?;
+            }
             sending.socket.shutdown().await?;
         }
         End::Reset => sending.socket.set_zero_linger()?,
@@ -213,6 +230,12 @@ struct Sending {
     socket: TcpStream,
     /// The head, until the first bytes are sent: a pause before them is one before the head.
     head: Option<String>,
+    is_chunked: bool,
+}
+
+fn from_hex(digits: &str) -> Vec<u8> {
+    let pairs = digits.as_bytes().chunks(2).filter_map(|pair| std::str::from_utf8(pair).ok());
+    pairs.filter_map(|pair| u8::from_str_radix(pair, 16).ok()).collect()
 }
 
 impl Sending {
@@ -248,6 +271,7 @@ impl Sending {
                 self.bytes(format!("data: {data}\n\n").as_bytes()).await
             }
             Step::Raw(text) => self.bytes(text.as_bytes()).await,
+            Step::Hex(digits) => self.bytes(&from_hex(&digits)).await,
             Step::Pause(millis) => {
                 sleep(Duration::from_millis(millis)).await;
                 Ok(())
@@ -277,7 +301,9 @@ impl Sending {
         if let Some(head) = self.head.take() {
             self.socket.write_all(head.as_bytes()).await?;
         }
-        if !bytes.is_empty() {
+        if !self.is_chunked {
+            self.socket.write_all(bytes).await?;
+        } else if !bytes.is_empty() {
             self.socket.write_all(format!("{:x}\r\n", bytes.len()).as_bytes()).await?;
             self.socket.write_all(bytes).await?;
             self.socket.write_all(b"\r\n").await?;
