@@ -44,6 +44,17 @@ pub(crate) fn team(config: &Config, language: Language) -> anyhow::Result<Team> 
     Ok(team.team(language)?)
 }
 
+/// How many jobs one user may have in the queue.
+fn max_queued_per_user(config: &Config) -> usize {
+    match config.queue.max_queued_per_user.count() {
+        0 => {
+            let all = config.queue.max_queued.count();
+            all - all / 5
+        }
+        given => given,
+    }
+}
+
 /// The settings of the scheduler.
 pub(crate) fn scheduler_config(config: &Config, redactor: Redactor) -> mgx_scheduler::Config {
     let history = &config.history;
@@ -55,7 +66,7 @@ pub(crate) fn scheduler_config(config: &Config, redactor: Redactor) -> mgx_sched
             overtaking_limit: config.scheduler.patience.duration(),
         },
         max_queued: config.queue.max_queued.count(),
-        max_queued_per_user: config.queue.max_queued_per_user.count(),
+        max_queued_per_user: max_queued_per_user(config),
         history: HistoryLimit { events: history.max_events.get(), bytes: history.max_bytes.bytes() },
         history_per_job: HistoryLimit {
             events: history.max_events_per_job.get(),

@@ -141,7 +141,7 @@ impl Refusal {
 
 fn queue_key(scope: QueueScope) -> &'static str {
     match scope {
-        QueueScope::Everyone => "queue.max_queued",
-        QueueScope::User => "queue.max_queued_per_user",
+        QueueScope::Everyone | QueueScope::EveryoneLater => "queue.max_queued",
+        QueueScope::User | QueueScope::UserLater => "queue.max_queued_per_user",
     }
 }

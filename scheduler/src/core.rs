@@ -77,6 +77,16 @@ impl Core {
         Some(self.run_times.estimate(ahead, self.config.caps.running)?.ms)
     }
 
+    /// How long it is until a waiting job is granted a slot, as far as that can be known.
+    pub(crate) fn next_slot(&self) -> Duration {
+        /// An engine that is away comes back after seconds or minutes.
+        const WHILE_PAUSED: Duration = Duration::from_secs(30);
+        if self.slots.is_paused() {
+            return WHILE_PAUSED;
+        }
+        self.eta_ms(0).map_or(Duration::ZERO, Duration::from_millis)
+    }
+
     /// An event of the platform's own, that happens now.
     pub(crate) fn event(
         &self,
@@ -135,6 +145,9 @@ impl Core {
         while let Err(error) = self.runtime.remove(container.id()).await {
             warn!(slot = %container.id(), %error, "cannot remove a container, trying again");
             self.engine.note_error(&error);
+            if let Some(slot) = &slot {
+                slot.keep_for_container();
+            }
             tokio::select! {
                 () = async { backoff.wait().await; self.engine.wait_until_available().await } => {}
                 // the next start of the platform finds it again

@@ -1,5 +1,6 @@
 //! Why a job is in its state: what it waits for, which jobs hold that, how long it may take, and what would help.
 
+use mgx_protocol::Attempt;
 use serde::Serialize;
 
 use crate::job::state::State;
@@ -66,6 +67,8 @@ pub(crate) fn explain(
         (State::Queued, None) if is_early && job.provider_wait.is_some() => WaitsFor::Provider,
         (State::Queued, None) if is_early => WaitsFor::StartTime,
         (State::Queued, Some(_)) | (State::Admitted | State::Starting, _) if is_paused => WaitsFor::Engine,
+        // its turn has just come, and the journal does not say so yet
+        (State::Queued, None) if job.attempt == Attempt(1) => WaitsFor::Container,
         (State::Queued, None) => WaitsFor::Retry,
         (State::Queued, Some(Standing { binding: Some(_), ahead: 0 })) => WaitsFor::Limit,
         (State::Queued, Some(_)) => WaitsFor::Turn,
@@ -99,16 +102,7 @@ fn remedy(waits_for: WaitsFor, binding: Option<&BlockingLimit>) -> Option<String
         (WaitsFor::Engine, _) => {
             Some("start the container engine; `mgx doctor` says what is wrong with it".to_owned())
         }
-        (WaitsFor::Turn | WaitsFor::Limit, Some(binding)) => Some(match binding.holders.first() {
-            Some(holder) if binding.limit == LimitKey::Group => {
-                format!("cancel {holder}, or submit it without a group")
-            }
-            Some(holder) => format!("cancel {holder}, or raise {} above {}", binding.limit, binding.max),
-            None => format!(
-                "ask for less than {}, or raise {} above {}",
-                binding.asked, binding.limit, binding.max
-            ),
-        }),
+        (WaitsFor::Turn | WaitsFor::Limit, Some(binding)) => Some(for_limit(binding)),
         (
             WaitsFor::Retry
             | WaitsFor::Turn
@@ -119,5 +113,26 @@ fn remedy(waits_for: WaitsFor, binding: Option<&BlockingLimit>) -> Option<String
             | WaitsFor::Nothing,
             _,
         ) => None,
+    }
+}
+
+/// What frees a limit, or raises it.
+fn for_limit(binding: &BlockingLimit) -> String {
+    let BlockingLimit { limit, used: _, asked, max, holders, leftovers } = binding;
+    if asked > max {
+        return format!(
+            "it asks for {asked}, and {limit} is {max}: raise that to {asked}, or cancel the job and ask for less"
+        );
+    }
+    match (holders.first(), leftovers.first()) {
+        (Some(holder), _) if *limit == LimitKey::Group => {
+            format!("cancel {holder}, or submit it without a group")
+        }
+        (Some(holder), _) => format!("cancel {holder}, or raise {limit} above {max}"),
+        (None, Some(leftover)) => format!(
+            "remove the container of the job {leftover} at the engine: the job has ended, and the engine refuses to remove \
+             its container; `mgx doctor` says what is wrong with the engine"
+        ),
+        (None, None) => format!("ask for less than {asked}, or raise {limit} above {max}"),
     }
 }

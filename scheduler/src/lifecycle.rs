@@ -117,10 +117,10 @@ impl Lifecycle {
             (StartingPoint::Running { slot, progress }, _) => {
                 Box::pin(self.resume_run(slot, &progress)).await
             }
-            (StartingPoint::Waiting { permit, pending }, State::Queued) => {
+            (StartingPoint::Waiting { mut permit, pending }, State::Queued) => {
                 let waited = match pending {
                     Some(pending) => self.wait_for(pending).await,
-                    None => Box::pin(self.wait(self.until_start())).await,
+                    None => Box::pin(self.wait_for_start(&mut permit)).await,
                 };
                 drop(permit);
                 Box::pin(self.drive(waited)).await
@@ -308,8 +308,14 @@ impl Lifecycle {
         }
         // a command that ended while the platform was away ended by its deadline
         let ended_at = self.job.deadline_at.map_or(now, |deadline| deadline.min(now));
-        let ran = self.job.started_at.map(|start| ended_at.duration_since(start).as_millis());
-        self.job.ran_ms += ran.and_then(|ran| u64::try_from(ran).ok()).unwrap_or(0);
+        let by_clock = || {
+            let start = self.job.started_at?;
+            Duration::try_from(ended_at.duration_since(start)).ok()
+        };
+        // what has passed by the machine's uptime, which cannot be set
+        let ran = self.job.started_up.and_then(|then| self.core.clock.elapsed_since(then)).or_else(by_clock);
+        let ran_ms = ran.map_or(0, |ran| u64::try_from(ran.as_millis()).unwrap_or(u64::MAX));
+        self.job.ran_ms = self.job.ran_ms.saturating_add(ran_ms);
         if self.job.ran_ms >= u64::from(self.job.spec.timeout_s) * 1000 {
             self.end(Outcome::TimedOut, exit, None).await?;
             return Ok(AfterAttempt::Ended);

@@ -85,7 +85,7 @@ impl Scheduler {
     ) -> Result<Self, JournalError> {
         let unfinished = journal.unfinished().await?;
         let permits = QueuePermits::new(config.max_queued, config.max_queued_per_user);
-        let slots = Slots::new(config.caps.clone(), config.fairness.clone(), clock);
+        let slots = Slots::new(config.caps.clone(), config.fairness.clone(), clock.clone());
         let pause = slots.pause_grants();
         let to_recover: Vec<_> = unfinished.iter().map(UnfinishedJob::of).collect();
         let runs = unfinished.iter().filter(|job| job.state.has_command()).count();
@@ -266,9 +266,9 @@ impl Scheduler {
     /// Starts the task of a job that an earlier process of the platform has accepted and not begun to run.
     fn resume_waiting(&self, job: &Job) {
         let core = &self.core;
-        let permit = core.permits.acquire_unchecked(&job.user);
-        let cancel = core.live.add(job);
         let is_early = job.joins_at().is_some_and(|at| at > core.clock.now());
+        let permit = core.permits.acquire_unchecked(&job.user, job.joins_at().filter(|_| is_early));
+        let cancel = core.live.add(job);
         let is_in_queue = job.state == State::Queued && !is_early;
         let ahead = core.slots.waiting();
         let pending = is_in_queue.then(|| core.slots.enqueue(Demand::of(job, permit.user())));

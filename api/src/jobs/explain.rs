@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use jiff::Timestamp;
 use mgx_protocol::{JobId, SessionId};
-use mgx_scheduler::{BlockingLimit, Explanation, Job, ProviderWait, WaitsFor};
+use mgx_scheduler::{Explanation, Job, ProviderWait, WaitsFor};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -74,6 +74,10 @@ pub(crate) struct BindingView {
     holder_count: usize,
     /// At most ten of them, and only those that the caller may see.
     holders: Vec<HolderView>,
+    /// How many jobs have ended and use it all the same, because the engine cannot remove their containers.
+    leftover_count: usize,
+    /// At most ten of those, and only those that the caller may see.
+    leftovers: Vec<HolderView>,
 }
 
 /// A job that uses a limit for which another job waits.
@@ -115,31 +119,44 @@ async fn explain(
     let explained =
         app.scheduling()?.scheduler.explain(id).await?.ok_or_else(|| Problem::not_found("job"))?;
     let job = find(&app, &caller, id).await?;
-    let mut holders = Vec::new();
-    for holder in explained.binding.iter().flat_map(|binding| &binding.holders).take(MAX_HOLDERS) {
-        holders.extend(app.jobs.job(*holder).await?);
+    let (mut holders, mut leftovers) = (Vec::new(), Vec::new());
+    for binding in &explained.binding {
+        for holder in binding.holders.iter().take(MAX_HOLDERS) {
+            holders.extend(app.jobs.job(*holder).await?);
+        }
+        for leftover in binding.leftovers.iter().take(MAX_HOLDERS) {
+            leftovers.extend(app.jobs.job(*leftover).await?);
+        }
     }
-    Ok(axum::Json(ExplainView::new(&job, explained, holders, caller.sees())))
+    Ok(axum::Json(ExplainView::new(&job, explained, holders, leftovers, caller.sees())))
 }
 
 impl ExplainView {
-    fn new(job: &Job, explained: Explanation, holders: Vec<Job>, scope: Option<&str>) -> Self {
+    fn new(
+        job: &Job,
+        explained: Explanation,
+        holders: Vec<Job>,
+        leftovers: Vec<Job>,
+        scope: Option<&str>,
+    ) -> Self {
         let Explanation { waits_for, ahead, eta_ms, eta_error_ms, binding, remedy, provider } = explained;
-        let named = holders.len();
-        let holders: Vec<HolderView> = holders
-            .into_iter()
-            .filter(|holder| scope.is_none_or(|user| user == holder.user))
-            .map(HolderView::of)
-            .collect();
+        let named = holders.len() + leftovers.len();
+        let may_see = |jobs: Vec<Job>| -> Vec<HolderView> {
+            let own = jobs.into_iter().filter(|job| scope.is_none_or(|user| user == job.user));
+            own.map(HolderView::of).collect()
+        };
+        let (holders, leftovers) = (may_see(holders), may_see(leftovers));
         // a remedy may name a job, and a caller must not learn of other users' jobs
-        let remedy = remedy.filter(|_| holders.len() == named);
-        let binding = binding.map(|BlockingLimit { limit, used, asked, max, holders: all }| BindingView {
-            limit: limit.to_string(),
-            used,
-            asked,
-            max,
-            holder_count: all.len(),
+        let remedy = remedy.filter(|_| holders.len() + leftovers.len() == named);
+        let binding = binding.map(|binding| BindingView {
+            limit: binding.limit.to_string(),
+            used: binding.used,
+            asked: binding.asked,
+            max: binding.max,
+            holder_count: binding.holders.len(),
             holders,
+            leftover_count: binding.leftovers.len(),
+            leftovers,
         });
         Self {
             job_id: job.id,
@@ -176,12 +193,18 @@ impl HolderView {
 mod tests {
     use super::*;
     use crate::jobs::view::tests::job;
-    use mgx_scheduler::{LimitKey, State};
+    use mgx_scheduler::{BlockingLimit, LimitKey, State};
 
     fn explained(scope: Option<&str>) -> ExplainView {
         let holder = Job { id: JobId(uuid::Uuid::from_u128(8)), user: "anna".into(), ..job(State::Running) };
-        let binding =
-            BlockingLimit { limit: LimitKey::Running, used: 1, asked: 1, max: 1, holders: vec![holder.id] };
+        let binding = BlockingLimit {
+            limit: LimitKey::Running,
+            used: 1,
+            asked: 1,
+            max: 1,
+            holders: vec![holder.id],
+            leftovers: Vec::new(),
+        };
         let explanation = Explanation {
             waits_for: WaitsFor::Limit,
             ahead: Some(0),
@@ -191,7 +214,7 @@ mod tests {
             binding: Some(binding),
             provider: None,
         };
-        ExplainView::new(&job(State::Queued), explanation, vec![holder], scope)
+        ExplainView::new(&job(State::Queued), explanation, vec![holder], Vec::new(), scope)
     }
 
     #[test]

@@ -64,6 +64,7 @@ impl ConfiguredHost {
         }
         if let Some(jobs) = overrides.max_queued {
             config.queue.max_queued = Whole::nearest(jobs);
+            config.queue.max_queued_per_user = Whole::nearest(jobs);
         }
         if overrides.is_rate_unlimited {
             config.rate.per_minute = Whole::nearest(u64::MAX);

@@ -159,7 +159,7 @@ pub struct Scheduler {
 #[expect(missing_docs, reason = "each key is documented once, in mgx.toml")]
 pub struct Queue {
     pub max_queued: Whole<1, 10_000_000>,
-    pub max_queued_per_user: Whole<1, 10_000_000>,
+    pub max_queued_per_user: Whole<0, 10_000_000>,
     pub ttl: TimeSpan<0, 2_592_000_000>,
     pub max_ttl: TimeSpan<1000, 2_592_000_000>,
 }

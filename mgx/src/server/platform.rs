@@ -70,9 +70,11 @@ impl Platform {
         if let Some(decorate) = decorate {
             runtime = decorate(runtime, pool.as_ref());
         }
+        let clock = Clock::starting_at(Timestamp::now(), uptime());
+        tokio::spawn(closing.clone().run_until_cancelled_owned(clock.clone().follow(Timestamp::now)));
         let scheduler = Scheduler::start(
             settings::scheduler_config(config, redactor),
-            Clock::starting_at(Timestamp::now(), uptime()),
+            clock,
             store.journal(),
             runtime.clone(),
             Arc::new(blueprint),

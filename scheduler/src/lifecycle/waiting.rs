@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use mgx_protocol::JobId;
-use tokio::time::{sleep, sleep_until};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
@@ -120,14 +120,21 @@ impl Lifecycle {
         wait_until(&self.core, &self.cancel, expires_at(&self.job), granted).await
     }
 
+    /// Waits until the job's time has come, then for a slot.
+    pub(super) async fn wait_for_start(&self, permit: &mut QueuePermit) -> Waited {
+        let granted = async {
+            if let Some(at) = self.job.joins_at() {
+                self.core.clock.sleep_until(at).await;
+            }
+            permit.start();
+            self.core.slots.request(Demand::of(&self.job, &self.user)).granted().await
+        };
+        wait_until(&self.core, &self.cancel, expires_at(&self.job), granted).await
+    }
+
     /// Waits for a slot that was requested before.
     pub(super) async fn wait_for(&self, mut pending: PendingSlot) -> Waited {
         wait_until(&self.core, &self.cancel, expires_at(&self.job), pending.granted()).await
-    }
-
-    /// How long it is until the job joins the queue.
-    pub(super) fn until_start(&self) -> Duration {
-        self.job.joins_at().map_or(Duration::ZERO, |at| self.core.clock.until(at))
     }
 }
 
@@ -148,7 +155,7 @@ async fn wait_until(
     let expiry = async {
         match expires_at {
             // few jobs expire, and a timer is large
-            Some(at) => Box::pin(sleep_until(core.clock.instant(at))).await,
+            Some(at) => Box::pin(core.clock.sleep_until(at)).await,
             None => std::future::pending().await,
         }
     };

@@ -7,7 +7,8 @@
 //!
 //! Jobs of one user go by rank: the highest priority first, then the oldest; a priority is worth one `ageing` of waiting,
 //! so that no job starves. A job that a limit keeps from running is overtaken by others. One that has waited for a limit
-//! of the whole host longer than `overtaking_limit` is not: then no job starts until it fits.
+//! of the whole host longer than `overtaking_limit` is not: then no job starts until it fits. One that asks for more than
+//! the limit itself can never run, and is always overtaken.
 
 mod user_queue;
 
@@ -121,15 +122,16 @@ impl FairQueue {
         Some((demand, reason))
     }
 
-    /// Removes a job.
-    pub(crate) fn remove(&mut self, job: JobId) {
-        let Some(demand) = self.jobs.remove(&job) else { return };
-        let Some(user) = self.users.get_mut(&demand.user) else { return };
+    /// Removes a job. Returns whether it was in the queue.
+    pub(crate) fn remove(&mut self, job: JobId) -> bool {
+        let Some(demand) = self.jobs.remove(&job) else { return false };
+        let Some(user) = self.users.get_mut(&demand.user) else { return true };
         user.queue.remove(&demand, self.fairness.rank(&demand));
         if user.queue.is_empty() {
             self.waiting_users.remove(&(user.time, demand.user.clone()));
             self.reposition(&demand.user);
         }
+        true
     }
 
     /// What a waiting job needs.
@@ -179,8 +181,10 @@ impl FairQueue {
                 let demand = self.jobs.get(&job)?;
                 match usage.reached_limit(demand, caps) {
                     None => return Some(job),
+                    // one that can never run holds up no other: the limit was lowered after it was accepted
                     Some(reached)
                         if reached.is_of_the_host()
+                            && Usage::could_ever_run(demand, caps)
                             && waited(demand, now) >= self.fairness.overtaking_limit =>
                     {
                         return None;

@@ -183,6 +183,13 @@ impl PendingSlot {
 }
 
 impl Slot {
+    /// Its job has ended, and its container is still there: from now on it counts against the limits of the host alone, and
+    /// not against those of the job's user, session, kind or group.
+    pub(crate) fn keep_for_container(&self) {
+        self.slots.lock().usage.keep_for_container(self.reservation);
+        self.slots.grant();
+    }
+
     /// Why it was granted to this job; `None` from the second call on.
     pub(crate) fn take_reason(&mut self) -> Option<Box<GrantReason>> {
         self.reason.take()
@@ -192,11 +199,15 @@ impl Slot {
 impl Drop for PendingSlot {
     fn drop(&mut self) {
         let mut state = self.slots.lock();
-        state.queue.remove(self.job);
+        let was_waiting = state.queue.remove(self.job);
         let sender = state.waiting.remove(&self.job);
         drop(state);
         // it may hold a slot, which takes the lock when it is dropped
         drop(sender);
+        // others may have waited for this one, which was not to be overtaken
+        if was_waiting {
+            self.slots.grant();
+        }
     }
 }
 
@@ -215,95 +226,4 @@ impl Drop for Slot {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-    use std::time::Duration;
-
-    use super::*;
-    use crate::job::Kind;
-    use crate::time::clock::Uptime;
-    use jiff::Timestamp;
-    use mgx_runtimes::Limits;
-    use uuid::Uuid;
-
-    fn job(n: u128) -> JobId {
-        JobId(Uuid::from_u128(n))
-    }
-
-    fn demand(n: u128) -> Demand {
-        Demand {
-            job: job(n),
-            user: "a".into(),
-            session: "s".parse().unwrap(),
-            kind: Kind::Agent,
-            priority: 5,
-            group: None,
-            need: Limits { memory_bytes: 1, cpu_quota: 1, pids: 1 },
-            since: Timestamp::UNIX_EPOCH,
-        }
-    }
-
-    fn slots() -> Slots {
-        let fairness = Fairness {
-            weights: BTreeMap::new(),
-            ageing: Duration::from_mins(1),
-            overtaking_limit: Duration::from_secs(30),
-        };
-        Slots::new(Caps::of(1), fairness, Clock::starting_at(Timestamp::UNIX_EPOCH, Uptime::default()))
-    }
-
-    #[tokio::test]
-    async fn a_returned_slot_goes_to_the_next_job_in_the_queue() {
-        let slots = slots();
-        let first = slots.request(demand(1)).granted().await;
-        let mut second = slots.request(demand(2));
-        let standing = slots.standing(job(2)).unwrap();
-        assert_eq!((slots.taken(), standing.ahead), (1, 0));
-        assert_eq!(standing.binding.unwrap().holders, [job(1)]);
-        drop(first);
-        let second = second.granted().await;
-        assert_eq!((slots.taken(), slots.waiting()), (1, 0));
-        drop(second);
-        assert_eq!(slots.taken(), 0);
-    }
-
-    #[tokio::test]
-    async fn a_slot_granted_to_a_job_that_left_the_queue_is_not_lost() {
-        let slots = slots();
-        let first = slots.request(demand(1)).granted().await;
-        let leaves = slots.request(demand(2));
-        let granted_but_never_taken = slots.request(demand(3));
-        drop(leaves);
-        drop(first);
-        assert_eq!(slots.taken(), 1);
-        drop(granted_but_never_taken);
-        assert_eq!((slots.taken(), slots.waiting()), (0, 0));
-    }
-
-    #[tokio::test]
-    async fn grants_paused_twice_resume_when_both_pauses_end() {
-        let slots = slots();
-        let (first, second) = (slots.pause_grants(), slots.pause_grants());
-        let mut pending = slots.request(demand(1));
-        drop(first);
-        assert!(slots.is_paused());
-        assert_eq!((slots.taken(), slots.waiting()), (0, 1));
-        drop(second);
-        let slot = pending.granted().await;
-        assert_eq!((slots.taken(), slots.waiting()), (1, 0));
-        drop(slot);
-    }
-
-    #[tokio::test]
-    async fn slots_acquired_beyond_the_limit_are_returned_before_a_new_one_is_granted() {
-        let slots = slots();
-        let (a, b) = (slots.acquire_unchecked(demand(1)), slots.acquire_unchecked(demand(2)));
-        let pending = slots.request(demand(3));
-        drop(a);
-        assert_eq!((slots.taken(), slots.waiting()), (1, 1));
-        drop(b);
-        assert_eq!((slots.taken(), slots.waiting()), (1, 0));
-        drop(pending);
-        assert_eq!(slots.taken(), 0);
-    }
-}
+mod tests;

@@ -24,6 +24,8 @@ pub struct BlockingLimit {
     pub max: u64,
     /// The jobs that use it.
     pub holders: Vec<JobId>,
+    /// The jobs that have ended and use it all the same, because the engine cannot remove their containers.
+    pub leftovers: Vec<JobId>,
 }
 
 /// Identifies what one attempt of a job uses. It is not the job's id: the next attempt may begin before the container of
@@ -35,6 +37,8 @@ pub(crate) struct ReservationId(u64);
 #[derive(Debug, Default)]
 pub(crate) struct Usage {
     running: BTreeMap<ReservationId, Demand>,
+    /// What containers use whose jobs have ended, and which the engine cannot remove.
+    leftovers: BTreeMap<ReservationId, Demand>,
     last_reservation: u64,
     host: Totals,
     users: HashMap<Arc<str>, Totals>,
@@ -72,10 +76,28 @@ impl Usage {
         if let Some(demand) = self.running.remove(&reservation) {
             self.change(&demand, Totals::minus);
         }
+        if let Some(demand) = self.leftovers.remove(&reservation) {
+            self.host = self.host.minus(&demand);
+        }
     }
 
+    /// The job has ended and its container is still there: it counts for the host alone.
+    pub(crate) fn keep_for_container(&mut self, reservation: ReservationId) {
+        if let Some(demand) = self.running.remove(&reservation) {
+            self.change(&demand, Totals::minus);
+            self.host = self.host.plus(&demand);
+            self.leftovers.insert(reservation, demand);
+        }
+    }
+
+    /// How many jobs run, and how many containers of jobs that have ended are left.
     pub(crate) fn jobs(&self) -> usize {
-        self.running.len()
+        self.running.len() + self.leftovers.len()
+    }
+
+    /// Whether `demand` could run if nothing else did.
+    pub(crate) fn could_ever_run(demand: &Demand, caps: &Caps) -> bool {
+        Self::default().reached_limit(demand, caps).is_none()
     }
 
     /// How many jobs of `user` run.
@@ -109,7 +131,9 @@ impl Usage {
         let ReachedLimit { limit, used, asked, max } = self.reached_limit(demand, caps)?;
         let holders = self.running.values().filter(|other| counts_against(limit, demand, other));
         let holders = holders.map(|holder| holder.job).collect();
-        Some(BlockingLimit { limit, used, asked, max, holders })
+        let leftovers = self.leftovers.values().filter(|_| is_of_the_host(limit));
+        let leftovers = leftovers.map(|leftover| leftover.job).collect();
+        Some(BlockingLimit { limit, used, asked, max, holders, leftovers })
     }
 
     fn change(&mut self, demand: &Demand, change: fn(Totals, &Demand) -> Totals) {
@@ -178,18 +202,22 @@ impl Totals {
 impl ReachedLimit {
     /// Whether it is a limit of the whole host: other jobs may overtake one that waits for it only for a while.
     pub(crate) fn is_of_the_host(self) -> bool {
-        match self.limit {
-            LimitKey::Running | LimitKey::Host(_) => true,
-            LimitKey::Kind(_)
-            | LimitKey::UserJobs
-            | LimitKey::User(_)
-            | LimitKey::Session(_)
-            | LimitKey::Group => false,
-        }
+        is_of_the_host(self.limit)
     }
 
     fn if_over(limit: LimitKey, used: u64, asked: u64, max: u64) -> Option<Self> {
         (used.saturating_add(asked) > max).then_some(Self { limit, used, asked, max })
+    }
+}
+
+fn is_of_the_host(limit: LimitKey) -> bool {
+    match limit {
+        LimitKey::Running | LimitKey::Host(_) => true,
+        LimitKey::Kind(_)
+        | LimitKey::UserJobs
+        | LimitKey::User(_)
+        | LimitKey::Session(_)
+        | LimitKey::Group => false,
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use jiff::Timestamp;
 use mgx_protocol::{Attempt, EventKind, JobId, MessageRole, SessionId, StateName};
 use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
@@ -20,6 +21,9 @@ use crate::queue::QueuePosition;
 use crate::queue::demand::Demand;
 use crate::queue::permits::{QueueFull, QueuePermit, QueueScope};
 use crate::queue::slots::PendingSlot;
+
+/// The least that a client is told to wait.
+const MIN_RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// A request to run a job.
 #[derive(Clone, Debug)]
@@ -47,11 +51,12 @@ pub struct Accepted {
 #[derive(Debug, thiserror::Error)]
 pub enum Rejection {
     /// The queue is full.
-    #[error("{} of the queue's {limit} places{} are taken", used, match scope { QueueScope::Everyone => "", QueueScope::User => " for one user" })]
+    #[error("{used} of the queue's {limit} places{} are taken", of_whom(*scope))]
     QueueFull {
         /// Which limit is reached.
         scope: QueueScope,
-        /// The limit: `queue.max_queued` or `queue.max_queued_per_user`.
+        /// The limit: `queue.max_queued` or `queue.max_queued_per_user`; it holds for jobs that wait for a slot, and again
+        /// for those that start later.
         limit: usize,
         /// How many jobs wait. More than the limit, if that was lowered meanwhile.
         used: usize,
@@ -92,6 +97,20 @@ impl Scheduler {
     }
 }
 
+fn of_whom(scope: QueueScope) -> &'static str {
+    match scope {
+        QueueScope::Everyone => "",
+        QueueScope::User => " for one user",
+        QueueScope::EveryoneLater => " for jobs that start later",
+        QueueScope::UserLater => " for jobs of one user that start later",
+    }
+}
+
+/// When a job is to start, if that is not now.
+fn spec_start(core: &Core, spec: &JobSpec) -> Option<Timestamp> {
+    spec.options.start_at.filter(|at| *at > core.clock.now())
+}
+
 /// A job that is being accepted.
 struct NewJob {
     job: Job,
@@ -124,9 +143,11 @@ impl NewJob {
         if core.is_draining() {
             return Err(Rejection::Draining);
         }
-        let permit = core.permits.acquire(&submission.user).map_err(|QueueFull { scope, limit, used }| {
-            let retry_after = Duration::from_millis(core.eta_ms(0).unwrap_or(1_000));
-            Rejection::QueueFull { scope, limit, used, retry_after }
+        let start = spec_start(core, &submission.spec);
+        let permit = core.permits.acquire(&submission.user, start).map_err(|full| {
+            let QueueFull { scope, limit, used, first_start } = full;
+            let retry_after = first_start.map_or_else(|| core.next_slot(), |at| core.clock.until(at));
+            Rejection::QueueFull { scope, limit, used, retry_after: retry_after.max(MIN_RETRY_AFTER) }
         })?;
         let Submission { id, session, user, spec } = submission;
         let job = Job {

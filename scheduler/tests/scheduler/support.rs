@@ -30,6 +30,8 @@ pub(crate) struct FlakyEngine {
     pub(crate) asked: Arc<AtomicU32>,
     /// How many of the next invocations fail.
     pub(crate) failing_invocations: Arc<AtomicU32>,
+    /// It refuses to remove containers.
+    pub(crate) keeps_containers: Arc<AtomicBool>,
 }
 
 impl FlakyEngine {
@@ -65,6 +67,9 @@ impl Runtime for FlakyEngine {
     }
     async fn remove(&self, slot: &SlotId) -> Result<(), RuntimeError> {
         self.check()?;
+        if self.keeps_containers.load(Ordering::Relaxed) {
+            return Err(RuntimeError::new(RuntimeErrorKind::Refused, "device or resource busy"));
+        }
         self.inner.remove(slot).await
     }
     async fn list(&self) -> Result<Vec<Listed>, RuntimeError> {
@@ -120,6 +125,7 @@ impl Fixture {
             is_away: Arc::default(),
             asked: Arc::default(),
             failing_invocations: Arc::default(),
+            keeps_containers: Arc::default(),
         };
         Self { journal: Arc::default(), world, engine }
     }
@@ -130,8 +136,13 @@ impl Fixture {
 
     /// A scheduler that starts when so much time has passed since the first one.
     pub(crate) async fn reopen(&self, after: Duration) -> Scheduler {
+        self.open_with(Caps::of(4), after).await.0
+    }
+
+    /// The same with other limits; and its clock.
+    pub(crate) async fn open_with(&self, caps: Caps, after: Duration) -> (Scheduler, Clock) {
         let config = Config {
-            caps: Caps::of(4),
+            caps,
             fairness: Fairness::default(),
             max_queued: 1000,
             max_queued_per_user: 1000,
@@ -147,9 +158,10 @@ impl Fixture {
         let now = Timestamp::UNIX_EPOCH.checked_add(after).unwrap();
         let clock = Clock::starting_at(now, Uptime::default());
         let engine = Arc::new(self.engine.clone());
-        Scheduler::start(config, clock, self.journal.clone(), engine, Arc::new(PanickingBlueprint))
-            .await
-            .unwrap()
+        let blueprint = Arc::new(PanickingBlueprint);
+        let scheduler =
+            Scheduler::start(config, clock.clone(), self.journal.clone(), engine, blueprint).await;
+        (scheduler.unwrap(), clock)
     }
 
     pub(crate) async fn state(&self, job: JobId) -> State {

@@ -232,18 +232,16 @@ impl Plain {
         };
         let mut jobs: Vec<_> = self.jobs.iter().collect();
         jobs.sort_by_key(|demand| (self.times[&demand.user], demand.user.clone(), rank(demand)));
-        let mut seen = Vec::new();
         let chosen = jobs.into_iter().find_map(|demand| {
-            let lane = (&demand.user, demand.priority, demand.kind, &demand.session, &demand.group);
-            if usage.jobs_of(&demand.user) >= caps.per_user || seen.contains(&lane) {
+            if usage.jobs_of(&demand.user) >= caps.per_user {
                 return None;
             }
-            seen.push(lane);
             match usage.reached_limit(demand, caps) {
                 None => Some(Some(demand.clone())),
                 Some(reached) => {
                     let has_waited = waited(demand, now) >= fairness.overtaking_limit;
-                    (reached.is_of_the_host() && has_waited).then_some(None)
+                    let holds_up = reached.is_of_the_host() && Usage::could_ever_run(demand, caps);
+                    (holds_up && has_waited).then_some(None)
                 }
             }
         })??;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use mgx_protocol::{JobId, SessionId};
+use mgx_runtimes::Limits;
 
 use crate::job::Kind;
 use crate::queue::demand::Demand;
@@ -35,6 +36,7 @@ struct Lane {
     kind: Kind,
     session: SessionId,
     group: Option<Arc<str>>,
+    need: Limits,
 }
 
 impl UserQueue {
@@ -90,8 +92,8 @@ impl UserQueue {
 
 impl Lane {
     fn of(demand: &Demand) -> Self {
-        let Demand { priority, kind, session, group, .. } = demand;
-        Self { priority: *priority, kind: *kind, session: session.clone(), group: group.clone() }
+        let Demand { priority, kind, session, group, need, .. } = demand;
+        Self { priority: *priority, kind: *kind, session: session.clone(), group: group.clone(), need: *need }
     }
 }
 
