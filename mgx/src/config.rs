@@ -82,6 +82,9 @@ pub struct Config {
     pub llm: Llm,
     pub agents: TeamConfig,
     pub log: Log,
+    /// `mgx up --give-up-jobs`; no key of the file.
+    #[serde(skip)]
+    pub gives_up_jobs_of_other_runtimes: bool,
 }
 
 impl Config {

@@ -44,6 +44,16 @@ pub(crate) fn podman_host(config: &Config) -> String {
     }
 }
 
+/// The runtime with the address of its engine: what has a container there is found by no other one.
+pub(crate) fn address(config: &Config) -> String {
+    let name = config.runtime.name();
+    match config.runtime {
+        RuntimeName::Docker | RuntimeName::PoolDocker => format!("{name} at {}", docker_host(config)),
+        RuntimeName::Podman | RuntimeName::PoolPodman => format!("{name} at {}", podman_host(config)),
+        RuntimeName::Process | RuntimeName::Null => name.to_owned(),
+    }
+}
+
 /// `uid:gid` of the processes in containers.
 pub(crate) fn container_user() -> String {
     let (uid, gid) = container_owner();

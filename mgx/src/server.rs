@@ -5,6 +5,7 @@
 mod candidate;
 mod follower;
 pub mod handover;
+pub(crate) mod home;
 pub(crate) mod identity;
 mod llm;
 pub(crate) mod logging;

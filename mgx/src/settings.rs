@@ -13,6 +13,7 @@ use mgx_runtimes::Limits;
 use mgx_scheduler::{Budget, Caps, Fairness, HistoryLimit, Kind, Redactor};
 
 use crate::config::{Amount, Config, Llm, LlmProvider, ModelPrice};
+use crate::engine;
 
 /// How many of the waiting jobs the scheduler keeps whole in memory, the next ones first: a queue that is shorter than
 /// this waits for no read of the store.
@@ -74,6 +75,8 @@ pub(crate) fn scheduler_config(config: &Config, redactor: Redactor) -> mgx_sched
         },
         grace: config.agent.grace.duration(),
         in_memory: QUEUED_IN_MEMORY,
+        runtime: engine::address(config),
+        gives_up_jobs_of_other_runtimes: config.gives_up_jobs_of_other_runtimes,
         start_tries: config.scheduler.start_tries.small(),
         redactor,
         max_provider_outage: config.llm.max_outage.duration(),

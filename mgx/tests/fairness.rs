@@ -107,6 +107,8 @@ async fn run_jobs(orders: Vec<Order>, user: fn(&Order) -> String) -> Log {
         grace: Duration::from_secs(1),
         in_memory: 1_000,
         start_tries: 1,
+        runtime: "fake".to_owned(),
+        gives_up_jobs_of_other_runtimes: false,
         redactor: mgx_scheduler::Redactor::default(),
         max_provider_outage: Duration::from_hours(1),
         reap_every: Duration::from_hours(1),

@@ -65,6 +65,7 @@ pub(crate) fn accept(batch: Batch) -> Ready<Result<Vec<Decision>, Infallible>> {
             error: None,
             provider_wait: None,
             ran_ms: 0,
+            runtime: None,
         };
         Ok(Accepted { job, position: QueuePosition { ahead: 0, eta_ms: None } })
     };

@@ -33,6 +33,13 @@ pub struct Config {
     pub grace: Duration,
     /// How long a job waits in all for a model's provider that is away.
     pub max_provider_outage: Duration,
+    /// The runtime and the address of its engine, such as `pool:docker at unix:///var/run/docker.sock`: what has a container
+    /// there is found by no other runtime.
+    pub runtime: String,
+    /// Whether jobs whose containers another runtime has are given up, instead of [`Scheduler::start`] refusing to begin.
+    ///
+    /// [`Scheduler::start`]: crate::Scheduler::start
+    pub gives_up_jobs_of_other_runtimes: bool,
     /// How often a container that cannot be started is tried before the job fails.
     pub start_tries: u32,
     /// The pause between two searches for orphaned containers. One that is found twice is removed.

@@ -58,6 +58,10 @@ pub struct Job {
     /// `timeout_s`; a wait between them does not.
     #[serde(default)]
     pub ran_ms: u64,
+    /// Where the container of its present attempt was made: the runtime and the address of its engine, such as
+    /// `pool:docker at unix:///var/run/docker.sock`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<String>,
 }
 
 /// A job's wait, without a slot, for a model's provider that is away.

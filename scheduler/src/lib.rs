@@ -39,4 +39,4 @@ pub use queue::permits::QueueScope;
 pub use queue::usage::BlockingLimit;
 pub use recovery::report::RecoveryReport;
 pub use scheduler::submission::{Accepted, Rejection, Submission};
-pub use scheduler::{CancelError, CancelRequest, Load, Scheduler};
+pub use scheduler::{CancelError, CancelRequest, Load, Scheduler, StartError};

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::config::Config;
 use crate::core::Core;
@@ -71,19 +71,49 @@ pub enum CancelError {
     Journal(#[from] JournalError),
 }
 
+/// Why a scheduler does not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The journal cannot be read.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// Commands of unfinished jobs run in containers of another runtime, which this one does not find.
+    #[error("{} unfinished jobs run on {runtime}, such as {}", jobs.len(), jobs.first().map_or_else(String::new, ToString::to_string))]
+    OtherRuntime {
+        /// The other runtime.
+        runtime: String,
+        /// The jobs.
+        jobs: Vec<JobId>,
+    },
+}
+
 impl Scheduler {
     /// Resumes every job that the journal holds unfinished, and accepts new ones.
     ///
     /// # Errors
-    /// The journal cannot be read.
+    /// [`StartError`]; nothing was changed.
     pub async fn start(
         config: Config,
         clock: Clock,
         journal: Arc<dyn Journal>,
         runtime: Arc<dyn Runtime>,
         blueprint: Arc<dyn Blueprint>,
-    ) -> Result<Self, JournalError> {
-        let unfinished = journal.unfinished().await?;
+    ) -> Result<Self, StartError> {
+        let mut unfinished = journal.unfinished().await?;
+        let elsewhere = unfinished.iter_mut().filter(|job| runs_elsewhere(job, &config));
+        if config.gives_up_jobs_of_other_runtimes {
+            for job in elsewhere {
+                warn!(job = %job.id, runtime = job.runtime, "given up: another runtime has its container");
+                // a second run beside a command that may still go on there would be worse than none
+                job.spec.options.retry.times = 0;
+            }
+        } else {
+            let elsewhere: Vec<_> = elsewhere.collect();
+            if let Some(runtime) = elsewhere.first().and_then(|job| job.runtime.clone()) {
+                let jobs = elsewhere.iter().map(|job| job.id).collect();
+                return Err(StartError::OtherRuntime { runtime, jobs });
+            }
+        }
         let permits = QueuePermits::new(config.max_queued, config.max_queued_per_user);
         let slots = Slots::new(config.caps.clone(), config.fairness.clone(), clock.clone());
         let pause = slots.pause_grants();
@@ -285,4 +315,13 @@ pub struct Load {
     pub live: usize,
     /// Jobs that hold a slot.
     pub taken: usize,
+}
+
+/// Whether the command of `job` may run in a container that the runtime of `config` does not find. What an engine runs
+/// directly is found by a warm pool on the same engine.
+fn runs_elsewhere(job: &Job, config: &Config) -> bool {
+    job.state.has_command()
+        && job.runtime.as_ref().is_some_and(|runtime| {
+            *runtime != config.runtime && Some(runtime.as_str()) != config.runtime.strip_prefix("pool:")
+        })
 }

@@ -49,6 +49,7 @@ pub fn sample_job() -> Job {
         error: None,
         provider_wait: None,
         ran_ms: 0,
+        runtime: None,
     }
 }
 

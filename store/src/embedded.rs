@@ -72,6 +72,17 @@ impl Embedded {
         &self.instance
     }
 
+    /// Gives the platform of a copied store a name of its own, from the next start on: its containers are then told from
+    /// those of the original.
+    ///
+    /// # Errors
+    /// What went wrong.
+    pub async fn renew_instance(&self) -> Result<(), String> {
+        let renew = "UPDATE meta SET value = lower(hex(randomblob(6))) WHERE name = 'instance'";
+        let renewed = self.writer.write(move |db| db.execute(renew, [])).await;
+        renewed.map(drop).map_err(|failure| format!("{failure:?}"))
+    }
+
     /// Resolves when the store must not be used any more, with the reason; never otherwise. The process has to end then.
     pub async fn failed(&self) -> String {
         self.writer.failed().await

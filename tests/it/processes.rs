@@ -3,5 +3,6 @@
 mod chaos;
 mod cluster;
 mod kill;
+mod moved;
 mod roles;
 mod upgrade;

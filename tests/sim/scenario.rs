@@ -109,6 +109,8 @@ impl Scenario {
             grace: Duration::from_secs(random.below(5).into()),
             in_memory: random.below(4) as usize,
             start_tries: 1 + random.below(3),
+            runtime: "fake".to_owned(),
+            gives_up_jobs_of_other_runtimes: false,
             redactor: mgx_scheduler::Redactor::default(),
             max_provider_outage: Duration::from_mins(2),
             reap_every: Duration::from_secs(15),

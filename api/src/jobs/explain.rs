@@ -120,7 +120,7 @@ async fn explain(
         app.scheduling()?.scheduler.explain(id).await?.ok_or_else(|| Problem::not_found("job"))?;
     let job = find(&app, &caller, id).await?;
     let (mut holders, mut leftovers) = (Vec::new(), Vec::new());
-    for binding in &explained.binding {
+    if let Some(binding) = &explained.binding {
         for holder in binding.holders.iter().take(MAX_HOLDERS) {
             holders.extend(app.jobs.job(*holder).await?);
         }

@@ -184,6 +184,7 @@ pub(crate) mod tests {
             error: state.has_ended().then(|| "Agent container exited with code 1".into()),
             provider_wait: None,
             ran_ms: 0,
+            runtime: None,
         }
     }
 

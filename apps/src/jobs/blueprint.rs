@@ -146,6 +146,7 @@ pub(crate) mod testing {
             error: None,
             provider_wait: None,
             ran_ms: 0,
+            runtime: None,
         }
     }
 }

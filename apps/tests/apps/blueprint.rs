@@ -71,6 +71,7 @@ fn job(kind: Kind, env: &[(&str, &str)]) -> Job {
         error: None,
         provider_wait: None,
         ran_ms: 0,
+        runtime: None,
     }
 }
 

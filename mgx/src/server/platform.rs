@@ -13,7 +13,7 @@ use mgx_llm::{LlmProxy, TunnelLimits, serve_tunnels};
 use mgx_oauth2::Provider;
 use mgx_policies::{Admission, MonotonicClock};
 use mgx_runtimes::{Pool, Runtime, Tunnel};
-use mgx_scheduler::{Clock, JobReader, RecoveryReport, Redactor, Scheduler, Uptime};
+use mgx_scheduler::{Clock, JobReader, RecoveryReport, Redactor, Scheduler, StartError, Uptime};
 use mgx_workspaces::{Workspaces, WorkspacesConfig};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -79,7 +79,8 @@ impl Platform {
             runtime.clone(),
             Arc::new(blueprint),
         )
-        .await?;
+        .await
+        .map_err(for_operators)?;
         let attempts = Arc::new(PlatformAttempts { tokens, scheduler: scheduler.clone() });
         let proxy =
             LlmProxy::new(settings::llm_config(config), attempts, Arc::new(SessionUsage(store.sessions())))?;
@@ -184,6 +185,17 @@ impl Platform {
                 Err(error) => warn!(%error, "cannot clear away what a crash may have left"),
             }
         });
+    }
+}
+
+/// A failed start, with what the operator can do.
+fn for_operators(error: StartError) -> anyhow::Error {
+    match error {
+        StartError::Journal(error) => error.into(),
+        StartError::OtherRuntime { ref runtime, .. } => anyhow::anyhow!(
+            "{error}: start with that runtime until they have ended, or give them up with `mgx up --give-up-jobs` \
+             (their containers stay at {runtime})"
+        ),
     }
 }
 

@@ -16,6 +16,7 @@ use tracing::{error, info, warn};
 use super::candidate::Candidate;
 use super::follower::Follower;
 use super::handover;
+use super::home;
 use super::identity::{self, Identity};
 use super::platform::{Platform, RuntimeDecorator};
 use super::signals::Signals;
@@ -75,6 +76,9 @@ impl Serving {
         let address = socket.local_addr()?;
         config.server.listen = address;
         let store = Store::open(&config).await?;
+        if let Store::Embedded(store) = &store {
+            home::settle(&data, store.instance())?;
+        }
         let Identity { provider, first_password } = Identity::open(&config, store.accounts()).await?;
         let closing = CancellationToken::new();
         let platform = Arc::new(SetOnce::new());

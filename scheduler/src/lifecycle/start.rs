@@ -70,6 +70,7 @@ impl Lifecycle {
         }
         let now = self.core.clock.now();
         self.job.started_at = Some(now);
+        self.job.runtime = Some(self.core.config.runtime.clone());
         self.job.started_up = Some(self.core.clock.uptime());
         self.job.runs += 1;
         let allowed = Duration::from_secs(self.job.spec.timeout_s.into());

@@ -167,6 +167,7 @@ impl NewJob {
             error: None,
             provider_wait: None,
             ran_ms: 0,
+            runtime: None,
         };
         let added = core.live.add_new(&job);
         let (cancel, superseded) = added.map_err(|holder| {

@@ -151,6 +151,8 @@ impl Fixture {
             grace: SECOND,
             in_memory: 1_000,
             start_tries: 3,
+            runtime: "fake".to_owned(),
+            gives_up_jobs_of_other_runtimes: false,
             redactor: mgx_scheduler::Redactor::default(),
             max_provider_outage: 3600 * SECOND,
             reap_every: 30 * SECOND,

@@ -14,7 +14,7 @@ use crate::cli::threads::{current_thread, serving_runtime};
 use crate::config::{self, Config, Loaded};
 use crate::data_dir;
 
-use crate::server::{Serving, Signals, logging};
+use crate::server::{Serving, Signals, home, logging};
 use crate::version;
 
 /// How to serve.
@@ -33,6 +33,14 @@ pub(crate) struct Args {
     /// Use this data directory, instead of `server.data_dir`.
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<String>,
+    /// If the data directory is a copy of one that is still there, make it a platform of its own. Jobs of the original stay
+    /// there; unfinished ones of the copy count as lost.
+    #[arg(long)]
+    new_instance: bool,
+    /// Give up the jobs whose containers another runtime has (`runtime` was changed while they ran); without this, the
+    /// server does not start.
+    #[arg(long)]
+    give_up_jobs: bool,
     /// Leave the terminal's session; `--detach` starts the server with this flag.
     #[arg(long, hide = true)]
     background: bool,
@@ -58,7 +66,7 @@ pub(crate) fn run(mut loaded: Loaded, args: &Args) -> Outcome {
     if let Some(notice) = version::build_notice() {
         tracing::warn!("{notice}");
     }
-    let served = serving_runtime()?.block_on(Box::pin(serve(loaded.config, args.background)));
+    let served = serving_runtime()?.block_on(Box::pin(serve(loaded.config, args)));
     served.map(|()| ExitCode::SUCCESS).map_err(|error| {
         let code = if is_weak_secret(&error) { config::EXIT } else { 1 };
         Failure::with(code, format!("{error:#}"))
@@ -76,8 +84,13 @@ fn is_weak_secret(error: &anyhow::Error) -> bool {
     })
 }
 
-async fn serve(config: Config, background: bool) -> anyhow::Result<()> {
+async fn serve(mut config: Config, args: &Args) -> anyhow::Result<()> {
     let signals = Signals::of_this_process()?;
+    config.gives_up_jobs_of_other_runtimes = args.give_up_jobs;
+    if args.new_instance {
+        let is_new = home::become_new_instance(&config).await?;
+        tracing::info!(is_new, "--new-instance: a copy of another platform gets a name of its own");
+    }
     // the OAuth 2 provider by itself has no administration, and takes no admin token
     let token = (!config.server.roles.are_the_providers_alone()).then(|| token_path(&config));
     let token = token.map(|path| format!("  (token in {path})")).unwrap_or_default();
@@ -89,7 +102,7 @@ async fn serve(config: Config, background: bool) -> anyhow::Result<()> {
         )
     });
     writeln!(welcome, "http://{}{token}", serving.address())?;
-    if background {
+    if args.background {
         // `mgx up --detach` shows this if it still runs; if it has ended, the server goes on
         std::io::stdout().write_all(welcome.as_bytes()).ok();
     } else {
