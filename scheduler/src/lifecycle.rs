@@ -64,6 +64,8 @@ pub(crate) struct Lifecycle {
     quota: RunLogQuota,
     /// Whether a model has answered in this attempt.
     has_reply: bool,
+    /// When the command of this attempt must have ended. Elapsed time: the machine's clock may be set meanwhile.
+    deadline: Instant,
 }
 
 /// How far the job has come when its task begins.
@@ -101,7 +103,8 @@ fn is_reply(event: &NewEvent) -> bool {
 impl Lifecycle {
     pub(crate) fn new(core: Arc<Core>, job: Job, user: Arc<str>, cancel: CancellationToken) -> Self {
         let (starts, pending_events, quota) = (0, Vec::new(), RunLogQuota::default());
-        Self { core, job: Box::new(job), user, cancel, starts, pending_events, quota, has_reply: false }
+        let (has_reply, deadline) = (false, Instant::now());
+        Self { core, job: Box::new(job), user, cancel, starts, pending_events, quota, has_reply, deadline }
     }
 
     /// Starts the task of the job. If it panics, the job ends as failed.
@@ -160,8 +163,7 @@ impl Lifecycle {
     /// Follows the run: stores its events until it ends, and stops it at its deadline or when it is cancelled.
     async fn follow(&mut self, allocation: Allocation, mut run: Run) -> Result<AfterAttempt, OwnershipLost> {
         // the runner keeps the deadline itself, and gets the time to report it, or an end just before it
-        let deadline =
-            self.job.deadline_at.map_or_else(Instant::now, |at| self.core.clock.instant(at)) + REPORT_GRACE;
+        let deadline = self.deadline + REPORT_GRACE;
         let mut lost_at = match self.job.state {
             State::Stopping(outcome) => Some(self.request_stop(outcome, &run).await?),
             State::Queued | State::Admitted | State::Starting | State::Running | State::Ended(_) => None,

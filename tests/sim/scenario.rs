@@ -45,6 +45,17 @@ pub(crate) struct Scenario {
     crashes: Vec<Duration>,
     journal_slowness: Duration,
     journal_failures: Vec<(Duration, u32)>,
+    /// When the machine's clock is set, and by how many seconds it is wrong from then on.
+    clock_steps: Vec<(Duration, i64)>,
+}
+
+/// The machine's clock.
+#[derive(Debug, Default)]
+struct MachineClock {
+    /// By how much it is wrong.
+    offset: SignedDuration,
+    /// The clock of the process that runs.
+    clock: Option<Clock>,
 }
 
 /// How often things happened, over many scenarios.
@@ -124,7 +135,11 @@ impl Scenario {
         let journal_failures =
             (0..random.below(4)).map(|_| (random.up_to_millis(90_000), 1 + random.below(8))).collect();
         let journal_slowness = if random.chance(50) { Duration::ZERO } else { random.up_to_millis(800) };
-        Self { guard, config, jobs, crashes, journal_slowness, journal_failures }
+        let clock_steps = if random.chance(30) { random.below(4) } else { 0 };
+        let clock_steps = (0..clock_steps)
+            .map(|_| (random.up_to_millis(90_000), i64::from(random.below(3_600)) - 1_800))
+            .collect();
+        Self { guard, config, jobs, crashes, journal_slowness, journal_failures, clock_steps }
     }
 
     /// How long a slow or failing journal may keep the platform from beginning a job whose deadline is set, and from
@@ -146,7 +161,19 @@ impl Scenario {
         let promised = Arc::new(Mutex::new(Vec::new()));
         let now = Arc::new(Mutex::new(None::<(Scheduler, Crash)>));
 
+        let machine = Arc::new(Mutex::new(MachineClock::default()));
         let mut playing = tokio::task::JoinSet::new();
+        for (at, offset) in self.clock_steps.clone() {
+            let machine = machine.clone();
+            playing.spawn(async move {
+                sleep_until(begin + at).await;
+                let mut machine = machine.lock().expect("unpoisoned");
+                machine.offset = SignedDuration::from_secs(offset);
+                if let Some(clock) = &machine.clock {
+                    clock.set(wall(begin) + machine.offset);
+                }
+            });
+        }
         for (at, count) in self.journal_failures.clone() {
             let journal = journal.clone();
             playing.spawn(async move {
@@ -158,7 +185,7 @@ impl Scenario {
             playing.spawn(play_job(planned, begin, now.clone(), refused.clone(), promised.clone()));
         }
         let mut unwritten = 0;
-        let mut scheduler = self.boot(begin, &journal, &world, &now).await;
+        let mut scheduler = self.boot(begin, &journal, &world, &machine, &now).await;
         for at in &self.crashes {
             sleep_until(begin + *at).await;
             if let Some((_, crash)) = now.lock().expect("unpoisoned").take() {
@@ -166,7 +193,7 @@ impl Scenario {
             }
             sleep(Duration::from_millis(700)).await;
             unwritten += count_unwritten(&journal, &world).await;
-            scheduler = self.boot(begin, &journal, &world, &now).await;
+            scheduler = self.boot(begin, &journal, &world, &machine, &now).await;
         }
         let rest = async {
             while playing.join_next().await.is_some() {}
@@ -189,6 +216,7 @@ impl Scenario {
         begin: Instant,
         journal: &Arc<MemoryJournal>,
         world: &World,
+        machine: &Mutex<MachineClock>,
         now: &Mutex<Option<(Scheduler, Crash)>>,
     ) -> Scheduler {
         let crash = Crash::new();
@@ -208,7 +236,12 @@ impl Scenario {
             keeps: self.guard != Guard::WritesAreKept,
         });
         let uptime = Uptime { passed: begin.elapsed(), ..Uptime::default() };
-        let clock = Clock::starting_at(wall(begin), uptime);
+        let clock = {
+            let mut machine = machine.lock().expect("unpoisoned");
+            let clock = Clock::starting_at(wall(begin) + machine.offset, uptime);
+            machine.clock = Some(clock.clone());
+            clock
+        };
         let scheduler = Scheduler::start(
             self.config.clone(),
             clock,

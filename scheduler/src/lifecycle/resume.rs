@@ -36,6 +36,7 @@ impl Lifecycle {
             Allocation { slot, container: self.mark_container(), since: Instant::now(), redactor };
         self.core.live.set_running(self.job.id, Some(self.job.attempt));
         let moved = self.follow_clock_change().then(|| Job::clone(&self.job));
+        self.deadline = self.job.deadline_at.map_or_else(Instant::now, |at| self.core.clock.instant(at));
         let after = match self.reattach(&allocation, progress).await? {
             Ok(run) => {
                 progress.report(Resumed::Reattached(self.job.id));

@@ -77,6 +77,7 @@ impl Lifecycle {
         let left =
             allowed.saturating_sub(Duration::from_millis(self.job.ran_ms)).max(MIN_RUN_TIME.min(allowed));
         self.job.deadline_at = now.checked_add(left).ok();
+        self.deadline = Instant::now() + left;
         self.commit_transition(Transition::Run).await?;
         self.core.live.set_running(self.job.id, Some(self.job.attempt));
         match self.core.runtime.invoke(allocation.container.id(), self.invocation(plan)).await {
@@ -182,7 +183,7 @@ impl Lifecycle {
             argv: self.job.spec.command.clone(),
             env: plan.env,
             workdir: if workdir.is_empty() { WORKSPACE_DIR.to_owned() } else { workdir.clone() },
-            timeout_ms: self.job.deadline_at.map_or(0, |at| millis(self.core.clock.until(at))),
+            timeout_ms: millis(self.deadline.saturating_duration_since(Instant::now())),
             grace_ms: millis(self.core.config.grace),
             team: plan.team,
             conversation: plan.conversation,
