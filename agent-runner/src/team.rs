@@ -25,7 +25,7 @@ use serde_json::json;
 
 use crate::output::event_socket;
 use begun::Begun;
-use context::Context;
+use context::Contexts;
 use files::workspace::Workspace;
 use model::client::Client;
 use model::error::LlmError;
@@ -72,7 +72,7 @@ pub(crate) async fn run() -> io::Result<bool> {
         report,
         max_turns: team.max_turns.max(1),
         retry: team.retry,
-        window: Context::new(team.context_tokens),
+        contexts: Contexts::new(team.context_tokens),
         ids,
         begun,
         files: memory::files(&workspace, &conversation),

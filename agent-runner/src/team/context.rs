@@ -3,6 +3,8 @@
 //! Tokens are estimated from bytes, in the ratio that the provider's own counts show. What is left out goes from the least
 //! to the most important: results of old tool calls, contents that old calls wrote, and then whole old turns.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 /// The context of a model that names none, in tokens: what current models have at least.
@@ -25,6 +27,26 @@ const MAX_OLD_TEXT_BYTES: usize = 400;
 
 /// The smallest context that is believed, in tokens.
 const MIN_TOKENS: u64 = 1_000;
+
+/// The contexts of the models of a team: what is learnt of one says nothing of another.
+#[derive(Debug)]
+pub(crate) struct Contexts {
+    tokens: u64,
+    by_model: BTreeMap<String, Context>,
+}
+
+impl Contexts {
+    /// Contexts of so many tokens each; 0: unknown.
+    pub(crate) fn new(tokens: u64) -> Self {
+        Self { tokens, by_model: BTreeMap::new() }
+    }
+
+    /// That of `model`.
+    pub(crate) fn of(&mut self, model: &str) -> &mut Context {
+        let tokens = self.tokens;
+        self.by_model.entry(model.to_owned()).or_insert_with(|| Context::new(tokens))
+    }
+}
 
 /// The context of a role's model.
 #[derive(Clone, Copy, Debug)]

@@ -63,7 +63,7 @@ pub(crate) fn opening(context: &TeamContext, role: &Role, earlier: &[RoleOutput]
             }
         }
     }
-    if has_past && !context.files.is_empty() {
+    if !context.files.is_empty() {
         writeln!(task, "# The files of the workspace\n{}", context.files).ok();
     }
     if task.is_empty() {
@@ -107,7 +107,7 @@ fn told(message: &Message) -> Option<String> {
 /// # Errors
 /// The model's provider is away. Any other failure leaves the conversation as it is, except for its oldest messages.
 pub(crate) async fn summarise_if_long(context: &mut TeamContext, role: &Role) -> Result<(), LlmError> {
-    let window = context.window;
+    let window = *context.contexts.of(&role.model);
     let size = |message: &Message| told(message).map_or(0, |line| line.len());
     let total: usize = context.conversation.earlier.iter().map(size).sum();
     let summary = context.conversation.summary.clone().unwrap_or_default();

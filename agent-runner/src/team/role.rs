@@ -128,6 +128,7 @@ impl TeamContext {
     async fn take_up(&mut self, role: &Role, work: &mut Work) -> Result<Option<RoleOutput>, RoleError> {
         let stored = self.begun.take(&role.name);
         let mut open: Option<(Reply, Vec<String>)> = None;
+        let mut ended = None;
         for message in &stored {
             match message.role {
                 MessageRole::Assistant => {
@@ -137,6 +138,8 @@ impl TeamContext {
                         work.text.clear();
                         return Ok(Some(work.output(role, RoleEnd::Done, &message.content)));
                     }
+                    // what it was told about this reply is stored after it; here it counts only
+                    work.judge.after(&reply, &work.tools);
                     if reply.calls.is_empty() && message.metadata.get("finish") == Some(&json!("length")) {
                         work.text.push_str(&message.content);
                     }
@@ -149,8 +152,9 @@ impl TeamContext {
                     if let Some(call) = reply.calls.iter().find(|call| call.id == id) {
                         let is_error = message.metadata.get("success") == Some(&Value::Bool(false));
                         work.judge.used(Tool::named(&call.name), !is_error);
+                        work.progress.add(call, &message.content, !is_error);
                         if let Some(end) = end_of(Tool::named(&call.name), !is_error) {
-                            return Ok(Some(work.output(role, end, &message.content)));
+                            ended.get_or_insert((end, message.content.clone()));
                         }
                     }
                     answered.push(id);
@@ -161,10 +165,13 @@ impl TeamContext {
                 }
             }
         }
+        let ended = ended.map(|(end, text)| work.output(role, end, &text));
         match open {
             Some((reply, answered)) if answered.len() < reply.calls.len() => {
-                self.use_tools(role, work, &reply, &answered).await
+                let more = self.use_tools(role, work, &reply, &answered).await?;
+                Ok(ended.or(more))
             }
+            Some(_) | None if ended.is_some() => Ok(ended),
             Some(_) | None => {
                 let ends_with_reply = work.messages.last().is_some_and(|last| last["role"] == "assistant");
                 if ends_with_reply {
@@ -179,7 +186,7 @@ impl TeamContext {
     async fn ask(&mut self, role: &Role, work: &mut Work) -> Result<Reply, RoleError> {
         let mut shortenings = 0;
         loop {
-            if let Some(shortened) = self.window.fit(&mut work.messages) {
+            if let Some(shortened) = self.contexts.of(&role.model).fit(&mut work.messages) {
                 self.report.event(&EventKind::ContextShortened, &role.name, shortened).await?;
             }
             let request = request(role, &work.messages, &work.tools);
@@ -187,14 +194,14 @@ impl TeamContext {
             let mut deltas = Deltas::of(&mut self.report, &role.name);
             match self.client.turn(&role.name, &request, retries, &mut self.ids, &mut deltas).await {
                 Ok(reply) => {
-                    self.window.observe(&work.messages, reply.usage.prompt_tokens);
+                    self.contexts.of(&role.model).observe(&work.messages, reply.usage.prompt_tokens);
                     return Ok(reply);
                 }
                 Err(error) if error.is_context_too_long() && shortenings < MAX_SHORTENINGS => {
                     shortenings += 1;
-                    self.window.refused(&work.messages, &error.to_string());
+                    self.contexts.of(&role.model).refused(&work.messages, &error.to_string());
                     // a request that cannot be shortened would only be refused again
-                    let Some(shortened) = self.window.fit(&mut work.messages) else {
+                    let Some(shortened) = self.contexts.of(&role.model).fit(&mut work.messages) else {
                         return Err(error.into());
                     };
                     self.report.event(&EventKind::ContextShortened, &role.name, shortened).await?;

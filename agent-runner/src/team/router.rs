@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::begun::reply_data;
 use super::memory;
 use super::model::error::LlmError;
-use super::model::reply::Usage;
+use super::model::reply::{Reply, Usage};
 use super::model::retry::Retries;
 use super::report::deltas::Deltas;
 use super::team_context::{TeamContext, request};
@@ -40,11 +40,13 @@ pub(crate) async fn route<'a>(context: &mut TeamContext, router: &Role, roles: &
          those which this request needs, and whether it asks for a change of the app.",
         names.join(", ")
     ));
-    context.window.fit(&mut messages);
-    let request = request(router, &messages, &[]);
-    let retries = Retries::new(context.retry);
-    let mut deltas = Deltas::hidden(&mut context.report, &router.name);
-    let answer = context.client.turn(&router.name, &request, retries, &mut context.ids, &mut deltas).await;
+    let mut answer = ask(context, router, &mut messages).await;
+    if let Err(error) = &answer
+        && error.is_context_too_long()
+    {
+        context.contexts.of(&router.model).refused(&messages, &error.to_string());
+        answer = ask(context, router, &mut messages).await;
+    }
     match answer {
         Ok(reply) => {
             let data = reply_data(&reply, true);
@@ -56,6 +58,17 @@ pub(crate) async fn route<'a>(context: &mut TeamContext, router: &Role, roles: &
             Route { roles: roles.to_vec(), usage: Usage::default(), changes: None, error: Some(error) }
         }
     }
+}
+
+/// The router's reply to `messages`, which are shortened to fit.
+async fn ask(context: &mut TeamContext, router: &Role, messages: &mut Vec<Value>) -> Result<Reply, LlmError> {
+    context.contexts.of(&router.model).fit(messages);
+    let request = request(router, messages, &[]);
+    let retries = Retries::new(context.retry);
+    let mut deltas = Deltas::hidden(&mut context.report, &router.name);
+    let reply = context.client.turn(&router.name, &request, retries, &mut context.ids, &mut deltas).await?;
+    context.contexts.of(&router.model).observe(messages, reply.usage.prompt_tokens);
+    Ok(reply)
 }
 
 /// The roles that `answer` names, in the team's own order, and whether it says that the app changes; all roles if it names

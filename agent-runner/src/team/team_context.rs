@@ -4,7 +4,7 @@ use mgx_protocol::{Conversation, RetryPolicy, Role};
 use serde_json::{Value, json};
 
 use super::begun::Begun;
-use super::context::Context;
+use super::context::Contexts;
 use super::files::workspace::Workspace;
 use super::model::client::Client;
 use super::model::reply::{CallIds, Usage};
@@ -19,7 +19,7 @@ pub(crate) struct TeamContext {
     pub(crate) workspace: Workspace,
     pub(crate) max_turns: u32,
     pub(crate) retry: RetryPolicy,
-    pub(crate) window: Context,
+    pub(crate) contexts: Contexts,
     pub(crate) ids: CallIds,
     pub(crate) begun: Begun,
     pub(crate) conversation: Conversation,

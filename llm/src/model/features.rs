@@ -1,7 +1,10 @@
-//! Fields of a request that a provider refuses: they are left out, and that is remembered for the provider's model.
+//! What a provider refuses in a request, though it can be left out or said in another way: that is done, and remembered for
+//! the provider's model.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
+
+use serde_json::{Value, json};
 
 use crate::model::request::ChatRequest;
 
@@ -25,9 +28,21 @@ pub(crate) enum Refused {
     MaxCompletionTokens,
     /// `cache_control` in the messages.
     CacheControl,
+    /// The reasoning of earlier replies in the messages: some providers demand it, others refuse it.
+    EarlierReasoning,
+    /// A `system` message: it becomes a part of the user's first message.
+    SystemRole,
+    /// `content: null` beside calls: it becomes a short text.
+    NullContent,
 }
 
-const ALL: [Refused; 7] = [
+/// The fields of a message that hold reasoning.
+const REASONING: [&str; 4] = ["reasoning_content", "reasoning_details", "thinking_blocks", "reasoning"];
+
+const ALL: [Refused; 10] = [
+    Refused::EarlierReasoning,
+    Refused::SystemRole,
+    Refused::NullContent,
     Refused::MaxTokens,
     Refused::MaxCompletionTokens,
     Refused::StreamOptions,
@@ -75,6 +90,7 @@ impl Refused {
             Self::MaxTokens => "max_tokens",
             Self::MaxCompletionTokens => "max_completion_tokens",
             Self::CacheControl => "cache_control",
+            Self::EarlierReasoning | Self::SystemRole | Self::NullContent => "messages",
         }
     }
 
@@ -84,6 +100,31 @@ impl Refused {
             Self::ReasoningEffort => {
                 words.contains("reasoning_effort")
                     || (words.contains("reasoning") && words.contains("not support"))
+            }
+            // one that is missing is another complaint about the same field
+            Self::EarlierReasoning => {
+                REASONING.iter().any(|name| names(words, name))
+                    && !["missing", "must be passed", "required", "must be present", "expected"]
+                        .iter()
+                        .any(|word| words.contains(word))
+            }
+            Self::SystemRole => [
+                "system role",
+                "system message",
+                "role 'system'",
+                "role \"system\"",
+                "role system",
+                "role: system",
+                "developer instruction",
+                "only user and assistant roles",
+            ]
+            .iter()
+            .any(|name| words.contains(name)),
+            Self::NullContent => {
+                words.contains("content")
+                    && ["null", "none is not", "should be a valid string", "must be a string", "nil"]
+                        .iter()
+                        .any(|word| words.contains(word))
             }
             Self::Temperature
             | Self::ParallelToolCalls
@@ -96,6 +137,11 @@ impl Refused {
     fn is_in(self, request: &ChatRequest) -> bool {
         match self {
             Self::CacheControl => request.has_cache_control(),
+            Self::EarlierReasoning => {
+                request.any_message(|message| REASONING.iter().any(|name| message.get(*name).is_some()))
+            }
+            Self::SystemRole => request.any_message(|message| message["role"] == "system"),
+            Self::NullContent => request.any_message(has_null_content),
             Self::StreamOptions
             | Self::Temperature
             | Self::ReasoningEffort
@@ -110,6 +156,17 @@ impl Refused {
             Self::MaxTokens => request.rename("max_tokens", "max_completion_tokens"),
             Self::MaxCompletionTokens => request.rename("max_completion_tokens", "max_tokens"),
             Self::CacheControl => request.remove_cache_control(),
+            Self::EarlierReasoning => request.change_messages(|messages| {
+                for message in messages.iter_mut().filter_map(Value::as_object_mut) {
+                    REASONING.iter().for_each(|name| drop(message.remove(*name)));
+                }
+            }),
+            Self::SystemRole => request.change_messages(system_into_user),
+            Self::NullContent => request.change_messages(|messages| {
+                for message in messages.iter_mut().filter(|message| has_null_content(message)) {
+                    message["content"] = json!("(calls tools)");
+                }
+            }),
             Self::StreamOptions | Self::Temperature | Self::ReasoningEffort | Self::ParallelToolCalls => {
                 request.remove(self.name());
             }
@@ -117,10 +174,38 @@ impl Refused {
     }
 }
 
+fn has_null_content(message: &Value) -> bool {
+    message.get("content").is_some_and(Value::is_null)
+}
+
+/// Whether `name` stands in `words` by itself, not as a part of a longer name.
+fn names(words: &str, name: &str) -> bool {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    words.match_indices(name).any(|(at, _)| {
+        let quoted = words[..at].ends_with(['\'', '"', '`', '.', ']', '/']);
+        let whole = !words[..at].ends_with(is_part) && !words[at + name.len()..].starts_with(is_part);
+        // "reasoning" alone is a word of English too
+        whole && (quoted || name.contains('_'))
+    })
+}
+
+/// Puts the text of system messages before the text of the user's first message.
+fn system_into_user(messages: &mut Vec<Value>) {
+    let system = messages.extract_if(.., |message| message["role"] == "system");
+    let system: Vec<_> =
+        system.map(|message| message["content"].as_str().unwrap_or_default().to_owned()).collect();
+    match messages.iter_mut().find(|message| message["role"] == "user") {
+        Some(user) => {
+            let text = user["content"].as_str().unwrap_or_default();
+            user["content"] = json!(format!("{}\n\n{text}", system.join("\n\n")));
+        }
+        None => messages.insert(0, json!({ "role": "user", "content": system.join("\n\n") })),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn what_was_refused_is_left_out_from_then_on() {
@@ -144,5 +229,30 @@ mod tests {
         let mut other = request();
         fields.apply("other", &mut other);
         assert!(other.has("stream_options"));
+    }
+
+    #[test]
+    fn messages_are_said_in_another_way() {
+        let request = || {
+            ChatRequest::of(&json!({ "messages": [
+                { "role": "system", "content": "s" },
+                { "role": "user", "content": "u" },
+                { "role": "assistant", "content": null, "reasoning_content": "hm", "tool_calls": [] },
+            ] }))
+        };
+        let messages = |words: &str| {
+            let mut request = request();
+            let has_learnt = RefusedFields::default().learn("m", words, &mut request);
+            has_learnt.then(|| request.field::<Value>("messages").unwrap().unwrap())
+        };
+        let found = messages("messages.2.reasoning_content: extra inputs are not permitted").unwrap();
+        assert!(found[2].get("reasoning_content").is_none(), "{found}");
+        let found = messages("property 'messages.2.reasoning' is unsupported");
+        assert!(found.is_some());
+        assert_eq!(messages("reasoning_content is missing in assistant tool call message at index 2"), None);
+        let found = messages("developer instruction is not enabled for models/gemma").unwrap();
+        assert_eq!((&found[0]["content"], found.as_array().unwrap().len()), (&json!("s\n\nu"), 2));
+        let found = messages("messages.2.content: none is not an allowed value").unwrap();
+        assert_eq!(found[2]["content"], "(calls tools)");
     }
 }

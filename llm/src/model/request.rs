@@ -122,6 +122,19 @@ impl ChatRequest {
         }
     }
 
+    /// Whether `is_so` holds for one of the messages.
+    pub(crate) fn any_message(&self, is_so: impl Fn(&serde_json::Value) -> bool) -> bool {
+        let messages = self.field::<Vec<serde_json::Value>>("messages").ok().flatten().unwrap_or_default();
+        messages.iter().any(is_so)
+    }
+
+    /// Changes the messages.
+    pub(crate) fn change_messages(&mut self, change: impl FnOnce(&mut Vec<serde_json::Value>)) {
+        let Ok(Some(mut messages)) = self.field::<Vec<serde_json::Value>>("messages") else { return };
+        change(&mut messages);
+        self.fields.insert("messages".into(), raw(&messages));
+    }
+
     /// One field; `None` if it is missing or null.
     pub(crate) fn field<'a, T: serde::Deserialize<'a>>(&'a self, name: &str) -> Result<Option<T>, LlmError> {
         let Some(value) = self.fields.get(name) else { return Ok(None) };
