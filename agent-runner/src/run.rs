@@ -23,8 +23,9 @@ use crate::output::event_socket::{self, EventSocket};
 use crate::output::log;
 use crate::team::{CONVERSATION, TEAM};
 
-/// How long the runner waits, after the command, for the platform to take the last events, and then the exit.
-const DELIVERY_LIMIT: Duration = Duration::from_hours(1);
+/// How long the runner waits, after the command, for the platform to take the last events, and then the exit: longer than
+/// any absence of a platform that is to come back. Only then may a container be left without its platform.
+const DELIVERY_LIMIT: Duration = Duration::from_hours(30 * 24);
 
 /// The command's grace time when the runner itself gets SIGTERM: engines send SIGKILL 10 s later.
 const SIGTERM_GRACE: Duration = Duration::from_secs(5);

@@ -98,6 +98,12 @@ pub(crate) struct Refusal {
 pub(crate) enum Fault {
     /// It has this field.
     HasField(String),
+    /// A message has this role.
+    HasRole(String),
+    /// A message has this field.
+    MessageHas(String),
+    /// A message's content is null.
+    NullContent,
     /// An assistant message with calls lacks this field.
     MessageLacks(String),
     /// A call in the history lacks this field.

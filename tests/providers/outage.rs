@@ -79,6 +79,34 @@ async fn through_an_outage(kills: usize) -> Result<()> {
     conversation_is_whole(&server, &session).await
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_team_at_work_waits_for_the_platform_in_the_same_attempt() -> Result<()> {
+    let provider = Provider::scripted(|body, _| {
+        let turn = turn_of(body);
+        if body["model"] == "router" {
+            reply(vec![Step::Text(r#"{"roles": ["engineer"]}"#.to_owned())], "stop")
+        } else if turn == TURNS {
+            reply(vec![Step::Text("All is written.".to_owned())], "stop")
+        } else {
+            reply(vec![Step::Pause(200), Step::Write(format!("part{turn}.tsx"))], "tool_calls")
+        }
+    })
+    .await?;
+    // the platform is away for longer than an agent would wait for its provider
+    let mut server = Server::start(&settings(&provider, "llm.hold = \"500ms\""), &[]).await?;
+    let client = server.client();
+    let session = client.session("nextjs").await?;
+    let job = client.submit(&session, &json!({ "prompt": "four parts" })).await?;
+    client.follow(&session, 0, |frame| frame.event == "tool_end").await?;
+    server.kill()?;
+    sleep(Duration::from_secs(5)).await;
+    server.up().await?;
+    server.client().until_finish(&session).await?;
+    let job = server.client().job(&job).await?;
+    ensure!(job["state"] == "succeeded" && job["attempt"] == 1, "{job}");
+    conversation_is_whole(&server, &session).await
+}
+
 /// Each message is there once, in order: the prompt, the router, and each turn with its result.
 async fn conversation_is_whole(server: &Server, session: &str) -> Result<()> {
     let (_, page) = server.client().get(&format!("/api/sessions/{session}/messages?limit=500")).await?;

@@ -141,6 +141,11 @@ impl Fault {
             || messages.iter().flat_map(|message| message["tool_calls"].as_array().into_iter().flatten());
         match self {
             Self::HasField(name) => body.get(name).is_some(),
+            Self::HasRole(role) => messages.iter().any(|message| message["role"] == role.as_str()),
+            Self::MessageHas(name) => messages.iter().any(|message| message.get(name).is_some()),
+            Self::NullContent => {
+                messages.iter().any(|message| message.get("content").is_some_and(Value::is_null))
+            }
             Self::MessageLacks(name) => messages.iter().any(|message| {
                 message["tool_calls"].is_array() && message[name].as_str().is_none_or(str::is_empty)
             }),

@@ -65,6 +65,14 @@ impl RefusedFields {
         }
     }
 
+    /// Forgets that a model refuses the reasoning of earlier replies if it says (in lower case) that it is missing: one name
+    /// may stand for several providers. Whether it had been left out.
+    pub(crate) fn forget(&self, model: &str, words: &str) -> bool {
+        let asks = REASONING.iter().any(|name| names(words, name)) && is_demand(words);
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        asks && all.get_mut(model).is_some_and(|fields| fields.remove(&Refused::EarlierReasoning))
+    }
+
     /// Remembers what a refusal (its message in lower case) names, and leaves it out of the request; whether it named a field
     /// that the request had.
     pub(crate) fn learn(&self, model: &str, words: &str, request: &mut ChatRequest) -> bool {
@@ -102,12 +110,7 @@ impl Refused {
                     || (words.contains("reasoning") && words.contains("not support"))
             }
             // one that is missing is another complaint about the same field
-            Self::EarlierReasoning => {
-                REASONING.iter().any(|name| names(words, name))
-                    && !["missing", "must be passed", "required", "must be present", "expected"]
-                        .iter()
-                        .any(|word| words.contains(word))
-            }
+            Self::EarlierReasoning => REASONING.iter().any(|name| names(words, name)) && !is_demand(words),
             Self::SystemRole => [
                 "system role",
                 "system message",
@@ -172,6 +175,13 @@ impl Refused {
             }
         }
     }
+}
+
+/// Whether a refusal demands a field rather than refusing it.
+fn is_demand(words: &str) -> bool {
+    ["missing", "must be passed", "required", "must be present", "expected"]
+        .iter()
+        .any(|word| words.contains(word))
 }
 
 fn has_null_content(message: &Value) -> bool {
@@ -249,7 +259,12 @@ mod tests {
         assert!(found[2].get("reasoning_content").is_none(), "{found}");
         let found = messages("property 'messages.2.reasoning' is unsupported");
         assert!(found.is_some());
-        assert_eq!(messages("reasoning_content is missing in assistant tool call message at index 2"), None);
+        let missing = "reasoning_content is missing in assistant tool call message at index 2";
+        assert_eq!(messages(missing), None);
+        let fields = RefusedFields::default();
+        assert!(!fields.forget("m", missing));
+        assert!(fields.learn("m", "reasoning_content: extra inputs are not permitted", &mut request()));
+        assert!(fields.forget("m", missing));
         let found = messages("developer instruction is not enabled for models/gemma").unwrap();
         assert_eq!((&found[0]["content"], found.as_array().unwrap().len()), (&json!("s\n\nu"), 2));
         let found = messages("messages.2.content: none is not an allowed value").unwrap();

@@ -90,6 +90,7 @@ impl Provider {
         if self.config.caches_prompts {
             request.cache_system_prompt();
         }
+        let whole = request.clone();
         self.refused.apply(&model, &mut request);
         let mut left_out = 0;
         loop {
@@ -108,6 +109,12 @@ impl Provider {
                     reason = error.message,
                     "the provider refuses a field; it is left out from now on"
                 );
+                left_out += 1;
+                continue;
+            }
+            if is_refusal && left_out < MAX_REFUSED_FIELDS && self.refused.forget(&model, &words) {
+                request = whole.clone();
+                self.refused.apply(&model, &mut request);
                 left_out += 1;
                 continue;
             }

@@ -16,7 +16,7 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_BODY: usize = 4 * 1024 * 1024;
 
 /// A request for a chat completion. Fields that the proxy does not read are passed on byte for byte.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct ChatRequest {
     fields: BTreeMap<String, Box<RawValue>>,
     model: String,

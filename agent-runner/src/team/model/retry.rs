@@ -56,7 +56,9 @@ impl Retries {
                 error.retry_after
             }
             LlmError::Answered(error) if error.is_retryable => error.retry_after,
-            LlmError::Connection(_) | LlmError::Idle(_) => None,
+            // the platform itself is away: its slot cannot be given back to it, and nothing was asked of the provider
+            LlmError::Connection(_) => return Next::Wait(self.pause(random)),
+            LlmError::Idle(_) => None,
             LlmError::Cut | LlmError::Unreadable(_) => {
                 self.broken += 1;
                 if self.broken >= MAX_BROKEN_REPLIES {
@@ -69,10 +71,7 @@ impl Retries {
             }
         };
         let millis = |millis: u64| Duration::from_millis(millis);
-        let doubled = millis(self.policy.first_pause_ms) * 2u32.saturating_pow((self.tries - 1).min(16));
-        let pause =
-            doubled.min(millis(self.policy.max_pause_ms)).mul_f64(0.75 + random.clamp(0.0, 1.0) / 2.0);
-        let pause = pause.max(requested.unwrap_or_default());
+        let pause = self.pause(random).max(requested.unwrap_or_default());
         if pause > millis(self.policy.max_outage_ms) {
             return Next::Fail;
         }
@@ -81,6 +80,14 @@ impl Retries {
         }
         self.waited += pause;
         Next::Wait(pause)
+    }
+
+    /// The pause after this many tries.
+    fn pause(&self, random: f64) -> Duration {
+        let millis = |millis: u64| Duration::from_millis(millis);
+        let doubled =
+            millis(self.policy.first_pause_ms) * 2u32.saturating_pow(self.tries.saturating_sub(1).min(16));
+        doubled.min(millis(self.policy.max_pause_ms)).mul_f64(0.75 + random.clamp(0.0, 1.0) / 2.0)
     }
 }
 
@@ -115,7 +122,10 @@ mod tests {
             let expected = [seconds(1), seconds(2), seconds(4), seconds(8), give_back(8)];
             assert_eq!(all(&answered(passing, None)), expected, "{passing}");
         }
-        assert_eq!(all(&LlmError::Connection(String::new())).len(), 5);
+        let mut retries = Retries::new(POLICY);
+        let away: Vec<_> =
+            (0..100).map(|_| retries.next(&LlmError::Connection(String::new()), 0.5)).collect();
+        assert!(away.iter().all(|next| matches!(next, Next::Wait(_))), "the platform is waited for");
         assert_eq!(all(&answered(429, Some(15))), [seconds(15), give_back(15)]);
         assert_eq!(all(&answered(429, Some(0))).len(), 5, "a pause of nothing is a pause all the same");
         assert_eq!(all(&answered(429, Some(60))), [give_back(60)]);
