@@ -16,6 +16,9 @@ pub(crate) struct Case {
     /// What the provider does, for people.
     #[serde(rename = "about")]
     pub(crate) _about: String,
+    /// Played at a provider of its own: what is learnt of a model in it is wrong for the other cases.
+    #[serde(default)]
+    pub(crate) apart: bool,
     /// What the provider answers the requests of the engineer with, in order; the last answer is given again and again.
     pub(crate) answers: Vec<Answer>,
     /// Requests that it refuses, whatever their number.

@@ -82,6 +82,7 @@ async fn the_doctor_asks_for_one_token_and_says_what_is_wrong() -> Result<()> {
         let provider = Provider::start(&[Case {
             name: String::new(),
             _about: String::new(),
+            apart: false,
             answers: vec![answer],
             refuses: Vec::new(),
             expect: serde_json::from_value(expect)?,
