@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use reqwest::header::ACCEPT;
+use reqwest::header::{ACCEPT, LOCATION};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 
-use crate::error::{Error, Problem};
+use crate::address::Address;
+use crate::error::{Cause, Error, Problem};
 
 /// How long one answer may take.
 pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -31,11 +32,16 @@ pub struct Client {
 
 impl Client {
     /// A client of the server at `base`, such as `http://127.0.0.1:8765`, which authenticates with `token`. Follows no
-    /// redirect and uses no proxy.
+    /// redirect and uses no proxy: the token is sent to this server alone.
     ///
     /// # Errors
-    /// [`Error::Setup`] if HTTP cannot be set up in this process.
+    /// [`Error::Address`] or [`Error::Token`] if that is no address or no token; [`Error::Setup`] if HTTP cannot be set
+    /// up in this process.
     pub fn new(base: &str, token: SecretString) -> Result<Self, Error> {
+        let base = Address::parse(base)?.as_str().to_owned();
+        if !token.expose_secret().bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(Error::Token);
+        }
         let http = reqwest::Client::builder()
             .no_proxy()
             .connect_timeout(CONNECT_TIMEOUT)
@@ -43,7 +49,7 @@ impl Client {
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(Error::Setup)?;
-        Ok(Self { base: base.trim_end_matches('/').to_owned(), token, http })
+        Ok(Self { base, token, http })
     }
 
     /// The address of the server.
@@ -118,6 +124,9 @@ impl Client {
     /// The error of an answer that is a refusal.
     pub(crate) async fn refused(&self, answer: Response) -> Error {
         let status = answer.status();
+        if let Some(why) = redirect(&answer) {
+            return self.foreign(status, &why);
+        }
         match answer.json::<Problem>().await {
             Ok(problem) => Error::Refused(Box::new(problem.with_status(status))),
             Err(error) => self.foreign(status, &error.without_url().to_string()),
@@ -127,10 +136,10 @@ impl Client {
     /// The error of a request that got no answer.
     pub(crate) fn no_answer(&self, source: reqwest::Error) -> Error {
         let base = self.base.clone();
-        if source.is_connect() {
-            Error::Unreachable { base }
-        } else if source.is_timeout() {
+        if source.is_timeout() {
             Error::Late { base }
+        } else if source.is_connect() {
+            Error::Unreachable { base, cause: Cause::of(&source) }
         } else {
             Error::Broken { base, source }
         }
@@ -140,4 +149,13 @@ impl Client {
     pub(crate) fn foreign(&self, status: StatusCode, why: &str) -> Error {
         Error::Foreign { base: self.base.clone(), status: status.as_u16(), why: why.to_owned() }
     }
+}
+
+/// Where an answer sends the client, which does not go there.
+pub(crate) fn redirect(answer: &Response) -> Option<String> {
+    let to = answer.headers().get(LOCATION).filter(|_| answer.status().is_redirection())?;
+    Some(format!(
+        "it sends to {}; if that is the server, name its address",
+        String::from_utf8_lossy(to.as_bytes())
+    ))
 }

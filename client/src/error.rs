@@ -1,7 +1,12 @@
 //! Why a request failed.
 
+mod cause;
+
 use reqwest::StatusCode;
 use serde::Deserialize;
+
+pub use cause::Cause;
+pub(crate) use cause::innermost;
 
 /// Why a request failed.
 #[derive(Debug, thiserror::Error)]
@@ -9,11 +14,24 @@ pub enum Error {
     /// HTTP could not be set up in this process.
     #[error("cannot set up HTTP: {0}")]
     Setup(#[source] reqwest::Error),
-    /// No server listens at the address.
-    #[error("no server answers at {base}")]
+    /// The text is no address of a server.
+    #[error("{text:?} is no address of a server: {why}")]
+    Address {
+        /// The text, without what may be a password in it.
+        text: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The token cannot be sent: it has characters that no token has.
+    #[error("the token has characters in it that no token has")]
+    Token,
+    /// There is no connection to the server.
+    #[error("{}", cause.sentence(base))]
     Unreachable {
         /// The address of the server.
         base: String,
+        /// Why there is none.
+        cause: Cause,
     },
     /// The server did not answer in time.
     #[error("{base} does not answer in time")]
@@ -22,7 +40,7 @@ pub enum Error {
         base: String,
     },
     /// The connection broke.
-    #[error("cannot speak to {base}: {source}")]
+    #[error("cannot speak to {base}: {}", innermost(source))]
     Broken {
         /// The address of the server.
         base: String,
@@ -51,11 +69,18 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether another try would end in the same way, until the user or an operator changes something.
+    pub(crate) fn is_lasting(&self) -> bool {
+        matches!(self, Self::Unreachable { cause, .. } if cause.is_lasting())
+    }
+
     /// The problem, if the server refused the request.
     pub fn problem(&self) -> Option<&Problem> {
         match self {
             Self::Refused(problem) => Some(problem),
             Self::Setup(_)
+            | Self::Address { .. }
+            | Self::Token
             | Self::Unreachable { .. }
             | Self::Late { .. }
             | Self::Broken { .. }

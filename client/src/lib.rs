@@ -20,6 +20,7 @@
 //! TLS takes its cryptography from the process-wide provider of rustls: install one before a client is made.
 
 pub mod accounts;
+pub mod address;
 pub mod client;
 pub mod error;
 pub mod events;
@@ -29,8 +30,9 @@ pub mod open_enum;
 pub mod pools;
 pub mod sessions;
 
+pub use address::Address;
 pub use client::Client;
-pub use error::{Error, Problem};
+pub use error::{Cause, Error, Problem};
 pub use events::event::Event;
 pub use events::feed::{Feed, Item};
 pub use jobs::{Job, JobPage, JobQuery, NewJob};

@@ -12,6 +12,7 @@ mod values;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use figment::error::Kind;
@@ -100,17 +101,7 @@ impl Config {
 
     /// The address at which a browser on this machine reaches the server.
     pub fn local_url(&self) -> String {
-        let mut address = self.server.listen;
-        if address.ip().is_unspecified() {
-            address.set_ip(if address.is_ipv4() {
-                std::net::Ipv4Addr::LOCALHOST.into()
-            } else {
-                std::net::Ipv6Addr::LOCALHOST.into()
-            });
-        }
-        let text = address.to_string();
-        // browsers leave the default port out
-        format!("http://{}", text.strip_suffix(":80").unwrap_or(&text))
+        local_url(self.server.listen)
     }
 
     /// The address at which browsers and programs reach the platform.
@@ -118,6 +109,18 @@ impl Config {
         let url = &self.oauth2.public_url;
         if url.is_empty() { self.local_url() } else { url.clone() }
     }
+}
+
+/// The address at which a browser on this machine reaches a server that listens on `address`.
+pub(crate) fn local_url(mut address: SocketAddr) -> String {
+    if address.ip().is_unspecified() {
+        let localhost =
+            if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
+        address.set_ip(localhost);
+    }
+    let text = address.to_string();
+    // browsers leave the default port out
+    format!("http://{}", text.strip_suffix(":80").unwrap_or(&text))
 }
 
 /// The sources of the settings, as arguments: tests do not depend on the environment of their process.

@@ -2,6 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
+use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -78,7 +79,16 @@ const LOCK_RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The lock of a process on the data directory, with its process id in the file. Dropping it releases the lock.
 #[derive(Debug)]
-pub struct PidFile(#[expect(dead_code, reason = "held for its lock")] File);
+pub struct PidFile(File);
+
+/// A process that holds the lock of its name on a data directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// The id of the process.
+    pub pid: u32,
+    /// The address that it listens on, once it does.
+    pub address: Option<SocketAddr>,
+}
 
 impl PidFile {
     /// Locks the file of the name `process`, and writes the id of this process into it.
@@ -94,7 +104,8 @@ impl PidFile {
                 std::thread::sleep(LOCK_RELEASE_TIMEOUT / 50);
                 continue;
             }
-            let holder = read_pid(&mut file).map_or_else(String::new, |pid| format!(" (process {pid})"));
+            let holder =
+                read_holder(&mut file).map_or_else(String::new, |by| format!(" (process {})", by.pid));
             let message = format!("another mgx{holder} serves {}; stop it with `mgx down`", dir.display());
             return Err(io::Error::new(io::ErrorKind::AddrInUse, message));
         }
@@ -102,20 +113,28 @@ impl PidFile {
         writeln!(file, "{}", std::process::id())?;
         Ok(Self(file))
     }
+
+    /// Writes the address that this process listens on into the file: the admin token is sent to no other.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn listens_on(&mut self, address: SocketAddr) -> io::Result<()> {
+        writeln!(self.0, "{address}")
+    }
 }
 
-/// The id of the process that holds the lock of the name `process`, if one does.
+/// The process that holds the lock of the name `process`, if one does.
 ///
 /// # Errors
 /// The file cannot be read.
-pub fn server(dir: &Path, process: &str) -> io::Result<Option<u32>> {
+pub fn server(dir: &Path, process: &str) -> io::Result<Option<Holder>> {
     let mut file = match open_pid_file(dir, process, false) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         opened => opened?,
     };
     match flock(&file, FlockOperation::NonBlockingLockShared) {
         Ok(()) => Ok(None),
-        Err(_) => Ok(read_pid(&mut file)),
+        Err(_) => Ok(read_holder(&mut file)),
     }
 }
 
@@ -134,11 +153,13 @@ fn open_pid_file(dir: &Path, process: &str, write: bool) -> io::Result<File> {
     OpenOptions::new().read(true).write(write).create(write).truncate(false).mode(0o600).open(path)
 }
 
-fn read_pid(file: &mut File) -> Option<u32> {
+fn read_holder(file: &mut File) -> Option<Holder> {
     let mut text = String::new();
     file.rewind().ok()?;
-    file.take(32).read_to_string(&mut text).ok()?;
-    text.trim().parse().ok()
+    file.take(128).read_to_string(&mut text).ok()?;
+    let mut lines = text.lines().map(str::trim);
+    let pid = lines.next()?.parse().ok()?;
+    Some(Holder { pid, address: lines.next().and_then(|address| address.parse().ok()) })
 }
 
 /// Writes a file that only its owner can read, as a whole or not at all. Does not replace an existing file.
@@ -173,8 +194,12 @@ mod tests {
     fn one_process_of_a_name_holds_the_directory() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(server(dir.path(), "mgx").unwrap(), None);
-        let held = PidFile::hold(dir.path(), "mgx").unwrap();
-        assert_eq!(server(dir.path(), "mgx").unwrap(), Some(std::process::id()));
+        let mut held = PidFile::hold(dir.path(), "mgx").unwrap();
+        let holder = Holder { pid: std::process::id(), address: None };
+        assert_eq!(server(dir.path(), "mgx").unwrap(), Some(holder));
+        let address = "127.0.0.1:8765".parse().unwrap();
+        held.listens_on(address).unwrap();
+        assert_eq!(server(dir.path(), "mgx").unwrap(), Some(Holder { address: Some(address), ..holder }));
         let refused = PidFile::hold(dir.path(), "mgx").unwrap_err().to_string();
         assert!(refused.contains(&std::process::id().to_string()), "{refused}");
         drop(held);

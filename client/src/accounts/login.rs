@@ -6,7 +6,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::client::{ANSWER_TIMEOUT, Client};
+use crate::client::{ANSWER_TIMEOUT, Client, redirect};
 use crate::error::Error;
 
 /// A sign-in that waits for the user's decision in a browser.
@@ -78,6 +78,9 @@ impl Client {
         let request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(body);
         let answer = self.send(request).await?;
         let status = answer.status();
+        if let Some(why) = redirect(&answer) {
+            return Err(self.foreign(status, &why));
+        }
         let bytes = answer.bytes().await.map_err(|error| self.no_answer(error))?;
         Ok((status, serde_json::from_slice(&bytes).unwrap_or_default()))
     }

@@ -74,7 +74,7 @@ impl<'a> Feed<'a> {
     /// Waits for the next item. Cancel-safe: no event is lost if the future is dropped.
     ///
     /// # Errors
-    /// The server refused the request, or was away for five minutes.
+    /// The server refused the request, has a certificate that is not accepted, or was away for five minutes.
     pub async fn next(&mut self) -> Result<Item, Error> {
         loop {
             while let Some(event) = self.ready.pop_front() {
@@ -101,7 +101,10 @@ impl<'a> Feed<'a> {
         let after = (self.after > 0).then_some(self.after);
         let answer = match self.client.event_stream(&self.session, after).await {
             Ok(answer) => answer,
-            Err(error) => return self.wait(Some(error)).await,
+            Err(error) => {
+                let error = self.client.no_answer(error);
+                return if error.is_lasting() { Err(error) } else { self.wait(Some(error)).await };
+            }
         };
         let status = answer.status();
         if status == StatusCode::NO_CONTENT {
@@ -126,12 +129,12 @@ impl<'a> Feed<'a> {
     }
 
     /// Pauses before the next connection, unless the server has been away for too long.
-    async fn wait(&mut self, error: Option<reqwest::Error>) -> Result<Option<Item>, Error> {
+    async fn wait(&mut self, error: Option<Error>) -> Result<Option<Item>, Error> {
         let first = self.lost.is_none();
         let since = *self.lost.get_or_insert_with(Instant::now);
         if since.elapsed() > AWAY_MAX {
             let gone = || Error::NotReady { base: self.client.base().to_owned() };
-            return Err(error.map_or_else(gone, |error| self.client.no_answer(error)));
+            return Err(error.unwrap_or_else(gone));
         }
         sleep(self.pauses.next().unwrap_or(PAUSE_MAX)).await;
         Ok(first.then_some(Item::Lost))

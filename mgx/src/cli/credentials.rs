@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use mgx_client::Address;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -16,7 +17,7 @@ use crate::private_file;
 #[derive(Debug)]
 pub(crate) struct Credentials {
     path: PathBuf,
-    servers: BTreeMap<String, Login>,
+    servers: BTreeMap<Address, Login>,
 }
 
 /// A token for one server.
@@ -62,8 +63,12 @@ impl Credentials {
         if let Some(why) = private_file::exposure(&path.metadata()?) {
             return Err(wrong(&path, &why));
         }
-        let servers = serde_json::from_str(&text);
+        let servers = serde_json::from_str::<BTreeMap<String, Login>>(&text);
         let servers = servers.map_err(|_| wrong(&path, "is not what `mgx login` wrote; delete it"))?;
+        let servers = servers
+            .into_iter()
+            .filter_map(|(url, login)| Some((Address::parse(&url).ok()?, login)))
+            .collect();
         Ok(Self { path, servers })
     }
 
@@ -72,19 +77,19 @@ impl Credentials {
         &self.path
     }
 
-    /// The login at the server at `url`.
-    pub(crate) fn of(&self, url: &str) -> Option<&Login> {
-        self.servers.get(url)
+    /// The login at the server at `address`.
+    pub(crate) fn of(&self, address: &Address) -> Option<&Login> {
+        self.servers.get(address)
     }
 
-    /// Keeps `login` for the server at `url`, or forgets the one that is there.
+    /// Keeps `login` for the server at `address`, or forgets the one that is there.
     ///
     /// # Errors
     /// The file cannot be written; it stays as it was.
-    pub(crate) fn keep(&mut self, url: &str, login: Option<Login>) -> io::Result<()> {
+    pub(crate) fn keep(&mut self, address: &Address, login: Option<Login>) -> io::Result<()> {
         match login {
-            Some(login) => self.servers.insert(url.to_owned(), login),
-            None => self.servers.remove(url),
+            Some(login) => self.servers.insert(address.clone(), login),
+            None => self.servers.remove(address),
         };
         let written: BTreeMap<&str, StoredLogin<'_>> = self
             .servers
@@ -122,16 +127,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("mgx/credentials.json");
         let mut kept = Credentials::open(&path).unwrap();
-        assert!(kept.of("http://a").is_none());
+        let a = Address::parse("http://a").unwrap();
+        assert!(kept.of(&a).is_none());
         let login = Login { user: "anna".into(), id: Uuid::nil(), token: "mgx_pat_x".to_owned().into() };
-        kept.keep("http://a", Some(login)).unwrap();
+        kept.keep(&a, Some(login)).unwrap();
         assert_eq!(path.metadata().unwrap().mode() & 0o777, 0o600);
         let mut kept = Credentials::open(&path).unwrap();
-        assert_eq!(kept.of("http://a").unwrap().token.expose_secret(), "mgx_pat_x");
-        assert!(kept.of("http://b").is_none());
+        assert_eq!(kept.of(&a).unwrap().token.expose_secret(), "mgx_pat_x");
+        assert!(kept.of(&Address::parse("http://b").unwrap()).is_none());
         assert!(!format!("{kept:?}").contains("mgx_pat_x"));
-        kept.keep("http://a", None).unwrap();
-        assert!(Credentials::open(&path).unwrap().of("http://a").is_none());
+        kept.keep(&a, None).unwrap();
+        assert!(Credentials::open(&path).unwrap().of(&a).is_none());
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         assert!(Credentials::open(&path).unwrap_err().to_string().contains("chmod 600"));
     }

@@ -139,7 +139,7 @@ pub fn markdown() -> String {
     page.push_str(
         "\nVariables `LANGFUSE_…` have no effect. If one is set, the server warns of it at its start.\n\n\
          `MGX_URL` and `MGX_TOKEN` name the server that the command line speaks to, and the token for it. By default \
-         that is the server of these settings.\n",
+         that is the server of these settings. [client.md](client.md#the-command-line) says which token is sent where.\n",
     );
     page
 }

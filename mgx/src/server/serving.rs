@@ -64,7 +64,7 @@ impl Serving {
     pub async fn start_with(mut config: Config, decorate: Option<RuntimeDecorator>) -> anyhow::Result<Self> {
         let data = config.server.data_dir.clone();
         data_dir::make(&data).with_context(|| format!("cannot make {}", data.display()))?;
-        let pid = PidFile::hold(&data, &config.process())?;
+        let mut pid = PidFile::hold(&data, &config.process())?;
         let listen = config.server.listen;
         let taken = || {
             format!(
@@ -123,6 +123,8 @@ impl Serving {
             }
         }
         let listener = socket.listen(ACCEPT_BACKLOG).with_context(taken)?;
+        pid.listens_on(address)
+            .with_context(|| format!("cannot write into {}", config.server.data_dir.display()))?;
         let serving = mgx_api::serve(listener, router, closing.clone(), serve_config);
         let listener = AbortOnDropHandle::new(tokio::spawn(serving));
         info!(%address, "ready");

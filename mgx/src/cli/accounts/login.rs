@@ -4,9 +4,9 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
-use mgx_client::Client;
 use mgx_client::accounts::login::LoginStatus;
 use mgx_client::accounts::token::NewApiToken;
+use mgx_client::{Address, Client};
 use secrecy::SecretString;
 use tokio::time::sleep;
 
@@ -28,13 +28,13 @@ pub(crate) struct Args {
 /// What is added to the pause between two polls if the server asks to poll less often (RFC 8628 section 3.5).
 const SLOW_DOWN: Duration = Duration::from_secs(5);
 
-/// Signs in to the server at `url`, and keeps an API token for that server.
-pub(crate) async fn run(url: &str, args: &Args) -> Outcome {
+/// Signs in to the server at `address`, and keeps an API token for that server.
+pub(crate) async fn run(address: &Address, args: &Args) -> Outcome {
     let mut credentials = credentials()?;
-    let client = Client::new(url, String::new().into())?;
+    let client = Client::new(address.as_str(), String::new().into())?;
     let scope = if args.admin { "read write admin" } else { "read write" };
     let token = authorize(&client, scope).await?;
-    let client = Client::new(url, token)?;
+    let client = Client::new(address.as_str(), token)?;
     let user = client.me().await?.user;
     let end = Timestamp::now() + SignedDuration::from_hours(24 * i64::from(args.days));
     let name = format!("mgx login on {}", host());
@@ -43,31 +43,31 @@ pub(crate) async fn run(url: &str, args: &Args) -> Outcome {
     let Some(token) = made.token else {
         return Err(Failure::new("the server has made no token"));
     };
-    if let Some(previous) = credentials.of(url) {
+    if let Some(previous) = credentials.of(address) {
         // the token of the login before; an error means that it is invalid already
         client.revoke_token(None, previous.id).await.ok();
     }
     let login = Login { user: user.clone(), id: made.id, token };
-    credentials.keep(url, Some(login)).map_err(unwritable)?;
+    credentials.keep(address, Some(login)).map_err(unwritable)?;
     let path = credentials.path().display();
-    out::line(format_args!("signed in to {url} as {}; the token is in {path}", harmless(&user)));
+    out::line(format_args!("signed in to {address} as {}; the token is in {path}", harmless(&user)));
     Ok(ExitCode::SUCCESS)
 }
 
-/// Revokes the token for the server at `url`, and forgets it.
-pub(crate) async fn logout(url: &str) -> Outcome {
+/// Revokes the token for the server at `address`, and forgets it.
+pub(crate) async fn logout(address: &Address) -> Outcome {
     let mut credentials = credentials()?;
-    let Some(login) = credentials.of(url).cloned() else {
-        out::note(format_args!("not signed in to {url}"));
+    let Some(login) = credentials.of(address).cloned() else {
+        out::note(format_args!("not signed in to {address}"));
         return Ok(ExitCode::SUCCESS);
     };
-    let client = Client::new(url, login.token.clone())?;
+    let client = Client::new(address.as_str(), login.token.clone())?;
     let revoked = client.revoke_token(None, login.id).await;
-    credentials.keep(url, None).map_err(unwritable)?;
+    credentials.keep(address, None).map_err(unwritable)?;
     if let Err(error) = revoked {
         out::note(format_args!("the token is forgotten here, but the server has not revoked it: {error}"));
     }
-    out::line(format_args!("signed out of {url} ({})", harmless(&login.user)));
+    out::line(format_args!("signed out of {address} ({})", harmless(&login.user)));
     Ok(ExitCode::SUCCESS)
 }
 

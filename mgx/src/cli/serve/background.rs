@@ -8,8 +8,8 @@ use tokio::time::{Instant, sleep};
 
 use crate::cli::out::{self, Failure, Outcome};
 use crate::cli::server::Client;
-use crate::config::Config;
-use crate::data_dir;
+use crate::config::{self, Config};
+use crate::data_dir::{self, Holder};
 
 /// How long the server may take to answer at all.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -25,8 +25,9 @@ const READY_POLL: Duration = Duration::from_millis(20);
 pub(super) async fn start(config: &Config, model: Option<&str>) -> Outcome {
     let client = Client::new(&config.local_url(), String::new().into())?;
     let began = Instant::now();
-    if let Some(pid) = running_server(config)? {
-        out::line(format_args!("{}  already up (process {pid})", client.base()));
+    if let Some(Holder { pid, address }) = running_server(config)? {
+        let url = config::local_url(address.unwrap_or(config.server.listen));
+        out::line(format_args!("{url}  already up (process {pid})"));
         return Ok(ExitCode::SUCCESS);
     }
     if client.readiness().await.is_some() {
@@ -87,8 +88,8 @@ pub(super) async fn start(config: &Config, model: Option<&str>) -> Outcome {
     }
 }
 
-/// The id of the process that serves this configuration's data directory, if one does.
-pub(super) fn running_server(config: &Config) -> Result<Option<u32>, Failure> {
+/// The process that serves this configuration's data directory, if one does.
+pub(super) fn running_server(config: &Config) -> Result<Option<Holder>, Failure> {
     data_dir::server(&config.server.data_dir, &config.process()).map_err(|error| {
         let dir = config.server.data_dir.display();
         Failure::new(format!("cannot look into {dir}: {error}; run this as the user that the server runs as"))

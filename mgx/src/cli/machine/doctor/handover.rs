@@ -12,7 +12,7 @@ const CHECK: &str = "handover";
 /// Looks at the report of the last handover.
 pub(super) fn look(config: &Config) -> Option<Finding> {
     let dir = &config.server.data_dir;
-    let server = data_dir::server(dir, &config.process()).ok().flatten();
+    let server = data_dir::server(dir, &config.process()).ok().flatten().map(|holder| holder.pid);
     finding(server, HandoverReport::last(dir))
 }
 

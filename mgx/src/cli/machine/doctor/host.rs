@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 
 use super::Finding;
 use crate::cli::server::Client;
-use crate::config::{Config, RuntimeName};
+use crate::config::{self, Config, RuntimeName};
 use crate::data_dir;
 use crate::image::AgentImage;
 use mgx_protocol::quantity::show_size;
@@ -63,20 +63,21 @@ fn disk(data: &Path) -> Finding {
 }
 
 async fn port(config: &Config) -> Finding {
-    let listen = config.server.listen;
-    if let Ok(Some(pid)) = data_dir::server(&config.server.data_dir, &config.process()) {
-        let client = Client::new(&config.local_url(), String::new().into());
+    let mut listen = config.server.listen;
+    if let Ok(Some(holder)) = data_dir::server(&config.server.data_dir, &config.process()) {
+        let pid = holder.pid;
+        listen = holder.address.unwrap_or(listen);
+        let url = config::local_url(listen);
+        let client = Client::new(&url, String::new().into());
         let answer = match &client {
             Ok(client) => client.readiness().await,
             Err(_) => None,
         };
         return match answer {
-            Some((true, _)) => {
-                Finding::ok("server", format!("{} is ready (process {pid})", config.local_url()))
-            }
+            Some((true, _)) => Finding::ok("server", format!("{url} is ready (process {pid})")),
             Some((false, _)) => Finding::warn(
                 "server",
-                format!("{} is up, but not ready", config.local_url()),
+                format!("{url} is up, but not ready"),
                 "see the findings above, and the server's log",
             ),
             None => Finding::fail(

@@ -3,20 +3,17 @@
 use mgx_client::pools::{Pool, WorkspaceDelivery};
 
 use super::Finding;
-use crate::cli::server::Client;
+use crate::cli::server::own_client;
 use crate::config::Config;
-use crate::data_dir;
 
 /// Looks at the pools of the server, or at this machine if no server answers. Nothing, if the runtime has no pool.
 pub(super) async fn look(config: &Config) -> Vec<Finding> {
     if !config.runtime.is_pool() {
         return Vec::new();
     }
-    let token = data_dir::admin_token(&config.server.data_dir);
-    let client = token.ok().and_then(|token| Client::new(&config.local_url(), token).ok());
-    let answer = match &client {
-        Some(client) => client.pools().await.ok(),
-        None => None,
+    let answer = match &own_client(config) {
+        Ok(client) => client.pools().await.ok(),
+        Err(_) => None,
     };
     match answer {
         Some(list) => list.pools.iter().map(serving).collect(),
