@@ -24,6 +24,7 @@ pub mod address;
 pub mod client;
 pub mod error;
 pub mod events;
+pub mod files;
 pub mod jobs;
 pub mod messages;
 pub mod open_enum;

@@ -66,6 +66,15 @@ pub struct Usage {
     pub cost_micros: u64,
 }
 
+/// A page of sessions, newest first.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct SessionPage {
+    /// The sessions.
+    pub sessions: Vec<Session>,
+    /// The `cursor` of the next page, if there is one.
+    pub next: Option<String>,
+}
+
 impl NewSession {
     /// A session whose first job has this prompt.
     pub fn of_prompt(prompt: impl Into<String>) -> Self {
@@ -80,6 +89,24 @@ impl Client {
     /// The server refused the request, or did not answer.
     pub async fn create_session(&self, new: &NewSession) -> Result<Session, Error> {
         self.json(self.request(Method::POST, "/api/sessions").json(new)).await
+    }
+
+    /// A page of sessions, newest first: those after `cursor`, which is `next` of the page before.
+    ///
+    /// # Errors
+    /// The server refused the request, or did not answer.
+    pub async fn sessions(&self, cursor: Option<&str>) -> Result<SessionPage, Error> {
+        let mut query = vec![("limit", "200")];
+        query.extend(cursor.map(|cursor| ("cursor", cursor)));
+        self.json(self.request(Method::GET, "/api/sessions").query(&query)).await
+    }
+
+    /// A session; `None` if there is no such session.
+    ///
+    /// # Errors
+    /// The server did not answer.
+    pub async fn session(&self, id: &SessionId) -> Result<Option<Session>, Error> {
+        self.found(self.request(Method::GET, &format!("/api/sessions/{id}"))).await
     }
 
     /// Everything about a session but its files, as lines of JSON; `None` if there is no such session.

@@ -3,6 +3,7 @@
 mod accounts;
 mod bench;
 mod credentials;
+mod ids;
 mod jobs;
 mod machine;
 mod out;
@@ -20,18 +21,20 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::config::{self, Inputs, Loaded};
 use crate::version::version;
 use accounts::login;
-use jobs::{explain, ps, timeline};
+use jobs::{cancel, explain, ps, timeline};
 use machine::{doctor, images, store};
 use out::{Failure, Outcome};
 use serve::{down, up};
 use server::Server;
-use sessions::{events, export, messages, run};
+use sessions::{events, export, files, list, messages, run};
 
 const EXAMPLES: &str = "\
 Examples:
   mgx up --detach                                    start the server in the background
   mgx run \"Create a landing page for a bakery\"       let the agents work, and watch them
   mgx ps                                             list the jobs that wait or run
+  mgx session list                                   list the sessions
+  mgx files SESSION --to DIR                         fetch the files that the agents have written
   mgx events SESSION --follow                        watch a session again
   mgx explain JOB                                    what a job waits for, and what would help
   mgx doctor                                         what is wrong with this machine, and how to fix it
@@ -70,6 +73,12 @@ enum Command {
     Continue(run::ContinueArgs),
     /// List the jobs that wait or run.
     Ps(ps::Args),
+    /// List the sessions, and what is in them.
+    #[command(subcommand, visible_alias = "sessions")]
+    Session(sessions::Command),
+    /// List, print or fetch the files of a session.
+    #[command(after_help = files::EXAMPLES)]
+    Files(files::Args),
     /// Show the conversation of a session.
     Messages(messages::Args),
     /// Show the events of a session.
@@ -84,8 +93,8 @@ enum Command {
     Timeline(timeline::Args),
     /// Show the warm pools: what waits, how often it was used, what it saved and cost.
     Pools(pools::Args),
-    /// Cancel a job that waits or runs.
-    Cancel(ps::CancelArgs),
+    /// Cancel jobs that wait or run.
+    Cancel(cancel::Args),
     /// Sign in with a browser. The other commands then act as that user.
     Login(login::Args),
     /// Sign out, and revoke the token of the login.
@@ -156,6 +165,8 @@ fn dispatch(cli: Cli) -> Outcome {
         | Command::Run(_)
         | Command::Continue(_)
         | Command::Ps(_)
+        | Command::Session(_)
+        | Command::Files(_)
         | Command::Messages(_)
         | Command::Events(_)
         | Command::Export(_)
@@ -192,6 +203,10 @@ fn asynchronous(command: Command, server: &Server, loaded: &Loaded) -> Outcome {
             Command::Run(args) => Box::pin(run::run(&client()?, &args)).await,
             Command::Continue(args) => Box::pin(run::continue_job(&client()?, &args)).await,
             Command::Messages(args) => messages::run(&client()?, &args).await,
+            Command::Session(sessions::Command::List(args)) => list::run(&client()?, &args).await,
+            Command::Session(sessions::Command::Files(args)) | Command::Files(args) => {
+                Box::pin(files::run(&client()?, &args)).await
+            }
             Command::Ps(args) => ps::run(&client()?, &args).await,
             Command::Events(args) => events::run(&client()?, &args).await,
             Command::Export(args) => export::run(&client()?, &args).await,
@@ -199,7 +214,7 @@ fn asynchronous(command: Command, server: &Server, loaded: &Loaded) -> Outcome {
             Command::Explain(args) => explain::run(&client()?, &args).await,
             Command::Timeline(args) => timeline::run(&client()?, &args).await,
             Command::Pools(args) => pools::run(&client()?, &args).await,
-            Command::Cancel(args) => ps::cancel(&client()?, &args).await,
+            Command::Cancel(args) => cancel::run(&client()?, &args).await,
             Command::Login(args) => Box::pin(login::run(&server.address(config)?, &args)).await,
             Command::Logout => login::logout(&server.address(config)?).await,
             Command::User(command) => accounts::user::run(&client()?, &command).await,

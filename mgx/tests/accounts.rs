@@ -94,6 +94,9 @@ fn accounts_are_created_and_removed(terminal: &Terminal) {
     assert!(output.starts_with("user anna is added; the password is "), "{output}");
     let list = terminal.stdout(&["user", "list"], &[]);
     assert!(list.contains("Anna B.") && list.contains("crew") && list.contains("admin"), "{list}");
+    assert!(list.contains("active  now") && !list.contains("Z\n"), "times are relative: {list}");
+    assert!(terminal.stdout(&["user", "list", "--wide"], &[]).contains('Z'), "or whole");
+    assert_eq!(terminal.stdout(&["user", "list", "-q"], &[]), "admin\nanna\n");
     let again = terminal.run(&["user", "add", "anna"], &[]);
     assert!(!again.status.success() && text(&again.stderr).contains("taken"), "{again:?}");
 
@@ -121,6 +124,9 @@ fn accounts_are_created_and_removed(terminal: &Terminal) {
     assert!(output.starts_with("client reports is registered; the secret is mgx_cs_"), "{output}");
     let list = terminal.stdout(&["client", "list"], &[]);
     assert!(list.contains("reports") && list.contains("mgx-cli"), "{list}");
+    terminal.stdout(&["run", "x", "--session", "shop", "--json"], &[]);
+    let of_apps = |args: &[&str]| terminal.stdout(args, &[]).lines().filter(|id| id.contains("shop")).count();
+    assert_eq!((of_apps(&["client", "list", "-q"]), of_apps(&["client", "list", "-q", "--all"])), (0, 1));
     assert!(terminal.stdout(&["client", "remove", "reports"], &[]).contains("gone"));
     assert!(!terminal.run(&["client", "remove", "reports"], &[]).status.success());
     let output = terminal.run(&["user", "passwd", "nobody"], &[]);

@@ -1,5 +1,8 @@
 //! The output of the command line: results on standard output, everything about them on standard error.
 
+pub(crate) mod ago;
+pub(crate) mod table;
+
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;

@@ -165,13 +165,11 @@ fn own_token(config: &Config, address: &Address) -> Result<SecretString, Failure
         let dir = config.server.data_dir.display();
         Failure::new(format!("cannot look into {dir}: {error}; run this as the user that the server runs as"))
     };
-    match holder(config).map_err(unreadable)? {
-        Some(_) => Ok(token),
-        None => {
-            let cause = Cause::Refused;
-            Err(Error::Unreachable { base: address.to_string(), cause }.into())
-        }
+    if holder(config).map_err(unreadable)?.is_some() {
+        return Ok(token);
     }
+    let cause = Cause::Refused;
+    Err(Error::Unreachable { base: address.to_string(), cause }.into())
 }
 
 /// The failure of a command that has no token for the server at `address`.

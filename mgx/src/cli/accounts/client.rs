@@ -2,11 +2,13 @@
 
 use std::process::ExitCode;
 
+use mgx_apps::APP_CLIENT_PREFIX;
 use mgx_client::Client;
 use mgx_client::accounts::oauth_client::{NewOAuthClient, OAuthClient};
 use mgx_oauth2::ClientId;
 
-use super::{Column, show, shown_once, yes_or_no};
+use super::{joined, shown_once, yes_or_no};
+use crate::cli::out::table::{Column, Form};
 use crate::cli::out::{self, Failure, Outcome, harmless};
 
 /// What to do with clients.
@@ -16,9 +18,11 @@ pub(crate) enum Command {
     Add(Add),
     /// List clients.
     List {
-        /// Print one JSON object per line.
-        #[arg(long)]
-        json: bool,
+        /// List the clients that belong to the apps of sessions, too.
+        #[arg(long, short)]
+        all: bool,
+        #[command(flatten)]
+        form: Form,
     },
     /// Give a client a new secret. The previous secret stays valid until the next renewal.
     Secret {
@@ -57,6 +61,19 @@ pub(crate) struct Add {
     audience: Option<String>,
 }
 
+/// The columns of clients.
+const COLUMNS: [Column<OAuthClient>; 9] = [
+    Column::new("CLIENT", |client, _| client.client_id.clone()),
+    Column::new("NAME", |client, _| out::short(&client.name, 30)),
+    Column::new("SECRET", |client, _| yes_or_no(client.confidential)),
+    Column::new("SCOPE", |client, _| client.scope.clone()),
+    Column::new("AUDIENCE", |client, _| client.audience.clone()),
+    Column::new("ADDED", |client, look| look.time(client.created_at)),
+    Column::further("OURS", |client, _| yes_or_no(client.first_party)),
+    Column::further("GRANTS", |client, _| joined(&client.grant_types)),
+    Column::further("REDIRECTS", |client, _| joined(&client.redirect_uris)),
+];
+
 /// Runs the command.
 pub(crate) async fn run(client: &Client, command: &Command) -> Outcome {
     match command {
@@ -65,16 +82,15 @@ pub(crate) async fn run(client: &Client, command: &Command) -> Outcome {
             let secret = shown_once("secret", made.client_secret.as_ref());
             out::line(format_args!("client {} is registered{secret}", harmless(&made.client_id)));
         }
-        Command::List { json } => {
-            let columns: [Column<OAuthClient>; 6] = [
-                ("CLIENT", |client| client.client_id.clone()),
-                ("NAME", |client| client.name.clone()),
-                ("SECRET", |client| yes_or_no(client.confidential)),
-                ("SCOPE", |client| client.scope.clone()),
-                ("AUDIENCE", |client| client.audience.clone()),
-                ("OURS", |client| yes_or_no(client.first_party)),
-            ];
-            show(&client.oauth_clients().await?, *json, &columns);
+        Command::List { all, form } => {
+            let mut clients = client.oauth_clients().await?;
+            let count = clients.len();
+            clients.retain(|client| *all || !client.client_id.starts_with(APP_CLIENT_PREFIX));
+            form.show(&clients, |client| client.client_id.clone(), &COLUMNS);
+            let left_out = count - clients.len();
+            if left_out > 0 && form.is_table() {
+                out::note(format_args!("{left_out} apps of sessions are left out; --all lists them"));
+            }
         }
         Command::Secret { id } => {
             let renewed = client.renew_secret(id.as_str()).await?.ok_or_else(|| unknown(id))?;

@@ -9,7 +9,7 @@ use mgx_oauth2::Username;
 use secrecy::ExposeSecret;
 use uuid::Uuid;
 
-use super::{Column, or_dash, show};
+use crate::cli::out::table::{Column, Form};
 use crate::cli::out::{self, Failure, Outcome, harmless};
 
 /// What to do with API tokens.
@@ -34,9 +34,8 @@ pub(crate) enum Command {
         /// The user that the token belongs to (for administrators); you if absent.
         #[arg(long, value_name = "NAME")]
         user: Option<Username>,
-        /// Print one JSON object per line.
-        #[arg(long)]
-        json: bool,
+        #[command(flatten)]
+        form: Form,
     },
     /// Revoke an API token: it is invalid at once.
     Revoke {
@@ -48,6 +47,17 @@ pub(crate) enum Command {
     },
 }
 
+/// The columns of tokens. Their ids are whole: only the whole one revokes a token.
+const COLUMNS: [Column<ApiToken>; 5] = [
+    Column::new("TOKEN", |token, _| token.id.to_string()),
+    Column::new("NAME", |token, _| token.name.clone()),
+    Column::new("SCOPE", |token, _| token.scope.clone()),
+    Column::new("MADE", |token, look| look.time(token.created_at)),
+    Column::new("EXPIRES", |token, look| {
+        token.expires_at.map_or_else(|| "never".to_owned(), |at| look.time(at))
+    }),
+];
+
 /// Runs the command.
 pub(crate) async fn run(client: &Client, command: &Command) -> Outcome {
     match command {
@@ -58,15 +68,8 @@ pub(crate) async fn run(client: &Client, command: &Command) -> Outcome {
             out::line(harmless(made.token.as_ref().map_or("", ExposeSecret::expose_secret)));
             out::note("shown this once; `mgx token list` knows it by its name");
         }
-        Command::List { user, json } => {
-            let columns: [Column<ApiToken>; 5] = [
-                ("TOKEN", |token| token.id.to_string()),
-                ("NAME", |token| token.name.clone()),
-                ("SCOPE", |token| token.scope.clone()),
-                ("SINCE", |token| token.created_at.to_string()),
-                ("UNTIL", |token| or_dash(token.expires_at.as_ref())),
-            ];
-            show(&client.tokens(text(user.as_ref())).await?, *json, &columns);
+        Command::List { user, form } => {
+            form.show(&client.tokens(text(user.as_ref())).await?, |token| token.id.to_string(), &COLUMNS);
         }
         Command::Revoke { id, user } => {
             if !client.revoke_token(text(user.as_ref()), *id).await? {

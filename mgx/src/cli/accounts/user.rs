@@ -8,7 +8,8 @@ use mgx_client::accounts::user::{NewUser, User, UserChange};
 use mgx_oauth2::Username;
 use secrecy::SecretString;
 
-use super::{Column, joined, show, shown_once, yes_or_no};
+use super::{joined, or_dash, shown_once};
+use crate::cli::out::table::{Column, Form};
 use crate::cli::out::{self, Failure, Outcome};
 
 /// What to do with users.
@@ -33,9 +34,8 @@ pub(crate) enum Command {
     },
     /// List users.
     List {
-        /// Print one JSON object per line.
-        #[arg(long)]
-        json: bool,
+        #[command(flatten)]
+        form: Form,
     },
     /// Disable a user: signed out, tokens revoked, no new sign-in. The user's sessions and files stay.
     Disable {
@@ -57,6 +57,18 @@ pub(crate) enum Command {
     },
 }
 
+/// The columns of users.
+const COLUMNS: [Column<User>; 8] = [
+    Column::new("USER", |user, _| user.name.clone()),
+    Column::new("NAME", |user, _| user.display_name.clone()),
+    Column::new("E-MAIL", |user, _| or_dash(user.email.clone())),
+    Column::new("GROUPS", |user, _| or_dash(Some(joined(&user.groups)))),
+    Column::new("STATE", |user, _| if user.disabled { "disabled" } else { "active" }.to_owned()),
+    Column::new("ADDED", |user, look| look.time(user.created_at)),
+    Column::further("CHANGED", |user, look| look.time(user.updated_at)),
+    Column::further("ID", |user, look| look.id(&user.id.to_string())),
+];
+
 /// Runs the command.
 pub(crate) async fn run(client: &Client, command: &Command) -> Outcome {
     match command {
@@ -72,15 +84,8 @@ pub(crate) async fn run(client: &Client, command: &Command) -> Outcome {
             let password = shown_once("password", user.password.as_ref());
             out::line(format_args!("user {name} is added{password}"));
         }
-        Command::List { json } => {
-            let columns: [Column<User>; 5] = [
-                ("NAME", |user| user.name.clone()),
-                ("SHOWN AS", |user| user.display_name.clone()),
-                ("GROUPS", |user| joined(&user.groups)),
-                ("DISABLED", |user| yes_or_no(user.disabled)),
-                ("SINCE", |user| user.created_at.to_string()),
-            ];
-            show(&client.users().await?, *json, &columns);
+        Command::List { form } => {
+            form.show(&client.users().await?, |user| user.name.clone(), &COLUMNS);
         }
         Command::Disable { name } => {
             set_disabled(client, name, true).await?;

@@ -2,17 +2,16 @@
 
 use std::process::ExitCode;
 
+use crate::cli::ids::JobName;
+use crate::cli::out::{self, Failure, Outcome, harmless};
 use mgx_client::Client;
 use mgx_client::jobs::explanation::{BindingLimit, Explanation, WaitsFor};
-use mgx_protocol::JobId;
-
-use crate::cli::out::{self, Failure, Outcome, harmless};
 
 /// Which job to explain.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The job; `mgx ps` lists them.
-    job: JobId,
+    job: JobName,
     /// Print the answer of the server as one line of JSON.
     #[arg(long)]
     json: bool,
@@ -20,8 +19,9 @@ pub(crate) struct Args {
 
 /// Prints why a job is where it is.
 pub(crate) async fn run(client: &Client, args: &Args) -> Outcome {
-    let Some(explained) = client.explain(args.job).await? else {
-        return Err(Failure::new(format!("there is no job {}; `mgx ps --all` lists them", args.job)));
+    let job = args.job.find(client).await?;
+    let Some(explained) = client.explain(job).await? else {
+        return Err(Failure::new(format!("there is no job {job}; `mgx ps --all` lists them")));
     };
     if args.json {
         out::json(&explained);

@@ -1,14 +1,13 @@
-//! `mgx ps` and `mgx cancel`: list jobs, and end one.
+//! `mgx ps`: list jobs.
 
 use std::process::ExitCode;
 
-use comfy_table::Table;
-use comfy_table::presets::NOTHING;
-use jiff::Timestamp;
 use mgx_client::{Client, Job, JobQuery};
-use mgx_protocol::{Attempt, JobId, SessionId, SlotId, StateName};
+use mgx_protocol::{Attempt, SessionId, SlotId, StateName};
 
-use crate::cli::out::{self, Failure, Outcome, harmless};
+use crate::cli::ids;
+use crate::cli::out::table::{Column, Form};
+use crate::cli::out::{self, Outcome};
 
 /// Which jobs to list.
 #[derive(Debug, clap::Args)]
@@ -19,80 +18,55 @@ pub(crate) struct Args {
     /// List only the jobs of this session.
     #[arg(long, value_name = "ID")]
     session: Option<SessionId>,
+    /// List only the jobs in this state, such as `queued` or `failed`.
+    #[arg(long, value_name = "STATE")]
+    state: Option<StateName>,
     /// List at most N jobs, the newest first.
     #[arg(long, default_value_t = 200, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=10_000))]
     limit: u16,
-    /// Print one JSON object per line.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    form: Form,
 }
 
-/// Which job to end.
-#[derive(Debug, clap::Args)]
-pub(crate) struct CancelArgs {
-    /// The job; `mgx ps` lists them.
-    job: JobId,
-}
+/// The columns of jobs.
+const COLUMNS: [Column<Job>; 9] = [
+    Column::new("JOB", |job, look| look.id(&job.job_id.to_string())),
+    Column::new("SESSION", |job, look| look.id(job.session_id.as_str())),
+    Column::further("USER", |job, _| job.user.clone()),
+    Column::new("STATE", |job, _| match &job.reason {
+        None => job.state.to_string(),
+        Some(reason) => format!("{} ({reason})", job.state),
+    }),
+    Column::new("KIND", |job, _| job.kind.clone()),
+    Column::further("TRY", |job, _| job.attempt.to_string()),
+    Column::new("AGE", |job, look| look.age(job.queued_at)),
+    Column::new("TASK", |job, _| out::short(&job.prompt, 50)),
+    Column::further("CONTAINER", |job, _| container(job).unwrap_or_default()),
+];
 
 /// Lists jobs.
 pub(crate) async fn run(client: &Client, args: &Args) -> Outcome {
+    let session = match &args.session {
+        Some(session) => Some(ids::session_id(client, session).await?),
+        None => None,
+    };
     let mut rows = Vec::new();
-    let mut query = JobQuery { session: args.session.clone(), limit: Some(200), ..JobQuery::default() };
+    let mut query = JobQuery { session, state: args.state, limit: Some(200), ..JobQuery::default() };
+    let all = args.all || args.state.is_some_and(StateName::is_final);
     loop {
         let page = client.jobs(&query).await?;
         query.cursor = page.next;
-        rows.extend(page.jobs.into_iter().filter(|job| args.all || !job.has_ended()));
+        rows.extend(page.jobs.into_iter().filter(|job| all || !job.has_ended()));
         if query.cursor.is_none() || rows.len() >= args.limit.into() {
             break;
         }
     }
     rows.truncate(args.limit.into());
-    if args.json {
-        for job in &rows {
-            out::json(job);
-        }
-    } else {
-        out::line(table(&rows, Timestamp::now()));
-        if rows.is_empty() && !args.all {
-            out::note("no job is waiting or running; `mgx ps --all` lists those that have ended too");
-        }
+    args.form.show(&rows, |job| job.job_id.to_string(), &COLUMNS);
+    if rows.is_empty() && !all && args.form.is_table() {
+        out::note("no job is waiting or running; `mgx ps --all` lists those that have ended too");
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Ends a job.
-pub(crate) async fn cancel(client: &Client, args: &CancelArgs) -> Outcome {
-    let Some(job) = client.cancel(args.job).await? else {
-        return Err(Failure::new(format!("there is no job {}; `mgx ps` lists them", args.job)));
-    };
-    out::line(format!(
-        "job {} is {}; its end comes as an event of session {}",
-        args.job,
-        harmless(&job.state.to_string()),
-        job.session_id
-    ));
-    Ok(ExitCode::SUCCESS)
-}
-
-fn table(jobs: &[Job], now: Timestamp) -> Table {
-    let mut table = Table::new();
-    table.load_style(NOTHING).set_header(["JOB", "SESSION", "STATE", "KIND", "AGE", "CONTAINER"]);
-    for job in jobs {
-        let state = match &job.reason {
-            None => job.state.to_string(),
-            Some(reason) => format!("{} ({reason})", job.state),
-        };
-        let cells = [
-            job.job_id.to_string(),
-            job.session_id.to_string(),
-            state,
-            job.kind.clone(),
-            age(now.duration_since(job.queued_at).as_secs()),
-            container(job).unwrap_or_default(),
-        ];
-        table.add_row(cells.map(|cell| harmless(&cell)));
-    }
-    table
 }
 
 /// The name of the job's container, in the states in which a job has one.
@@ -110,18 +84,10 @@ fn container(job: &Job) -> Option<String> {
     }
 }
 
-fn age(seconds: i64) -> String {
-    match seconds {
-        ..60 => format!("{}s", seconds.max(0)),
-        60..3600 => format!("{}m", seconds / 60),
-        3600..86_400 => format!("{}h", seconds / 3600),
-        86_400.. => format!("{}d", seconds / 86_400),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use jiff::Timestamp;
     use serde_json::json;
 
     #[test]
@@ -129,17 +95,19 @@ mod tests {
         let job = |state: &str, reason: Option<&str>| {
             let job = json!({
                 "job_id": "0193a5b0-0000-7000-8000-000000000001", "session_id": "demo", "user": "admin", "state": state,
-                "kind": "agent", "reason": reason, "attempt": 1, "timeout_s": 1800, "queued_at": "2026-11-22T10:00:00Z"
+                "kind": "agent", "reason": reason, "attempt": 1, "timeout_s": 1800, "prompt": "Add a menu",
+                "queued_at": "2026-11-22T10:00:00Z"
             });
             serde_json::from_value::<Job>(job).unwrap()
         };
-        let now = "2026-11-22T11:30:00Z".parse().unwrap();
-        let table = table(&[job("running", None), job("failed", Some("oom_killed"))], now).to_string();
-        let table = table.lines().map(str::trim_end).collect::<Vec<_>>().join("\n");
-        insta::assert_snapshot!(table, @r"
-        JOB                                   SESSION  STATE                KIND   AGE  CONTAINER
-        0193a5b0-0000-7000-8000-000000000001  demo     running              agent  1h   mgx-0193a5b0000070008000000000000001-1
-        0193a5b0-0000-7000-8000-000000000001  demo     failed (oom_killed)  agent  1h
+        let now: Timestamp = "2026-11-22T11:30:00Z".parse().unwrap();
+        let rows = [job("running", None), job("failed", Some("oom_killed"))];
+        insta::assert_snapshot!(Form::default().table(&rows, &COLUMNS, now), @r"
+        JOB       SESSION  STATE                KIND   AGE  TASK
+        00000001  demo     running              agent  1h   Add a menu
+        00000001  demo     failed (oom_killed)  agent  1h   Add a menu
         ");
+        let wide = Form::WIDE.table(&rows, &COLUMNS, now);
+        assert!(wide.contains("mgx-0193a5b0000070008000000000000001-1"), "{wide}");
     }
 }

@@ -2,17 +2,16 @@
 
 use std::process::ExitCode;
 
+use crate::cli::ids::JobName;
+use crate::cli::out::{self, Failure, Outcome, harmless};
 use mgx_client::Client;
 use mgx_client::jobs::timeline::{Stage, Timeline};
-use mgx_protocol::JobId;
-
-use crate::cli::out::{self, Failure, Outcome, harmless};
 
 /// Which job to show.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The job; `mgx ps --all` lists them.
-    job: JobId,
+    job: JobName,
     /// Print the answer of the server as one line of JSON.
     #[arg(long)]
     json: bool,
@@ -23,8 +22,9 @@ const WIDTH: u64 = 48;
 
 /// Shows where the time of a job went.
 pub(crate) async fn run(client: &Client, args: &Args) -> Outcome {
-    let Some(timeline) = client.timeline(args.job).await? else {
-        return Err(Failure::new(format!("there is no job {}; `mgx ps --all` lists them", args.job)));
+    let job = args.job.find(client).await?;
+    let Some(timeline) = client.timeline(job).await? else {
+        return Err(Failure::new(format!("there is no job {job}; `mgx ps --all` lists them")));
     };
     if args.json {
         out::json(&timeline);

@@ -7,12 +7,13 @@ use mgx_protocol::SessionId;
 
 use super::screen::Screen;
 use super::transcript::Transcript;
+use crate::cli::ids;
 use crate::cli::out::{self, Failure, Outcome};
 
 /// Which events to show.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The session's id.
+    /// The session; `mgx session list` lists them.
     session: SessionId,
     /// Wait for more events until every job of the session has ended.
     #[arg(long, short)]
@@ -27,17 +28,17 @@ pub(crate) struct Args {
 
 /// Shows the events.
 pub(crate) async fn run(client: &Client, args: &Args) -> Outcome {
-    if args.follow { follow(client, args).await } else { replay(client, args).await }
+    let session = ids::session_id(client, &args.session).await?;
+    if args.follow { follow(client, session, args).await } else { replay(client, &session, args).await }
 }
 
-async fn replay(client: &Client, args: &Args) -> Outcome {
+async fn replay(client: &Client, session: &SessionId, args: &Args) -> Outcome {
     let mut after = Some(args.after).filter(|after| *after > 0);
     let mut printer = Printer::new(args);
     loop {
-        let Some(events) = client.event_page(&args.session, after).await? else {
+        let Some(events) = client.event_page(session, after).await? else {
             return Err(Failure::new(format!(
-                "there is no session {}; `mgx ps` shows those with jobs",
-                args.session
+                "there is no session {session}; `mgx session list` lists them"
             )));
         };
         match events.last() {
@@ -50,8 +51,8 @@ async fn replay(client: &Client, args: &Args) -> Outcome {
     }
 }
 
-async fn follow(client: &Client, args: &Args) -> Outcome {
-    let mut feed = Feed::new(client, args.session.clone(), args.after);
+async fn follow(client: &Client, session: SessionId, args: &Args) -> Outcome {
+    let mut feed = Feed::new(client, session, args.after);
     let mut printer = Printer::new(args);
     loop {
         let item = tokio::select! {

@@ -9,12 +9,13 @@ use mgx_protocol::SessionId;
 use tokio::io::AsyncWriteExt;
 use tokio_util::io::ReaderStream;
 
+use crate::cli::ids;
 use crate::cli::out::{self, Failure, Outcome};
 
 /// Which session to export.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The session's id.
+    /// The session; `mgx session list` lists them.
     session: SessionId,
 }
 
@@ -27,11 +28,9 @@ pub(crate) struct ImportArgs {
 
 /// Writes the session to standard output.
 pub(crate) async fn run(client: &Client, args: &Args) -> Outcome {
-    let Some(mut lines) = client.export(&args.session).await? else {
-        return Err(Failure::new(format!(
-            "there is no session {}; `mgx ps --all` shows those with jobs",
-            args.session
-        )));
+    let session = ids::session_id(client, &args.session).await?;
+    let Some(mut lines) = client.export(&session).await? else {
+        return Err(Failure::new(format!("there is no session {session}; `mgx session list` lists them")));
     };
     let mut output = tokio::io::stdout();
     let unwritable = |error| Failure::new(format!("cannot write the session: {error}"));

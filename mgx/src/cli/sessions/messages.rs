@@ -6,12 +6,13 @@ use mgx_client::Client;
 use mgx_client::messages::Message;
 use mgx_protocol::{MessageRole, SessionId};
 
+use crate::cli::ids;
 use crate::cli::out::{self, Failure, Outcome, harmless};
 
 /// Whose conversation to show.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The session.
+    /// The session; `mgx session list` lists them.
     session: SessionId,
     /// Show what roles said to their tools and what these answered, too.
     #[arg(long)]
@@ -23,10 +24,11 @@ pub(crate) struct Args {
 
 /// Prints the conversation, oldest message first.
 pub(crate) async fn run(client: &Client, args: &Args) -> Outcome {
+    let session = ids::session_id(client, &args.session).await?;
     let mut after = 0;
     loop {
-        let Some(page) = client.messages(&args.session, after).await? else {
-            return Err(Failure::new(format!("there is no session {}", args.session)));
+        let Some(page) = client.messages(&session, after).await? else {
+            return Err(Failure::new(format!("there is no session {session}")));
         };
         for message in page.messages.iter().filter(|message| args.all || is_said_to_the_user(message)) {
             if args.json {

@@ -13,6 +13,7 @@ use super::screen::Screen;
 use super::transcript::Transcript;
 use super::transcript::duration;
 use super::transcript::outcome::Change;
+use crate::cli::ids::JobName;
 use crate::cli::out::{self, Failure, Outcome};
 
 /// Examples below the help text.
@@ -59,7 +60,7 @@ pub(crate) async fn run(client: &Client, args: &Args) -> Outcome {
 #[derive(Debug, clap::Args)]
 pub(crate) struct ContinueArgs {
     /// The job that has failed, timed out or was cancelled.
-    job: JobId,
+    job: JobName,
     /// Print every event as one line of JSON, and the result as the last line.
     #[arg(long)]
     json: bool,
@@ -67,8 +68,9 @@ pub(crate) struct ContinueArgs {
 
 /// Submits a job that goes on where another one has stopped, and watches it.
 pub(crate) async fn continue_job(client: &Client, args: &ContinueArgs) -> Outcome {
-    let Some(job) = client.continue_job(args.job).await? else {
-        return Err(Failure::new(format!("there is no job {}; `mgx ps --all` lists them", args.job)));
+    let stopped = args.job.find(client).await?;
+    let Some(job) = client.continue_job(stopped).await? else {
+        return Err(Failure::new(format!("there is no job {stopped}; `mgx ps --all` lists them")));
     };
     attach(client, job.session_id, job.job_id, args.json).await
 }
