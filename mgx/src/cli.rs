@@ -28,17 +28,20 @@ use serve::{down, up};
 use server::Server;
 use sessions::{events, export, files, list, messages, run};
 
+/// Under this title, the options of every command stand apart from a command's own.
+const GLOBAL: &str = "Global options";
+
 const EXAMPLES: &str = "\
 Examples:
-  mgx up --detach                                    start the server in the background
-  mgx run \"Create a landing page for a bakery\"       let the agents work, and watch them
-  mgx ps                                             list the jobs that wait or run
-  mgx session list                                   list the sessions
-  mgx files SESSION --to DIR                         fetch the files that the agents have written
-  mgx events SESSION --follow                        watch a session again
-  mgx explain JOB                                    what a job waits for, and what would help
-  mgx doctor                                         what is wrong with this machine, and how to fix it
-  mgx config --default > mgx.toml                    a settings file to edit, with every default
+  mgx up --detach                   start the server in the background
+  mgx run \"A page for a bakery\"     let the agents work, and watch them
+  mgx ps                            list the jobs that wait or run
+  mgx session list                  list the sessions
+  mgx files SESSION --to DIR        fetch what the agents have written
+  mgx events SESSION --follow       watch a session again
+  mgx explain JOB                   what a job waits for, and what would help
+  mgx doctor                        what is wrong with this machine, and how to fix it
+  mgx config --default > mgx.toml   a settings file to edit, with every default
 
 Exit codes: 0 success, 1 failure, 2 wrong usage, 78 wrong configuration;
 `run` also has 124 timed out, and 130 cancelled or left running.";
@@ -48,10 +51,10 @@ Exit codes: 0 success, 1 failure, 2 wrong usage, 78 wrong configuration;
 #[command(name = "mgx", version, after_help = EXAMPLES, max_term_width = 110, propagate_version = false)]
 struct Cli {
     /// Read settings from this file; by default from `MGX_CONFIG`, else `./mgx.toml`, else `/etc/mgx/mgx.toml`.
-    #[arg(long, global = true, value_name = "PATH")]
+    #[arg(long, global = true, value_name = "PATH", help_heading = GLOBAL)]
     config: Option<PathBuf>,
     /// Run jobs with this runtime, instead of the setting `runtime`.
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, value_name = "NAME", help_heading = GLOBAL)]
     runtime: Option<String>,
     #[command(flatten)]
     server: Server,
@@ -133,6 +136,7 @@ enum Command {
 pub fn main() -> ExitCode {
     // TLS takes its cryptography from ring; an error means that a provider is installed already
     rustls::crypto::ring::default_provider().install_default().ok();
+    out::decide_on_colours();
     match dispatch(Cli::parse()) {
         Ok(code) => code,
         Err(Failure { code, message }) => {
@@ -197,11 +201,12 @@ fn dispatch(cli: Cli) -> Outcome {
 fn asynchronous(command: Command, server: &Server, loaded: &Loaded) -> Outcome {
     let config = &loaded.config;
     let client = || server.client(config);
+    let workspaces = server.workspaces(config);
     let runtime = threads::current_thread()?;
     let outcome = runtime.block_on(async {
         match command {
-            Command::Run(args) => Box::pin(run::run(&client()?, &args)).await,
-            Command::Continue(args) => Box::pin(run::continue_job(&client()?, &args)).await,
+            Command::Run(args) => Box::pin(run::run(&client()?, workspaces, &args)).await,
+            Command::Continue(args) => Box::pin(run::continue_job(&client()?, workspaces, &args)).await,
             Command::Messages(args) => messages::run(&client()?, &args).await,
             Command::Session(sessions::Command::List(args)) => list::run(&client()?, &args).await,
             Command::Session(sessions::Command::Files(args)) | Command::Files(args) => {

@@ -2,6 +2,7 @@
 
 pub(crate) mod ago;
 pub(crate) mod table;
+pub(crate) mod text;
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
@@ -25,6 +26,27 @@ pub(crate) fn json(value: &impl Serialize) {
 pub(crate) fn note(text: impl fmt::Display) {
     // without standard error there is no reader
     writeln!(io::stderr(), "{text}").ok();
+}
+
+/// Decides once whether there are colours: on a terminal, unless `NO_COLOR` (no-color.org) is set or the terminal has none.
+pub(crate) fn decide_on_colours() {
+    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let has_colours = !is_set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
+    console::set_colors_enabled(has_colours && io::stdout().is_terminal());
+    console::set_colors_enabled_stderr(has_colours && io::stderr().is_terminal());
+}
+
+/// The columns of the terminal that standard output is, if it is one.
+pub(crate) fn columns() -> Option<usize> {
+    is_terminal().then(|| usize::from(console::Term::stdout().size().1)).filter(|columns| *columns > 0)
+}
+
+/// A line as the standard output takes it: wrapped and in colours on a terminal, and as it is everywhere else.
+pub(crate) fn rows(line: &text::Line) -> String {
+    match columns() {
+        Some(columns) => line.rows(columns, console::colors_enabled()),
+        None => line.to_string(),
+    }
 }
 
 /// Whether standard output is a terminal.

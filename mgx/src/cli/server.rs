@@ -20,7 +20,7 @@ use crate::data_dir::{self, Holder, TOKEN};
 pub(crate) struct Server {
     /// Speak to the server at this address, such as `https://mgx.example.com`; by default to the one in `MGX_URL`, else to
     /// the one of this configuration.
-    #[arg(long, global = true, value_name = "URL")]
+    #[arg(long, global = true, value_name = "URL", help_heading = "Global options")]
     url: Option<String>,
     /// The token; by default the one in `MGX_TOKEN`, else the one of `mgx login`, else the admin token in the data
     /// directory. That of `MGX_TOKEN` is sent to `MGX_URL` alone, if that is set, and the admin token to the server of the
@@ -54,6 +54,11 @@ impl Server {
     /// The address of the server that the flags, the environment or the configuration name.
     pub(crate) fn address(&self, config: &Config) -> Result<Address, Failure> {
         Ok(self.target(config)?.address)
+    }
+
+    /// The directory with the files of sessions, if the server is the one of this configuration.
+    pub(crate) fn workspaces<'a>(&self, config: &'a Config) -> Option<&'a Path> {
+        self.target(config).is_ok_and(|target| target.is_own).then_some(config.workspaces.root.as_path())
     }
 
     fn target(&self, config: &Config) -> Result<Target, Failure> {

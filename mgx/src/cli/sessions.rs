@@ -8,6 +8,7 @@ pub(super) mod list;
 pub(super) mod messages;
 pub(super) mod run;
 mod screen;
+mod summary;
 mod transcript;
 
 /// What to do with sessions.

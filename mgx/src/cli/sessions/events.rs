@@ -93,7 +93,7 @@ impl Printer {
         self.transcript.lines(event).iter().for_each(|line| self.screen.line(line));
         self.screen.status(self.transcript.status());
         if let Some(finish) = self.transcript.finish() {
-            self.screen.line(&format!("finish {}", finish.status));
+            finish.lines(event.job).iter().for_each(|line| self.screen.line(line));
             self.transcript = Transcript::default();
         }
     }

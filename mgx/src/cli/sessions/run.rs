@@ -1,19 +1,20 @@
 //! `mgx run` and `mgx continue`: submit a job, and watch it to its end.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use mgx_apps::Framework;
 use mgx_client::{Client, Event, Feed, Item, NewJob, NewSession};
-use mgx_llm::DEMO_MODEL;
-use mgx_protocol::{JobId, SessionId};
+use mgx_protocol::{JobId, SessionId, WorkspaceId};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 use super::screen::Screen;
+use super::summary;
 use super::transcript::Transcript;
-use super::transcript::duration;
 use super::transcript::outcome::Change;
 use crate::cli::ids::JobName;
+use crate::cli::out::text::Line;
 use crate::cli::out::{self, Failure, Outcome};
 
 /// Examples below the help text.
@@ -21,19 +22,19 @@ pub(crate) const EXAMPLES: &str = "\
 Examples:
   mgx run \"Create a landing page for a bakery\"
   mgx run \"Add opening hours\" --session bakery
-  mgx run \"A todo list\" --framework fastapi-vite --json | jq .event_type
+  mgx run \"A todo list\" --framework nextjs --json | jq .event_type
 
-Ctrl-C asks whether to cancel the job or to leave it running. Exit codes: 0 success, 1 failure, 2 wrong usage,
-124 timed out, 130 cancelled or left.";
+Ctrl-C asks whether to cancel the job or to leave it running.
+Exit codes: 0 success, 1 failure, 2 wrong usage, 124 timed out, 130 cancelled or left.";
 
 /// What to run, and how to show it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// What the agents shall do.
     prompt: String,
-    /// What the app is built with; counts for a new session only.
-    #[arg(long, default_value = "nextjs", value_name = "nextjs|fastapi-vite")]
-    framework: Framework,
+    /// What the app is built with; the server's default, fastapi-vite, if absent. Counts for a new session only.
+    #[arg(long, value_name = "nextjs|fastapi-vite")]
+    framework: Option<Framework>,
     /// Continue this session, or make it if it does not exist. A new session with a random id if absent.
     #[arg(long, value_name = "ID")]
     session: Option<SessionId>,
@@ -50,10 +51,10 @@ enum Watched {
     Detached,
 }
 
-/// Submits the job and watches it.
-pub(crate) async fn run(client: &Client, args: &Args) -> Outcome {
+/// Submits the job and watches it. `workspaces` has the files of sessions, if the server is the one of this machine.
+pub(crate) async fn run(client: &Client, workspaces: Option<&Path>, args: &Args) -> Outcome {
     let (session, job) = submit(client, args).await?;
-    attach(client, session, job, args.json).await
+    attach(client, workspaces, session, job, args.json).await
 }
 
 /// The job to continue, and how to show the new one.
@@ -67,19 +68,25 @@ pub(crate) struct ContinueArgs {
 }
 
 /// Submits a job that goes on where another one has stopped, and watches it.
-pub(crate) async fn continue_job(client: &Client, args: &ContinueArgs) -> Outcome {
+pub(crate) async fn continue_job(client: &Client, workspaces: Option<&Path>, args: &ContinueArgs) -> Outcome {
     let stopped = args.job.find(client).await?;
     let Some(job) = client.continue_job(stopped).await? else {
         return Err(Failure::new(format!("there is no job {stopped}; `mgx ps --all` lists them")));
     };
-    attach(client, job.session_id, job.job_id, args.json).await
+    attach(client, workspaces, job.session_id, job.job_id, args.json).await
 }
 
 /// Watches a job to its end, unless the user leaves it.
-async fn attach(client: &Client, session: SessionId, job: JobId, json: bool) -> Outcome {
+async fn attach(
+    client: &Client,
+    workspaces: Option<&Path>,
+    session: SessionId,
+    job: JobId,
+    json: bool,
+) -> Outcome {
     let screen = if json { None } else { Some(Screen::open()) };
     if let Some(screen) = &screen {
-        screen.line(&format!("session {session}  job {job}"));
+        screen.line(&Line::new("session", format!("{session}  job {job}")));
     }
     match watch(client, &session, job, screen.as_ref()).await? {
         Watched::Detached => {
@@ -90,13 +97,21 @@ async fn attach(client: &Client, session: SessionId, job: JobId, json: bool) -> 
         }
         Watched::Finished(transcript) => {
             if screen.is_some() {
-                summary(&transcript, job);
+                let directory = directory(client, workspaces, &session).await;
+                summary::print(&transcript, &session, job, directory);
             } else {
                 out::line(result(&session, job, &transcript));
             }
             Ok(exit_code(transcript.finish().map_or("", |finish| &finish.status)))
         }
     }
+}
+
+/// The directory of a session's files, if it can be seen from here.
+async fn directory(client: &Client, workspaces: Option<&Path>, session: &SessionId) -> Option<PathBuf> {
+    let session = client.session(session).await.ok().flatten()?;
+    let id = session.workspace_id.parse::<WorkspaceId>().ok()?;
+    Some(workspaces?.join(id.as_str())).filter(|directory| directory.is_dir())
 }
 
 /// The exit code of a run whose `finish` event has this status.
@@ -117,7 +132,7 @@ async fn submit(client: &Client, args: &Args) -> Result<(SessionId, JobId), Fail
     }
     let new = NewSession {
         session_id: args.session.clone(),
-        framework: Some(args.framework.name().to_owned()),
+        framework: args.framework.map(|framework| framework.name().to_owned()),
         ..NewSession::of_prompt(&args.prompt)
     };
     let made = client.create_session(&new).await?;
@@ -204,48 +219,6 @@ async fn confirms_cancel(screen: &Screen) -> bool {
     };
     screen.resume();
     cancel
-}
-
-fn summary(transcript: &Transcript, job: JobId) {
-    let files = transcript.files();
-    if !files.is_empty() {
-        out::line("\nfiles");
-        for (path, change) in files {
-            match change {
-                Change::Written => out::line(format!("  {path}")),
-                Change::Deleted => out::line(format!("  {path} (deleted)")),
-            }
-        }
-    }
-    let used = transcript.used();
-    let models: Vec<&str> = transcript.models().iter().map(String::as_str).collect();
-    out::line("");
-    if used.requests > 0 {
-        out::line(format_args!(
-            "model   {}: {} requests, {} tokens sent, {} tokens received",
-            models.join(", "),
-            used.requests,
-            used.sent,
-            used.received
-        ));
-    }
-    if models.contains(&DEMO_MODEL) {
-        out::note(
-            "        mgx-demo is built in and only follows a script; for a real model set OPENAI_API_KEY",
-        );
-    }
-    if let Some(finish) = transcript.finish() {
-        if let Some(elapsed) = finish.elapsed {
-            out::line(format!("elapsed {}", duration(elapsed)));
-        }
-        if let Some(error) = &finish.error {
-            out::line(format!("error   {error}"));
-        }
-        out::line(format!("finish {}", finish.status));
-        if exit_code(&finish.status) != ExitCode::SUCCESS {
-            out::note(format!("        `mgx continue {job}` goes on where it stopped"));
-        }
-    }
 }
 
 fn result(session: &SessionId, job: JobId, transcript: &Transcript) -> Value {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::cli::out;
+use crate::cli::out::{self, text::Line};
 
 /// Shows lines, and one line of status below them.
 #[derive(Debug)]
@@ -31,10 +31,11 @@ impl Screen {
     }
 
     /// Adds a line.
-    pub(crate) fn line(&self, text: &str) {
+    pub(crate) fn line(&self, line: &Line) {
+        let rows = out::rows(line);
         match &self.spinner {
-            Some(spinner) => spinner.suspend(|| out::line(text)),
-            None => out::line(text),
+            Some(spinner) => spinner.suspend(|| out::line(rows)),
+            None => out::line(rows),
         }
     }
 

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use mgx_client::Event;
 use mgx_protocol::EventKind;
 
+use crate::cli::out::text::{Line, Tone};
 use crate::cli::out::{harmless, short};
 use outcome::{Change, Finish, ModelUse, Outcome};
 use speech::Speech;
@@ -33,7 +34,7 @@ pub(super) struct Transcript {
 
 impl Transcript {
     /// The lines that `event` adds.
-    pub(super) fn lines(&mut self, event: &Event) -> Vec<String> {
+    pub(super) fn lines(&mut self, event: &Event) -> Vec<Line> {
         self.began = self.began.or(event.at);
         match &event.kind {
             EventKind::MessageDelta => return self.speech.piece(&agent(event), event.text("delta")),
@@ -99,7 +100,7 @@ impl Transcript {
     }
 
     /// The line of an event that is neither speech nor usage.
-    fn line(&mut self, event: &Event) -> Option<String> {
+    fn line(&mut self, event: &Event) -> Option<Line> {
         let (time, agent) = (self.time(event), agent(event));
         match &event.kind {
             EventKind::ToolStart => {
@@ -110,7 +111,8 @@ impl Transcript {
                 let ended = self.calls.end(event);
                 self.outcome.files.extend(ended.change);
                 self.status = format!("{agent} is thinking");
-                Some(format!("{time} {agent} {}", ended.text))
+                let tone = if ended.has_failed { Tone::Bad } else { Tone::Good };
+                Some(Line::of(time, &agent, ended.text).with(tone))
             }
             EventKind::Finish => {
                 let elapsed = self.began.zip(event.at).and_then(|(began, ended)| between(began, ended));
@@ -123,15 +125,16 @@ impl Transcript {
                     [event.text("model"), event.text("stage")].into_iter().find(|text| !text.is_empty());
                 let about = about.map(|text| format!(" ({})", short(text, 40))).unwrap_or_default();
                 self.status = format!("{agent} is thinking");
-                Some(format!("{time} {agent} begins{about}"))
+                Some(Line::of(time, &agent, format!("begins{about}")))
             }
             EventKind::AgentEnd => {
                 self.status.clear();
                 let question = event.text("question");
                 Some(if question.is_empty() {
-                    format!("{time} {agent} is done")
+                    Line::of(time, &agent, "is done")
                 } else {
-                    format!("{time} {agent} asks: {}", short(question, 8 * WIDTH))
+                    let question = format!("asks: {}", short(question, 8 * WIDTH));
+                    Line::of(time, &agent, question).with(Tone::Waiting)
                 })
             }
             EventKind::ProviderWait => {
@@ -139,10 +142,11 @@ impl Transcript {
                 let wait = duration(Duration::from_millis(wait));
                 self.status = format!("{agent} waits for the model's provider");
                 let reason = short(event.text("reason"), 2 * WIDTH);
-                Some(format!("{time} {agent} waits {wait} for the model's provider: {reason}"))
+                let text = format!("waits {wait} for the model's provider: {reason}");
+                Some(Line::of(time, &agent, text).with(Tone::Waiting))
             }
             EventKind::AgentError => {
-                Some(format!("{time} {agent}: {}", short(event.text("error"), 4 * WIDTH)))
+                Some(Line::said(time, &agent, short(event.text("error"), 4 * WIDTH)).with(Tone::Bad))
             }
             kind @ (EventKind::Job(_)
             | EventKind::JobReattached
@@ -161,7 +165,12 @@ impl Transcript {
                 let what = harmless(&kind.as_str().replace('_', " "));
                 let what = what.strip_prefix("job ").unwrap_or(&what);
                 what.clone_into(&mut self.status);
-                Some(format!("{time} {what}{}", about(event)))
+                let tone = match kind.as_str() {
+                    "job_failed" | "job_timed_out" | "job_expired" | "llm_refused" => Tone::Bad,
+                    "job_stopping" | "job_cancelled" => Tone::Waiting,
+                    _ => Tone::Plain,
+                };
+                Some(Line::new(time, format!("{what}{}", about(event))).with(tone))
             }
         }
     }
@@ -221,6 +230,7 @@ mod tests {
                 data,
             }));
         }
+        let lines: Vec<String> = lines.iter().map(ToString::to_string).collect();
         (transcript, lines.join("\n"))
     }
 
@@ -290,7 +300,7 @@ mod tests {
         let data = json!({"tool_name": "read_file", "tool_call_id": "1", "tool_args": {"path": "a"}});
         let Value::Object(data) = data else { panic!("an object") };
         let event = Event { seq: 2, at: None, kind: EventKind::ToolStart, agent: None, job: None, data };
-        assert_eq!(transcript.lines(&event), ["         qa: Looking at"]);
+        assert_eq!(transcript.lines(&event)[0].to_string(), "         qa: Looking at");
         assert_eq!(transcript.status(), "read_file a");
     }
 }

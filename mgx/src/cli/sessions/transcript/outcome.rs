@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use mgx_client::Event;
+use mgx_protocol::JobId;
 use serde_json::Value;
 
+use crate::cli::out::text::{Line, Tone};
 use crate::cli::out::{harmless, short};
 
 /// How many names of models are kept.
@@ -65,13 +67,23 @@ impl Outcome {
 }
 
 impl Finish {
+    /// How a job ended, and why, unless it succeeded.
+    pub(in crate::cli::sessions) fn lines(&self, job: Option<JobId>) -> Vec<Line> {
+        let tone = match self.status.as_str() {
+            "success" => Tone::Good,
+            "stopped" => Tone::Waiting,
+            _ => Tone::Bad,
+        };
+        let why = self.error.as_ref().map(|error| Line::new("error  ", error.as_str()).with(Tone::Bad));
+        let of_job = job.map(|job| format!("  (job {job})")).unwrap_or_default();
+        let end = Line::new("finish", format!("{}{of_job}", self.status)).with(tone);
+        why.into_iter().chain([end]).collect()
+    }
+
     /// The end that a `finish` event reports.
     pub(super) fn of(event: &Event, elapsed: Option<Duration>) -> Self {
-        let error = event.text("error");
-        Self {
-            status: harmless(event.text("status")),
-            error: (!error.is_empty()).then(|| harmless(error)),
-            elapsed,
-        }
+        // what people read, or else the reason's name
+        let why = [event.text("error"), event.text("reason")].into_iter().find(|text| !text.is_empty());
+        Self { status: harmless(event.text("status")), error: why.map(harmless), elapsed }
     }
 }

@@ -4,6 +4,10 @@ use mgx_client::Event;
 
 use super::{WIDTH, agent};
 use crate::cli::out::harmless;
+use crate::cli::out::text::Line;
+
+/// In the place of a time.
+const SPACE: &str = "        ";
 
 /// The message that is being written.
 #[derive(Debug, Default)]
@@ -17,7 +21,7 @@ pub(super) struct Speech {
 
 impl Speech {
     /// The lines that a piece of a message completes.
-    pub(super) fn piece(&mut self, speaker: &str, text: &str) -> Vec<String> {
+    pub(super) fn piece(&mut self, speaker: &str, text: &str) -> Vec<Line> {
         let mut lines = Vec::new();
         if self.speaker.as_deref() != Some(speaker) {
             lines = self.interrupt();
@@ -32,7 +36,7 @@ impl Speech {
     }
 
     /// The lines of a whole message, without those that its pieces have shown.
-    pub(super) fn message(&mut self, event: &Event) -> Vec<String> {
+    pub(super) fn message(&mut self, event: &Event) -> Vec<Line> {
         let was_streamed = self.has_spoken || !self.rest.is_empty();
         let mut lines = self.interrupt();
         // what is said to the user; the router chooses among colleagues
@@ -49,7 +53,7 @@ impl Speech {
     }
 
     /// Ends the message; the incomplete line, if there is one.
-    pub(super) fn interrupt(&mut self) -> Vec<String> {
+    pub(super) fn interrupt(&mut self) -> Vec<Line> {
         let rest = std::mem::take(&mut self.rest);
         let lines = self.line(&rest).into_iter().collect();
         *self = Self::default();
@@ -64,10 +68,10 @@ impl Speech {
         Some(format!("{speaker}: {tail}"))
     }
 
-    fn line(&mut self, line: &str) -> Option<String> {
+    fn line(&mut self, line: &str) -> Option<Line> {
         let line = line.trim_end();
         let speaker = self.speaker.as_ref().filter(|_| !line.is_empty())?;
         self.has_spoken = true;
-        Some(format!("         {speaker}: {line}"))
+        Some(Line::said(SPACE, speaker, line))
     }
 }

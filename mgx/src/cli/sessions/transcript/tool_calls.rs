@@ -33,6 +33,8 @@ struct Call {
 pub(super) struct EndedCall {
     /// The call as text.
     pub(super) text: String,
+    /// Whether the call failed.
+    pub(super) has_failed: bool,
     /// The file that the call changed.
     pub(super) change: Option<(String, Change)>,
 }
@@ -71,7 +73,7 @@ impl ToolCalls {
         let mark = if has_failed { '✗' } else { '✓' };
         let text = format!("{mark} {tool}{}{time}{error}", about.trim_end());
         let path = call.and_then(|call| call.path).filter(|_| !has_failed);
-        EndedCall { text, change: path.and_then(|path| Some((path, change(&tool)?))) }
+        EndedCall { text, has_failed, change: path.and_then(|path| Some((path, change(&tool)?))) }
     }
 
     /// The call that is under way.
