@@ -73,8 +73,9 @@ def follow(base: str, session: str, token: str) -> Iterator[dict]:
                         continue
                     if not problem.get("retryable"):
                         raise SystemExit(f"{problem['title']}: {problem['detail']}")
-            except (httpx.TransportError, json.JSONDecodeError):
-                pass
+            except (httpx.TransportError, json.JSONDecodeError) as error:
+                if pause == PAUSE:
+                    print(f"no connection: {error or type(error).__name__}; trying again", file=sys.stderr)
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 

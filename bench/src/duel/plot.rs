@@ -24,6 +24,48 @@ const BAR: f64 = 26.0;
 /// Height of the axis below a plot.
 const AXIS: f64 = 34.0;
 
+/// A logarithmic axis over whole powers of ten, at least one, that contain every time.
+struct Axis {
+    first: f64,
+    last: f64,
+}
+
+/// A mark of an axis.
+struct Tick {
+    x: f64,
+    /// Which part of the label stands at the mark.
+    anchor: &'static str,
+    label: String,
+}
+
+impl Axis {
+    /// The axis for times from `low` to `high`, in milliseconds above 0.
+    fn of(low: f64, high: f64) -> Self {
+        let (first, last) = (low.log10().floor(), high.log10().ceil());
+        Self { first, last: last.max(first + 1.0) }
+    }
+
+    /// Where a time stands. A time that the axis does not reach stands at its beginning.
+    fn x(&self, ms: f64) -> f64 {
+        let power = ms.max(10f64.powf(self.first)).log10();
+        LEFT + (power - self.first) / (self.last - self.first) * (WIDTH - LEFT - RIGHT)
+    }
+
+    /// A tick for each power of ten.
+    fn ticks(&self) -> Vec<Tick> {
+        let powers = std::iter::successors(Some(self.first), |power| Some(power + 1.0));
+        let powers = powers.take_while(|power| *power <= self.last);
+        powers
+            .map(|power| Tick {
+                x: self.x(10f64.powf(power)),
+                // the last label would not fit beside the edge
+                anchor: if power < self.last { "middle" } else { "end" },
+                label: time(10f64.powf(power)),
+            })
+            .collect()
+    }
+}
+
 /// The share of jobs by the time to their first event: a line for each row, on a logarithmic axis.
 pub(super) fn distribution(rows: &[(&str, &ModeFigures)]) -> String {
     let all = || rows.iter().flat_map(|(_, row)| row.tti_ms.iter().copied()).filter(|ms| *ms > 0.0);
@@ -31,12 +73,8 @@ pub(super) fn distribution(rows: &[(&str, &ModeFigures)]) -> String {
     if low > high {
         return String::new();
     }
-    // whole powers of ten, at least one
-    let (first, mut last) = (low.log10().floor(), high.log10().ceil());
-    if last <= first {
-        last = first + 1.0;
-    }
-    let x = |ms: f64| LEFT + (ms.max(low).log10() - first) / (last - first) * (WIDTH - LEFT - RIGHT);
+    let axis = Axis::of(low, high);
+    let x = |ms: f64| axis.x(ms);
     let y = |share: f64| 10.0 + (1.0 - share) * HEIGHT;
     let mut svg = open(HEIGHT + 10.0 + AXIS, "Share of jobs by time to the first event");
     for percent in [0, 50, 90, 100] {
@@ -44,12 +82,9 @@ pub(super) fn distribution(rows: &[(&str, &ModeFigures)]) -> String {
         line(&mut svg, (LEFT, at), (WIDTH - RIGHT, at));
         text(&mut svg, (LEFT - 8.0, at + 4.0), "end", &format!("{percent} %"));
     }
-    let mut power = first;
-    while power <= last {
-        let at = x(10f64.powf(power));
-        line(&mut svg, (at, 10.0), (at, y(0.0)));
-        text(&mut svg, (at, y(0.0) + 18.0), "middle", &time(10f64.powf(power)));
-        power += 1.0;
+    for tick in axis.ticks() {
+        line(&mut svg, (tick.x, 10.0), (tick.x, y(0.0)));
+        text(&mut svg, (tick.x, y(0.0) + 18.0), tick.anchor, &tick.label);
     }
     for (series, (_, row)) in rows.iter().enumerate().filter(|(_, (_, row))| !row.tti_ms.is_empty()) {
         let count = row.tti_ms.iter().map(|_| 1.0).sum::<f64>();
@@ -135,6 +170,40 @@ fn time(ms: f64) -> String {
         ms if ms >= 10_000.0 => format!("{:.0} s", ms / 1000.0),
         ms if ms >= 1000.0 => format!("{:.1} s", ms / 1000.0),
         ms if ms >= 10.0 || ms <= 0.0 => format!("{ms:.0} ms"),
-        ms => format!("{ms:.1} ms"),
+        ms if ms >= 0.1 => format!("{ms:.1} ms"),
+        ms => format!("{:.0} µs", ms * 1000.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_stand_where_their_times_stand() {
+        for (low, high, labels) in [
+            (3.3, 87.0, &["1.0 ms", "10 ms", "100 ms"][..]),
+            (0.004, 0.02, &["1 µs", "10 µs", "100 µs"]),
+            (0.3, 0.9, &["0.1 ms", "1.0 ms"]),
+            (10.0, 10.0, &["10 ms", "100 ms"]),
+            (1.0, 1000.0, &["1.0 ms", "10 ms", "100 ms", "1.0 s"]),
+            (999.0, 61_000.0, &["100 ms", "1.0 s", "10 s", "100 s"]),
+        ] {
+            let axis = Axis::of(low, high);
+            let ticks = axis.ticks();
+            let shown: Vec<&str> = ticks.iter().map(|tick| tick.label.as_str()).collect();
+            assert_eq!(shown, labels, "{low} to {high}");
+            let step = (WIDTH - LEFT - RIGHT) / (labels.len() - 1) as f64;
+            for (number, tick) in ticks.iter().enumerate() {
+                assert!((tick.x - LEFT - step * number as f64).abs() < 1e-6, "{low} to {high}: {}", tick.x);
+            }
+            assert!(axis.x(low) >= LEFT && axis.x(high) <= WIDTH - RIGHT + 1e-6, "{low} to {high}");
+            assert!((axis.x(0.0) - LEFT).abs() < 1e-6, "a time of 0 stands at the beginning");
+            assert_eq!(ticks.last().map(|tick| tick.anchor), Some("end"), "its label is inside of the plot");
+        }
+        // between two ticks, at the same share of the logarithm
+        let axis = Axis::of(3.3, 87.0);
+        let (one, ten) = (axis.ticks()[0].x, axis.ticks()[1].x);
+        assert!((axis.x(3.3) - one - (ten - one) * 3.3f64.log10()).abs() < 1e-6);
     }
 }
