@@ -2,6 +2,7 @@
 //!
 //! [`runtime::EngineRuntime`] decides in which order the steps come, and what happens when one fails.
 
+pub mod connect_fault;
 pub(crate) mod deadline;
 mod exit_watcher;
 pub mod image;

@@ -23,6 +23,7 @@ pub mod conformance;
 pub use docker::connection::DockerConnection;
 pub use docker::{Docker, DockerConfig, DockerEngine};
 pub use engine::ContainerEngine;
+pub use engine::connect_fault::{ConnectFault, EngineName};
 pub use engine::image;
 pub use engine::runtime::EngineRuntime;
 pub use link::Links;

@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::core::Core;
 use crate::core::engine::EngineHealth;
 use crate::events::run_log::SessionLogs;
-use crate::explain::{Explanation, explain};
+use crate::explain::{Explanation, WaitsFor, explain};
 use crate::job::Job;
 use crate::job::blueprint::Blueprint;
 use crate::job::live_jobs::LiveJobs;
@@ -227,7 +227,13 @@ impl Scheduler {
         let ahead = standing.as_ref().map_or(0, |standing| standing.ahead);
         let estimate = self.core.run_times.estimate(ahead, self.core.config.caps.running);
         let is_early = job.joins_at().is_some_and(|at| at > self.core.clock.now());
-        Ok(Some(explain(&job, standing, estimate, is_early, self.core.slots.is_paused())))
+        let mut explained = explain(&job, standing, estimate, is_early, self.core.slots.is_paused());
+        if explained.waits_for == WaitsFor::Engine
+            && let Some(away) = self.core.engine.away()
+        {
+            explained.remedy = Some(away.sentence());
+        }
+        Ok(Some(explained))
     }
 
     /// Whether the command of this attempt runs: only then are its tokens valid.

@@ -7,6 +7,7 @@ use bollard::errors::Error as EngineError;
 use bollard::models::SystemInfoCgroupVersionEnum;
 use tokio::sync::OnceCell;
 
+use crate::engine::connect_fault::{ConnectFault, EngineName};
 use crate::engine::deadline;
 use crate::{RuntimeError, RuntimeErrorKind};
 
@@ -39,12 +40,15 @@ impl DockerConnection {
     }
 
     async fn connect(&self) -> Result<Connected, RuntimeError> {
-        let unreachable = || format!("cannot reach the container engine at {}", self.host);
+        let unreachable = "cannot reach the container engine";
         let client = bollard::Docker::connect_with_host(&self.host).map_err(|error| {
-            RuntimeError::new(RuntimeErrorKind::Unavailable, unreachable()).because(error)
+            let fault = ConnectFault::of(EngineName::Docker, &self.host, &error);
+            RuntimeError::new(RuntimeErrorKind::Unavailable, unreachable).because(fault)
         })?;
-        within(deadline::PING, &unreachable(), client.ping()).await?;
-        let client = within(deadline::INFO, &unreachable(), client.negotiate_version()).await?;
+        let pinged = within_at(Some(&self.host), deadline::PING, unreachable, client.ping());
+        pinged.await?;
+        let negotiated = within_at(Some(&self.host), deadline::INFO, unreachable, client.negotiate_version());
+        let client = negotiated.await?;
         let info = within(deadline::INFO, "ask the engine about itself", client.info()).await?;
         let cgroup_v1 = info.cgroup_version == Some(SystemInfoCgroupVersionEnum::_1);
         // only Podman has this log driver
@@ -69,11 +73,22 @@ pub(crate) async fn within<T>(
     what: &str,
     call: impl Future<Output = Result<T, EngineError>>,
 ) -> Result<T, RuntimeError> {
+    within_at(None, limit, what, call).await
+}
+
+/// The same for a call to the engine at an address that an error shall name.
+async fn within_at<T>(
+    address: Option<&str>,
+    limit: Duration,
+    what: &str,
+    call: impl Future<Output = Result<T, EngineError>>,
+) -> Result<T, RuntimeError> {
     let answer = tokio::time::timeout(limit, call).await.map_err(|_| {
-        let message = format!("{what}: no answer from the engine within {} s", limit.as_secs());
+        let at = address.map(|address| format!(" at {address}")).unwrap_or_default();
+        let message = format!("{what}: no answer from the engine{at} within {} s", limit.as_secs());
         RuntimeError::new(RuntimeErrorKind::Deadline, message)
     })?;
-    answer.map_err(|error| runtime_error(what, error))
+    answer.map_err(|error| runtime_error(address, what, error))
 }
 
 /// The HTTP status of the engine's refusal; `None` for every other error.
@@ -84,7 +99,7 @@ pub(crate) fn status(error: &EngineError) -> Option<u16> {
     }
 }
 
-fn runtime_error(what: &str, error: EngineError) -> RuntimeError {
+fn runtime_error(address: Option<&str>, what: &str, error: EngineError) -> RuntimeError {
     let kind = match &error {
         EngineError::DockerResponseServerError { status_code: 404, message } => {
             if message.to_ascii_lowercase().contains("no such image") {
@@ -114,7 +129,18 @@ fn runtime_error(what: &str, error: EngineError) -> RuntimeError {
         // the engine has answered, with a refusal or not as its API does
         _ => RuntimeErrorKind::Refused,
     };
-    RuntimeError::new(kind, what).because(error)
+    match (kind, address) {
+        // the library's own words hide what the operating system said
+        (RuntimeErrorKind::Unavailable, address) => {
+            let address = address.unwrap_or("the engine");
+            RuntimeError::new(kind, what).because(ConnectFault::of(EngineName::Docker, address, &error))
+        }
+        (_, Some(address)) => {
+            let fault = ConnectFault::of(EngineName::Docker, address, &error);
+            RuntimeError::new(kind, what).because(fault)
+        }
+        (_, None) => RuntimeError::new(kind, what).because(error),
+    }
 }
 
 #[cfg(test)]
@@ -138,7 +164,7 @@ mod tests {
             (400, "no command specified", Refused),
         ] {
             let error = EngineError::DockerResponseServerError { status_code, message: message.to_owned() };
-            assert_eq!(runtime_error("cannot", error).kind(), kind, "{message}");
+            assert_eq!(runtime_error(None, "cannot", error).kind(), kind, "{message}");
         }
     }
 }

@@ -21,6 +21,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::net::UnixStream;
 
+use crate::engine::connect_fault::{ConnectFault, EngineName};
 use crate::{RuntimeError, RuntimeErrorKind};
 
 /// The version of the API that is spoken: the oldest that Podman 4 and 5 serve.
@@ -195,8 +196,10 @@ impl Client {
             .into_http()
             .map_err(|error| RuntimeError::new(RuntimeErrorKind::Refused, what).because(error))?;
         let stream = UnixStream::connect(&self.socket).await.map_err(|error| {
-            let message = format!("{what}: cannot reach Podman at {}", self.socket.display());
-            RuntimeError::new(RuntimeErrorKind::Unavailable, message).because(error)
+            let message = format!("{what}: cannot reach Podman");
+            let fault =
+                ConnectFault::of(EngineName::Podman, &format!("unix://{}", self.socket.display()), &error);
+            RuntimeError::new(RuntimeErrorKind::Unavailable, message).because(fault)
         })?;
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|error| unavailable(what).because(error))?;

@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::fmt;
 
+use crate::engine::connect_fault::ConnectFault;
+
 /// What went wrong, by what the caller can do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RuntimeErrorKind {
@@ -46,6 +48,12 @@ impl RuntimeError {
     pub fn because(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
+    }
+
+    /// What the operator can do about it, if there is no connection to the engine.
+    pub fn remedy(&self) -> Option<String> {
+        let fault = self.source.as_ref()?.downcast_ref::<ConnectFault>()?;
+        Some(fault.remedy())
     }
 
     /// What the caller can do about it.
