@@ -18,7 +18,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::config::{self, Inputs, Loaded};
+use crate::config::{self, Inputs, Loaded, Problems};
 use crate::version::version;
 use accounts::login;
 use jobs::{cancel, explain, ps, timeline};
@@ -130,6 +130,39 @@ enum Command {
     },
     /// Print the version, and which build it is.
     Version,
+}
+
+impl Command {
+    /// Whether the command starts containers or asks models by itself, and so needs every setting of theirs.
+    fn starts_jobs(&self) -> bool {
+        match self {
+            Self::Up(_) | Self::Images | Self::Bench(_) => true,
+            Self::Down
+            | Self::Run(_)
+            | Self::Continue(_)
+            | Self::Ps(_)
+            | Self::Session(_)
+            | Self::Files(_)
+            | Self::Messages(_)
+            | Self::Events(_)
+            | Self::Export(_)
+            | Self::Import(_)
+            | Self::Explain(_)
+            | Self::Timeline(_)
+            | Self::Pools(_)
+            | Self::Cancel(_)
+            | Self::Login(_)
+            | Self::Logout
+            | Self::User(_)
+            | Self::Client(_)
+            | Self::Token(_)
+            | Self::Doctor(_)
+            | Self::Config(_)
+            | Self::Store(_)
+            | Self::Completions { .. }
+            | Self::Version => false,
+        }
+    }
 }
 
 /// Runs the command line of this process.
@@ -252,8 +285,19 @@ fn load(cli: &Cli) -> Result<Loaded, Failure> {
     }
     let inputs = Inputs::of_process(cli.config.clone(), flags)
         .map_err(|error| Failure::new(format!("there is no working directory: {error}")))?;
-    config::load(&inputs).map_err(|problems| {
+    let refused = |problems: Problems| {
         Failure::with(config::EXIT, format!("the configuration is wrong, nothing was started\n{problems}"))
+    };
+    config::load(&inputs).or_else(|problems| {
+        let Some(variables) = problems.of_shared_variables().filter(|_| !cli.command.starts_jobs()) else {
+            return Err(refused(problems));
+        };
+        let without =
+            inputs.env.iter().filter(|(name, _)| !variables.iter().any(|variable| name == variable.as_str()));
+        let inputs = Inputs { env: without.cloned().collect(), ..inputs.clone() };
+        let mut loaded = config::load(&inputs).map_err(refused)?;
+        loaded.left_out = problems.0;
+        Ok(loaded)
     })
 }
 

@@ -3,6 +3,7 @@
 //! No default stands in this code: `mgx.toml` has every key with its default and its meaning.
 
 mod check;
+mod home;
 mod layer;
 mod origin;
 mod problem;
@@ -143,6 +144,8 @@ pub struct Loaded {
     pub config: Config,
     /// Variables that are set and have no effect.
     pub ignored: Vec<String>,
+    /// Problems of variables that were left out, because the command can do without them.
+    pub left_out: Vec<Problem>,
     /// The operator's file.
     pub file: Option<PathBuf>,
     settings: Vec<Setting>,
@@ -161,6 +164,8 @@ impl Inputs {
     fn operators_file(&self) -> Option<PathBuf> {
         let named = self.env.iter().find(|(name, value)| name == "MGX_CONFIG" && !value.is_empty());
         let named = self.file.clone().or_else(|| named.map(|(_, path)| PathBuf::from(path)));
+        let home = home::of(&self.env);
+        let named = named.map(|path| home::expanded(&path, home.as_deref()).unwrap_or(path));
         let usual =
             || [self.dir.join("mgx.toml"), PathBuf::from(SYSTEM_FILE)].into_iter().find(|p| p.exists());
         named.or_else(usual)
@@ -199,8 +204,11 @@ pub fn load(inputs: &Inputs) -> Result<Loaded, Problems> {
     if let Some(config) = &mut config
         && problems.is_empty()
     {
+        let wrong = home::expand(config, home::of(&inputs.env).as_deref());
+        problems.extend(wrong.into_iter().map(|(key, what)| stack.problem(&key, what)));
         check::fill_in(config, &inputs.dir);
-        problems.extend(check::check(config).into_iter().map(|(key, what)| stack.problem(&key, what)));
+        let checked = check::check(config).into_iter().map(|(key, what)| stack.problem(&key, what));
+        problems.extend(checked.filter(|problem| !is_of_another_engine(config.runtime, problem)));
         problems.extend(stack.exposed());
     }
     problems.sort_by_key(Problem::place);
@@ -208,11 +216,22 @@ pub fn load(inputs: &Inputs) -> Result<Loaded, Problems> {
         Some(config) if problems.is_empty() => Ok(Loaded {
             settings: show::settings(&stack, &config),
             ignored: environment.ignored,
+            left_out: Vec::new(),
             file: stack.file.map(|file| file.path),
             config,
         }),
         _ => Err(Problems(problems)),
     }
+}
+
+/// Whether a problem is that of a variable for an engine that the runtime does not use.
+fn is_of_another_engine(runtime: RuntimeName, problem: &Problem) -> bool {
+    let is_used = match problem.key.as_str() {
+        "docker.host" => matches!(runtime, RuntimeName::Docker | RuntimeName::PoolDocker),
+        "podman.host" => matches!(runtime, RuntimeName::Podman | RuntimeName::PoolPodman),
+        _ => true,
+    };
+    !is_used && matches!(&problem.origin, Origin::Env(name) if !name.starts_with("MGX_"))
 }
 
 /// The merged layers.

@@ -24,7 +24,12 @@ pub const TOKEN: &str = "admin.token";
 /// # Errors
 /// The directory cannot be made.
 pub fn make(dir: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(dir)
+    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(named(dir))
+}
+
+/// The error of an access to `path`, which names it.
+fn named(path: &Path) -> impl Fn(io::Error) -> io::Error {
+    move |error| io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
 /// The admin token. The first call makes a random one, in a file that only its owner can read.
@@ -54,7 +59,7 @@ pub fn admin_token(dir: &Path) -> io::Result<SecretString> {
             match write_private(&path, &format!("{token}\n")) {
                 // another process of the platform has made it meanwhile
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => admin_token(dir),
-                written => written.map(|()| token.into()),
+                written => written.map(|()| token.into()).map_err(named(&path)),
             }
         }
         Err(error) => Err(io::Error::new(error.kind(), format!("cannot read {}: {error}", path.display()))),
@@ -71,7 +76,8 @@ pub fn log_path(dir: &Path, process: &str) -> PathBuf {
 /// # Errors
 /// The file cannot be opened.
 pub fn log(dir: &Path, process: &str) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).mode(0o600).open(log_path(dir, process))
+    let path = log_path(dir, process);
+    OpenOptions::new().create(true).append(true).mode(0o600).open(&path).map_err(named(&path))
 }
 
 /// How long a lock may outlive the process that held it.
@@ -109,8 +115,9 @@ impl PidFile {
             let message = format!("another mgx{holder} serves {}; stop it with `mgx down`", dir.display());
             return Err(io::Error::new(io::ErrorKind::AddrInUse, message));
         }
-        file.set_len(0)?;
-        writeln!(file, "{}", std::process::id())?;
+        let path = pid_path(dir, process);
+        let written = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+        written.map_err(named(&path))?;
         Ok(Self(file))
     }
 
@@ -149,8 +156,14 @@ pub fn terminate(pid: u32) -> io::Result<()> {
 }
 
 fn open_pid_file(dir: &Path, process: &str, write: bool) -> io::Result<File> {
-    let path = dir.join(format!("{process}.pid"));
-    OpenOptions::new().read(true).write(write).create(write).truncate(false).mode(0o600).open(path)
+    let path = pid_path(dir, process);
+    let options =
+        OpenOptions::new().read(true).write(write).create(write).truncate(false).mode(0o600).clone();
+    options.open(&path).map_err(named(&path))
+}
+
+fn pid_path(dir: &Path, process: &str) -> PathBuf {
+    dir.join(format!("{process}.pid"))
 }
 
 fn read_holder(file: &mut File) -> Option<Holder> {

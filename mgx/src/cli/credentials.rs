@@ -100,16 +100,18 @@ impl Credentials {
             })
             .collect();
         let dir = self.path.parent().unwrap_or(Path::new("."));
-        DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+        let unwritable = |error: io::Error| wrong(&self.path, &format!("cannot be written: {error}"));
+        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(unwritable)?;
         let staged = self.path.with_extension(format!("{}", std::process::id()));
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&staged)?;
+        let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&staged);
+        let mut file = opened.map_err(unwritable)?;
         let text = serde_json::to_vec_pretty(&written)?;
         let kept = file.write_all(&text).and_then(|()| file.sync_all());
         let kept = kept.and_then(|()| fs::rename(&staged, &self.path));
         if kept.is_err() {
             fs::remove_file(&staged).ok();
         }
-        kept
+        kept.map_err(unwritable)
     }
 }
 

@@ -49,6 +49,23 @@ pub enum What {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct Problems(pub Vec<Problem>);
 
+/// Settings that only matter to what starts containers or asks a model.
+const OF_JOBS: [&str; 4] = ["docker.host", "podman.host", "llm.base_url", "llm.api_key"];
+
+impl Problems {
+    /// The variables behind these problems, if all of them are variables that other programs read too, such as
+    /// `DOCKER_HOST`, and settings that only jobs need: a command that needs no jobs can do without them.
+    pub fn of_shared_variables(&self) -> Option<Vec<String>> {
+        let variable = |problem: &Problem| match &problem.origin {
+            Origin::Env(name) if !name.starts_with("MGX_") && OF_JOBS.contains(&&*problem.key) => {
+                Some(name.clone())
+            }
+            Origin::Env(_) | Origin::Default | Origin::File { .. } | Origin::Flag(_) => None,
+        };
+        self.0.iter().map(variable).collect()
+    }
+}
+
 impl Problem {
     /// The sort key of problems: the file from top to end, then all other sources by name.
     pub(super) fn place(&self) -> (bool, Option<(usize, usize)>, String, String) {

@@ -44,6 +44,9 @@ pub(crate) fn run(loaded: &Loaded, args: &Args) -> ExitCode {
     for (line, setting) in lines.iter().zip(loaded.settings()) {
         out::line(format!("{line:width$}  # {}", setting.source));
     }
+    for problem in &loaded.left_out {
+        out::line(format!("# left out: {problem}"));
+    }
     for name in &loaded.ignored {
         out::line(format!("# {name} is set and has no effect"));
     }

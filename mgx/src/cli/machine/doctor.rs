@@ -5,8 +5,10 @@ mod handover;
 mod host;
 mod model;
 mod oci;
+mod offer;
 mod podman;
 mod pool;
+mod writable;
 
 use std::process::ExitCode;
 
@@ -14,6 +16,7 @@ use serde::Serialize;
 
 use crate::cli::out::{self, Outcome};
 use crate::config::{Config, Loaded, RuntimeName};
+use crate::engine::{docker_host, podman_host};
 use crate::image::AgentImage;
 
 /// How to print the findings.
@@ -70,6 +73,13 @@ pub(crate) async fn run(loaded: &Loaded, args: &Args) -> Outcome {
             "unset it, or leave it: it does no harm",
         )
     }));
+    findings.extend(loaded.left_out.iter().map(|problem| {
+        Finding::fail(
+            "settings",
+            problem.to_string(),
+            format!("unset it, or override it with MGX_{}", problem.key.to_uppercase().replace('.', "__")),
+        )
+    }));
     findings.extend(runtime(&loaded.config).await);
     findings.extend(host::look(&loaded.config).await);
     findings.extend(model::look(&loaded.config).await);
@@ -89,8 +99,12 @@ pub(crate) async fn run(loaded: &Loaded, args: &Args) -> Outcome {
 /// The checks of the runtime that is configured.
 async fn runtime(config: &Config) -> Vec<Finding> {
     match config.runtime {
-        RuntimeName::Docker | RuntimeName::PoolDocker => engine::look(config).await,
-        RuntimeName::Podman | RuntimeName::PoolPodman => podman::look(config).await,
+        RuntimeName::Docker | RuntimeName::PoolDocker => {
+            with_offer(engine::look(config).await, &docker_host(config)).await
+        }
+        RuntimeName::Podman | RuntimeName::PoolPodman => {
+            with_offer(podman::look(config).await, &podman_host(config)).await
+        }
         RuntimeName::Process => {
             let isolation = Finding::warn(
                 "runtime",
@@ -105,6 +119,18 @@ async fn runtime(config: &Config) -> Vec<Finding> {
             "set runtime to \"docker\", except to measure the queue",
         )],
     }
+}
+
+/// Adds to the remedy of an engine that does not answer at `host` another one that does.
+async fn with_offer(mut findings: Vec<Finding>, host: &str) -> Vec<Finding> {
+    let silent = findings.iter_mut().find(|it| it.check == "engine" && it.verdict == Verdict::Fail);
+    if let Some(Finding { remedy: Some(remedy), .. }) = silent
+        && let Some(other) = offer::offer(host).await
+    {
+        remedy.push_str("; ");
+        remedy.push_str(&other);
+    }
+    findings
 }
 
 fn settings(loaded: &Loaded) -> Finding {

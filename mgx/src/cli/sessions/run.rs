@@ -98,7 +98,7 @@ async fn attach(
         Watched::Finished(transcript) => {
             if screen.is_some() {
                 let directory = directory(client, workspaces, &session).await;
-                summary::print(&transcript, &session, job, directory);
+                summary::print(&transcript, &session, job, directory.as_deref());
             } else {
                 out::line(result(&session, job, &transcript));
             }

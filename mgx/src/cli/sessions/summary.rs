@@ -1,6 +1,6 @@
 //! The end of a live view: what a job has changed, used and come to, where its files are, and what can be done next.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use mgx_llm::DEMO_MODEL;
 use mgx_protocol::{JobId, SessionId};
@@ -13,7 +13,7 @@ use crate::cli::out::{self, text::Line};
 const FILES_MAX: usize = 40;
 
 /// Prints the end. `directory` has the files, if they are on this machine.
-pub(super) fn print(transcript: &Transcript, session: &SessionId, job: JobId, directory: Option<PathBuf>) {
+pub(super) fn print(transcript: &Transcript, session: &SessionId, job: JobId, directory: Option<&Path>) {
     files(transcript);
     let used = transcript.used();
     let models: Vec<&str> = transcript.models().iter().map(String::as_str).collect();
@@ -26,7 +26,7 @@ pub(super) fn print(transcript: &Transcript, session: &SessionId, job: JobId, di
             used.sent,
             used.received
         );
-        show(Line::new("model  ", used));
+        show(&Line::new("model  ", used));
     }
     if models.contains(&DEMO_MODEL) {
         out::note(
@@ -35,16 +35,16 @@ pub(super) fn print(transcript: &Transcript, session: &SessionId, job: JobId, di
     }
     let Some(finish) = transcript.finish() else { return };
     if let Some(elapsed) = finish.elapsed {
-        show(Line::new("elapsed", duration(elapsed)));
+        show(&Line::new("elapsed", duration(elapsed)));
     }
-    finish.lines(None).into_iter().for_each(show);
-    for (title, text) in next(transcript, session, job, directory.as_deref()) {
-        show(Line::new(title, text));
+    finish.lines(None).iter().for_each(show);
+    for (title, text) in next(transcript, session, job, directory) {
+        show(&Line::new(title, text));
     }
 }
 
-fn show(line: Line) {
-    out::line(out::rows(&line));
+fn show(line: &Line) {
+    out::line(out::rows(line));
 }
 
 fn files(transcript: &Transcript) {

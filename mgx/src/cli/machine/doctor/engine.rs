@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bollard::Docker;
 use bollard::models::{SystemInfo, SystemInfoCgroupVersionEnum, SystemVersion};
+use mgx_runtimes::{ConnectFault, EngineName};
 use tokio::time::timeout;
 
 use super::{Finding, oci};
@@ -12,7 +13,7 @@ use crate::engine::docker_host;
 use crate::image::AgentImage;
 
 /// How long the engine may take for one answer.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The largest runner that is built with the profile `small`, in bytes.
 const RUNNER_BYTES_MAX: u64 = 8 * 1024 * 1024;
@@ -24,19 +25,27 @@ pub(super) async fn look(config: &Config) -> Vec<Finding> {
     let mut findings = vec![runner(&image)];
     let (docker, version, info) = match ask(&host).await {
         Ok(answers) => answers,
-        Err(why) => {
-            let remedy = "start it (`systemctl start docker`), install it (`apt-get install docker.io`), or set \
-                          docker.host; may this user use its socket (group docker)?";
+        Err((why, remedy)) => {
             findings.push(Finding::fail("engine", format!("{host} does not answer: {why}"), remedy));
             return findings;
         }
     };
+    let is_podman = version.components.iter().flatten().any(|component| component.name == "Podman Engine");
     let (name, api) = (version.version.unwrap_or_default(), version.api_version.unwrap_or_default());
-    findings.push(Finding::ok("engine", format!("{host} version {name}, API {api}")));
+    findings.push(if is_podman {
+        let what = format!(
+            "{host} is Podman {name}, through its Docker API {api}; runtime = \"podman\" uses its own"
+        );
+        Finding::ok("engine", what)
+    } else {
+        Finding::ok("engine", format!("{host} version {name}, API {api}"))
+    });
     findings.push(runc(&runc_version(&docker).await));
     findings.extend(oci::look(&oci_runtimes(&info), config));
     findings.push(cgroups(&info));
-    if info.live_restore_enabled == Some(true) {
+    if is_podman {
+        findings.push(Finding::ok("restarts", "containers outlive a restart of Podman's service"));
+    } else if info.live_restore_enabled == Some(true) {
         findings.push(Finding::ok("restarts", "containers outlive a restart of the engine (live-restore)"));
     } else {
         findings.push(Finding::warn(
@@ -57,9 +66,14 @@ pub(super) async fn look(config: &Config) -> Vec<Finding> {
     findings
 }
 
-async fn ask(host: &str) -> Result<(Docker, SystemVersion, SystemInfo), String> {
-    let late = |_| "no answer in time".to_owned();
-    let failed = |error: bollard::errors::Error| error.to_string();
+/// What the engine at `host` says about itself; or why it does not, and what would help.
+pub(super) async fn ask(host: &str) -> Result<(Docker, SystemVersion, SystemInfo), (String, String)> {
+    let late =
+        |_| ("no answer in time".to_owned(), "look at the engine's log, and start it again".to_owned());
+    let failed = |error: bollard::errors::Error| {
+        let fault = ConnectFault::of(EngineName::Docker, host, &error);
+        (fault.to_string(), fault.remedy())
+    };
     let docker = Docker::connect_with_host(host).map_err(failed)?;
     let docker = timeout(ANSWER_TIMEOUT, docker.negotiate_version()).await.map_err(late)?.map_err(failed)?;
     let version = timeout(ANSWER_TIMEOUT, docker.version()).await.map_err(late)?.map_err(failed)?;

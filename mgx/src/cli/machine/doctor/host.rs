@@ -6,7 +6,7 @@ use std::path::Path;
 use rustix::process::{Resource, getrlimit};
 use tokio::net::TcpListener;
 
-use super::Finding;
+use super::{Finding, writable};
 use crate::cli::server::Client;
 use crate::config::{self, Config, RuntimeName};
 use crate::data_dir;
@@ -21,7 +21,9 @@ const FREE_BYTES_MIN: u64 = 5 << 30;
 
 /// Looks at the machine.
 pub(super) async fn look(config: &Config) -> Vec<Finding> {
-    let mut findings = vec![files(), disk(&config.server.data_dir), port(config).await];
+    let mut findings = vec![files(), disk(&config.server.data_dir)];
+    findings.extend(writable::look(&config.server.data_dir));
+    findings.push(port(config).await);
     if !matches!(config.runtime, RuntimeName::Process | RuntimeName::Null) {
         findings.push(ca(config));
     }

@@ -15,10 +15,9 @@ pub(super) async fn look(config: &Config) -> Vec<Finding> {
     let service = match podman::describe(&host).await {
         Ok(service) => service,
         Err(error) => {
-            let remedy = "start it (`systemctl enable --now podman.socket`, with `--user` if it is to be rootless; \
-                          without systemd `podman system service --time=0`), install it (`apt-get install podman`), \
-                          or set podman.host";
-            findings.push(Finding::fail("engine", format!("{host}: {error}"), remedy));
+            let remedy =
+                error.remedy().unwrap_or_else(|| "look at the service's log, or set podman.host".to_owned());
+            findings.push(Finding::fail("engine", format!("{host} does not answer: {error}"), remedy));
             return findings;
         }
     };
