@@ -141,6 +141,25 @@ async fn the_admin_token_is_not_sent_to_a_program_that_has_taken_the_port() {
     assert!(listener.accept().is_err(), "no connection was made");
 }
 
+#[test]
+fn a_configuration_cannot_name_another_machine_as_this_one() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("mgx.toml"), "server.listen = \"203.0.113.7:80\"\n").unwrap();
+    fs::create_dir(dir.path().join("data")).unwrap();
+    fs::write(dir.path().join("data/admin.token"), "mgx_admin_canary-canary-canary\n").unwrap();
+    for (env, why) in [
+        (&[][..], "203.0.113.7:80, which is no address of this machine"),
+        (&[("MGX_TOKEN", "canary")], "203.0.113.7:80, which is no address of this machine"),
+        (&[("MGX_URL", "http://203.0.113.7")], "there is no token for http://203.0.113.7"),
+    ] {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_mgx"));
+        command.arg("ps").current_dir(dir.path()).env_clear().env("PATH", "/usr/bin:/bin");
+        let output = command.envs(env.iter().copied()).output().unwrap();
+        let stderr = text(&output.stderr);
+        assert!(stderr.contains(why), "{env:?}: {stderr}");
+    }
+}
+
 #[tokio::test]
 async fn a_login_and_a_variable_are_for_the_server_that_they_name() {
     let server = server().await;

@@ -94,6 +94,25 @@ pub(crate) async fn session_id(client: &Client, named: &SessionId) -> Result<Ses
     session(client, named).await.map(|session| session.session_id)
 }
 
+/// The only one of `ids` that is `part`, or begins or ends with it. `what` they are, and which command lists them.
+pub(crate) fn one_of<T: Display + Clone>(
+    ids: &[T],
+    part: &str,
+    what: &str,
+    list: &str,
+) -> Result<T, Failure> {
+    let lower = part.to_ascii_lowercase();
+    let found: Vec<T> = ids
+        .iter()
+        .filter(|id| {
+            let id = id.to_string();
+            id == lower || (part.len() >= SHORTEST && is_meant(&id, &lower))
+        })
+        .cloned()
+        .collect();
+    only(&found, part, what, list)
+}
+
 fn is_meant(id: &str, part: &str) -> bool {
     id.starts_with(part) || id.ends_with(part)
 }

@@ -2,7 +2,7 @@
 //! only to the server that it is for.
 
 use std::io::ErrorKind;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::Path;
 
 use mgx_client::{Address, Cause, Error};
@@ -66,10 +66,17 @@ impl Server {
         let own = Address::parse(&config::local_url(listens))?;
         let named = self.url.clone().or_else(|| variable("MGX_URL"));
         let named = named.map(|named| Address::parse(&named)).transpose()?;
-        Ok(match named.filter(|named| !reaches(named, listens)) {
-            Some(address) => Target { address, is_own: false },
-            None => Target { address: own, is_own: true },
-        })
+        let is_here = is_of_this_machine(listens.ip());
+        match named {
+            Some(address) if !(is_here && reaches(&address, listens)) => {
+                Ok(Target { address, is_own: false })
+            }
+            Some(_) | None if is_here => Ok(Target { address: own, is_own: true }),
+            Some(_) | None => {
+                let why = format!("server.listen is {listens}, which is no address of this machine");
+                Err(Failure::new(format!("{why}; name a server on another machine with --url")))
+            }
+        }
     }
 
     /// The token that the flags or the environment name for the server at `address`.
@@ -101,6 +108,11 @@ fn reaches(named: &Address, listens: SocketAddr) -> bool {
         None => named.is_localhost() && (is_open || listens.ip().is_loopback()),
     };
     is_host && named.is_plain_origin() && named.port() == listens.port()
+}
+
+/// Whether a server of this machine can listen on the address: a configuration may name any.
+fn is_of_this_machine(ip: IpAddr) -> bool {
+    ip.is_loopback() || ip.is_unspecified() || TcpListener::bind((ip, 0)).is_ok()
 }
 
 /// The address that the server of this data directory listens on: what that server says if it runs, else what it will be.

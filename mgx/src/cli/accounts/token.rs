@@ -9,6 +9,7 @@ use mgx_oauth2::Username;
 use secrecy::ExposeSecret;
 use uuid::Uuid;
 
+use crate::cli::ids;
 use crate::cli::out::table::{Column, Form};
 use crate::cli::out::{self, Failure, Outcome, harmless};
 
@@ -39,17 +40,17 @@ pub(crate) enum Command {
     },
     /// Revoke an API token: it is invalid at once.
     Revoke {
-        /// The token's id; `mgx token list` lists them.
-        id: Uuid,
+        /// The token's id, or so much of it that it is the only one; `mgx token list` lists them.
+        id: String,
         /// The user that the token belongs to (for administrators); you if absent.
         #[arg(long, value_name = "NAME")]
         user: Option<Username>,
     },
 }
 
-/// The columns of tokens. Their ids are whole: only the whole one revokes a token.
+/// The columns of tokens.
 const COLUMNS: [Column<ApiToken>; 5] = [
-    Column::new("TOKEN", |token, _| token.id.to_string()),
+    Column::new("TOKEN", |token, look| look.id(&token.id.to_string())),
     Column::new("NAME", |token, _| token.name.clone()),
     Column::new("SCOPE", |token, _| token.scope.clone()),
     Column::new("MADE", |token, look| look.time(token.created_at)),
@@ -72,7 +73,10 @@ pub(crate) async fn run(client: &Client, command: &Command) -> Outcome {
             form.show(&client.tokens(text(user.as_ref())).await?, |token| token.id.to_string(), &COLUMNS);
         }
         Command::Revoke { id, user } => {
-            if !client.revoke_token(text(user.as_ref()), *id).await? {
+            let ids: Vec<Uuid> =
+                client.tokens(text(user.as_ref())).await?.iter().map(|token| token.id).collect();
+            let id = ids::one_of(&ids, id, "token", "`mgx token list` lists them")?;
+            if !client.revoke_token(text(user.as_ref()), id).await? {
                 return Err(Failure::new(format!("there is no token {id}; `mgx token list` lists them")));
             }
             out::line(format_args!("token {id} is revoked"));

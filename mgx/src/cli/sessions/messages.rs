@@ -7,6 +7,7 @@ use mgx_client::messages::Message;
 use mgx_protocol::{MessageRole, SessionId};
 
 use crate::cli::ids;
+use crate::cli::out::text::Line;
 use crate::cli::out::{self, Failure, Outcome, harmless};
 
 /// Whose conversation to show.
@@ -34,13 +35,27 @@ pub(crate) async fn run(client: &Client, args: &Args) -> Outcome {
             if args.json {
                 out::json(message);
             } else {
-                out::line(harmless(&shown(message)));
+                print(message);
             }
         }
         match page.next {
             Some(next) => after = next,
             None => return Ok(ExitCode::SUCCESS),
         }
+    }
+}
+
+/// Prints a message: on a terminal wrapped and with its speaker in colour, and as it is everywhere else.
+fn print(message: &Message) {
+    let (name, text) = shown(message);
+    let (name, text) = (harmless(&name), harmless(&text));
+    if out::columns().is_none() {
+        return out::line(format_args!("{name}: {text}"));
+    }
+    let mut lines = text.lines();
+    out::line(out::rows(&Line::said("", &name, lines.next().unwrap_or_default())));
+    for line in lines {
+        out::line(out::rows(&Line::new(" ", line)));
     }
 }
 
@@ -55,7 +70,8 @@ fn is_said_to_the_user(message: &Message) -> bool {
     }
 }
 
-fn shown(message: &Message) -> String {
+/// Who speaks, and what.
+fn shown(message: &Message) -> (String, String) {
     let name = match (message.role, &message.agent_name) {
         (MessageRole::User, None) => "user".to_owned(),
         (MessageRole::Tool, Some(agent)) => format!("{agent}'s tool"),
@@ -63,5 +79,5 @@ fn shown(message: &Message) -> String {
         (MessageRole::Assistant | MessageRole::System | MessageRole::Tool, None) => "agent".to_owned(),
     };
     let calls = message.tool_calls.iter().map(|call| format!("\n  → {}", call.name));
-    format!("{name}: {}{}", message.content.trim(), calls.collect::<String>())
+    (name, format!("{}{}", message.content.trim(), calls.collect::<String>()))
 }
