@@ -30,7 +30,8 @@ fn text(bytes: &[u8]) -> String {
 fn finding(dir: &TempDir, args: &[&str], env: &[(&str, &str)], check: &str) -> (String, String) {
     let shown = text(&mgx(dir, &[args, &["doctor", "--json"]].concat(), env).stdout);
     let all = shown.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
-    let found = all.filter(|finding| finding["check"] == check && finding["verdict"] == "fail").last();
+    let mut found = all.filter(|finding| finding["check"] == check && finding["verdict"] == "fail");
+    let found = found.next_back();
     let found = found.unwrap_or_else(|| panic!("no failure of {check}: {shown}"));
     let field = |name: &str| {
         found[name].as_str().unwrap_or_default().replace(&dir.path().display().to_string(), "DIR")
