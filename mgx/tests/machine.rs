@@ -177,3 +177,27 @@ fn a_tilde_in_a_path_is_the_home_directory_or_refused() {
     let output = mgx(&dir, &["--config=~/own.toml", "ps"], &[("HOME", &home)]);
     assert!(text(&output.stderr).contains("/elsewhere;"), "{output:?}");
 }
+
+#[tokio::test]
+async fn a_job_that_waits_for_the_engine_is_explained_with_the_cause() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let dir = dir_with_config(&format!("server.listen = \"127.0.0.1:{port}\"\n"));
+    fs::write(dir.path().join("file"), "").unwrap();
+    let host = format!("unix://{}", dir.path().join("file").display());
+    let env = [("MGX_DOCKER__HOST", &*host), ("MGX_AGENT__RUNNER", "file")];
+    assert!(mgx(&dir, &["up", "--detach"], &env).status.success());
+    let token = fs::read_to_string(dir.path().join("data/admin.token")).unwrap();
+    let client = mgx_testkit::Client::new(&format!("http://127.0.0.1:{port}"), token.trim());
+    client.post("/api/sessions", &serde_json::json!({"session_id": "bakery"})).await.unwrap();
+    let id = client.submit("bakery", &serde_json::json!({"command": ["true"]})).await.unwrap();
+    let explained = mgx(&dir, &["explain", &id[id.len() - 8..]], &env);
+    let cancelled = mgx(&dir, &["cancel", "--all"], &env);
+    let log = fs::read_to_string(dir.path().join("data/mgx.log")).unwrap();
+    assert!(mgx(&dir, &["down"], &env).status.success());
+    let explained = text(&explained.stdout);
+    let cause = format!("{host} is a file and no socket");
+    assert!(explained.contains(&cause), "{explained}");
+    assert!(explained.contains("remedy    set docker.host to the socket of the engine"), "{explained}");
+    assert!(log.contains(&cause) && log.contains("set docker.host to the socket"), "{log}");
+    assert_eq!(text(&cancelled.stdout), "1 job is cancelled\n");
+}
