@@ -84,8 +84,8 @@ pub(crate) fn with_query(uri: &str, query: &str) -> String {
     format!("{uri}{joint}{query}")
 }
 
-/// The source expression of a Content-Security-Policy for `uri`: its origin, or its scheme.
-pub(crate) fn csp_source(uri: &str) -> Option<String> {
+/// Where `uri` leads, as users are told: its origin, or its scheme.
+pub(crate) fn place_of(uri: &str) -> Option<String> {
     let url = Url::parse(uri).ok()?;
     let origin = url.origin();
     Some(if origin.is_tuple() { origin.ascii_serialization() } else { format!("{}:", url.scheme()) })

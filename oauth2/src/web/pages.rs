@@ -23,8 +23,8 @@ pub(super) struct Page {
     lang: Lang,
     title: String,
     body: String,
-    /// A further source for the CSP directive `form-action`, which browsers also apply to redirects of a form.
-    leads_to: Option<String>,
+    /// Whether its form may end at a client.
+    leads_away: bool,
 }
 
 /// The contents of the sign-in page.
@@ -43,15 +43,17 @@ type Hidden<'a> = (&'a str, &'a str);
 
 impl Page {
     fn new(lang: Lang, title: &str, body: String) -> Self {
-        Self { status: StatusCode::OK, lang, title: title.to_owned(), body, leads_to: None }
+        Self { status: StatusCode::OK, lang, title: title.to_owned(), body, leads_away: false }
     }
 
     pub(super) fn status(self, status: StatusCode) -> Self {
         Self { status, ..self }
     }
 
-    pub(super) fn leads_to(self, leads_to: Option<String>) -> Self {
-        Self { leads_to, ..self }
+    /// The form of this page may end at a client. Then no `form-action` is set: browsers apply it to every redirect
+    /// that follows a form, and the client may send the browser on, to another origin or to an app's scheme.
+    pub(super) fn leads_away(self, leads_away: bool) -> Self {
+        Self { leads_away, ..self }
     }
 
     pub(super) fn sign_in(lang: Lang, shown: &SignIn<'_>) -> Self {
@@ -158,12 +160,12 @@ impl IntoResponse for Page {
             r#"<!doctype html><html lang="{tag}"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>{title}</title><link rel="stylesheet" href="/oauth2/style.css"></head><body><main><h1>{title}</h1>{}</main></body></html>"#,
             self.body,
         );
-        let leads_to = self.leads_to.map(|place| format!(" {place}")).unwrap_or_default();
-        let policy = format!(
-            "default-src 'none'; style-src 'self'; form-action 'self'{leads_to}; frame-ancestors 'none'; base-uri 'none'"
-        );
-        let policy = HeaderValue::from_str(&policy).expect("an origin is plain");
         let fixed = HeaderValue::from_static;
+        let policy = fixed(if self.leads_away {
+            "default-src 'none'; style-src 'self'; frame-ancestors 'none'; base-uri 'none'"
+        } else {
+            "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+        });
         let headers = [
             (header::CONTENT_TYPE, fixed("text/html; charset=utf-8")),
             (header::CONTENT_SECURITY_POLICY, policy),

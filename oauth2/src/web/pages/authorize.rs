@@ -10,7 +10,7 @@ use super::{Page, redirect};
 use crate::accounts::browser_session::SignedIn;
 use crate::base::error::OAuthError;
 use crate::base::params::Params;
-use crate::clients::redirect_uri::csp_source;
+use crate::clients::redirect_uri::place_of;
 use crate::flows::authorization::AuthorizationOutcome;
 use crate::provider::Provider;
 use crate::web::caller::Caller;
@@ -81,10 +81,9 @@ fn answer(
             let csrf = caller.csrf(provider).unwrap_or_default();
             let hidden = [("csrf", &*csrf), ("request", &*query)];
             let user = signed_in.map_or("", |signed_in| signed_in.user.name.as_str());
-            let place = csp_source(&request.target.redirect_uri);
-            let shown = place.clone().unwrap_or_default();
-            Page::consent(caller.lang, &client, &request.scope, user, &shown, &hidden)
-                .leads_to(place)
+            let place = place_of(&request.target.redirect_uri).unwrap_or_default();
+            Page::consent(caller.lang, &client, &request.scope, user, &place, &hidden)
+                .leads_away(true)
                 .into_response()
         }
     }

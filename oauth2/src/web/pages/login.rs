@@ -11,7 +11,6 @@ use secrecy::{ExposeSecret, SecretString};
 use super::{Page, SignIn, redirect};
 use crate::base::error::OAuthError;
 use crate::base::params::Params;
-use crate::clients::redirect_uri::csp_source;
 use crate::flows::authorization_request::ResponseTarget;
 use crate::provider::Provider;
 use crate::sessions::sign_in::SignInError;
@@ -127,7 +126,7 @@ impl SignInForm<'_> {
         let csrf = cookies::csrf(&cookie);
         let Self { go_on, username, alarm, status, requesting } = self;
         let shown = SignIn { csrf: &csrf, go_on, username, client: requesting.client.as_deref(), alarm };
-        let page = Page::sign_in(caller.lang, &shown).status(status).leads_to(requesting.leads_to);
+        let page = Page::sign_in(caller.lang, &shown).status(status).leads_away(requesting.leads_away);
         let mut response = page.into_response();
         response
             .headers_mut()
@@ -144,7 +143,7 @@ impl SignInForm<'_> {
 #[derive(Debug, Default)]
 struct RequestingClient {
     client: Option<String>,
-    leads_to: Option<String>,
+    leads_away: bool,
     hint: String,
 }
 
@@ -156,10 +155,9 @@ async fn requesting(provider: &Provider, go_on: &str) -> RequestingClient {
         return RequestingClient::default();
     };
     let Ok(Some(client)) = provider.storage.client(&id).await else { return RequestingClient::default() };
-    let leads_to =
-        ResponseTarget::of(&params, &client).ok().and_then(|target| csp_source(&target.redirect_uri));
+    let leads_away = ResponseTarget::of(&params, &client).is_ok();
     let hint = params.get("login_hint").unwrap_or("").chars().take(64).collect();
-    RequestingClient { client: Some(client.name), leads_to, hint }
+    RequestingClient { client: Some(client.name), leads_away, hint }
 }
 
 /// Whether `place` is a page that a sign-in may continue to.

@@ -9,7 +9,6 @@ use http::header;
 use super::{Page, redirect};
 use crate::base::error::OAuthError;
 use crate::base::params::Params;
-use crate::clients::redirect_uri::csp_source;
 use crate::provider::Provider;
 use crate::sessions::logout::LogoutOutcome;
 use crate::web::caller::Caller;
@@ -54,9 +53,9 @@ async fn answer(
         LogoutOutcome::Refuse(error) => return Ok(Page::error(caller.lang, &error).into_response()),
         LogoutOutcome::Ask => {
             let (csrf, query) = (caller.csrf(provider).unwrap_or_default(), params.query_without(&[]));
-            let place = params.get("post_logout_redirect_uri").and_then(csp_source);
             let page = Page::sign_out(caller.lang, &[("csrf", &csrf), ("request", &query)]);
-            return Ok(page.leads_to(place).into_response());
+            let leads_away = params.get("post_logout_redirect_uri").is_some();
+            return Ok(page.leads_away(leads_away).into_response());
         }
         LogoutOutcome::Out(Some(uri)) => redirect(&uri),
         LogoutOutcome::Out(None) => Page::signed_out(caller.lang).into_response(),

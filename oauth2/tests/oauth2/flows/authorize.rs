@@ -2,7 +2,7 @@
 
 use mgx_oauth2::ErrorCode;
 
-use crate::fixture::{ANN, CHALLENGE, Fixture, LOOPBACK, REDIRECT, encode, parameter, query};
+use crate::fixture::{ANN, Answer, CHALLENGE, Fixture, LOOPBACK, REDIRECT, encode, parameter, query};
 
 const GOOD: [(&str, &str); 6] = [
     ("response_type", "code"),
@@ -145,7 +145,7 @@ async fn a_sign_in_continues_with_the_authorization_request() {
         page.body.contains(r#"name="username" value="ann""#)
             && page.body.contains("The cli &amp; &quot;Co&quot;")
     );
-    assert!(page.header("content-security-policy").contains("form-action 'self' http://127.0.0.1:43210;"));
+    assert!(!page.header("content-security-policy").contains("form-action"), "it leads to the client");
     let (csrf, back) = (page.hidden("csrf"), page.hidden("continue"));
     let pairs = [("csrf", &*csrf), ("continue", &*back), ("username", "ann"), ("password", ANN)];
     let answer = browser.post("/oauth2/login", &pairs).await;
@@ -203,8 +203,7 @@ async fn the_consent_page_shows_client_and_scope_and_cannot_be_forged() {
     }
     let policy = page.header("content-security-policy");
     assert!(
-        policy.contains("frame-ancestors 'none'")
-            && policy.contains("form-action 'self' https://app.example;")
+        policy.contains("frame-ancestors 'none'") && policy.contains("default-src 'none'; style-src 'self'")
     );
     assert_eq!(page.header("x-frame-options"), "DENY");
     let (csrf, request) = (page.hidden("csrf"), page.hidden("request"));
@@ -237,6 +236,32 @@ async fn the_consent_page_shows_client_and_scope_and_cannot_be_forged() {
     for _ in 0..2 {
         assert_eq!(browser.authorize("tool", LOOPBACK, &[]).await.status, 200);
         browser.code("tool", LOOPBACK, &[]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_form_that_leads_to_a_client_may_be_redirected_on_from_there() {
+    let fixture = Fixture::new().await;
+    let mut browser = fixture.browser();
+    let policy = |page: &Answer| page.header("content-security-policy").to_owned();
+    let answer = browser.authorize("web", REDIRECT, &[]).await;
+    let for_a_client = browser.get(answer.location()).await;
+    let alone = browser.get("/oauth2/login").await;
+    browser.sign_in("ann", ANN).await;
+    let confidential = browser.authorize("web", REDIRECT, &[]).await;
+    let public = browser.authorize("tool", LOOPBACK, &[]).await;
+    let bye = encode(&[("client_id", "web"), ("post_logout_redirect_uri", "https://app.example/bye")]);
+    let sign_out = browser.get(&format!("/oauth2/logout?{bye}")).await;
+    // browsers apply `form-action` to every redirect after a form, and the client may send the browser anywhere
+    for page in [&for_a_client, &confidential, &public, &sign_out] {
+        assert_eq!(page.status, 200, "{}", page.body);
+        assert!(page.body.contains("<form") && !policy(page).contains("form-action"), "{}", policy(page));
+        assert!(policy(page).starts_with("default-src 'none';"), "{}", policy(page));
+    }
+    let device = browser.get("/oauth2/device").await;
+    let stays = browser.get("/oauth2/logout").await;
+    for page in [&alone, &device, &stays] {
+        assert!(policy(page).contains("form-action 'self';"), "{}", policy(page));
     }
 }
 
