@@ -68,14 +68,14 @@ impl Params {
         form_urlencoded::Serializer::new(String::new()).extend_pairs(kept).finish()
     }
 
-    /// The parameters as a query, with one value replaced or removed.
-    pub(crate) fn query_with(&self, name: &str, value: Option<&str>) -> String {
+    /// The parameters with one value set, replaced or removed.
+    pub(crate) fn with(&self, name: &str, value: Option<&str>) -> Self {
         let mut changed = self.clone();
         match value {
             Some(value) => changed.0.insert(name.to_owned(), value.to_owned()),
             None => changed.0.remove(name),
         };
-        changed.query_without(&[])
+        changed
     }
 }
 
@@ -94,6 +94,6 @@ mod tests {
         assert_eq!(Params::parse(b"a=&a=1"), Err(BadParams::Repeated));
         assert_eq!(Params::parse(b"a=%ff"), Err(BadParams::Character));
         assert_eq!(Params::parse(&vec![b'a'; MOST + 1]), Err(BadParams::TooLong));
-        assert_eq!(params.query_with("a", None), "c=x+y%2B");
+        assert_eq!(params.with("a", None).query_without(&[]), "c=x+y%2B");
     }
 }

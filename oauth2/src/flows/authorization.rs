@@ -1,7 +1,6 @@
 //! The authorization endpoint (RFC 6749 section 3.1): sign-in, consent, and the code in the redirect (RFC 7636, RFC
 //! 9207).
 
-use jiff::Timestamp;
 use secrecy::ExposeSecret;
 use url::Url;
 
@@ -45,8 +44,9 @@ impl Provider {
             Ok(read) => read,
             Err(refused) => return Ok(self.refuse(refused)),
         };
-        let Some(signed_in) = signed_in.filter(|signed_in| is_recent(&request, signed_in, self.clock.now()))
-        else {
+        let now = self.clock.now();
+        let is_recent = |of: &&SignedIn| request.accepts_sign_in(of.session.auth_time, now);
+        let Some(signed_in) = signed_in.filter(is_recent) else {
             return Ok(match request.prompt {
                 Prompt::Never => {
                     let error = OAuthError::new(ErrorCode::LoginRequired, "the user is not signed in");
@@ -186,13 +186,4 @@ impl Provider {
         debug_assert!(Url::parse(&uri).is_ok(), "{uri}");
         uri
     }
-}
-
-/// Whether the user has signed in recently enough for the request.
-fn is_recent(request: &AuthorizationRequest, signed_in: &SignedIn, now: Timestamp) -> bool {
-    let again = match request.prompt {
-        Prompt::Never => false,
-        Prompt::IfNeeded { login, .. } => login,
-    };
-    !again && request.max_age.is_none_or(|most| now.duration_since(signed_in.session.auth_time) <= most)
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use ring::digest::{SHA256, digest};
 
 use crate::base::error::{ErrorCode, OAuthError};
@@ -28,11 +28,16 @@ pub struct AuthorizationRequest {
     pub nonce: Option<String>,
     /// The pages that the client wants the user to see.
     pub prompt: Prompt,
-    /// The longest time since the user entered the password.
+    /// The longest time since the user entered the password. Zero demands a sign-in in any case.
     pub max_age: Option<SignedDuration>,
+    /// The user was sent to sign in for this request at this time: a sign-in since then satisfies it.
+    pub signed_in_since: Option<Timestamp>,
     /// The user name that the client expects.
     pub login_hint: Option<String>,
 }
+
+/// The parameter that the provider adds to a request for which it sends the user to sign in.
+pub(crate) const SIGNED_IN_SINCE: &str = "mgx_signed_in_since";
 
 /// Where a response goes: a registered redirect URI of the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,6 +136,7 @@ impl AuthorizationRequest {
         }
         let max_age = params.get("max_age").map(str::parse::<u32>).transpose();
         let max_age = max_age.map_err(|_| invalid("max_age is a number of seconds"))?;
+        let since = params.get(SIGNED_IN_SINCE).and_then(|text| text.parse().ok());
         Ok(Self {
             target,
             scope,
@@ -138,12 +144,35 @@ impl AuthorizationRequest {
             nonce,
             prompt: Prompt::read(params.get("prompt"))?,
             max_age: max_age.map(|seconds| SignedDuration::from_secs(seconds.into())),
+            signed_in_since: since.and_then(|seconds| Timestamp::from_second(seconds).ok()),
             login_hint: params.get("login_hint").map(|hint| hint.chars().take(64).collect()),
         })
     }
 }
 
+impl AuthorizationRequest {
+    /// Whether a sign-in at `auth_time` is recent enough at `now`.
+    pub(crate) fn accepts_sign_in(&self, auth_time: Timestamp, now: Timestamp) -> bool {
+        if self.prompt.demands_sign_in() {
+            return false;
+        }
+        match (self.signed_in_since, self.max_age) {
+            (Some(since), _) => since <= auth_time,
+            (None, Some(most)) => !most.is_zero() && now.duration_since(auth_time) <= most,
+            (None, None) => true,
+        }
+    }
+}
+
 impl Prompt {
+    /// Whether the user signs in again in any case.
+    pub(crate) fn demands_sign_in(self) -> bool {
+        match self {
+            Self::Never => false,
+            Self::IfNeeded { login, .. } => login,
+        }
+    }
+
     fn read(text: Option<&str>) -> Result<Self, OAuthError> {
         let words: BTreeSet<&str> = text.unwrap_or("").split(' ').filter(|word| !word.is_empty()).collect();
         if let Some(word) =

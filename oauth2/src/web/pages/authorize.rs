@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
+use jiff::Timestamp;
 
 use super::{Page, redirect};
 use crate::accounts::browser_session::SignedIn;
@@ -12,6 +13,7 @@ use crate::base::error::OAuthError;
 use crate::base::params::Params;
 use crate::clients::redirect_uri::place_of;
 use crate::flows::authorization::AuthorizationOutcome;
+use crate::flows::authorization_request::{AuthorizationRequest, SIGNED_IN_SINCE};
 use crate::provider::Provider;
 use crate::web::caller::Caller;
 use crate::web::cookies::Cookie;
@@ -67,14 +69,9 @@ fn answer(
     match next {
         AuthorizationOutcome::Redirect(uri) => redirect(&uri),
         AuthorizationOutcome::Refuse(error) => Page::error(caller.lang, &error).into_response(),
-        AuthorizationOutcome::SignIn(..) => {
-            // removed, because the request would otherwise demand a sign-in again after the sign-in
-            let prompt = params.get("prompt").unwrap_or("").split(' ');
-            let rest: Vec<&str> =
-                prompt.filter(|word| !matches!(*word, "login" | "select_account")).collect();
-            let rest = Some(rest.join(" ")).filter(|rest| !rest.is_empty());
-            let back = format!("/oauth2/authorize?{}", params.query_with("prompt", rest.as_deref()));
-            redirect(&super::login::address(&back))
+        AuthorizationOutcome::SignIn(request, _) => {
+            let query = after_sign_in(params, &request, provider.clock.now()).query_without(&[]);
+            redirect(&super::login::address(&format!("/oauth2/authorize?{query}")))
         }
         AuthorizationOutcome::Consent(request, client) => {
             let query = params.query_without(&[]);
@@ -87,4 +84,16 @@ fn answer(
                 .into_response()
         }
     }
+}
+
+/// The parameters of the request that a sign-in continues to. What demanded the sign-in is replaced by the time after
+/// which it has to happen; otherwise the request would demand another one, and `max_age=0` for ever.
+fn after_sign_in(params: &Params, request: &AuthorizationRequest, now: Timestamp) -> Params {
+    let prompt = params.get("prompt").unwrap_or("").split(' ');
+    let rest: Vec<&str> = prompt.filter(|word| !matches!(*word, "login" | "select_account")).collect();
+    let rest = Some(rest.join(" ")).filter(|rest| !rest.is_empty());
+    let again = request.prompt.demands_sign_in();
+    let known = request.signed_in_since.filter(|since| !again && *since <= now);
+    let since = (again || request.max_age.is_some()).then(|| known.unwrap_or(now).as_second().to_string());
+    params.with("prompt", rest.as_deref()).with(SIGNED_IN_SINCE, since.as_deref())
 }

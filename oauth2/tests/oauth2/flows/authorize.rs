@@ -2,7 +2,7 @@
 
 use mgx_oauth2::ErrorCode;
 
-use crate::fixture::{ANN, Answer, CHALLENGE, Fixture, LOOPBACK, REDIRECT, encode, parameter, query};
+use crate::fixture::{ANN, Answer, CHALLENGE, Fixture, LOOPBACK, REDIRECT, claims, encode, parameter, query};
 
 const GOOD: [(&str, &str); 6] = [
     ("response_type", "code"),
@@ -237,6 +237,56 @@ async fn the_consent_page_shows_client_and_scope_and_cannot_be_forged() {
         assert_eq!(browser.authorize("tool", LOOPBACK, &[]).await.status, 200);
         browser.code("tool", LOOPBACK, &[]).await;
     }
+}
+
+#[tokio::test]
+async fn a_demanded_sign_in_is_demanded_once() {
+    let fixture = Fixture::new().await;
+    for demand in [
+        &[("max_age", "0")][..],
+        &[("max_age", "1")],
+        &[("prompt", "login")],
+        &[("prompt", "login consent"), ("max_age", "0")],
+        &[("prompt", "select_account"), ("max_age", "00")],
+    ] {
+        let mut browser = fixture.browser();
+        browser.sign_in("ann", ANN).await;
+        fixture.pass(5);
+        let answer = browser.authorize("web", REDIRECT, demand).await;
+        assert!(answer.location().starts_with("/oauth2/login?"), "{demand:?} {}", answer.location());
+        let page = browser.get(answer.location()).await;
+        let back = page.hidden("continue");
+        // who was signed in before and does not sign in again gets no further
+        let skipped = browser.get(&back).await;
+        assert!(skipped.location().starts_with("/oauth2/login?"), "{demand:?} {}", skipped.location());
+        fixture.pass(30);
+        let csrf = page.hidden("csrf");
+        let pairs = [("csrf", &*csrf), ("continue", &*back), ("username", "ann"), ("password", ANN)];
+        let signed_in = fixture.now();
+        assert_eq!(browser.post("/oauth2/login", &pairs).await.location(), back, "{demand:?}");
+        // the redirect and the decision take their time
+        fixture.pass(30);
+        let mut answer = browser.get(&back).await;
+        if answer.status == 200 {
+            let (csrf, request) = (answer.hidden("csrf"), answer.hidden("request"));
+            fixture.pass(30);
+            let pairs = [("csrf", &*csrf), ("request", &*request), ("decision", "allow")];
+            answer = browser.post("/oauth2/authorize", &pairs).await;
+        }
+        let code = parameter(answer.location(), "code");
+        let code = code.unwrap_or_else(|| panic!("{demand:?} {} {}", answer.location(), answer.body));
+        let tokens = fixture.redeem("web", REDIRECT, &code).await.json();
+        assert_eq!(claims(&tokens["id_token"])["auth_time"], signed_in, "{demand:?}");
+    }
+    let mut browser = fixture.browser();
+    browser.sign_in("ann", ANN).await;
+    let silent = browser.authorize("web", REDIRECT, &[("prompt", "none"), ("max_age", "0")]).await;
+    assert_eq!(silent.error(), (303, "login_required".into()));
+    // a time that has not come cannot be waited for
+    let future = [("max_age", "9"), ("mgx_signed_in_since", "9999999999")];
+    let answer = browser.authorize("web", REDIRECT, &future).await;
+    let back = parameter(answer.location(), "continue").unwrap();
+    assert!(parameter(&back, "mgx_signed_in_since").unwrap() != "9999999999", "{back}");
 }
 
 #[tokio::test]
