@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use mgx_oauth2::{ADMIN, AccessToken, Scope, Subject, User};
+use mgx_oauth2::{ADMIN, AccessToken, Scope, Subject, User, UserId};
 
 use super::challenge::unauthorized;
 use super::rights::{Right, Rights};
@@ -29,15 +29,21 @@ impl Caller {
         Self::new(user.name.as_str().into(), user.groups.contains(ADMIN), scope)
     }
 
-    /// The user or client that an access token was issued to. A client that acts for itself owns its resources under the
-    /// name `client:ID`; no user has such a name, because user names have no colon.
-    pub(crate) fn of_access(access: &AccessToken) -> Option<Self> {
+    /// The user or client that an access token was issued to, or the user's id if the token does not say enough about
+    /// the user: its name is in it with the scope `profile`, and its groups, which an administrator has, with `groups`.
+    /// A client that acts for itself owns its resources under the name `client:ID`; no user has such a name, because user
+    /// names have no colon.
+    pub(crate) fn of_access(access: &AccessToken) -> Result<Self, UserId> {
+        let in_admin_group = access.groups.contains(ADMIN);
         let user = match (&access.subject, &access.username) {
+            (Subject::User(user), _) if !in_admin_group && Rights::of(&access.scope).has(Right::Admin) => {
+                return Err(*user);
+            }
             (Subject::User(_), Some(name)) => name.as_str().into(),
-            (Subject::User(_), None) => return None,
+            (Subject::User(user), None) => return Err(*user),
             (Subject::Client, _) => format!("client:{}", access.client).into(),
         };
-        Some(Self::new(user, access.groups.contains(ADMIN), &access.scope))
+        Ok(Self::new(user, in_admin_group, &access.scope))
     }
 
     fn new(user: Arc<str>, in_admin_group: bool, scope: &Scope) -> Self {

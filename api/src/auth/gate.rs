@@ -5,6 +5,8 @@
 mod auth_tests;
 #[cfg(test)]
 mod dpop_tests;
+#[cfg(test)]
+mod scope_tests;
 
 use std::fmt;
 use std::sync::Arc;
@@ -147,7 +149,13 @@ impl Gate {
                 let known = self.provider.api_token(token.expose_secret()).await?;
                 known.map(|(user, token)| Caller::of_user(&user, &token.scope))
             }
-            Credential::Access(access) if self.verifier.counts(access) => Caller::of_access(access),
+            Credential::Access(access) if self.verifier.counts(access) => match Caller::of_access(access) {
+                Ok(caller) => Some(caller),
+                Err(user) => {
+                    let user = self.provider.enabled_user(user).await?;
+                    user.map(|user| Caller::of_user(&user, &access.scope))
+                }
+            },
             Credential::Access(_) => None,
             Credential::Cookie(cookie) => {
                 let session = self.provider.pages_session(cookie.expose_secret()).await?;

@@ -18,6 +18,14 @@ impl Provider {
         self.storage.users(after, limit).await
     }
 
+    /// The user with this id, unless the user is disabled.
+    ///
+    /// # Errors
+    /// The storage does not respond.
+    pub async fn enabled_user(&self, id: UserId) -> Result<Option<User>, StorageError> {
+        Ok(self.storage.user(id).await?.filter(|user| !user.disabled))
+    }
+
     /// The user with this name.
     ///
     /// # Errors
