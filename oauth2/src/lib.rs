@@ -37,7 +37,7 @@ pub use base::ids::{BadName, ClientId, GrantId, SessionId, TokenId, UserId, User
 pub use base::issuer::{BadIssuer, Issuer};
 pub use base::params::{BadParams, Params};
 pub use base::random::RandomSource;
-pub use base::scope::{BadScope, Scope};
+pub use base::scope::{BadScope, DEFAULT_SCOPE, Scope};
 pub use clients::client::{BadClient, Client, ClientKind};
 pub use clients::grant_type::GrantType;
 pub use clients::redirect_uri::{BadRedirect, RedirectUri};

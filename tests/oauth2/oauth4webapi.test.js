@@ -187,7 +187,7 @@ test('signing out', async () => {
 })
 
 test('what is refused is told as the library expects', async () => {
-  await assert.rejects(authorize('web', 'openid root'), { error: 'invalid_scope' })
+  await assert.rejects(authorize('web', 'root'), { error: 'invalid_scope' })
   await assert.rejects(authorize('web', 'openid', { response_type: 'token' }), { error: 'unsupported_response_type' })
   await assert.rejects(authorize('web', 'openid', { code_challenge_method: 'plain' }), { error: 'invalid_request' })
   await assert.rejects(authorize('web', 'openid', { prompt: 'none' }), { error: 'login_required' })

@@ -9,7 +9,7 @@ use mgx_scheduler::{JobSpec, Kind};
 use crate::http::{Problem, Slug};
 
 /// What a user can consent to disclose to a generated app. The app's tokens are for the app: the API accepts none.
-const SCOPE: &str = "openid profile email groups";
+const SCOPE: &str = "openid profile email groups offline_access";
 
 /// Registers and removes the generated apps of sessions.
 #[derive(Clone, Copy, Debug)]

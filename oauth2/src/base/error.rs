@@ -53,7 +53,7 @@ codes! {
     UnsupportedGrantType = "unsupported_grant_type", BAD_REQUEST;
     /// The response type is not supported.
     UnsupportedResponseType = "unsupported_response_type", BAD_REQUEST;
-    /// The scope is malformed, or exceeds what the client is registered for.
+    /// The scope is malformed, or the client is registered for nothing of it.
     InvalidScope = "invalid_scope", BAD_REQUEST;
     /// The user denied the request.
     AccessDenied = "access_denied", BAD_REQUEST;
@@ -109,7 +109,7 @@ impl OAuthError {
     }
 
     pub(crate) fn invalid_scope() -> Self {
-        Self::new(ErrorCode::InvalidScope, "the scope exceeds what the client is registered for")
+        Self::new(ErrorCode::InvalidScope, "the client is registered for nothing of this scope")
     }
 
     pub(crate) fn unauthorized_client() -> Self {

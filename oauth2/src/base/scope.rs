@@ -25,6 +25,13 @@ pub(crate) const EMAIL: &str = "email";
 /// Permits the user's groups.
 pub(crate) const GROUPS: &str = "groups";
 
+/// Permits a refresh token (OpenID Connect Core section 11). Here a client gets one if it has the grant type, and asks
+/// for this scope because it does so everywhere.
+pub(crate) const OFFLINE_ACCESS: &str = "offline_access";
+
+/// The scope of a client that is registered without one: what clients ask for as they come.
+pub const DEFAULT_SCOPE: &str = "openid profile email offline_access";
+
 const MOST_BYTES: usize = 1024;
 const MOST_WORDS: usize = 32;
 
@@ -42,6 +49,17 @@ impl Scope {
     /// The scope values.
     pub fn words(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(String::as_str)
+    }
+
+    /// Whether there is no value in it.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The values that are in both scopes.
+    #[must_use]
+    pub fn common(&self, other: &Self) -> Self {
+        Self(self.0.intersection(&other.0).cloned().collect())
     }
 
     /// The union of both scopes.

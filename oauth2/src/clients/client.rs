@@ -117,11 +117,12 @@ impl Client {
         }
     }
 
-    /// The scope that it is granted when it requests `wanted`; `None` if that exceeds its registration.
+    /// The scope that it is granted when it requests `wanted`: what it is registered for, without the rest (RFC 6749
+    /// section 3.3). `None` if nothing of the request is left, or the text is not a scope.
     pub fn grant_scope(&self, wanted: Option<&str>) -> Option<Scope> {
-        match wanted {
-            None => Some(self.scope.clone()),
-            Some(text) => text.parse().ok().filter(|wanted: &Scope| wanted.is_within(&self.scope)),
-        }
+        let Some(text) = wanted else { return Some(self.scope.clone()) };
+        let wanted: Scope = text.parse().ok()?;
+        let granted = wanted.common(&self.scope);
+        (!granted.is_empty() || wanted.is_empty()).then_some(granted)
     }
 }

@@ -8,7 +8,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
 use super::answer;
-use crate::base::scope::{EMAIL, GROUPS, OPENID, PROFILE};
+use crate::base::scope::{EMAIL, GROUPS, OFFLINE_ACCESS, OPENID, PROFILE};
 use crate::clients::grant_type::GrantType;
 use crate::provider::Provider;
 
@@ -63,7 +63,7 @@ fn describe(provider: &Provider) -> Value {
         "dpop_signing_alg_values_supported": ["ES256"],
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["ES256"],
-        "scopes_supported": [OPENID, PROFILE, EMAIL, GROUPS],
+        "scopes_supported": [OPENID, PROFILE, EMAIL, GROUPS, OFFLINE_ACCESS],
         "claims_supported": [
             "sub", "iss", "aud", "exp", "iat", "auth_time", "nonce", "sid",
             "name", "preferred_username", "updated_at", "email", "email_verified", "groups",

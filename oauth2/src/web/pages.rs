@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
 use crate::base::error::OAuthError;
-use crate::base::scope::{EMAIL, GROUPS, OPENID, PROFILE, Scope};
+use crate::base::scope::{EMAIL, GROUPS, OFFLINE_ACCESS, OPENID, PROFILE, Scope};
 use crate::clients::client::Client;
 use crate::web::pages::texts::{Lang, Texts};
 
@@ -208,6 +208,7 @@ fn scopes(texts: &Texts, scope: &Scope) -> String {
             PROFILE => texts.scope_profile.to_owned(),
             EMAIL => texts.scope_email.to_owned(),
             GROUPS => texts.scope_groups.to_owned(),
+            OFFLINE_ACCESS => texts.scope_offline_access.to_owned(),
             other => format!("<code>{}</code>", escape(other)),
         };
         write!(list, "<li>{text}</li>").ok();

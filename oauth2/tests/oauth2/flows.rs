@@ -4,3 +4,4 @@ mod authorize;
 mod clients;
 mod code;
 mod device;
+mod scope;

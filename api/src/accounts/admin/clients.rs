@@ -8,7 +8,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use mgx_apps::APP_CLIENT_PREFIX;
-use mgx_oauth2::{Client, ClientId, GrantType, NewClient, RedirectUri};
+use mgx_oauth2::{Client, ClientId, DEFAULT_SCOPE, GrantType, NewClient, RedirectUri};
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -44,7 +44,8 @@ pub(crate) struct ClientRequest {
     /// The grant types that it may use: `authorization_code`, `refresh_token`, `client_credentials`, and
     /// `urn:ietf:params:oauth:grant-type:device_code`. The first two, if absent.
     grant_types: Option<BTreeSet<String>>,
-    /// The scopes that it may ask for; `openid profile`, if absent.
+    /// The scopes that it may ask for; `openid profile email offline_access`, if absent. Others that it asks for are not
+    /// granted.
     #[schema(example = "openid profile read")]
     scope: Option<String>,
     /// The audience of its access tokens: `mgx` for this API; the client itself, if absent.
@@ -204,7 +205,7 @@ impl ClientRequest {
             Some(names) => names.into_iter().map(grant).collect::<Result<_, _>>()?,
             None => [GrantType::AuthorizationCode, GrantType::RefreshToken].into(),
         };
-        let scope = self.scope.as_deref().unwrap_or("openid profile").parse();
+        let scope = self.scope.as_deref().unwrap_or(DEFAULT_SCOPE).parse();
         let scope = scope.map_err(|bad: mgx_oauth2::BadScope| Problem::invalid("/scope", bad.to_string()))?;
         for (pointer, uris) in [
             ("/redirect_uris", &self.redirect_uris),

@@ -65,6 +65,7 @@ async fn a_client_is_registered_and_its_secret_shown_once() {
         "redirect_uris": ["https://reports.example/callback"] });
     let (status, _, made) = server.post("/api/admin/clients", new.clone()).await;
     assert_eq!((status, &made["audience"]), (201, &json!("reports")), "{made}");
+    assert_eq!(made["scope"], "email offline_access openid profile", "what clients ask for as they come");
     let secret = made["client_secret"].as_str().unwrap();
     assert!(secret.starts_with("mgx_cs_"), "{secret}");
     assert_eq!(server.post("/api/admin/clients", new).await.1, "conflict");

@@ -53,7 +53,8 @@ pub(crate) struct Add {
     /// A grant type with which the client may ask for tokens, such as `client_credentials`; can be repeated.
     #[arg(long = "grant", value_name = "NAME")]
     grants: Vec<String>,
-    /// The scopes that the client may ask for, such as "openid profile read".
+    /// The scopes that the client may ask for, such as `openid profile read`; `openid profile email offline_access` if
+    /// absent.
     #[arg(long, value_name = "WORDS")]
     scope: Option<String>,
     /// The audience of the client's access tokens: `mgx` is this platform's API; the client itself if absent.

@@ -43,6 +43,7 @@ pub(super) struct Texts {
     pub(super) scope_profile: &'static str,
     pub(super) scope_email: &'static str,
     pub(super) scope_groups: &'static str,
+    pub(super) scope_offline_access: &'static str,
 }
 
 const EN: Texts = Texts {
@@ -77,6 +78,7 @@ const EN: Texts = Texts {
     scope_profile: "to see your name",
     scope_email: "to see your e-mail address",
     scope_groups: "to see your groups",
+    scope_offline_access: "to keep this access while you are away",
 };
 
 const ZH: Texts = Texts {
@@ -111,6 +113,7 @@ const ZH: Texts = Texts {
     scope_profile: "查看您的姓名",
     scope_email: "查看您的电子邮件地址",
     scope_groups: "查看您所属的组",
+    scope_offline_access: "在您离开期间保持此访问权限",
 };
 
 impl Lang {

@@ -86,7 +86,7 @@ async fn other_errors_are_redirected_with_state_and_issuer() {
         (&[("code_challenge_method", "s256")], ErrorCode::InvalidRequest),
         (&[("code_challenge", "short")], ErrorCode::InvalidRequest),
         (&[("response_mode", "fragment")], ErrorCode::InvalidRequest),
-        (&[("scope", "openid admin")], ErrorCode::InvalidScope),
+        (&[("scope", "admin")], ErrorCode::InvalidScope),
         (&[("scope", "openid \"x\"")], ErrorCode::InvalidScope),
         (&[("scope", &long)], ErrorCode::InvalidScope),
         (&[("prompt", "none login")], ErrorCode::InvalidRequest),
