@@ -10,4 +10,5 @@ pub(crate) mod pages_session;
 mod revocation;
 pub(crate) mod token;
 pub(crate) mod token_request;
+pub(crate) mod user_claims;
 pub(crate) mod userinfo;

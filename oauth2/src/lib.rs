@@ -49,6 +49,7 @@ pub use flows::introspection::Introspection;
 pub use flows::issue::TokenResponse;
 pub use flows::pages_session::CodeExchange;
 pub use flows::token_request::TokenRequest;
+pub use flows::user_claims::UserClaims;
 pub use flows::userinfo::UserInfo;
 pub use grants::authorization_code::{AuthorizationCode, CodeRedemption};
 pub use grants::device::{Device, DeviceDecision, DevicePoll};

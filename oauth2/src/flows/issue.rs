@@ -8,6 +8,7 @@ use crate::accounts::user::User;
 use crate::base::ids::{SessionId, TokenId, UserId};
 use crate::base::scope::{GROUPS, OPENID, PROFILE, Scope};
 use crate::clients::client::Client;
+use crate::flows::user_claims::UserClaims;
 use crate::grants::grant::Grant;
 use crate::grants::refresh_token::RefreshToken;
 use crate::provider::Provider;
@@ -47,6 +48,9 @@ struct IdClaims<'a> {
     nonce: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sid: Option<SessionId>,
+    /// Most clients look here and not at userinfo.
+    #[serde(flatten)]
+    user: UserClaims,
 }
 
 /// A grant with its client and user, for which tokens are issued.
@@ -67,7 +71,7 @@ impl Provider {
         refresh: Option<&RefreshToken>,
         key: Option<&Thumbprint>,
     ) -> TokenResponse {
-        let id_token = scope.has(OPENID).then(|| self.id_token(user_grant, nonce));
+        let id_token = scope.has(OPENID).then(|| self.id_token(user_grant, &scope, nonce));
         let access_token = self.access_token(user_grant.client, Some(user_grant), &scope, key);
         let refresh = refresh.map(RefreshToken::text);
         TokenResponse { refresh_token: refresh, id_token, ..self.response(access_token, scope, key) }
@@ -120,7 +124,7 @@ impl Provider {
         jws::sign(&self.keys, TokenType::Access, &claims)
     }
 
-    fn id_token(&self, user_grant: UserGrant<'_>, nonce: Option<&str>) -> String {
+    fn id_token(&self, user_grant: UserGrant<'_>, scope: &Scope, nonce: Option<&str>) -> String {
         let now = self.clock.now().as_second();
         let claims = IdClaims {
             iss: self.settings.issuer.as_str(),
@@ -131,6 +135,7 @@ impl Provider {
             auth_time: user_grant.grant.auth_time.as_second(),
             nonce,
             sid: user_grant.grant.session,
+            user: UserClaims::of(user_grant.user, scope),
         };
         jws::sign(&self.keys, TokenType::Id, &claims)
     }

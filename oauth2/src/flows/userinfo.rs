@@ -3,8 +3,9 @@
 use serde::Serialize;
 
 use crate::base::error::{ErrorCode, OAuthError};
-use crate::base::ids::{UserId, Username};
-use crate::base::scope::{EMAIL, GROUPS, OPENID, PROFILE};
+use crate::base::ids::UserId;
+use crate::base::scope::OPENID;
+use crate::flows::user_claims::UserClaims;
 use crate::provider::Provider;
 use crate::tokens::access_token::Subject;
 use crate::tokens::dpop::DpopProof;
@@ -15,24 +16,9 @@ use crate::tokens::verifier::BoundTokenError;
 pub struct UserInfo {
     /// The user's id.
     pub sub: UserId,
-    /// With scope `profile`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// With scope `profile`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub preferred_username: Option<Username>,
-    /// With scope `profile`, in seconds since 1970.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub updated_at: Option<i64>,
-    /// With scope `email`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub email: Option<String>,
-    /// With scope `email`; always false, because addresses are not verified.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub email_verified: Option<bool>,
-    /// With scope `groups`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub groups: Option<Vec<String>>,
+    /// The claims that the scope permits.
+    #[serde(flatten)]
+    pub claims: UserClaims,
 }
 
 impl Provider {
@@ -59,15 +45,6 @@ impl Provider {
             return Err(invalid());
         }
         let user = self.storage.user(id).await?.filter(|user| !user.disabled).ok_or_else(invalid)?;
-        let (profile, email) = (access.scope.has(PROFILE), access.scope.has(EMAIL));
-        Ok(UserInfo {
-            sub: id,
-            name: profile.then_some(user.display_name),
-            preferred_username: profile.then_some(user.name),
-            updated_at: profile.then(|| user.updated_at.as_second()),
-            email_verified: (email && user.email.is_some()).then_some(false),
-            email: user.email.filter(|_| email),
-            groups: access.scope.has(GROUPS).then(|| user.groups.into_iter().collect()),
-        })
+        Ok(UserInfo { sub: id, claims: UserClaims::of(&user, &access.scope) })
     }
 }

@@ -120,12 +120,52 @@ async fn userinfo_returns_the_claims_of_the_scope() {
         let code = browser.code("web", redirect, &[("scope", scope)]).await;
         let tokens = fixture.redeem("web", redirect, &code).await.json();
         assert_eq!(userinfo(&fixture, &text(&tokens, "access_token")).await.json(), expected);
+        assert_eq!(about_the_user(&tokens), expected, "most clients look in the id token only");
     }
     let code = browser.code("web", redirect, &[("scope", "profile")]).await;
     let tokens = fixture.redeem("web", redirect, &code).await.json();
     assert!(tokens["id_token"].is_null(), "without openid the user is not disclosed");
     let answer = userinfo(&fixture, &text(&tokens, "access_token")).await;
     assert_eq!(answer.error(), (403, "insufficient_scope".into()));
+}
+
+/// The claims of an id token that are about the user.
+fn about_the_user(tokens: &Value) -> Value {
+    let mut claims = claims(&tokens["id_token"]);
+    let of_the_token = ["iss", "aud", "exp", "iat", "auth_time", "nonce", "sid"];
+    claims.as_object_mut().unwrap().retain(|name, _| !of_the_token.contains(&&**name));
+    claims
+}
+
+#[tokio::test]
+async fn an_id_token_says_of_the_user_what_its_scope_permits() {
+    let fixture = Fixture::new().await;
+    let mut browser = fixture.browser();
+    browser.sign_in("ann", crate::fixture::ANN).await;
+    let every = [("scope", "openid profile email groups")];
+    let code = browser.code("web", crate::fixture::REDIRECT, &every).await;
+    let tokens = fixture.redeem("web", crate::fixture::REDIRECT, &code).await.json();
+    let all = json!({
+        "sub": fixture.ann.id.to_string(), "name": "ann <b>", "preferred_username": "ann",
+        "updated_at": 1_800_000_000, "email": "ann@example.org", "email_verified": false,
+        "groups": ["builders"],
+    });
+    assert_eq!(about_the_user(&tokens), all);
+    // later it says what is so then, and no more than the narrower scope permits
+    let renamed = mgx_oauth2::User { display_name: "Ann".to_owned(), email: None, ..fixture.ann.clone() };
+    fixture.pass(60);
+    fixture.provider.administration(None).change_user(&renamed).await.unwrap();
+    let next = fixture.refresh("web", &text(&tokens, "refresh_token")).await.json();
+    let now = about_the_user(&next);
+    assert_eq!((&now["name"], &now["updated_at"]), (&json!("Ann"), &json!(1_800_000_060)));
+    assert!(now.get("email").is_none() && now.get("email_verified").is_none(), "{now}");
+    let pairs = [
+        ("grant_type", "refresh_token"),
+        ("refresh_token", next["refresh_token"].as_str().unwrap()),
+        ("scope", "openid groups"),
+    ];
+    let narrow = fixture.post_as("web", "/oauth2/token", &pairs).await.json();
+    assert_eq!(about_the_user(&narrow), json!({ "sub": fixture.ann.id.to_string(), "groups": ["builders"] }));
 }
 
 #[tokio::test]
