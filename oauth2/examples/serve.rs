@@ -18,8 +18,8 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use http::header;
 use jiff::Timestamp;
 use mgx_oauth2::{
-    Clock, GrantType, MemoryStorage, NewClient, NewUser, Provider, RandomSource, Settings, SigningKeys,
-    router,
+    Clock, GrantType, MemoryStorage, NewClient, NewUser, Provider, RandomSource, Settings, SigningAlgorithm,
+    SigningKeys, router,
 };
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
@@ -74,7 +74,7 @@ async fn main() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let clock = Clock::new(Timestamp::now);
-    let keys = SigningKeys::load_or_create(&key, clock.now()).unwrap();
+    let keys = SigningKeys::for_tests(&key, clock.now()).unwrap();
     let settings = Settings::new(format!("http://{address}/oauth2").parse().unwrap());
     let storage = Arc::new(MemoryStorage::default());
     let provider = Provider::new(settings, storage, keys, clock, RandomSource::system()).await.unwrap();
@@ -113,6 +113,7 @@ async fn people(provider: &Provider) -> Value {
             grants: all.into_iter().chain(confidential.then_some(GrantType::ClientCredentials)).collect(),
             scope: "openid profile email groups api".parse().unwrap(),
             audience: Some("mgx".to_owned()),
+            id_token_alg: SigningAlgorithm::default(),
             first_party,
         };
         let (_, secret) = provider.administration(None).add_client(new).await.unwrap();

@@ -9,3 +9,4 @@ pub(crate) mod issuer;
 pub(crate) mod params;
 pub(crate) mod random;
 pub(crate) mod scope;
+pub(crate) mod signing_algorithm;

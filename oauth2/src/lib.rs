@@ -38,6 +38,7 @@ pub use base::issuer::{BadIssuer, Issuer};
 pub use base::params::{BadParams, Params};
 pub use base::random::RandomSource;
 pub use base::scope::{BadScope, DEFAULT_SCOPE, Scope};
+pub use base::signing_algorithm::{BadAlgorithm, SigningAlgorithm};
 pub use clients::client::{BadClient, Client, ClientKind};
 pub use clients::grant_type::GrantType;
 pub use clients::redirect_uri::{BadRedirect, RedirectUri};

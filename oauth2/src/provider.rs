@@ -30,7 +30,7 @@ use crate::tokens::verifier::Verifier;
 pub struct Provider {
     pub(crate) settings: Settings,
     pub(crate) storage: Arc<dyn Storage>,
-    pub(crate) keys: SigningKeys,
+    pub(crate) keys: Arc<SigningKeys>,
     pub(crate) clock: Clock,
     pub(crate) random: RandomSource,
     pub(crate) passwords: Passwords,
@@ -135,7 +135,7 @@ impl Provider {
         Ok(Self {
             settings,
             storage,
-            keys,
+            keys: Arc::new(keys),
             clock,
             random,
             passwords,
@@ -159,7 +159,7 @@ impl Provider {
         &self.settings
     }
 
-    /// Deletes expired records, and rotates the signing key if it is old. The caller runs it about every minute.
+    /// Deletes expired records, and rotates the signing keys if they are old. The caller runs it about every minute.
     ///
     /// # Errors
     /// The storage or the key file cannot be written. The next run makes up for it.
@@ -183,12 +183,14 @@ impl Provider {
         Ok(self.keys.catch_up()?)
     }
 
-    /// Rotates the signing key ([`SigningKeys::rotate`]) and returns the new `kid`.
+    /// Rotates the signing keys ([`SigningKeys::rotate`]) and returns the new `kid`.
     ///
     /// # Errors
-    /// The key file cannot be written; the old key stays in use.
+    /// The key file cannot be written; the old keys stay in use.
     pub async fn rotate_keys(&self, keep_previous: bool) -> Result<String, KeyError> {
-        let kid = self.keys.rotate(self.clock.now(), keep_previous)?;
+        let (keys, now) = (Arc::clone(&self.keys), self.clock.now());
+        let rotated = tokio::task::spawn_blocking(move || keys.rotate(now, keep_previous)).await;
+        let kid = rotated.expect("a rotation does not panic, and is not aborted")?;
         self.record(AuditEvent::KeyRotated { kid: kid.clone() }, AuditContext::default()).await;
         Ok(kid)
     }

@@ -6,5 +6,6 @@ pub(crate) mod jws;
 pub(crate) mod key_file;
 pub(crate) mod public_keys;
 pub(crate) mod revoked_tokens;
+mod rsa_primes;
 pub(crate) mod signing_keys;
 pub(crate) mod verifier;

@@ -37,7 +37,7 @@ async fn an_unknown_user_takes_as_long_in_wall_time() {
 async fn check(clock: impl Fn() -> Duration) {
     let dir = tempfile::tempdir().unwrap();
     let now = Clock::new(|| Timestamp::UNIX_EPOCH);
-    let keys = SigningKeys::load_or_create(&dir.path().join("signing.key"), now.now()).unwrap();
+    let keys = SigningKeys::for_tests(&dir.path().join("signing.key"), now.now()).unwrap();
     let settings = Settings::new("https://mgx.example/oauth2".parse().unwrap());
     let provider =
         Provider::new(settings, Arc::new(MemoryStorage::default()), keys, now, RandomSource::system()).await;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use mgx_apps::{AppClient, AppIdentity, Session};
-use mgx_oauth2::{AdminError, GrantType, NewClient, Provider};
+use mgx_oauth2::{AdminError, GrantType, NewClient, Provider, SigningAlgorithm};
 use mgx_scheduler::{JobSpec, Kind};
 
 use crate::http::{Problem, Slug};
@@ -35,6 +35,7 @@ impl AppClients<'_> {
             grants: BTreeSet::from([GrantType::AuthorizationCode, GrantType::RefreshToken]),
             scope: SCOPE.parse().expect("plain words are a scope"),
             audience: None,
+            id_token_alg: SigningAlgorithm::default(),
             first_party: false,
         };
         let kept = self.provider.administration(None).ensure_client(new, Some(&secret)).await;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode, header};
 use http_body_util::BodyExt;
-use mgx_oauth2::{GrantType, NewClient};
+use mgx_oauth2::{GrantType, NewClient, SigningAlgorithm};
 use serde_json::Value;
 
 use crate::auth::sign_in::{CALLBACK, PAGES};
@@ -127,6 +127,7 @@ async fn server_with_pages() -> TestServer {
         grants: BTreeSet::from([GrantType::AuthorizationCode]),
         scope: "read write admin".parse().unwrap(),
         audience: Some("mgx".to_owned()),
+        id_token_alg: SigningAlgorithm::default(),
         first_party: true,
     };
     server.provider.administration(None).ensure_client(pages, None).await.unwrap();

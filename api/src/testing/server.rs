@@ -194,7 +194,7 @@ async fn provider(store: Arc<Embedded>, dir: &Path) -> Arc<Provider> {
     let mut settings = Settings::new("http://127.0.0.1:8765/oauth2".parse().unwrap());
     settings.password_cost = Argon2Cost { memory_kib: 8, passes: 1, lanes: 1 };
     let clock = mgx_oauth2::Clock::new(Timestamp::now);
-    let keys = SigningKeys::load_or_create(&dir.join("oauth2.key"), clock.now()).unwrap();
+    let keys = SigningKeys::for_tests(&dir.join("oauth2.key"), clock.now()).unwrap();
     Arc::new(Provider::for_tests(settings, store, keys, clock, RandomSource::system()).await.unwrap())
 }
 

@@ -27,6 +27,8 @@ pub struct OAuthClient {
     pub scope: String,
     /// The audience of its access tokens.
     pub audience: String,
+    /// The algorithm that its id tokens are signed with.
+    pub id_token_signed_response_alg: String,
     /// Whether it belongs to the platform: users are not asked for their consent.
     pub first_party: bool,
     /// When it was registered.
@@ -57,6 +59,9 @@ pub struct NewOAuthClient {
     /// The audience of its access tokens: `mgx` is the platform's API; the client itself if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub audience: Option<String>,
+    /// The algorithm that its id tokens are signed with, `RS256` or `ES256`; the server's default if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id_token_signed_response_alg: Option<String>,
 }
 
 impl Client {

@@ -8,7 +8,8 @@ use anyhow::Context;
 use jiff::Timestamp;
 use mgx_api::{AUDIENCE, CALLBACK, PAGES};
 use mgx_oauth2::{
-    ClientId, Clock, GrantType, NewClient, Provider, RandomSource, Settings, SigningKeys, Storage,
+    ClientId, Clock, GrantType, NewClient, Provider, RandomSource, Settings, SigningAlgorithm, SigningKeys,
+    Storage,
 };
 use secrecy::SecretString;
 use tokio::time::{Interval, MissedTickBehavior};
@@ -131,6 +132,7 @@ fn own<const N: usize>(name: &str, grants: [GrantType; N]) -> NewClient {
         grants: BTreeSet::from(grants),
         scope: "openid profile read write admin".parse().expect("plain words are a scope"),
         audience: Some(AUDIENCE.to_owned()),
+        id_token_alg: SigningAlgorithm::default(),
         first_party: true,
     }
 }

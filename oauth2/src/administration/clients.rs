@@ -9,6 +9,7 @@ use crate::administration::{AdminError, Administration};
 use crate::base::digest::Digest;
 use crate::base::ids::ClientId;
 use crate::base::scope::Scope;
+use crate::base::signing_algorithm::SigningAlgorithm;
 use crate::clients::client::{BadClient, Client, ClientKind};
 use crate::clients::grant_type::GrantType;
 use crate::clients::redirect_uri::RedirectUri;
@@ -34,6 +35,8 @@ pub struct NewClient {
     pub scope: Scope,
     /// The audience of its access tokens; if none, the client's id.
     pub audience: Option<String>,
+    /// The algorithm that its id tokens are signed with.
+    pub id_token_alg: SigningAlgorithm,
     /// Whether it is one of the platform's own clients.
     pub first_party: bool,
 }
@@ -111,6 +114,7 @@ impl Administration<'_> {
             post_logout_redirect_uris: self.register_redirect_uris(new.post_logout_redirect_uris)?,
             grants: new.grants,
             scope: new.scope,
+            id_token_alg: new.id_token_alg,
             first_party: new.first_party,
             created_at: self.provider.clock.now(),
         };

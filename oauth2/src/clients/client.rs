@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::digest::Digest;
 use crate::base::ids::ClientId;
 use crate::base::scope::Scope;
+use crate::base::signing_algorithm::SigningAlgorithm;
 use crate::clients::grant_type::GrantType;
 use crate::clients::redirect_uri::RedirectUri;
 
@@ -31,6 +32,9 @@ pub struct Client {
     /// The audience of its access tokens (`aud`). A generated app has an audience of its own, so that the platform
     /// does not accept the app's tokens.
     pub audience: String,
+    /// The algorithm that its id tokens are signed with.
+    #[serde(rename = "id_token_signed_response_alg", default = "SigningAlgorithm::before_rs256")]
+    pub id_token_alg: SigningAlgorithm,
     /// Whether it is one of the platform's own clients, for which users are not asked for consent.
     pub first_party: bool,
     /// When it was registered.

@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::accounts::user::User;
 use crate::base::ids::{SessionId, TokenId, UserId};
 use crate::base::scope::{GROUPS, OPENID, PROFILE, Scope};
+use crate::base::signing_algorithm::SigningAlgorithm;
 use crate::clients::client::Client;
 use crate::flows::user_claims::UserClaims;
 use crate::grants::grant::Grant;
@@ -121,7 +122,7 @@ impl Provider {
             cnf: key.map(|key| Confirmation { jkt: key.as_str().to_owned() }),
             groups: user.filter(|_| tells(GROUPS)).map_or_else(BTreeSet::new, |user| user.groups.clone()),
         };
-        jws::sign(&self.keys, TokenType::Access, &claims)
+        jws::sign(&self.keys, SigningAlgorithm::Es256, TokenType::Access, &claims)
     }
 
     fn id_token(&self, user_grant: UserGrant<'_>, scope: &Scope, nonce: Option<&str>) -> String {
@@ -137,6 +138,6 @@ impl Provider {
             sid: user_grant.grant.session,
             user: UserClaims::of(user_grant.user, scope),
         };
-        jws::sign(&self.keys, TokenType::Id, &claims)
+        jws::sign(&self.keys, user_grant.client.id_token_alg, TokenType::Id, &claims)
     }
 }

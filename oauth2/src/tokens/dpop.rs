@@ -132,7 +132,7 @@ fn open(text: &str) -> Option<(PublicKey, Claims)> {
     let Key { kty, crv, x, y, d } = header.jwk;
     let fits =
         header.typ == "dpop+jwt" && header.alg == "ES256" && kty == "EC" && crv == "P-256" && d.is_none();
-    let key = PublicKey::new(&[&[4], &*decode(&x)?, &*decode(&y)?].concat(), None).ok()?;
+    let key = PublicKey::p256(&[&[4], &*decode(&x)?, &*decode(&y)?].concat(), None).ok()?;
     let message = &text.as_bytes()[..head.len() + 1 + body.len()];
     if !fits || !key.verifies(message, &decode(signature)?) {
         return None;

@@ -1,7 +1,7 @@
-//! Signed tokens in compact serialization (RFC 7515), with ES256 only.
+//! Signed tokens in compact serialization (RFC 7515): access tokens with ES256, id tokens with ES256 or RS256.
 //!
-//! Written on ring instead of a JWT library: with one algorithm, one `typ` for each purpose and three header members,
-//! nothing can be configured wrongly, no clock is read, and no URL in a token is fetched.
+//! Written on ring instead of a JWT library: with one algorithm for each key, one `typ` for each purpose and three header
+//! members, nothing can be configured wrongly, no clock is read, and no URL in a token is fetched.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::base::signing_algorithm::SigningAlgorithm;
 use crate::tokens::public_keys::PublicKeys;
 use crate::tokens::signing_keys::SigningKeys;
 
@@ -29,6 +30,13 @@ impl TokenType {
         match self {
             Self::Access => "at+jwt",
             Self::Id => "JWT",
+        }
+    }
+
+    fn allows(self, algorithm: SigningAlgorithm) -> bool {
+        match self {
+            Self::Access => algorithm == SigningAlgorithm::Es256,
+            Self::Id => true,
         }
     }
 }
@@ -55,12 +63,17 @@ pub(crate) struct VerifiedJws<T> {
 }
 
 /// Signs `claims`.
-pub(crate) fn sign(keys: &SigningKeys, token_type: TokenType, claims: &impl Serialize) -> String {
+pub(crate) fn sign(
+    keys: &SigningKeys,
+    algorithm: SigningAlgorithm,
+    token_type: TokenType,
+    claims: &impl Serialize,
+) -> String {
     let encode = |json: Vec<u8>| URL_SAFE_NO_PAD.encode(json);
     let claims = encode(serde_json::to_vec(claims).expect("claims are texts and numbers"));
-    let (mut token, signature) = keys.sign(|kid| {
-        let header =
-            Header { alg: "ES256".to_owned(), typ: token_type.typ().to_owned(), kid: kid.to_owned() };
+    let (mut token, signature) = keys.sign(algorithm, |kid| {
+        let (alg, typ) = (algorithm.name().to_owned(), token_type.typ().to_owned());
+        let header = Header { alg, typ, kid: kid.to_owned() };
         format!("{}.{claims}", encode(serde_json::to_vec(&header).expect("a header is texts")))
     });
     token.push('.');
@@ -86,12 +99,16 @@ pub(crate) fn verify<T: DeserializeOwned>(
     };
     let decode = |text: &str| URL_SAFE_NO_PAD.decode(text).map_err(|_| InvalidJws);
     let header: Header = serde_json::from_slice(&decode(head)?).map_err(|_| InvalidJws)?;
-    if header.alg != "ES256" || header.typ != token_type.typ() {
+    if header.typ != token_type.typ() {
         return Err(InvalidJws);
     }
     let all = keys.all();
     let counts = |until: Option<Timestamp>| until.is_none_or(|until| now < until);
     let key = all.iter().find(|key| key.kid() == header.kid && counts(key.until)).ok_or(InvalidJws)?;
+    // the key says what it is for; the header only has to agree
+    if header.alg != key.algorithm().name() || !token_type.allows(key.algorithm()) {
+        return Err(InvalidJws);
+    }
     let message = &token.as_bytes()[..head.len() + 1 + body.len()];
     if !key.verifies(message, &decode(signature)?) {
         return Err(InvalidJws);

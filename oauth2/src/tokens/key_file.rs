@@ -1,4 +1,4 @@
-//! The file that holds the signing key: made, read and replaced, readable by its owner alone.
+//! The file that holds the signing keys: made, read and replaced, readable by its owner alone.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -11,6 +11,10 @@ use jiff::Timestamp;
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use serde::{Deserialize, Serialize};
+
+use crate::base::signing_algorithm::SigningAlgorithm;
+use crate::tokens::public_keys::PublicKey;
+use crate::tokens::rsa_primes::RsaPrimes;
 
 /// Why there is no signing key. The operator repairs the file or removes it; without it all users sign in again.
 #[derive(Debug, thiserror::Error)]
@@ -35,8 +39,11 @@ pub enum KeyError {
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct KeyFile {
-    /// The private key: PKCS #8, base64.
+    /// The private key for ES256: PKCS #8, base64.
     pub(super) signing: String,
+    /// The primes of the private key for RS256, base64. None in a file of a version that had no such key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) rsa: Option<String>,
     pub(super) made_at: Timestamp,
     /// Replaced keys that still verify.
     pub(super) retired: Vec<RetiredKey>,
@@ -44,12 +51,49 @@ pub(super) struct KeyFile {
 
 /// A replaced key.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RetiredKey {
-    /// The public point, uncompressed, base64.
-    pub(super) point: String,
+#[serde(untagged, deny_unknown_fields)]
+pub(super) enum RetiredKey {
+    /// For ES256.
+    P256 {
+        /// The public point, uncompressed, base64.
+        point: String,
+        /// The end of the time in which the key verifies.
+        until: Timestamp,
+    },
+    /// For RS256.
+    Rsa {
+        /// The modulus, base64.
+        modulus: String,
+        /// The end of the time in which the key verifies.
+        until: Timestamp,
+    },
+}
+
+impl RetiredKey {
+    /// The public key, which verifies until its end.
+    pub(super) fn public(&self) -> Option<PublicKey> {
+        let decode = |text: &str| STANDARD.decode(text).ok();
+        match self {
+            Self::P256 { point, until } => PublicKey::p256(&decode(point)?, Some(*until)).ok(),
+            Self::Rsa { modulus, until } => PublicKey::rsa(&decode(modulus)?, Some(*until)).ok(),
+        }
+    }
+
+    /// A key that is replaced, and verifies until `until`.
+    pub(super) fn of(key: &PublicKey, until: Timestamp) -> Self {
+        let bytes = STANDARD.encode(key.bytes());
+        match key.algorithm() {
+            SigningAlgorithm::Es256 => Self::P256 { point: bytes, until },
+            SigningAlgorithm::Rs256 => Self::Rsa { modulus: bytes, until },
+        }
+    }
+
     /// The end of the time in which the key verifies.
-    pub(super) until: Timestamp,
+    pub(super) fn until(&self) -> Timestamp {
+        match self {
+            Self::P256 { until, .. } | Self::Rsa { until, .. } => *until,
+        }
+    }
 }
 
 /// How a file is put in place.
@@ -65,11 +109,21 @@ pub(super) enum WriteMode {
 const MAX_FILE_BYTES: u64 = 64 * 1024;
 
 impl KeyFile {
-    /// A new key pair, with `retired` to be kept beside it.
+    /// New key pairs, with `retired` to be kept beside them. Takes about half a second.
     pub(super) fn generate(made_at: Timestamp, retired: Vec<RetiredKey>) -> io::Result<Self> {
+        Self::with_rsa(Self::new_rsa(), made_at, retired)
+    }
+
+    /// A new key pair for ES256 beside the RSA key `rsa`.
+    pub(super) fn with_rsa(rsa: String, made_at: Timestamp, retired: Vec<RetiredKey>) -> io::Result<Self> {
         let pair = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
             .map_err(|_| io::Error::other("the kernel gives no randomness"))?;
-        Ok(Self { signing: STANDARD.encode(pair), made_at, retired })
+        Ok(Self { signing: STANDARD.encode(pair), rsa: Some(rsa), made_at, retired })
+    }
+
+    /// A new RSA key. Takes about half a second.
+    pub(super) fn new_rsa() -> String {
+        STANDARD.encode(RsaPrimes::generate().bytes())
     }
 
     pub(super) fn read(path: &Path) -> Result<Self, KeyError> {

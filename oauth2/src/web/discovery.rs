@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::answer;
 use crate::base::scope::{EMAIL, GROUPS, OFFLINE_ACCESS, OPENID, PROFILE};
+use crate::base::signing_algorithm::SigningAlgorithm;
 use crate::clients::grant_type::GrantType;
 use crate::provider::Provider;
 
@@ -62,7 +63,7 @@ fn describe(provider: &Provider) -> Value {
         "revocation_endpoint_auth_methods_supported": with_or_without,
         "dpop_signing_alg_values_supported": ["ES256"],
         "subject_types_supported": ["public"],
-        "id_token_signing_alg_values_supported": ["ES256"],
+        "id_token_signing_alg_values_supported": SigningAlgorithm::ALL.map(SigningAlgorithm::name),
         "scopes_supported": [OPENID, PROFILE, EMAIL, GROUPS, OFFLINE_ACCESS],
         "claims_supported": [
             "sub", "iss", "aud", "exp", "iat", "auth_time", "nonce", "sid",

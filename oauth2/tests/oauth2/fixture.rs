@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderName, Request, StatusCode, header};
 use jiff::Timestamp;
 use mgx_oauth2::{
     Accounts as _, Argon2Cost, AuditEvent, Clock, GrantType, MemoryStorage, NewClient, NewUser, Peer,
-    Provider, RandomSource, Settings, SigningKeys, User, router,
+    Provider, RandomSource, Settings, SigningAlgorithm, SigningKeys, User, router,
 };
 use secrecy::ExposeSecret;
 use serde_json::Value;
@@ -66,7 +66,7 @@ impl Fixture {
         let shown = Arc::clone(&seconds);
         let clock = Clock::new(move || Timestamp::from_second(shown.load(Ordering::Relaxed)).unwrap());
         let dir = tempfile::tempdir().unwrap();
-        let keys = SigningKeys::load_or_create(&dir.path().join("signing.key"), clock.now()).unwrap();
+        let keys = SigningKeys::for_tests(&dir.path().join("signing.key"), clock.now()).unwrap();
         let mut settings = Settings::new(ISSUER.parse().unwrap());
         settings.password_cost = Argon2Cost { memory_kib: 8, passes: 1, lanes: 1 };
         change(&mut settings);
@@ -337,6 +337,7 @@ async fn add_clients(provider: &Provider) -> BTreeMap<&'static str, String> {
             grants: grants.iter().copied().collect(),
             scope: every.parse().unwrap(),
             audience: Some(audience.to_owned()),
+            id_token_alg: if id == "tool" { SigningAlgorithm::Es256 } else { SigningAlgorithm::default() },
             first_party,
         };
         let (_, secret) = provider.administration(None).add_client(new).await.unwrap();
@@ -355,7 +356,7 @@ impl Fixture {
     pub(crate) async fn restarted(&self) -> mgx_oauth2::Verifier {
         let shown = Arc::clone(&self.seconds);
         let clock = Clock::new(move || Timestamp::from_second(shown.load(Ordering::Relaxed)).unwrap());
-        let keys = SigningKeys::load_or_create(&self.dir.path().join("signing.key"), clock.now()).unwrap();
+        let keys = SigningKeys::for_tests(&self.dir.path().join("signing.key"), clock.now()).unwrap();
         let storage = Arc::clone(&self.storage) as _;
         let settings = self.provider.settings().clone();
         let provider =

@@ -1,5 +1,6 @@
 //! Tokens: checked, bound to keys, refreshed, revoked.
 
+mod algorithms;
 mod api_tokens;
 mod dpop;
 mod introspection;

@@ -50,6 +50,9 @@ pub(crate) struct ClientRequest {
     scope: Option<String>,
     /// The audience of its access tokens: `mgx` for this API; the client itself, if absent.
     audience: Option<String>,
+    /// The algorithm that its id tokens are signed with: `RS256` or `ES256`; the first, if absent.
+    #[schema(example = "RS256")]
+    id_token_signed_response_alg: Option<String>,
 }
 
 /// A client as it is registered.
@@ -71,6 +74,8 @@ pub(crate) struct ClientView {
     scope: String,
     /// The audience of its access tokens.
     audience: String,
+    /// The algorithm that its id tokens are signed with.
+    id_token_signed_response_alg: &'static str,
     /// Whether it is a part of the platform: its users are not asked for their consent.
     first_party: bool,
     /// When it was registered.
@@ -207,6 +212,11 @@ impl ClientRequest {
         };
         let scope = self.scope.as_deref().unwrap_or(DEFAULT_SCOPE).parse();
         let scope = scope.map_err(|bad: mgx_oauth2::BadScope| Problem::invalid("/scope", bad.to_string()))?;
+        let id_token_alg = self.id_token_signed_response_alg.map(|name| name.parse()).transpose();
+        let id_token_alg = id_token_alg.map_err(|bad: mgx_oauth2::BadAlgorithm| {
+            Problem::invalid("/id_token_signed_response_alg", bad.to_string())
+        })?;
+        let id_token_alg = id_token_alg.unwrap_or_default();
         for (pointer, uris) in [
             ("/redirect_uris", &self.redirect_uris),
             ("/post_logout_redirect_uris", &self.post_logout_redirect_uris),
@@ -224,6 +234,7 @@ impl ClientRequest {
             grants,
             scope,
             audience: self.audience,
+            id_token_alg,
             first_party: false,
         })
     }
@@ -241,6 +252,7 @@ impl ClientView {
             client_id: client.id.to_string(),
             name: client.name,
             audience: client.audience,
+            id_token_signed_response_alg: client.id_token_alg.name(),
             first_party: client.first_party,
             created_at: client.created_at,
             client_secret: None,

@@ -66,6 +66,7 @@ async fn a_client_is_registered_and_its_secret_shown_once() {
     let (status, _, made) = server.post("/api/admin/clients", new.clone()).await;
     assert_eq!((status, &made["audience"]), (201, &json!("reports")), "{made}");
     assert_eq!(made["scope"], "email offline_access openid profile", "what clients ask for as they come");
+    assert_eq!(made["id_token_signed_response_alg"], "RS256");
     let secret = made["client_secret"].as_str().unwrap();
     assert!(secret.starts_with("mgx_cs_"), "{secret}");
     assert_eq!(server.post("/api/admin/clients", new).await.1, "conflict");
@@ -83,10 +84,14 @@ async fn a_client_is_registered_and_its_secret_shown_once() {
         (json!({ "name": "x", "redirect_uris": ["https://*.example/"] }), "/redirect_uris"),
         (json!({ "name": "x", "redirect_uris": ["https://a.example/"], "scope": "ä" }), "/scope"),
         (json!({ "name": "x" }), ""),
+        (json!({ "name": "x", "id_token_signed_response_alg": "HS256" }), "/id_token_signed_response_alg"),
     ] {
         let (status, _, problem) = server.post("/api/admin/clients", body).await;
         assert_eq!((status, &problem["errors"][0]["pointer"]), (422, &json!(pointer)), "{problem}");
     }
+    let short = json!({ "client_id": "short", "name": "Short", "redirect_uris": ["https://a.example/"],
+        "id_token_signed_response_alg": "ES256" });
+    assert_eq!(server.post("/api/admin/clients", short).await.2["id_token_signed_response_alg"], "ES256");
     assert_eq!(delete(&server, "/api/admin/clients/reports").await, 204);
     assert_eq!(delete(&server, "/api/admin/clients/reports").await, 404);
     let (_, _, log) = server.get("/api/admin/audit?limit=1").await;

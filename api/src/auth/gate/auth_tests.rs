@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::http::Request;
 use http_body_util::BodyExt;
 use jiff::{SignedDuration, Timestamp};
-use mgx_oauth2::{GrantType, NewClient};
+use mgx_oauth2::{GrantType, NewClient, SigningAlgorithm};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
@@ -23,6 +23,7 @@ async fn client(server: &TestServer, id: &str, audience: &str) -> String {
         grants: BTreeSet::from([GrantType::Password, GrantType::ClientCredentials]),
         scope: "read write admin openid".parse().unwrap(),
         audience: Some(audience.to_owned()),
+        id_token_alg: SigningAlgorithm::default(),
         first_party: true,
     };
     server.provider.administration(None).add_client(new).await.unwrap().1.unwrap().expose_secret().to_owned()

@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http_body_util::BodyExt;
 use jiff::Timestamp;
-use mgx_oauth2::{GrantType, NewClient};
+use mgx_oauth2::{GrantType, NewClient, SigningAlgorithm};
 use ring::digest::{SHA256, digest};
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
@@ -56,6 +56,7 @@ async fn bound(server: &TestServer, holder: &Holder) -> String {
         grants: BTreeSet::from([GrantType::ClientCredentials]),
         scope: "read write".parse().unwrap(),
         audience: Some("mgx".to_owned()),
+        id_token_alg: SigningAlgorithm::default(),
         first_party: true,
     };
     let (_, secret) = server.provider.administration(None).add_client(new).await.unwrap();

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use mgx_apps::APP_CLIENT_PREFIX;
 use mgx_client::Client;
 use mgx_client::accounts::oauth_client::{NewOAuthClient, OAuthClient};
-use mgx_oauth2::ClientId;
+use mgx_oauth2::{ClientId, SigningAlgorithm};
 
 use super::{joined, shown_once, yes_or_no};
 use crate::cli::out::table::{Column, Form};
@@ -60,6 +60,9 @@ pub(crate) struct Add {
     /// The audience of the client's access tokens: `mgx` is this platform's API; the client itself if absent.
     #[arg(long, value_name = "NAME")]
     audience: Option<String>,
+    /// The algorithm that the client's id tokens are signed with: RS256, which every client knows, or ES256.
+    #[arg(long, value_name = "NAME")]
+    id_token_alg: Option<SigningAlgorithm>,
 }
 
 /// The columns of clients.
@@ -118,6 +121,7 @@ impl Add {
             grant_types: (!self.grants.is_empty()).then(|| self.grants.clone()),
             scope: self.scope.clone(),
             audience: self.audience.clone(),
+            id_token_signed_response_alg: self.id_token_alg.map(|algorithm| algorithm.to_string()),
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::accounts::user::{PasswordHash, User};
 use crate::base::digest::Digest;
 use crate::base::ids::{GrantId, SessionId, TokenId, UserId};
 use crate::base::random::RandomSource;
+use crate::base::signing_algorithm::SigningAlgorithm;
 use crate::clients::client::{Client, ClientKind};
 use crate::clients::grant_type::GrantType;
 use crate::grants::authorization_code::AuthorizationCode;
@@ -58,6 +59,7 @@ pub(super) fn sample_client() -> Client {
         post_logout_redirect_uris: Vec::new(),
         grants: BTreeSet::from([GrantType::ClientCredentials, GrantType::DeviceCode]),
         scope: "openid api".parse().unwrap(),
+        id_token_alg: SigningAlgorithm::Rs256,
         first_party: false,
         created_at: at(0),
     }

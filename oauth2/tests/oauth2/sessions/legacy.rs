@@ -44,7 +44,7 @@ async fn an_enabled_legacy_form_answers_as_legacy_clients_expect() {
 
 #[tokio::test]
 async fn only_a_client_of_the_platform_may_have_the_password_grant() {
-    use mgx_oauth2::{GrantType, NewClient};
+    use mgx_oauth2::{GrantType, NewClient, SigningAlgorithm};
     let fixture = Fixture::new().await;
     let new = NewClient {
         id: None,
@@ -55,6 +55,7 @@ async fn only_a_client_of_the_platform_may_have_the_password_grant() {
         grants: [GrantType::Password].into(),
         scope: "openid".parse().unwrap(),
         audience: None,
+        id_token_alg: SigningAlgorithm::default(),
         first_party: false,
     };
     assert!(fixture.provider.administration(None).add_client(new).await.is_err());

@@ -319,7 +319,7 @@ async fn the_first_administrator_has_a_random_password() {
     use secrecy::ExposeSecret as _;
     let dir = tempfile::tempdir().unwrap();
     let clock = Clock::new(|| jiff::Timestamp::UNIX_EPOCH);
-    let keys = SigningKeys::load_or_create(&dir.path().join("k"), clock.now()).unwrap();
+    let keys = SigningKeys::for_tests(&dir.path().join("k"), clock.now()).unwrap();
     let settings = Settings::new(crate::fixture::ISSUER.parse().unwrap());
     let storage = std::sync::Arc::new(MemoryStorage::default());
     let provider = Provider::new(settings, storage, keys, clock, RandomSource::system()).await.unwrap();
