@@ -1,12 +1,14 @@
 //! Redirect URIs: where browsers may be sent with a response (RFC 6749 section 3.1.2, RFC 9700 section 4.1).
 
+use std::net::Ipv4Addr;
+
 use serde::{Deserialize, Serialize};
 use url::{Host, Url};
 
 use crate::base::issuer::Issuer;
 
 /// A registered redirect URI. A request must name exactly this text (RFC 9700 section 4.1.3); only the port of a
-/// loopback address may differ (RFC 8252 section 7.3).
+/// loopback address or of a name under `localhost` may differ (RFC 8252 section 7.3).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct RedirectUri(String);
@@ -28,8 +30,8 @@ pub enum BadRedirect {
     UserInfo,
     /// It has a scheme that is not permitted.
     #[error(
-        "a redirect URI is https, or http to 127.0.0.1, [::1] or localhost, or to the platform's own host where that \
-         has no TLS, or an app's own scheme with a dot in it"
+        "a redirect URI is https, or http to 127.0.0.1, [::1], localhost or a name under it, or to the platform's own \
+         host where that has no TLS, or an app's own scheme, such as myapp://callback or com.example.app:/callback"
     )]
     Scheme,
 }
@@ -37,8 +39,40 @@ pub enum BadRedirect {
 /// The longest redirect URI, in bytes.
 const LONGEST: usize = 512;
 
-/// Loopback addresses whose port a request may choose. Not `localhost`, which may resolve to any address.
-const LOOPBACK: [&str; 2] = ["http://127.0.0.1", "http://[::1]"];
+/// Schemes that are not an app's own: browsers and operating systems give them a meaning.
+const FOREIGN_SCHEMES: [&str; 31] = [
+    "about",
+    "blob",
+    "chrome",
+    "chrome-extension",
+    "cid",
+    "content",
+    "data",
+    "dav",
+    "edge",
+    "file",
+    "filesystem",
+    "ftp",
+    "intent",
+    "jar",
+    "javascript",
+    "ldap",
+    "mailto",
+    "mid",
+    "moz-extension",
+    "news",
+    "resource",
+    "sip",
+    "sips",
+    "sms",
+    "ssh",
+    "tel",
+    "urn",
+    "vbscript",
+    "view-source",
+    "ws",
+    "wss",
+];
 
 impl RedirectUri {
     /// Checks a URI that is to be registered at this issuer.
@@ -62,7 +96,7 @@ impl RedirectUri {
         let fits = match url.scheme() {
             "https" => url.has_host() && text.starts_with("https://"),
             "http" => text.starts_with("http://") && may_be_plain(&url, issuer),
-            own => own.contains('.') && !text.contains("://"),
+            own => is_an_apps_own(own, &text[own.len()..]),
         };
         if fits { Ok(Self(text.to_owned())) } else { Err(BadRedirect::Scheme) }
     }
@@ -74,7 +108,7 @@ impl RedirectUri {
 
     /// Whether `given` in a request matches this URI.
     pub fn admits(&self, given: &str) -> bool {
-        given == self.0 || LOOPBACK.iter().any(|host| differs_in_port(host, &self.0, given))
+        given == self.0 || differs_in_port(&self.0, given)
     }
 }
 
@@ -100,15 +134,42 @@ fn may_be_plain(url: &Url, issuer: &Issuer) -> bool {
     match url.host() {
         Some(Host::Ipv4(address)) if address.is_loopback() => true,
         Some(Host::Ipv6(address)) if address.is_loopback() => true,
-        Some(Host::Domain("localhost")) => true,
+        Some(Host::Domain(name)) if is_local_name(name) => true,
         Some(host) => !issuer.is_secure() && &host.to_owned() == issuer.host(),
         None => false,
     }
 }
 
-fn differs_in_port(host: &str, registered: &str, given: &str) -> bool {
-    let rest = |text: &'_ str| text.strip_prefix(host).and_then(after_port).map(str::to_owned);
-    matches!((rest(registered), rest(given)), (Some(one), Some(other)) if one == other)
+/// Whether a scheme, with what follows it, is one that an app has registered with the operating system (RFC 8252 section
+/// 7.1). One without a dot needs a slash, because texts such as `mailto:ann` have none.
+fn is_an_apps_own(scheme: &str, rest: &str) -> bool {
+    let is_path = if scheme.contains('.') { rest.len() > 1 } else { rest.starts_with(":/") };
+    is_path && !FOREIGN_SCHEMES.contains(&scheme)
+}
+
+/// Whether browsers resolve the name to the loopback address (RFC 6761 section 6.3).
+fn is_local_name(host: &str) -> bool {
+    host == "localhost" || host.ends_with(".localhost")
+}
+
+/// Whether both are the same URI of a loopback address, apart from the port.
+fn differs_in_port(registered: &str, given: &str) -> bool {
+    matches!((loopback(registered), loopback(given)), (Some(one), Some(other)) if one == other)
+}
+
+/// Scheme, host and what follows the port of a URI whose host is a loopback address or a name of one.
+fn loopback(uri: &str) -> Option<(&str, &str, &str)> {
+    let (scheme, rest) = uri.split_once("://")?;
+    let end = if rest.starts_with('[') {
+        rest.find(']')? + 1
+    } else {
+        rest.find([':', '/', '?']).unwrap_or(rest.len())
+    };
+    let (host, rest) = rest.split_at(end);
+    let is_address = host == "[::1]" || host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback());
+    let fits = matches!(scheme, "http" | "https") && (is_address || is_local_name(host));
+    let after = after_port(rest)?;
+    fits.then_some((scheme, host, after))
 }
 
 /// The text after an optional port; `None` if the text after the host is no port.
@@ -136,7 +197,21 @@ mod tests {
             "http://127.0.0.1/cb",
             "http://[::1]:8080/cb",
             "http://localhost:3000/cb",
+            "http://127.0.0.2:8080/cb",
+            "http://app.localhost:3000/cb",
+            "https://localhost:3000/cb",
             "org.example.app:/cb",
+            "org.example.app:cb",
+            "org.example.app://cb",
+            "com.googleusercontent.apps.1-x:/oauth2redirect",
+            "myapp://callback",
+            "myapp://",
+            "myapp:/cb",
+            "MyApp://Callback",
+            "my-app+x://auth/cb?x=1",
+            "msal0b1c://auth",
+            "exp://127.0.0.1:19000/--/cb",
+            "vscode://vendor.extension/cb",
         ] {
             assert!(register(good).is_ok(), "{good}");
         }
@@ -152,7 +227,25 @@ mod tests {
             ("http:127.0.0.1/cb", BadRedirect::Scheme),
             ("javascript:alert(1)", BadRedirect::Scheme),
             ("data:text/html,x", BadRedirect::Scheme),
-            ("myapp:/cb", BadRedirect::Scheme),
+            ("JavaScript://app/%0aalert(1)", BadRedirect::Scheme),
+            ("vbscript:/x", BadRedirect::Scheme),
+            ("file:///etc/passwd", BadRedirect::Scheme),
+            ("blob:https://app.example/x", BadRedirect::Scheme),
+            ("about:/blank", BadRedirect::Scheme),
+            ("view-source:/x", BadRedirect::Scheme),
+            ("ftp://app.example/cb", BadRedirect::Scheme),
+            ("wss://app.example/cb", BadRedirect::Scheme),
+            ("intent://app/cb", BadRedirect::Scheme),
+            ("urn:ietf:wg:oauth:2.0:oob", BadRedirect::Scheme),
+            ("mailto:ann@example.org", BadRedirect::Scheme),
+            ("myapp:cb", BadRedirect::Scheme),
+            ("myapp:", BadRedirect::Scheme),
+            ("org.example.app:", BadRedirect::Scheme),
+            ("myapp://user@host/cb", BadRedirect::UserInfo),
+            ("myapp://cb#x", BadRedirect::Fragment),
+            ("1app://cb", BadRedirect::Malformed),
+            ("http://localhost.example/cb", BadRedirect::Scheme),
+            ("http://applocalhost/cb", BadRedirect::Scheme),
         ] {
             assert_eq!(register(bad), Err(why), "{bad}");
         }
@@ -200,7 +293,18 @@ mod tests {
         ] {
             assert!(!tool.admits(bad), "{bad}");
         }
-        let named = register("http://localhost:3000/cb").unwrap();
-        assert!(named.admits("http://localhost:3000/cb") && !named.admits("http://localhost:3001/cb"));
+        for (registered, good, bad) in [
+            ("http://localhost/cb", "http://localhost:5173/cb", "http://localhost:5173/cb/"),
+            ("http://localhost:3000/cb", "http://localhost/cb", "http://localhost.evil.example:3000/cb"),
+            ("http://app.localhost:3000/cb", "http://app.localhost:1/cb", "http://other.localhost:3000/cb"),
+            ("https://localhost:3000/cb", "https://localhost:4000/cb", "http://localhost:4000/cb"),
+            ("http://127.0.0.2/cb", "http://127.0.0.2:8/cb", "http://127.0.0.1:8/cb"),
+            ("http://[::1]:8080/cb?x=1", "http://[::1]/cb?x=1", "http://[::1]:8080/cb?x=2"),
+            ("myapp://callback", "myapp://callback", "myapp://callback:80"),
+            ("myapp://localhost/cb", "myapp://localhost/cb", "myapp://localhost:1/cb"),
+        ] {
+            let registered = register(registered).unwrap();
+            assert!(registered.admits(good) && !registered.admits(bad), "{registered:?}");
+        }
     }
 }

@@ -4,4 +4,5 @@ mod authorize;
 mod clients;
 mod code;
 mod device;
+mod redirects;
 mod scope;
