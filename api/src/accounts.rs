@@ -2,6 +2,8 @@
 
 mod admin;
 mod me;
+#[cfg(test)]
+mod password_tests;
 
 use std::sync::Arc;
 

@@ -24,6 +24,15 @@ pub struct Me {
     pub is_admin: bool,
 }
 
+/// The password that the caller has, and the one that the caller wants.
+#[derive(Serialize)]
+struct PasswordChange {
+    #[serde(serialize_with = "expose")]
+    current_password: Option<SecretString>,
+    #[serde(serialize_with = "expose")]
+    password: Option<SecretString>,
+}
+
 /// A page of a list.
 #[derive(Deserialize)]
 struct Page<T> {
@@ -39,6 +48,15 @@ impl Client {
     /// The server refused the request, or did not answer.
     pub async fn me(&self) -> Result<Me, Error> {
         self.json(self.request(Method::GET, "/api/me")).await
+    }
+
+    /// Changes the caller's own password. Returns whether the caller is a user, and so has one.
+    ///
+    /// # Errors
+    /// The current password is wrong, the new one breaks a rule, or the server did not answer.
+    pub async fn change_password(&self, current: SecretString, new: SecretString) -> Result<bool, Error> {
+        let change = PasswordChange { current_password: Some(current), password: Some(new) };
+        self.removed(self.request(Method::POST, "/api/me/password").json(&change)).await
     }
 
     /// Everything on the pages of the list at `path`.

@@ -92,7 +92,7 @@ impl Client {
         self.read(answer).await.map(Some)
     }
 
-    /// Sends a request to remove a resource. Returns whether it existed.
+    /// Sends a request whose answer has no body, such as to remove a resource. Returns whether the resource existed.
     pub(crate) async fn removed(&self, request: RequestBuilder) -> Result<bool, Error> {
         let answer = self.send(request).await?;
         match answer.status() {

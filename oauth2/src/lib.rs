@@ -60,6 +60,7 @@ pub use grants::user_code::{BadUserCode, UserCode};
 pub use provider::settings::{BadSettings, MAX_ACCESS_TOKEN_LIFETIME, MAX_CODE_LIFETIME, Settings};
 pub use provider::{MaintenanceError, Provider, StartError};
 pub use sessions::logout::LogoutOutcome;
+pub use sessions::password_change::{PasswordChange, PasswordChangeError};
 pub use sessions::sign_in::SignInError;
 #[cfg(feature = "testing")]
 pub use storage::conformance;

@@ -19,7 +19,7 @@ pub(crate) mod presented_token;
 mod token;
 
 /// All endpoints, to be merged into a router at the root of the issuer's origin. They are under `/oauth2`, except for
-/// two addresses of the metadata (RFC 8414 section 3.1).
+/// two addresses of the metadata (RFC 8414 section 3.1), and one that leads to the page for a new password.
 ///
 /// The server sets the address of the sender as the extension [`caller::Peer`] or as axum's `ConnectInfo<SocketAddr>`.
 pub fn router(provider: Arc<Provider>) -> Router {
@@ -27,6 +27,8 @@ pub fn router(provider: Arc<Provider>) -> Router {
         .route("/oauth2/authorize", get(pages::authorize::show).post(pages::authorize::decide))
         .route("/oauth2/login", get(pages::login::show).post(pages::login::submit))
         .route("/oauth2/device", get(pages::device::show).post(pages::device::submit))
+        .route(pages::PASSWORD_PAGE, get(pages::password::show).post(pages::password::submit))
+        .route("/.well-known/change-password", get(pages::password::well_known))
         .route("/oauth2/logout", get(pages::logout::show).post(pages::logout::submit))
         .route("/oauth2/token", post(token::token))
         .route("/oauth2/introspect", post(token::introspect))

@@ -1,13 +1,18 @@
-//! `/api/me` and `/api/tokens`: the caller, and the caller's API tokens.
+//! `/api/me` and `/api/tokens`: the caller, the caller's password and API tokens.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::extract::{ConnectInfo, State};
+use axum::http::{Extensions, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
-use mgx_oauth2::{ApiToken, ApiTokenError, Scope, TokenId, User, Username};
-use secrecy::ExposeSecret;
+use mgx_oauth2::{
+    ApiToken, ApiTokenError, PasswordChange, PasswordChangeError, Scope, StorageError, TokenId, User,
+    Username,
+};
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -15,6 +20,7 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::admin;
+use crate::auth::credential::Credential;
 use crate::auth::{Caller, Right};
 use crate::http::extract::{Json, Path, Query};
 use crate::http::problem::{FieldError, Problem, Slug};
@@ -29,6 +35,18 @@ pub(crate) struct Me {
     scopes: Vec<&'static str>,
     /// Whether the caller sees the resources of all users.
     is_admin: bool,
+}
+
+/// The caller's password, and the one that is to replace it.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PasswordChangeRequest {
+    /// The password that the caller has.
+    #[schema(value_type = String, example = "correct horse battery")]
+    current_password: SecretString,
+    /// The password that the caller wants, 15 to 128 characters.
+    #[schema(value_type = String, example = "nine red lamps glow")]
+    password: SecretString,
 }
 
 /// An API token to make.
@@ -81,6 +99,7 @@ pub(crate) struct TokenOwner {
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(me))
+        .routes(routes!(change_password))
         .routes(routes!(make_token, list_tokens))
         .routes(routes!(revoke_token))
 }
@@ -94,6 +113,46 @@ async fn me(caller: Caller) -> axum::Json<Me> {
     let rights = caller.rights();
     let scopes = Right::ALL.into_iter().filter(|right| rights.has(*right)).map(Right::name).collect();
     axum::Json(Me { user: caller.user().to_owned(), scopes, is_admin: caller.is_admin() })
+}
+
+/// Change the caller's own password. The user is signed out everywhere but in the browser that sends the request, and
+/// what applications were granted is revoked; API tokens stay valid.
+#[utoipa::path(
+    post, path = "/api/me/password", tag = "accounts", request_body = PasswordChangeRequest,
+    responses((status = 204, description = "done"),
+        (status = 422, description = "`validation`: the current password is wrong, or the new one breaks a rule"),
+        (status = 429, description = "`too-many-sign-ins`: too many wrong passwords"))
+)]
+async fn change_password(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    extensions: Extensions,
+    Json(asked): Json<PasswordChangeRequest>,
+) -> Result<StatusCode, Problem> {
+    let user = owner(&app, &caller, &TokenOwner { user: None }).await?;
+    let provider = app.gate.provider();
+    let session = match extensions.get::<Credential>() {
+        Some(Credential::Cookie(cookie)) => {
+            let pages = provider.pages_session(cookie.expose_secret()).await?;
+            pages.and_then(|pages| pages.session.parent)
+        }
+        Some(Credential::Admin | Credential::ApiToken(_) | Credential::Access(_)) | None => None,
+    };
+    let peer = extensions.get::<ConnectInfo<SocketAddr>>();
+    let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |info| info.0.ip());
+    let change = PasswordChange { current: asked.current_password, new: asked.password, session };
+    provider.change_password(&user, change, peer).await.map_err(|error| match error {
+        PasswordChangeError::Wrong => {
+            Problem::invalid("/current_password", "this is not the caller's current password")
+        }
+        PasswordChangeError::Weak(weakness) => Problem::invalid("/password", weakness.to_string()),
+        PasswordChangeError::Throttled(wait) => {
+            let wait = wait.try_into().unwrap_or(Duration::from_secs(1));
+            Problem::new(Slug::TooManySignIns, "too many wrong passwords").retry_after(wait)
+        }
+        PasswordChangeError::Unavailable(error) => StorageError::Unavailable(error.to_string()).into(),
+    })?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Make an API token: for a program that acts for a user, instead of the user's password.

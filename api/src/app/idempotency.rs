@@ -51,9 +51,12 @@ struct Answer {
     body: String,
 }
 
-/// Whether a POST of this path may have a key. A path whose answers hold secrets may not: the answer would be stored.
+/// Whether a POST of this path may have a key. A path whose answers hold secrets may not: the answer would be stored. Nor
+/// one whose requests hold a password: a hash of the request would be stored.
 pub(crate) fn takes_key(path: &str) -> bool {
-    path.starts_with("/api/") && !path.starts_with("/api/admin/") && path != "/api/tokens"
+    path.starts_with("/api/")
+        && !path.starts_with("/api/admin/")
+        && !matches!(path, "/api/tokens" | "/api/me/password")
 }
 
 /// Passes requests without a key on; carries out a POST with a key once, and repeats its answer.
@@ -68,7 +71,7 @@ pub(crate) async fn carry_out_once(
     };
     let name = name(request.headers())?.to_owned();
     if !takes_key(request.uri().path()) {
-        let detail = "answers here hold a secret, and none is kept: send no key";
+        let detail = "requests or answers here hold a secret, and none is kept: send no key";
         return Err(Problem::new(Slug::InvalidIdempotencyKey, detail));
     }
     let (parts, body) = request.into_parts();

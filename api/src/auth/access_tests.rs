@@ -10,8 +10,9 @@ use serde_json::{Value, json};
 use crate::testing::server::{TestServer, ask_as, test_server};
 
 /// Routes without a resource of a user, or only with the caller's own.
-const WITHOUT_OWNER: [&str; 11] = [
+const WITHOUT_OWNER: [&str; 12] = [
     "get /api/me",
+    "post /api/me/password",
     "get /api/tokens",
     "post /api/tokens",
     "get /healthz",

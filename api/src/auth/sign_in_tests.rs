@@ -265,3 +265,18 @@ async fn every_answer_has_the_security_headers() {
         assert_eq!(field("strict-transport-security"), "", "{path}: this platform has no TLS");
     }
 }
+
+#[tokio::test]
+async fn a_browser_that_changes_the_password_stays_signed_in_and_the_others_do_not() {
+    let server = server_with_pages().await;
+    server.user("anna", &[]).await;
+    let (mut browser, mut other) = (Browser::new(&server), Browser::new(&server));
+    browser.sign_in("anna", "/").await;
+    other.sign_in("anna", "/").await;
+    let body = format!(r#"{{ "current_password": "{PASSWORD}", "password": "four small boats drift" }}"#);
+    assert_eq!(browser.post("/api/me/password", &body).await.status, 204);
+    assert_eq!(browser.get("/api/me").await.status, 200);
+    assert_eq!(browser.get("/oauth2/password").await.status, 200, "at the provider too");
+    assert_eq!(other.get("/api/me").await.status, 401);
+    assert_eq!(other.get("/oauth2/password").await.status, 303);
+}

@@ -69,8 +69,8 @@ impl Provider {
             (PasswordCheck::Correct, user) => user,
             (PasswordCheck::Rehashed(hash), Some(user)) => {
                 // does nothing if the password was changed meanwhile
-                self.storage.set_password(user.id, user.password.as_ref(), &hash).await?;
-                Some(user)
+                let renewed = self.storage.set_password(user.id, user.password.as_ref(), &hash).await?;
+                Some(if renewed { User { password: Some(hash), ..user } } else { user })
             }
             (PasswordCheck::Rehashed(_), None) | (PasswordCheck::Wrong, _) => None,
         })

@@ -4,6 +4,7 @@ pub(crate) mod authorize;
 pub(crate) mod device;
 pub(crate) mod login;
 pub(crate) mod logout;
+pub(crate) mod password;
 pub(crate) mod texts;
 
 use std::fmt::Write as _;
@@ -15,6 +16,9 @@ use crate::base::error::OAuthError;
 use crate::base::scope::{EMAIL, GROUPS, OFFLINE_ACCESS, OPENID, PROFILE, Scope};
 use crate::clients::client::Client;
 use crate::web::pages::texts::{Lang, Texts};
+
+/// The address of the page where users change their own password.
+pub(super) const PASSWORD_PAGE: &str = "/oauth2/password";
 
 /// A page to be sent.
 #[derive(Debug)]

@@ -2,4 +2,5 @@
 
 mod legacy;
 mod logout;
+mod password;
 mod sign_in;

@@ -1,12 +1,13 @@
 //! `mgx user`: the users who may sign in.
 
-use std::io::Read;
+use std::io::{IsTerminal, Read};
 use std::process::ExitCode;
 
+use console::Term;
 use mgx_client::Client;
 use mgx_client::accounts::user::{NewUser, User, UserChange};
 use mgx_oauth2::Username;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::{joined, or_dash, shown_once};
 use crate::cli::out::table::{Column, Form};
@@ -47,11 +48,13 @@ pub(crate) enum Command {
         /// The user's name; `mgx user list` lists them.
         name: Username,
     },
-    /// Set a user's password. A random one is printed once. The user is signed out everywhere.
+    /// Change your own password, or set a user's as an administrator. The user is signed out everywhere.
     Passwd {
-        /// The user's name; `mgx user list` lists them.
-        name: Username,
-        /// Read the password from the first line of standard input, instead of making a random one.
+        /// The user whose password is set, a random one that is printed once. Without a name, you change your own: the
+        /// current and the new password are asked for.
+        name: Option<Username>,
+        /// Read the password from the first line of standard input, instead of making a random one. Without a name: the
+        /// current password from the first line, and the new one from the second.
         #[arg(long)]
         password_stdin: bool,
     },
@@ -95,7 +98,8 @@ pub(crate) async fn run(client: &Client, command: &Command) -> Outcome {
             set_disabled(client, name, false).await?;
             out::line(format_args!("user {name} may sign in"));
         }
-        Command::Passwd { name, password_stdin } => {
+        Command::Passwd { name: None, password_stdin } => change_own(client, *password_stdin).await?,
+        Command::Passwd { name: Some(name), password_stdin } => {
             let password = password_stdin.then(read_password).transpose()?;
             let user = client.set_password(name.as_str(), password).await?.ok_or_else(|| unknown(name))?;
             let password = shown_once("password", user.password.as_ref());
@@ -114,10 +118,49 @@ fn unknown(name: &Username) -> Failure {
     Failure::new(format!("there is no user {name}; `mgx user list` lists them"))
 }
 
+/// Changes the password of the user whose token the command has.
+async fn change_own(client: &Client, stdin: bool) -> Result<(), Failure> {
+    let (current, new) = if stdin {
+        let text = read_stdin()?;
+        let mut lines = text.lines();
+        let mut next = || SecretString::from(lines.next().unwrap_or_default());
+        (next(), next())
+    } else {
+        let current = ask("Current password")?;
+        let (new, repeated) = (ask("New password")?, ask("New password, once more")?);
+        if new.expose_secret() != repeated.expose_secret() {
+            return Err(Failure::new("the two new passwords differ"));
+        }
+        (current, new)
+    };
+    if !client.change_password(current, new).await? {
+        return Err(Failure::new("the token is a program's, which has no password"));
+    }
+    out::line("your password is changed, and you are signed out in all browsers");
+    Ok(())
+}
+
+/// A password from the terminal, which does not show it.
+fn ask(what: &str) -> Result<SecretString, Failure> {
+    let terminal = Term::stderr();
+    if !(std::io::stdin().is_terminal() && terminal.is_term()) {
+        return Err(Failure::new("there is no terminal to ask for the password; use --password-stdin"));
+    }
+    let typed = terminal.write_str(&format!("{what}: ")).and_then(|()| terminal.read_secure_line());
+    typed.map(SecretString::from).map_err(|error| unreadable(&error))
+}
+
 /// The password on standard input. A password is never an argument: every process of the machine can read those.
 fn read_password() -> Result<SecretString, Failure> {
+    Ok(read_stdin()?.lines().next().unwrap_or_default().into())
+}
+
+fn read_stdin() -> Result<String, Failure> {
     let mut text = String::new();
-    let read = std::io::stdin().take(4096).read_to_string(&mut text);
-    read.map_err(|error| Failure::new(format!("cannot read the password: {error}")))?;
-    Ok(text.lines().next().unwrap_or_default().into())
+    std::io::stdin().take(4096).read_to_string(&mut text).map_err(|error| unreadable(&error))?;
+    Ok(text)
+}
+
+fn unreadable(error: &std::io::Error) -> Failure {
+    Failure::new(format!("cannot read the password: {error}"))
 }

@@ -164,6 +164,7 @@ async fn requesting(provider: &Provider, go_on: &str) -> RequestingClient {
 fn is_ours(place: &str) -> bool {
     let plain = place.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
     let known = place.starts_with("/oauth2/authorize?")
+        || place == super::PASSWORD_PAGE
         || place == "/oauth2/device"
         || place.starts_with("/oauth2/device?");
     plain && known

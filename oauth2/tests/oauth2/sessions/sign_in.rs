@@ -46,6 +46,8 @@ async fn every_page_is_accessible_and_has_no_script() {
     browser.sign_in("ann", ANN).await;
     pages.push(browser.authorize("web", REDIRECT, &[]).await);
     pages.push(browser.get("/oauth2/device").await);
+    pages.push(browser.get("/oauth2/password").await);
+    pages.push(browser.post("/oauth2/password", &[]).await);
     pages.push(browser.get("/oauth2/logout").await);
     for page in pages {
         let html = &page.body;
