@@ -19,7 +19,8 @@ use crate::provider::{AuditContext, Provider};
 pub struct Credentials {
     /// The client id.
     pub id: ClientId,
-    /// The secret, by `client_secret_basic` or `client_secret_post`; none for a public client.
+    /// The secret, by `client_secret_basic` or `client_secret_post`; none for a public client, which may also send an empty
+    /// one.
     pub secret: Option<SecretString>,
 }
 
@@ -34,7 +35,9 @@ impl Credentials {
         let mut basic = headers.get_all(header::AUTHORIZATION).iter();
         let (first, second) = (basic.next(), basic.next());
         if second.is_some() || (first.is_some() && params.get("client_secret").is_some()) {
-            return Err(OAuthError::invalid_request("a client shows signed_in it is in one way"));
+            return Err(OAuthError::invalid_request(
+                "a client authenticates in one way, in the header or in the body",
+            ));
         }
         if params.get("client_assertion").is_some() {
             return Err(OAuthError::invalid_client());
@@ -50,11 +53,12 @@ impl Credentials {
                 "client_id and the authorization header name different clients",
             ));
         }
-        Ok(Self { id: parse(&id)?, secret: Some(secret) })
+        Ok(Self { id: parse(&id)?, secret: Some(secret).filter(|secret| !secret.expose_secret().is_empty()) })
     }
 }
 
-/// The two parts of HTTP Basic, each of which is form-encoded (RFC 6749 section 2.3.1).
+/// The two parts of HTTP Basic, each of which is form-encoded (RFC 6749 section 2.3.1). The secret may be empty: many
+/// libraries send their credentials so whether or not there is a secret.
 fn decode(header: &str) -> Option<(String, SecretString)> {
     let (scheme, rest) = header.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("basic") {
@@ -64,7 +68,7 @@ fn decode(header: &str) -> Option<(String, SecretString)> {
     let (id, secret) = both.split_once(':')?;
     let form = |text: &str| {
         let mut pairs = form_urlencoded::parse(text.as_bytes());
-        let (name, value) = pairs.next()?;
+        let Some((name, value)) = pairs.next() else { return Some(String::new()) };
         (value.is_empty() && pairs.next().is_none()).then(|| name.into_owned())
     };
     Some((form(id)?, form(secret)?.into()))

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use mgx_oauth2::Subject;
 use secrecy::ExposeSecret as _;
 
-use crate::fixture::{Fixture, claims, encode, request};
+use crate::fixture::{ANN, Fixture, LOOPBACK, Pairs, VERIFIER, claims, encode, request};
 
 fn basic(id: &str, secret: &str) -> String {
     format!("Basic {}", STANDARD.encode(format!("{id}:{secret}")))
@@ -57,10 +57,7 @@ async fn a_client_authenticates_in_one_way_with_the_right_secret() {
     assert_eq!(mixed.error(), (400, "invalid_request".into()));
 
     let unknown = basic("nobody", secret);
-    let public = basic("cli", "");
-    for header in
-        [&*bad, &unknown, &public, "Basic x", "Basic", "Bearer x", "Basic Og==", &basic("service", "")]
-    {
+    for header in [&*bad, &unknown, "Basic x", "Basic", "Bearer x", "Basic Og==", &basic("service", "")] {
         let answer = fixture.post("/oauth2/token", &[("authorization", header)], &ASK).await;
         assert_eq!(answer.error(), (401, "invalid_client".into()), "{header}");
         assert_eq!(answer.header("www-authenticate"), r#"Basic realm="mgx""#);
@@ -75,6 +72,48 @@ async fn a_client_authenticates_in_one_way_with_the_right_secret() {
     }
     let assertion = [ASK[0], ("client_id", "service"), ("client_assertion", "x.y.z")];
     assert_eq!(fixture.post("/oauth2/token", &[], &assertion).await.error(), (401, "invalid_client".into()));
+}
+
+#[tokio::test]
+async fn a_public_client_may_show_an_empty_secret_in_the_header_too() {
+    let fixture = Fixture::new().await;
+    let mut browser = fixture.browser();
+    browser.sign_in("ann", ANN).await;
+    let ways: [(Option<String>, Pairs<'_>); 5] = [
+        (Some(basic("tool", "")), &[]),
+        (Some(basic("tool", "")), &[("client_id", "tool")]),
+        (Some(basic("tool", "")), &[("client_id", "tool"), ("client_secret", "")]),
+        (None, &[("client_id", "tool"), ("client_secret", "")]),
+        (None, &[("client_id", "tool")]),
+    ];
+    for (header, more) in ways {
+        let headers: Vec<_> = header.iter().map(|value| ("authorization", &**value)).collect();
+        let code = browser.code("tool", LOOPBACK, &[]).await;
+        let redeem = [
+            ("grant_type", "authorization_code"),
+            ("code", &*code),
+            ("redirect_uri", LOOPBACK),
+            ("code_verifier", VERIFIER),
+        ];
+        let answer = fixture.post("/oauth2/token", &headers, &[&redeem, more].concat()).await;
+        assert_eq!(answer.status, 200, "{header:?} {more:?}: {}", answer.body);
+        let token = answer.json()["refresh_token"].as_str().unwrap().to_owned();
+        let refresh = [("grant_type", "refresh_token"), ("refresh_token", &*token)];
+        let answer = fixture.post("/oauth2/token", &headers, &[&refresh[..], more].concat()).await;
+        assert_eq!(answer.status, 200, "{header:?} {more:?}: {}", answer.body);
+        let token = answer.json()["refresh_token"].as_str().unwrap().to_owned();
+        let answer = fixture.post("/oauth2/revoke", &headers, &[&[("token", &*token)], more].concat()).await;
+        assert_eq!(answer.status, 200, "{header:?} {more:?}: {}", answer.body);
+    }
+    // an empty secret is none for a client that has one, and a public client has no other
+    for header in [basic("web", ""), basic("tool", "x"), basic("tool", " "), basic("", ""), basic("", "x")] {
+        let answer = fixture.post("/oauth2/revoke", &[("authorization", &header)], &[("token", "x")]).await;
+        assert_eq!(answer.error(), (401, "invalid_client".into()), "{header}");
+    }
+    let header = basic("tool", "");
+    let introspect =
+        fixture.post("/oauth2/introspect", &[("authorization", &header)], &[("token", "x")]).await;
+    assert_eq!(introspect.error(), (401, "invalid_client".into()), "it proves nothing");
 }
 
 #[tokio::test]
