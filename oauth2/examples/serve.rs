@@ -96,6 +96,7 @@ async fn people(provider: &Provider) -> Value {
         name: "ann".parse().unwrap(),
         display_name: "Ann".to_owned(),
         email: Some("ann@example.org".to_owned()),
+        email_verified: false,
         groups: ["builders".to_owned()].into(),
         password: Some(PASSWORD.into()),
     };

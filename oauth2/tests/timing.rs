@@ -46,6 +46,7 @@ async fn check(clock: impl Fn() -> Duration) {
         name: "ann".parse().unwrap(),
         display_name: "Ann".to_owned(),
         email: None,
+        email_verified: false,
         groups: BTreeSet::new(),
         password: None,
     };

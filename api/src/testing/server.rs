@@ -215,6 +215,7 @@ impl TestServer {
             name: name.parse().unwrap(),
             display_name: name.to_owned(),
             email: None,
+            email_verified: false,
             groups: groups.iter().map(|group| (*group).to_owned()).collect(),
             password: Some(PASSWORD.into()),
         };

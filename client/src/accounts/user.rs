@@ -21,6 +21,9 @@ pub struct User {
     pub display_name: String,
     /// The e-mail address.
     pub email: Option<String>,
+    /// Whether an administrator vouches that the address is the user's.
+    #[serde(default)]
+    pub email_verified: bool,
     /// The groups; the members of `admin` are administrators.
     pub groups: Vec<String>,
     /// Whether the user may not sign in.
@@ -45,6 +48,8 @@ pub struct NewUser {
     /// The e-mail address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub email: Option<String>,
+    /// Whether the caller vouches that the address is the user's.
+    pub email_verified: bool,
     /// The groups.
     pub groups: Vec<String>,
     /// The password, 15 to 128 characters; the server makes a random one if absent.
@@ -61,6 +66,9 @@ pub struct UserChange {
     /// The e-mail address; empty: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub email: Option<String>,
+    /// Whether the caller vouches that the address is the user's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub email_verified: Option<bool>,
     /// The groups. A user who leaves a group is signed out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub groups: Option<Vec<String>>,

@@ -17,8 +17,11 @@ pub struct User {
     pub name: Username,
     /// The name shown to other users and to clients.
     pub display_name: String,
-    /// The e-mail address, unverified.
+    /// The e-mail address.
     pub email: Option<String>,
+    /// Whether an administrator vouches that the address is the user's. The provider itself verifies none.
+    #[serde(default)]
+    pub email_verified: bool,
     /// The groups of the user; the platform's administrators are in [`crate::ADMIN`].
     pub groups: BTreeSet<String>,
     /// The hash of the password; without one, a sign-in with a password fails.

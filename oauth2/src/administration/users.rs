@@ -21,6 +21,8 @@ pub struct NewUser {
     pub display_name: String,
     /// The e-mail address.
     pub email: Option<String>,
+    /// Whether an administrator vouches that the address is the user's.
+    pub email_verified: bool,
     /// The groups of the user.
     pub groups: BTreeSet<String>,
     /// The first password; if none, a random one.
@@ -51,6 +53,7 @@ impl Administration<'_> {
             name: ADMIN.parse().expect("a plain word is a name"),
             display_name: "Administrator".to_owned(),
             email: None,
+            email_verified: false,
             groups: BTreeSet::from([ADMIN.to_owned()]),
             password,
         };
@@ -67,7 +70,7 @@ impl Administration<'_> {
     /// # Errors
     /// [`AdminError`].
     pub async fn add_user(&self, new: NewUser) -> Result<(User, Option<SecretString>), AdminError> {
-        let NewUser { name, display_name, email, groups, password } = new;
+        let NewUser { name, display_name, email, email_verified, groups, password } = new;
         let NewPassword { hash, random } = self.new_password(password, &name).await?;
         let now = self.provider.clock.now();
         let user = User {
@@ -75,6 +78,7 @@ impl Administration<'_> {
             name,
             display_name,
             email,
+            email_verified,
             groups,
             password: Some(hash),
             disabled: false,

@@ -21,7 +21,7 @@ pub struct UserClaims {
     /// With scope `email`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub email: Option<String>,
-    /// With scope `email`; always false, because addresses are not verified.
+    /// With scope `email`: whether an administrator vouches for the address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub email_verified: Option<bool>,
     /// With scope `groups`.
@@ -37,7 +37,7 @@ impl UserClaims {
             name: profile.then(|| user.display_name.clone()),
             preferred_username: profile.then(|| user.name.clone()),
             updated_at: profile.then(|| user.updated_at.as_second()),
-            email_verified: email.map(|_| false),
+            email_verified: email.map(|_| user.email_verified),
             email: email.cloned(),
             groups: scope.has(GROUPS).then(|| user.groups.iter().cloned().collect()),
         }

@@ -309,6 +309,7 @@ async fn add_user(provider: &Provider, name: &str, password: &str) -> User {
         name: name.parse().unwrap(),
         display_name: format!("{name} <b>"),
         email: Some(format!("{name}@example.org")),
+        email_verified: false,
         groups: BTreeSet::from(["builders".to_owned()]),
         password: Some(password.into()),
     };

@@ -59,6 +59,30 @@ async fn a_user_is_added_found_changed_and_disabled() {
 }
 
 #[tokio::test]
+async fn an_administrator_vouches_for_an_address_and_for_no_other() {
+    let server = test_server().await;
+    let put = async |body: Value| {
+        let (status, _, shown) = put(&server, "/api/admin/users/anna", body).await;
+        (status, shown)
+    };
+    let new = json!({ "name": "anna", "email": "anna@example.org" });
+    assert_eq!(server.post("/api/admin/users", new).await.2["email_verified"], false);
+    assert_eq!(put(json!({ "email_verified": true })).await.1["email_verified"], true);
+    assert_eq!(put(json!({ "display_name": "Anna" })).await.1["email_verified"], true, "it stays");
+    assert_eq!(put(json!({ "email": "anna@example.org" })).await.1["email_verified"], true, "the same");
+    assert_eq!(put(json!({ "email": "a@example.org" })).await.1["email_verified"], false, "another address");
+    let both = json!({ "email": "b@example.org", "email_verified": true });
+    assert_eq!(put(both).await.1["email_verified"], true);
+    assert_eq!(put(json!({ "email": "" })).await.1["email_verified"], false);
+    let (status, problem) = put(json!({ "email_verified": true })).await;
+    assert_eq!((status, &problem["errors"][0]["pointer"]), (422, &json!("/email_verified")));
+    let new = json!({ "name": "bert", "email": "bert@example.org", "email_verified": true });
+    assert_eq!(server.post("/api/admin/users", new).await.2["email_verified"], true);
+    let new = json!({ "name": "carl", "email_verified": true });
+    assert_eq!(server.post("/api/admin/users", new).await.0, 422);
+}
+
+#[tokio::test]
 async fn a_client_is_registered_and_its_secret_shown_once() {
     let server = test_server().await;
     let new = json!({ "client_id": "reports", "name": "Reports", "confidential": true,

@@ -37,8 +37,12 @@ pub(crate) struct UserRequest {
     name: String,
     /// The name that other users see; the sign-in name if absent.
     display_name: Option<String>,
-    /// The e-mail address; it is not verified.
+    /// The e-mail address.
     email: Option<String>,
+    /// Whether the caller vouches that the address is the user's: the platform verifies none, and tells clients
+    /// `email_verified` as it is here.
+    #[serde(default)]
+    email_verified: bool,
     /// The groups; the members of `admin` are administrators.
     #[serde(default)]
     groups: BTreeSet<String>,
@@ -54,8 +58,10 @@ pub(crate) struct UserChange {
     /// The name that other users see.
     #[schema(example = "Anna B.")]
     display_name: Option<String>,
-    /// The e-mail address; empty: none.
+    /// The e-mail address; empty: none. Another address is not verified, unless `email_verified` says so.
     email: Option<String>,
+    /// Whether the caller vouches that the address is the user's.
+    email_verified: Option<bool>,
     /// The groups. A user who leaves a group is signed out.
     groups: Option<BTreeSet<String>>,
     /// Whether the user is disabled: signed out, unable to sign in, and without valid tokens.
@@ -82,6 +88,8 @@ pub(crate) struct UserView {
     display_name: String,
     /// The e-mail address.
     email: Option<String>,
+    /// Whether an administrator vouches that the address is the user's.
+    email_verified: bool,
     /// The groups.
     groups: BTreeSet<String>,
     /// Whether the user may not sign in.
@@ -139,7 +147,9 @@ async fn add_user(
     let display_name = asked.display_name.unwrap_or_else(|| name.to_string());
     check(&display_name, asked.email.as_deref(), &asked.groups)?;
     let email = asked.email.filter(|email| !email.is_empty());
-    let new = NewUser { name, display_name, email, groups: asked.groups, password: asked.password };
+    check_verified(email.as_deref(), asked.email_verified)?;
+    let UserRequest { email_verified, groups, password, .. } = asked;
+    let new = NewUser { name, display_name, email, email_verified, groups, password };
     let (user, password) = app.gate.administration(&caller).add_user(new).await?;
     let location = format!("/api/admin/users/{}", user.name);
     let view = axum::Json(UserView::of(user).with(password));
@@ -187,14 +197,18 @@ async fn change_user(
     Json(asked): Json<UserChange>,
 ) -> Result<axum::Json<UserView>, Problem> {
     let before = user(&app, &name).await?;
+    let email = asked.email.or_else(|| before.email.clone()).filter(|email| !email.is_empty());
+    let still_verified = before.email_verified && email == before.email;
     let after = User {
         display_name: asked.display_name.unwrap_or(before.display_name),
-        email: asked.email.or(before.email).filter(|email| !email.is_empty()),
+        email_verified: asked.email_verified.unwrap_or(still_verified),
+        email,
         groups: asked.groups.unwrap_or(before.groups),
         disabled: asked.disabled.unwrap_or(before.disabled),
         ..before
     };
     check(&after.display_name, after.email.as_deref(), &after.groups)?;
+    check_verified(after.email.as_deref(), after.email_verified)?;
     app.gate.administration(&caller).change_user(&after).await?;
     Ok(axum::Json(UserView::of(user(&app, &name).await?)))
 }
@@ -214,6 +228,14 @@ async fn set_password(
     let user = user(&app, &name).await?;
     let password = app.gate.administration(&caller).set_password(user.id, asked.password).await?;
     Ok(axum::Json(UserView::of(user).with(password)))
+}
+
+/// There is nothing to vouch for without an address.
+fn check_verified(email: Option<&str>, verified: bool) -> Result<(), Problem> {
+    match email {
+        None if verified => Err(Problem::invalid("/email_verified", "there is no address to vouch for")),
+        None | Some(_) => Ok(()),
+    }
 }
 
 /// Names that people are shown are short and on one line.
@@ -241,6 +263,7 @@ impl UserView {
             name: user.name.to_string(),
             display_name: user.display_name,
             email: user.email,
+            email_verified: user.email_verified,
             groups: user.groups,
             disabled: user.disabled,
             created_at: user.created_at,

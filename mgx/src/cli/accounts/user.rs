@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::{joined, or_dash, shown_once};
 use crate::cli::out::table::{Column, Form};
-use crate::cli::out::{self, Failure, Outcome};
+use crate::cli::out::{self, Failure, Outcome, harmless};
 
 /// What to do with users.
 #[derive(Debug, clap::Subcommand)]
@@ -26,6 +26,9 @@ pub(crate) enum Command {
         /// The user's e-mail address.
         #[arg(long, value_name = "ADDRESS")]
         email: Option<String>,
+        /// Vouch that the address is the user's: clients are told that it is verified.
+        #[arg(long, requires = "email")]
+        email_verified: bool,
         /// A group, such as `admin` for administrators; can be repeated.
         #[arg(long = "group", value_name = "NAME")]
         groups: Vec<String>,
@@ -37,6 +40,16 @@ pub(crate) enum Command {
     List {
         #[command(flatten)]
         form: Form,
+    },
+    /// Set a user's e-mail address.
+    Email {
+        /// The user's name; `mgx user list` lists them.
+        name: Username,
+        /// The address; none if absent.
+        address: Option<String>,
+        /// Vouch that the address is the user's: clients are told that it is verified.
+        #[arg(long, requires = "address")]
+        verified: bool,
     },
     /// Disable a user: signed out, tokens revoked, no new sign-in. The user's sessions and files stay.
     Disable {
@@ -75,11 +88,12 @@ const COLUMNS: [Column<User>; 8] = [
 /// Runs the command.
 pub(crate) async fn run(client: &Client, command: &Command) -> Outcome {
     match command {
-        Command::Add { name, display_name, email, groups, password_stdin } => {
+        Command::Add { name, display_name, email, email_verified, groups, password_stdin } => {
             let new = NewUser {
                 name: name.to_string(),
                 display_name: display_name.clone(),
                 email: email.clone(),
+                email_verified: *email_verified,
                 groups: groups.clone(),
                 password: password_stdin.then(read_password).transpose()?,
             };
@@ -89,6 +103,14 @@ pub(crate) async fn run(client: &Client, command: &Command) -> Outcome {
         }
         Command::List { form } => {
             form.show(&client.users().await?, |user| user.name.clone(), &COLUMNS);
+        }
+        Command::Email { name, address, verified } => {
+            let email = Some(address.clone().unwrap_or_default());
+            let change = UserChange { email, email_verified: Some(*verified), ..UserChange::default() };
+            let user = client.change_user(name.as_str(), &change).await?.ok_or_else(|| unknown(name))?;
+            let said = if user.email_verified { ", verified" } else { "" };
+            let address = harmless(user.email.as_deref().unwrap_or("none"));
+            out::line(format_args!("the e-mail address of {name} is {address}{said}"));
         }
         Command::Disable { name } => {
             set_disabled(client, name, true).await?;

@@ -159,6 +159,11 @@ async fn an_id_token_says_of_the_user_what_its_scope_permits() {
     let now = about_the_user(&next);
     assert_eq!((&now["name"], &now["updated_at"]), (&json!("Ann"), &json!(1_800_000_060)));
     assert!(now.get("email").is_none() && now.get("email_verified").is_none(), "{now}");
+    let vouched = mgx_oauth2::User { email_verified: true, ..fixture.ann.clone() };
+    fixture.provider.administration(None).change_user(&vouched).await.unwrap();
+    let next = fixture.refresh("web", &text(&next, "refresh_token")).await.json();
+    assert_eq!(about_the_user(&next)["email_verified"], true);
+    assert_eq!(userinfo(&fixture, &text(&next, "access_token")).await.json()["email_verified"], true);
     let pairs = [
         ("grant_type", "refresh_token"),
         ("refresh_token", next["refresh_token"].as_str().unwrap()),
