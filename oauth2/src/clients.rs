@@ -2,4 +2,5 @@
 
 pub(crate) mod client;
 pub(crate) mod grant_type;
+pub(crate) mod public_origins;
 pub(crate) mod redirect_uri;

@@ -15,6 +15,7 @@ use crate::accounts::throttle::{Throttle, ThrottleLimits};
 use crate::base::clock::Clock;
 use crate::base::ids::{ClientId, UserId};
 use crate::base::random::RandomSource;
+use crate::clients::public_origins::OriginCache;
 use crate::grants::grant::GrantFilter;
 use crate::provider::settings::{BadSettings, Settings};
 use crate::storage::{Storage, StorageError};
@@ -37,6 +38,8 @@ pub struct Provider {
     pub(crate) throttle: Throttle,
     /// Limits how many records requests without authentication cause.
     pub(crate) unauthenticated: Throttle,
+    /// Whose pages may read the answers of the endpoints for clients.
+    pub(crate) origins: OriginCache,
     pub(crate) revoked: RevokedTokens,
     pub(crate) proofs: ProofChecker,
     /// Verifies the provider's own access tokens, for any audience.
@@ -141,6 +144,7 @@ impl Provider {
             passwords,
             throttle,
             unauthenticated,
+            origins: OriginCache::default(),
             revoked,
             proofs: ProofChecker::default(),
             own_tokens,

@@ -12,6 +12,7 @@ use crate::provider::Provider;
 mod answer;
 pub(crate) mod caller;
 mod cookies;
+mod cors;
 mod discovery;
 mod form;
 mod pages;
@@ -23,6 +24,7 @@ mod token;
 ///
 /// The server sets the address of the sender as the extension [`caller::Peer`] or as axum's `ConnectInfo<SocketAddr>`.
 pub fn router(provider: Arc<Provider>) -> Router {
+    let cors = cors::layer(&provider);
     Router::new()
         .route("/oauth2/authorize", get(pages::authorize::show).post(pages::authorize::decide))
         .route("/oauth2/login", get(pages::login::show).post(pages::login::submit))
@@ -30,11 +32,11 @@ pub fn router(provider: Arc<Provider>) -> Router {
         .route(pages::PASSWORD_PAGE, get(pages::password::show).post(pages::password::submit))
         .route("/.well-known/change-password", get(pages::password::well_known))
         .route("/oauth2/logout", get(pages::logout::show).post(pages::logout::submit))
-        .route("/oauth2/token", post(token::token))
+        .route("/oauth2/token", post(token::token).layer(cors.clone()))
         .route("/oauth2/introspect", post(token::introspect))
-        .route("/oauth2/revoke", post(token::revoke))
+        .route("/oauth2/revoke", post(token::revoke).layer(cors.clone()))
         .route("/oauth2/device_authorization", post(token::device_authorization))
-        .route("/oauth2/userinfo", get(token::userinfo).post(token::userinfo))
+        .route("/oauth2/userinfo", get(token::userinfo).post(token::userinfo).layer(cors))
         .route("/oauth2/jwks", get(discovery::jwks))
         .route("/oauth2/.well-known/jwks.json", get(discovery::jwks))
         .route("/oauth2/.well-known/openid-configuration", get(discovery::metadata))

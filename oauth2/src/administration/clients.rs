@@ -15,6 +15,7 @@ use crate::clients::grant_type::GrantType;
 use crate::clients::redirect_uri::RedirectUri;
 use crate::grants::grant::GrantFilter;
 use crate::provider::AuditContext;
+use crate::storage::StorageError;
 
 /// A client to be registered.
 #[derive(Clone, Debug)]
@@ -51,7 +52,7 @@ impl Administration<'_> {
         if self.provider.storage.client(&client.id).await?.is_some() {
             return Err(AdminError::Taken);
         }
-        self.provider.storage.put_client(&client).await?;
+        self.put(&client).await?;
         self.provider
             .record(AuditEvent::ClientAdded, AuditContext { client: Some(&client.id), ..self.context() })
             .await;
@@ -77,10 +78,7 @@ impl Administration<'_> {
         match self.provider.storage.client(&client.id).await? {
             Some(before) if (Client { created_at: before.created_at, ..client.clone() }) == before => Ok(()),
             Some(before) if before.kind == client.kind => {
-                self.provider
-                    .storage
-                    .put_client(&Client { created_at: before.created_at, ..client.clone() })
-                    .await?;
+                self.put(&Client { created_at: before.created_at, ..client.clone() }).await?;
                 self.provider.record(AuditEvent::ClientChanged, context).await;
                 Ok(())
             }
@@ -88,7 +86,7 @@ impl Administration<'_> {
                 if other.is_some() {
                     self.remove_client(&client.id).await?;
                 }
-                self.provider.storage.put_client(&client).await?;
+                self.put(&client).await?;
                 self.provider.record(AuditEvent::ClientAdded, context).await;
                 Ok(())
             }
@@ -131,7 +129,7 @@ impl Administration<'_> {
         if self.provider.storage.client(&client.id).await?.is_none() {
             return Err(AdminError::Unknown("client"));
         }
-        self.provider.storage.put_client(client).await?;
+        self.put(client).await?;
         self.provider
             .record(AuditEvent::ClientChanged, AuditContext { client: Some(&client.id), ..self.context() })
             .await;
@@ -155,7 +153,7 @@ impl Administration<'_> {
         let (secret, digest): (SecretString, Digest) = self.provider.random.secret("mgx_cs_");
         secrets.truncate(usize::from(keep_previous));
         secrets.insert(0, digest);
-        self.provider.storage.put_client(&client).await?;
+        self.put(&client).await?;
         self.provider
             .record(AuditEvent::ClientChanged, AuditContext { client: Some(id), ..self.context() })
             .await;
@@ -172,7 +170,15 @@ impl Administration<'_> {
         if !self.provider.storage.remove_client(id).await? {
             return Err(AdminError::Unknown("client"));
         }
+        self.provider.origins.forget();
         self.provider.record(AuditEvent::ClientRemoved, context).await;
+        Ok(())
+    }
+
+    /// Stores a client, whose pages may have another origin from now on.
+    async fn put(&self, client: &Client) -> Result<(), StorageError> {
+        self.provider.storage.put_client(client).await?;
+        self.provider.origins.forget();
         Ok(())
     }
 

@@ -110,6 +110,21 @@ impl RedirectUri {
     pub fn admits(&self, given: &str) -> bool {
         given == self.0 || differs_in_port(&self.0, given)
     }
+
+    /// The origin of an `https` or `http` URI, as browsers name it in `Origin` (RFC 6454 section 6.2). A request of a page
+    /// there matches it, whatever its port if this URI may have any.
+    pub(crate) fn is_of_origin(&self, origin: &str) -> bool {
+        let Ok(url) = Url::parse(&self.0) else { return false };
+        let own = url.origin();
+        own.is_tuple()
+            && (own.ascii_serialization() == origin || differs_in_port(&self.without_path(), origin))
+    }
+
+    /// Scheme, host and port as they were registered.
+    fn without_path(&self) -> String {
+        let (scheme, _) = self.0.split_once("://").unwrap_or_default();
+        format!("{scheme}://{}", authority(&self.0))
+    }
 }
 
 /// `uri` with further query parameters (RFC 6749 section 3.1.2).
@@ -305,6 +320,27 @@ mod tests {
         ] {
             let registered = register(registered).unwrap();
             assert!(registered.admits(good) && !registered.admits(bad), "{registered:?}");
+        }
+    }
+
+    #[test]
+    fn which_origins_a_redirect_uri_belongs_to() {
+        let of = |uri: &str, origin: &str| register(uri).unwrap().is_of_origin(origin);
+        assert!(of("https://app.example/cb?x", "https://app.example"));
+        assert!(of("https://app.example:443/cb", "https://app.example"));
+        assert!(of("http://localhost:3000/cb", "http://localhost:5173"));
+        for (uri, origin) in [
+            ("https://app.example/cb", "http://app.example"),
+            ("https://app.example/cb", "https://app.example:8443"),
+            ("https://app.example/cb", "https://app.example.evil.example"),
+            ("https://app.example/cb", "https://app.example/cb"),
+            ("https://app.example/cb", "null"),
+            ("http://localhost:3000/cb", "http://127.0.0.1:3000"),
+            ("myapp://callback", "null"),
+            ("myapp://callback", "myapp://callback"),
+            ("org.example.app:/cb", "null"),
+        ] {
+            assert!(!of(uri, origin), "{uri} {origin}");
         }
     }
 }

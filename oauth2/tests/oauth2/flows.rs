@@ -6,3 +6,4 @@ mod code;
 mod device;
 mod redirects;
 mod scope;
+mod single_page;
