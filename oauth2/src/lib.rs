@@ -55,9 +55,11 @@ pub use flows::userinfo::UserInfo;
 pub use grants::authorization_code::{AuthorizationCode, CodeRedemption};
 pub use grants::device::{Device, DeviceDecision, DevicePoll};
 pub use grants::grant::{Grant, GrantFilter, RefreshOutcome};
-pub use grants::refresh_token::{REFRESH_PREFIX, StoredRefreshToken};
+pub use grants::refresh_token::{REFRESH_PREFIX, ReplacedRefreshToken, StoredRefreshToken};
 pub use grants::user_code::{BadUserCode, UserCode};
-pub use provider::settings::{BadSettings, MAX_ACCESS_TOKEN_LIFETIME, MAX_CODE_LIFETIME, Settings};
+pub use provider::settings::{
+    BadSettings, MAX_ACCESS_TOKEN_LIFETIME, MAX_CODE_LIFETIME, MAX_REFRESH_GRACE, Settings,
+};
 pub use provider::{MaintenanceError, Provider, StartError};
 pub use sessions::logout::LogoutOutcome;
 pub use sessions::password_change::{PasswordChange, PasswordChangeError};

@@ -83,6 +83,7 @@ pub struct Store {
 pub struct OAuth2 {
     pub public_url: String,
     pub admin_password: Secret,
+    pub refresh_grace: TimeSpan<0, 120_000>,
     pub password_login: bool,
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use mgx_api::{AUDIENCE, CALLBACK, PAGES};
 use mgx_oauth2::{
     ClientId, Clock, GrantType, NewClient, Provider, RandomSource, Settings, SigningAlgorithm, SigningKeys,
@@ -58,7 +58,8 @@ impl Identity {
         let legacy_client = config.oauth2.password_login.then(|| id(PASSWORD_CLIENT));
         let clock = Clock::new(Timestamp::now);
         let keys = SigningKeys::load_or_create(&config.server.data_dir.join(KEY_FILE), clock.now())?;
-        let settings = Settings { legacy_client, ..Settings::new(issuer) };
+        let refresh_grace = SignedDuration::try_from(config.oauth2.refresh_grace.duration())?;
+        let settings = Settings { legacy_client, refresh_grace, ..Settings::new(issuer) };
         let provider = Provider::new(settings, storage, keys, clock, RandomSource::system()).await?;
         let platform = provider.administration(None);
         platform.ensure_client(command_line(), None).await?;

@@ -97,7 +97,7 @@ impl Provider {
 
     fn introspect_refresh(&self, token: &RefreshToken, grant: Grant, now: Timestamp) -> Introspection {
         let counts =
-            |known: &StoredRefreshToken| known.current.is(&token.current()) && now < known.expires_at;
+            |known: &StoredRefreshToken| known.is_current(&token.current()) && now < known.expires_at;
         let Some(refresh) = grant.refresh.filter(counts) else { return Introspection::default() };
         Introspection {
             active: true,

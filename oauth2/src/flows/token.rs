@@ -18,7 +18,7 @@ use crate::flows::token_request::TokenRequest;
 use crate::grants::authorization_code::CodeRedemption;
 use crate::grants::device::DevicePoll;
 use crate::grants::grant::{Grant, GrantFilter, RefreshOutcome};
-use crate::grants::refresh_token::RefreshToken;
+use crate::grants::refresh_token::{RefreshToken, StoredRefreshToken};
 use crate::provider::{AuditContext, Provider};
 use crate::sessions::sign_in::SignInError;
 use crate::tokens::dpop::{DpopProof, Thumbprint};
@@ -119,8 +119,12 @@ impl Provider {
             None => None,
         };
         let next = token.next(&self.random);
-        let stored =
-            next.stored(self.time_after(self.settings.refresh_idle), from.key.map(Thumbprint::digest));
+        let grace = self.settings.refresh_grace;
+        let replaced = grace.is_positive().then(|| token.replaced_by(&next, self.time_after(grace)));
+        let stored = StoredRefreshToken {
+            replaced,
+            ..next.stored(self.time_after(self.settings.refresh_idle), from.key.map(Thumbprint::digest))
+        };
         let now = self.clock.now();
         let grant = match self
             .storage

@@ -38,7 +38,7 @@ pub struct Grant {
 pub enum RefreshOutcome {
     /// It was valid; the next one has replaced it.
     Rotated(Grant),
-    /// It was used before; the grant has been revoked.
+    /// It was used before, and may not be used again; the grant has been revoked.
     Reused(Grant),
     /// There is no such token, or it is expired, revoked, bound to another key, or another client's.
     Unknown,
@@ -83,7 +83,8 @@ impl Grant {
         counted
     }
 
-    /// Uses a refresh token of this family and replaces it by `next`. A storage calls this in the transaction that
+    /// Uses a refresh token of this family and replaces it by `next`; also one that was used before, if it may be
+    /// ([`StoredRefreshToken::replaced`]). A storage calls this in the transaction that
     /// writes the grant back.
     pub fn rotate(
         &mut self,
@@ -99,14 +100,20 @@ impl Grant {
         if refresh.key.is_some() && refresh.key != next.key {
             return RefreshOutcome::Unknown;
         }
-        if !refresh.current.is(current) {
+        let replaced = if refresh.is_current(current) {
+            next.replaced
+        } else if let Some(replaced) = refresh.repeats(current, now) {
+            // the time in which it may be used again does not begin anew
+            Some(replaced)
+        } else {
             self.revoke(now);
             return RefreshOutcome::Reused(self.clone());
-        }
+        };
         if now >= refresh.expires_at {
             return RefreshOutcome::Unknown;
         }
-        *refresh = StoredRefreshToken { expires_at: next.expires_at.min(self.expires_at), ..next };
+        let expires_at = next.expires_at.min(self.expires_at);
+        *refresh = StoredRefreshToken { expires_at, replaced, ..next };
         RefreshOutcome::Rotated(self.clone())
     }
 }

@@ -21,6 +21,9 @@ pub struct Settings {
     pub code_lifetime: SignedDuration,
     /// The lifetime of a refresh token that is not used.
     pub refresh_idle: SignedDuration,
+    /// How long a used refresh token may be used again, if none that replaced it has been used: the answer to the first
+    /// request may be lost. At most [`MAX_REFRESH_GRACE`]; zero: not at all.
+    pub refresh_grace: SignedDuration,
     /// The lifetime of all refresh tokens of a grant together.
     pub refresh_absolute: SignedDuration,
     /// The lifetime of a browser session.
@@ -48,6 +51,9 @@ pub const MAX_ACCESS_TOKEN_LIFETIME: SignedDuration = SignedDuration::from_mins(
 /// The longest lifetime of an authorization code.
 pub const MAX_CODE_LIFETIME: SignedDuration = SignedDuration::from_secs(60);
 
+/// The longest time in which a used refresh token may be used again.
+pub const MAX_REFRESH_GRACE: SignedDuration = SignedDuration::from_mins(2);
+
 /// The setting that is not permitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadSettings {
@@ -62,6 +68,9 @@ pub enum BadSettings {
         "every lifetime is at least one second, and refresh tokens live at least as long as access tokens"
     )]
     Lifetime,
+    /// The time in which a used refresh token may be used again.
+    #[error("a used refresh token may be used again for 0 to 120 seconds")]
+    Grace,
     /// The cost of a password.
     #[error("a password costs at least 19456 KiB and two passes")]
     Cost,
@@ -79,6 +88,7 @@ impl Settings {
             id_token_lifetime: SignedDuration::from_mins(10),
             code_lifetime: MAX_CODE_LIFETIME,
             refresh_idle: SignedDuration::from_hours(7 * 24),
+            refresh_grace: SignedDuration::from_secs(30),
             refresh_absolute: SignedDuration::from_hours(30 * 24),
             session_lifetime: SignedDuration::from_hours(12),
             device_code_lifetime: SignedDuration::from_mins(10),
@@ -110,6 +120,8 @@ impl Settings {
             Err(BadSettings::Code)
         } else if others.iter().any(|life| *life < second) || self.refresh_idle < self.access_token_lifetime {
             Err(BadSettings::Lifetime)
+        } else if !(SignedDuration::ZERO..=MAX_REFRESH_GRACE).contains(&self.refresh_grace) {
+            Err(BadSettings::Grace)
         } else if cost.memory_kib < Argon2Cost::OWASP.memory_kib || cost.passes < Argon2Cost::OWASP.passes {
             Err(BadSettings::Cost)
         } else if self.password_rules.min_chars < 8 || self.password_rules.max_chars < 64 {

@@ -4,7 +4,7 @@ use futures_util::future::{join, join3};
 
 use crate::grants::authorization_code::CodeRedemption;
 use crate::grants::grant::{Grant, GrantFilter, RefreshOutcome};
-use crate::grants::refresh_token::StoredRefreshToken;
+use crate::grants::refresh_token::{ReplacedRefreshToken, StoredRefreshToken};
 use crate::storage::Storage;
 use crate::storage::conformance::samples::{
     at, digest, random, sample_browser, sample_client, sample_code, sample_device, sample_grant,
@@ -15,6 +15,7 @@ pub(super) async fn run(storage: &dyn Storage) {
     a_code_is_valid_once(storage).await;
     a_refresh_token_is_valid_once(storage).await;
     a_bound_refresh_token_is_valid_with_its_key_only(storage).await;
+    a_used_refresh_token_may_be_used_again_for_a_while(storage).await;
     a_revoked_grant_cannot_be_extended(storage).await;
     exactly_the_selected_grants_are_revoked(storage).await;
     revoked_tokens_are_stored_until_they_expire(storage).await;
@@ -95,8 +96,7 @@ async fn a_refresh_token_is_valid_once(storage: &dyn Storage) {
     assert!(storage.extend_grant(grant.id, at(3600), Some(first)).await.unwrap());
     assert_eq!(storage.grant_of_refresh_token(first.family).await.unwrap().unwrap().refresh, Some(first));
 
-    let next =
-        |expires_at| StoredRefreshToken { family: first.family, current: digest(), expires_at, key: None };
+    let next = |expires_at| StoredRefreshToken { current: digest(), expires_at, ..first };
     let turn = |turn, client, next, now| storage.rotate_refresh_token(first.family, turn, client, next, now);
     let second = next(at(9000));
     let others = sample_client();
@@ -151,6 +151,35 @@ async fn a_bound_refresh_token_is_valid_with_its_key_only(storage: &dyn Storage)
     let turn =
         storage.rotate_refresh_token(bound.family, bound.current, &grant.client, next, at(1)).await.unwrap();
     assert!(matches!(turn, RefreshOutcome::Rotated(_)));
+}
+
+async fn a_used_refresh_token_may_be_used_again_for_a_while(storage: &dyn Storage) {
+    let grant = grant();
+    let first = grant.refresh.unwrap();
+    storage.add_grant(&grant, None).await.unwrap();
+    let turn = |token, next| storage.rotate_refresh_token(first.family, token, &grant.client, next, at(1));
+    // as two tabs of a browser may do it
+    let next = || {
+        let current = digest();
+        let replaced = ReplacedRefreshToken { token: first.current, first_answer: current, until: at(31) };
+        StoredRefreshToken { current, replaced: Some(replaced), ..first }
+    };
+    let (one, two) = (next(), next());
+    let both = join(turn(first.current, one), turn(first.current, two)).await;
+    for outcome in [both.0.unwrap(), both.1.unwrap()] {
+        assert!(matches!(outcome, RefreshOutcome::Rotated(_)), "{outcome:?}");
+    }
+    let stored = storage.grant(grant.id).await.unwrap().unwrap().refresh.unwrap();
+    let first_answer = stored.replaced.unwrap().first_answer;
+    let mut known = [first_answer, stored.current];
+    let mut both = [one.current, two.current];
+    known.sort_by_key(|digest| digest.0);
+    both.sort_by_key(|digest| digest.0);
+    assert_eq!(known, both, "both answers are known");
+    let last = StoredRefreshToken { current: digest(), ..first };
+    assert!(matches!(turn(first_answer, last).await.unwrap(), RefreshOutcome::Rotated(_)));
+    let last = StoredRefreshToken { current: digest(), ..first };
+    assert!(matches!(turn(stored.current, last).await.unwrap(), RefreshOutcome::Reused(_)));
 }
 
 async fn a_revoked_grant_cannot_be_extended(storage: &dyn Storage) {

@@ -83,7 +83,13 @@ pub(super) fn sample_grant(user: &User, client: &Client) -> Grant {
 }
 
 pub(super) fn sample_refresh() -> StoredRefreshToken {
-    StoredRefreshToken { family: digest(), current: digest(), expires_at: at(1800), key: None }
+    StoredRefreshToken {
+        family: digest(),
+        current: digest(),
+        expires_at: at(1800),
+        key: None,
+        replaced: None,
+    }
 }
 
 pub(super) fn sample_code(grant: &Grant) -> AuthorizationCode {

@@ -51,9 +51,85 @@ async fn reuse_of_a_refresh_token_revokes_its_family() {
     assert!(fixture.restarted().await.verify(text(&third, "access_token")).is_err());
 }
 
+/// The tokens in the answer to a use of a refresh token.
+async fn renew(fixture: &Fixture, tokens: &Value) -> Value {
+    let answer = fixture.refresh("web", text(tokens, "refresh_token")).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    answer.json()
+}
+
 #[tokio::test]
-async fn of_two_concurrent_uses_one_succeeds_and_the_family_is_revoked() {
+async fn a_used_refresh_token_may_be_used_again_if_the_answer_was_lost() {
     let fixture = Fixture::new().await;
+    let first = fixture.tokens().await;
+    renew(&fixture, &first).await;
+    fixture.pass(15);
+    renew(&fixture, &first).await;
+    fixture.pass(14);
+    let third = renew(&fixture, &first).await;
+    fixture.pass(3600);
+    let fourth = renew(&fixture, &third).await;
+    renew(&fixture, &fourth).await;
+    let reused = |event: &AuditEvent| matches!(event, AuditEvent::RefreshReused { .. });
+    assert!(!fixture.audit().await.iter().any(reused));
+    // the time is that of the first use, and does not begin anew
+    let first = fixture.tokens().await;
+    renew(&fixture, &first).await;
+    fixture.pass(29);
+    let late = renew(&fixture, &first).await;
+    fixture.pass(1);
+    let invalid = (400, "invalid_grant".to_owned());
+    assert_eq!(fixture.refresh("web", text(&first, "refresh_token")).await.error(), invalid);
+    assert_eq!(fixture.refresh("web", text(&late, "refresh_token")).await.error(), invalid, "it has leaked");
+}
+
+#[tokio::test]
+async fn two_tabs_may_refresh_at_once_and_go_on_with_either_answer() {
+    for kept in [0, 1] {
+        let fixture = Fixture::new().await;
+        let first = fixture.tokens().await;
+        let token = text(&first, "refresh_token");
+        let (one, other) = tokio::join!(fixture.refresh("web", token), fixture.refresh("web", token));
+        let both = [one.json(), other.json()];
+        fixture.pass(600);
+        let next = renew(&fixture, &both[kept]).await;
+        // the other one now is a stolen one
+        let theirs = text(&both[1 - kept], "refresh_token");
+        assert_eq!(fixture.refresh("web", theirs).await.error(), (400, "invalid_grant".into()));
+        let ours = text(&next, "refresh_token");
+        assert_eq!(fixture.refresh("web", ours).await.error(), (400, "invalid_grant".into()));
+    }
+}
+
+#[tokio::test]
+async fn a_thief_is_noticed_at_the_next_use_whoever_was_first() {
+    let verifier = |fixture: &Fixture| fixture.provider.verifier("mgx");
+    for thief_first in [false, true] {
+        let fixture = Fixture::new().await;
+        let stolen = fixture.tokens().await;
+        let (one, other) = (renew(&fixture, &stolen).await, renew(&fixture, &stolen).await);
+        let (first, second) = if thief_first { (other, one) } else { (one, other) };
+        let next = renew(&fixture, &first).await;
+        // the token before is dead at once, although its time is not over
+        let answer = fixture.refresh("web", text(&stolen, "refresh_token")).await;
+        assert_eq!(answer.error(), (400, "invalid_grant".into()));
+        for tokens in [&stolen, &first, &second, &next] {
+            assert!(verifier(&fixture).verify(text(tokens, "access_token")).is_err());
+        }
+    }
+    let fixture = Fixture::new().await;
+    let stolen = fixture.tokens().await;
+    renew(&fixture, &stolen).await;
+    for client in ["other", "tool"] {
+        let answer = fixture.refresh(client, text(&stolen, "refresh_token")).await;
+        assert_eq!(answer.error(), (400, "invalid_grant".into()), "{client}: for its own client only");
+    }
+    renew(&fixture, &stolen).await;
+}
+
+#[tokio::test]
+async fn without_a_grace_one_of_two_concurrent_uses_succeeds_and_the_family_is_revoked() {
+    let fixture = Fixture::with(|settings| settings.refresh_grace = jiff::SignedDuration::ZERO).await;
     let first = fixture.tokens().await;
     let token = text(&first, "refresh_token");
     let (one, other) = tokio::join!(fixture.refresh("web", token), fixture.refresh("web", token));
