@@ -27,7 +27,7 @@ pub use accounts::passwords::{Busy, PasswordCheck, Passwords};
 pub use accounts::throttle::{Attempt, Throttle, ThrottleLimits, Throttled};
 pub use accounts::user::{PasswordHash, User};
 pub use administration::api_tokens::{ApiTokenError, MAX_API_TOKENS_PER_USER};
-pub use administration::clients::NewClient;
+pub use administration::clients::{ClientChange, NewClient};
 pub use administration::users::NewUser;
 pub use administration::{ADMIN, AdminError, Administration};
 pub use base::clock::Clock;

@@ -175,6 +175,7 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = (Method, &mut Operati
         (Method::GET, &mut item.get),
         (Method::PUT, &mut item.put),
         (Method::POST, &mut item.post),
+        (Method::PATCH, &mut item.patch),
         (Method::DELETE, &mut item.delete),
     ];
     all.into_iter().filter_map(|(method, operation)| Some((method, operation.as_mut()?)))

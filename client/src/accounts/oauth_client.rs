@@ -50,6 +50,8 @@ pub struct NewOAuthClient {
     pub confidential: bool,
     /// The addresses that browsers may be sent to with a code.
     pub redirect_uris: Vec<String>,
+    /// The addresses that browsers may be sent to after signing out.
+    pub post_logout_redirect_uris: Vec<String>,
     /// The grant types with which it may ask for tokens; the server's default if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grant_types: Option<Vec<String>>,
@@ -60,6 +62,32 @@ pub struct NewOAuthClient {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub audience: Option<String>,
     /// The algorithm that its id tokens are signed with, `RS256` or `ES256`; the server's default if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id_token_signed_response_alg: Option<String>,
+}
+
+/// What is to change about a client; absent fields stay as they are, and a list replaces the one before.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct OAuthClientChange {
+    /// The name that users see.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The addresses that browsers may be sent to with a code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redirect_uris: Option<Vec<String>>,
+    /// The addresses that browsers may be sent to after signing out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub post_logout_redirect_uris: Option<Vec<String>>,
+    /// The grant types with which it may ask for tokens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grant_types: Option<Vec<String>>,
+    /// The scopes it may ask for, with spaces between.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
+    /// The audience of its access tokens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audience: Option<String>,
+    /// The algorithm that its id tokens are signed with, `RS256` or `ES256`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id_token_signed_response_alg: Option<String>,
 }
@@ -79,6 +107,18 @@ impl Client {
     /// The server refused the request, or did not answer.
     pub async fn add_oauth_client(&self, new: &NewOAuthClient) -> Result<OAuthClient, Error> {
         self.json(self.request(Method::POST, "/api/admin/clients").json(new)).await
+    }
+
+    /// Changes a client of the provider; `None` if there is no such client.
+    ///
+    /// # Errors
+    /// The server refused the request, or did not answer.
+    pub async fn change_oauth_client(
+        &self,
+        id: &str,
+        change: &OAuthClientChange,
+    ) -> Result<Option<OAuthClient>, Error> {
+        self.found(self.request(Method::PATCH, &format!("/api/admin/clients/{id}")).json(change)).await
     }
 
     /// Gives a client of the provider a new secret; `None` if there is no such client.

@@ -42,6 +42,25 @@ pub struct NewClient {
     pub first_party: bool,
 }
 
+/// A change of a client. What is absent stays as it is.
+#[derive(Clone, Debug, Default)]
+pub struct ClientChange {
+    /// The name shown to users.
+    pub name: Option<String>,
+    /// Where browsers may be sent with a code.
+    pub redirect_uris: Option<Vec<String>>,
+    /// Where browsers may be sent after signing out.
+    pub post_logout_redirect_uris: Option<Vec<String>>,
+    /// The grant types that it may use.
+    pub grants: Option<BTreeSet<GrantType>>,
+    /// The scope that it may request. What is not in it any more is in none of its next tokens.
+    pub scope: Option<Scope>,
+    /// The audience of its access tokens.
+    pub audience: Option<String>,
+    /// The algorithm that its id tokens are signed with.
+    pub id_token_alg: Option<SigningAlgorithm>,
+}
+
 impl Administration<'_> {
     /// Registers a client. The secret is returned once; only its hash is stored.
     ///
@@ -120,20 +139,35 @@ impl Administration<'_> {
         Ok((client, secret))
     }
 
-    /// Replaces the registration of a client.
+    /// Changes the registration of a client, which keeps its id, its secrets and its grants.
     ///
     /// # Errors
     /// [`AdminError`].
-    pub async fn change_client(&self, client: &Client) -> Result<(), AdminError> {
+    pub async fn change_client(&self, id: &ClientId, change: ClientChange) -> Result<Client, AdminError> {
+        let before = self.provider.storage.client(id).await?.ok_or(AdminError::Unknown("client"))?;
+        let registered = |uris: Option<Vec<String>>, before| match uris {
+            Some(uris) => self.register_redirect_uris(uris),
+            None => Ok(before),
+        };
+        let client = Client {
+            name: change.name.unwrap_or(before.name),
+            redirect_uris: registered(change.redirect_uris, before.redirect_uris)?,
+            post_logout_redirect_uris: registered(
+                change.post_logout_redirect_uris,
+                before.post_logout_redirect_uris,
+            )?,
+            grants: change.grants.unwrap_or(before.grants),
+            scope: change.scope.unwrap_or(before.scope),
+            audience: change.audience.unwrap_or(before.audience),
+            id_token_alg: change.id_token_alg.unwrap_or(before.id_token_alg),
+            ..before
+        };
         client.check()?;
-        if self.provider.storage.client(&client.id).await?.is_none() {
-            return Err(AdminError::Unknown("client"));
-        }
-        self.put(client).await?;
+        self.put(&client).await?;
         self.provider
             .record(AuditEvent::ClientChanged, AuditContext { client: Some(&client.id), ..self.context() })
             .await;
-        Ok(())
+        Ok(client)
     }
 
     /// Gives a client a new secret. With `keep_previous` the newest of its former secrets stays valid until the next

@@ -138,7 +138,8 @@ impl Provider {
             RefreshOutcome::Unknown => return Err(OAuthError::invalid_grant()),
         };
         let user = self.user_of(&grant).await?;
-        let scope = scope.unwrap_or_else(|| grant.scope.clone());
+        // the client may be registered for less than when the user allowed it
+        let scope = scope.unwrap_or_else(|| grant.scope.common(&client.scope));
         Ok(self.issue_user_tokens(
             UserGrant { client, user: &user, grant: &grant },
             scope,

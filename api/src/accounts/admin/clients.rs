@@ -1,4 +1,4 @@
-//! `/api/admin/clients`: register a client, look, list, give it a new secret, remove it.
+//! `/api/admin/clients`: register a client, look, list, change it, give it a new secret, remove it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,7 +8,10 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use mgx_apps::APP_CLIENT_PREFIX;
-use mgx_oauth2::{Client, ClientId, DEFAULT_SCOPE, GrantType, NewClient, RedirectUri};
+use mgx_oauth2::{
+    BadAlgorithm, BadScope, Client, ClientChange, ClientId, DEFAULT_SCOPE, GrantType, NewClient, RedirectUri,
+    Scope, SigningAlgorithm,
+};
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -16,8 +19,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::auth::Caller;
-use crate::http::Problem;
 use crate::http::extract::{Json, Path, Query, cut, limit};
+use crate::http::{Problem, Slug};
 use crate::state::App;
 
 /// How many redirect URIs a client may have of each kind.
@@ -52,6 +55,27 @@ pub(crate) struct ClientRequest {
     audience: Option<String>,
     /// The algorithm that its id tokens are signed with: `RS256` or `ES256`; the first, if absent.
     #[schema(example = "RS256")]
+    id_token_signed_response_alg: Option<String>,
+}
+
+/// A change of a client: absent fields stay as they are, and a list replaces the one before.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ClientChangeRequest {
+    /// The name that users see.
+    name: Option<String>,
+    /// The URIs to which the provider may send a browser with an authorization code.
+    #[schema(example = json!(["https://reports.example/callback"]))]
+    redirect_uris: Option<Vec<String>>,
+    /// The URIs to which the provider may send a browser after it signed out.
+    post_logout_redirect_uris: Option<Vec<String>>,
+    /// The grant types that it may use.
+    grant_types: Option<BTreeSet<String>>,
+    /// The scopes that it may ask for. What is missing in it is missing in its next tokens too.
+    scope: Option<String>,
+    /// The audience of its access tokens.
+    audience: Option<String>,
+    /// The algorithm that its id tokens are signed with: `RS256` or `ES256`.
     id_token_signed_response_alg: Option<String>,
 }
 
@@ -109,7 +133,7 @@ pub(crate) struct ClientQuery {
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(add_client, list_clients))
-        .routes(routes!(look_at_client, remove_client))
+        .routes(routes!(look_at_client, change_client, remove_client))
         .routes(routes!(rotate_client_secret))
 }
 
@@ -161,6 +185,28 @@ async fn look_at_client(
     client.map(|client| axum::Json(ClientView::of(client))).ok_or_else(|| Problem::not_found("client"))
 }
 
+/// Change a client, which keeps its id, its secret and what it was allowed.
+#[utoipa::path(
+    patch, path = "/api/admin/clients/{id}", tag = "accounts", request_body = ClientChangeRequest,
+    params(("id" = String, Path, description = "the client")),
+    responses((status = 200, description = "the client after the change", body = ClientView),
+        (status = 409, description = "`conflict`: the platform registers this client itself"))
+)]
+async fn change_client(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(id): Path<ClientId>,
+    Json(asked): Json<ClientChangeRequest>,
+) -> Result<axum::Json<ClientView>, Problem> {
+    let change = asked.checked()?;
+    let before = app.gate.provider().client(&id).await?.ok_or_else(|| Problem::not_found("client"))?;
+    if before.first_party || is_an_apps(&id) {
+        return Err(Problem::new(Slug::Conflict, "the platform registers this client itself"));
+    }
+    let client = app.gate.administration(&caller).change_client(&id, change).await?;
+    Ok(axum::Json(ClientView::of(client)))
+}
+
 /// Remove a client, with everything that it was allowed.
 #[utoipa::path(
     delete, path = "/api/admin/clients/{id}", tag = "accounts",
@@ -197,34 +243,16 @@ impl ClientRequest {
     fn checked(self) -> Result<NewClient, Problem> {
         let id = self.client_id.map(|id| id.parse()).transpose();
         let id = id.map_err(|bad: mgx_oauth2::BadName| Problem::invalid("/client_id", bad.to_string()))?;
-        let is_an_apps = |id: &ClientId| id.as_str().starts_with(APP_CLIENT_PREFIX);
         if id.as_ref().is_some_and(is_an_apps) {
             let detail = format!("ids that begin with {APP_CLIENT_PREFIX} are those of generated apps");
             return Err(Problem::invalid("/client_id", detail));
         }
-        let grant = |name: String| {
-            let grant = GrantType::named(&name).filter(|grant| *grant != GrantType::Password);
-            grant.ok_or_else(|| Problem::invalid("/grant_types", format!("{name:?} is none")))
-        };
-        let grants = match self.grant_types {
-            Some(names) => names.into_iter().map(grant).collect::<Result<_, _>>()?,
-            None => [GrantType::AuthorizationCode, GrantType::RefreshToken].into(),
-        };
-        let scope = self.scope.as_deref().unwrap_or(DEFAULT_SCOPE).parse();
-        let scope = scope.map_err(|bad: mgx_oauth2::BadScope| Problem::invalid("/scope", bad.to_string()))?;
-        let id_token_alg = self.id_token_signed_response_alg.map(|name| name.parse()).transpose();
-        let id_token_alg = id_token_alg.map_err(|bad: mgx_oauth2::BadAlgorithm| {
-            Problem::invalid("/id_token_signed_response_alg", bad.to_string())
-        })?;
-        let id_token_alg = id_token_alg.unwrap_or_default();
-        for (pointer, uris) in [
-            ("/redirect_uris", &self.redirect_uris),
-            ("/post_logout_redirect_uris", &self.post_logout_redirect_uris),
-        ] {
-            if uris.len() > MAX_URIS {
-                return Err(Problem::invalid(pointer, format!("at most {MAX_URIS}")));
-            }
-        }
+        let default = [GrantType::AuthorizationCode, GrantType::RefreshToken].into();
+        let grants = self.grant_types.map(grants).transpose()?.unwrap_or(default);
+        let scope = scope(self.scope.as_deref().unwrap_or(DEFAULT_SCOPE))?;
+        let alg = self.id_token_signed_response_alg.as_deref().map(algorithm).transpose()?;
+        check_number("/redirect_uris", &self.redirect_uris)?;
+        check_number("/post_logout_redirect_uris", &self.post_logout_redirect_uris)?;
         Ok(NewClient {
             id,
             name: self.name,
@@ -234,10 +262,56 @@ impl ClientRequest {
             grants,
             scope,
             audience: self.audience,
-            id_token_alg,
+            id_token_alg: alg.unwrap_or_default(),
             first_party: false,
         })
     }
+}
+
+impl ClientChangeRequest {
+    fn checked(self) -> Result<ClientChange, Problem> {
+        for (pointer, uris) in [
+            ("/redirect_uris", &self.redirect_uris),
+            ("/post_logout_redirect_uris", &self.post_logout_redirect_uris),
+        ] {
+            uris.as_deref().map_or(Ok(()), |uris| check_number(pointer, uris))?;
+        }
+        Ok(ClientChange {
+            name: self.name,
+            redirect_uris: self.redirect_uris,
+            post_logout_redirect_uris: self.post_logout_redirect_uris,
+            grants: self.grant_types.map(grants).transpose()?,
+            scope: self.scope.as_deref().map(scope).transpose()?,
+            audience: self.audience,
+            id_token_alg: self.id_token_signed_response_alg.as_deref().map(algorithm).transpose()?,
+        })
+    }
+}
+
+/// Whether it is the client of a generated app, which is registered with its session.
+fn is_an_apps(id: &ClientId) -> bool {
+    id.as_str().starts_with(APP_CLIENT_PREFIX)
+}
+
+fn grants(names: BTreeSet<String>) -> Result<BTreeSet<GrantType>, Problem> {
+    let grant = |name: String| {
+        let grant = GrantType::named(&name).filter(|grant| *grant != GrantType::Password);
+        grant.ok_or_else(|| Problem::invalid("/grant_types", format!("{name:?} is none")))
+    };
+    names.into_iter().map(grant).collect()
+}
+
+fn scope(text: &str) -> Result<Scope, Problem> {
+    text.parse().map_err(|bad: BadScope| Problem::invalid("/scope", bad.to_string()))
+}
+
+fn algorithm(name: &str) -> Result<SigningAlgorithm, Problem> {
+    name.parse()
+        .map_err(|bad: BadAlgorithm| Problem::invalid("/id_token_signed_response_alg", bad.to_string()))
+}
+
+fn check_number(pointer: &'static str, uris: &[String]) -> Result<(), Problem> {
+    if uris.len() > MAX_URIS { Err(Problem::invalid(pointer, format!("at most {MAX_URIS}"))) } else { Ok(()) }
 }
 
 impl ClientView {

@@ -132,6 +132,70 @@ async fn a_client_is_registered_and_its_secret_shown_once() {
 }
 
 #[tokio::test]
+async fn a_client_is_changed_and_keeps_its_secret() {
+    let server = test_server().await;
+    let new = json!({ "client_id": "reports", "name": "Reports", "confidential": true,
+        "redirect_uris": ["https://reports.example/callback"] });
+    let (_, _, made) = server.post("/api/admin/clients", new).await;
+    let patch = async |id: &str, body: Value| {
+        let request = ask("PATCH", &format!("/api/admin/clients/{id}"));
+        let request = request.header("content-type", "application/json");
+        let (status, _, shown) = server.code(request, body.to_string()).await;
+        (status, shown)
+    };
+    let both = json!(["https://reports.example/callback", "myapp://callback"]);
+    let change =
+        json!({ "redirect_uris": both, "post_logout_redirect_uris": ["https://reports.example/bye"] });
+    let (status, shown) = patch("reports", change).await;
+    assert_eq!((status, &shown["redirect_uris"]), (200, &both), "{shown}");
+    let (_, shown) = patch(
+        "reports",
+        json!({ "name": "The reports", "scope": "openid read",
+        "audience": "mgx", "id_token_signed_response_alg": "ES256", "grant_types": ["authorization_code"] }),
+    )
+    .await;
+    let mut expected = made.clone();
+    for (name, value) in [
+        ("name", json!("The reports")),
+        ("redirect_uris", both),
+        ("post_logout_redirect_uris", json!(["https://reports.example/bye"])),
+        ("scope", json!("openid read")),
+        ("audience", json!("mgx")),
+        ("id_token_signed_response_alg", json!("ES256")),
+        ("grant_types", json!(["authorization_code"])),
+    ] {
+        expected[name] = value;
+    }
+    expected.as_object_mut().unwrap().remove("client_secret");
+    assert_eq!(shown, expected);
+    assert_eq!(patch("reports", json!({})).await, (200, expected.clone()), "nothing is changed");
+    let stored = server.provider.client(&"reports".parse().unwrap()).await.unwrap().unwrap();
+    assert!(stored.proves(made["client_secret"].as_str().unwrap()));
+    for (body, pointer) in [
+        (json!({ "redirect_uris": ["javascript://x"] }), "/redirect_uris"),
+        (json!({ "redirect_uris": [] }), ""),
+        (json!({ "redirect_uris": vec!["https://a.example/"; 33] }), "/redirect_uris"),
+        (json!({ "grant_types": ["password"] }), "/grant_types"),
+        (json!({ "scope": "ä" }), "/scope"),
+        (json!({ "id_token_signed_response_alg": "none" }), "/id_token_signed_response_alg"),
+        (json!({ "name": "" }), ""),
+    ] {
+        let (status, problem) = patch("reports", body).await;
+        assert_eq!((status, &problem["errors"][0]["pointer"]), (422, &json!(pointer)), "{problem}");
+    }
+    assert_eq!(patch("reports", json!({ "client_id": "other" })).await.0, 422, "the id is for ever");
+    assert_eq!(server.get("/api/admin/clients/reports").await.2, expected, "what is refused changes nothing");
+    assert_eq!(patch("nobody", json!({})).await.0, 404);
+    let (_, _, log) = server.get("/api/admin/audit?limit=1").await;
+    assert_eq!(
+        (&log["entries"][0]["event"], &log["entries"][0]["by"]),
+        (&json!("client_changed"), &json!("admin"))
+    );
+    server.post("/api/sessions", json!({ "session_id": "shop" })).await;
+    assert_eq!(patch("app-shop", json!({ "name": "x" })).await.0, 409, "it is registered with its session");
+}
+
+#[tokio::test]
 async fn an_api_token_gives_no_more_than_it_was_asked_with() {
     let server = test_server().await;
     let anna = server.user("anna", &[]).await;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use mgx_apps::APP_CLIENT_PREFIX;
 use mgx_client::Client;
-use mgx_client::accounts::oauth_client::{NewOAuthClient, OAuthClient};
+use mgx_client::accounts::oauth_client::{NewOAuthClient, OAuthClient, OAuthClientChange};
 use mgx_oauth2::{ClientId, SigningAlgorithm};
 
 use super::{joined, shown_once, yes_or_no};
@@ -24,6 +24,8 @@ pub(crate) enum Command {
         #[command(flatten)]
         form: Form,
     },
+    /// Change a client, which keeps its id, its secret and what it was allowed. What is not given stays as it is.
+    Change(Change),
     /// Give a client a new secret. The previous secret stays valid until the next renewal.
     Secret {
         /// The client's id; `mgx client list` lists them.
@@ -50,6 +52,9 @@ pub(crate) struct Add {
     /// An address that browsers may be sent to with a code; can be repeated.
     #[arg(long = "redirect-uri", value_name = "URI")]
     redirect_uris: Vec<String>,
+    /// An address that browsers may be sent to after signing out; can be repeated.
+    #[arg(long = "post-logout-redirect-uri", value_name = "URI")]
+    post_logout_redirect_uris: Vec<String>,
     /// A grant type with which the client may ask for tokens, such as `client_credentials`; can be repeated.
     #[arg(long = "grant", value_name = "NAME")]
     grants: Vec<String>,
@@ -78,6 +83,34 @@ const COLUMNS: [Column<OAuthClient>; 9] = [
     Column::further("REDIRECTS", |client, _| joined(&client.redirect_uris)),
 ];
 
+/// A change of a client.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Change {
+    /// The client's id; `mgx client list` lists them.
+    id: ClientId,
+    /// The name that users see.
+    #[arg(long, value_name = "TEXT")]
+    name: Option<String>,
+    /// An address that browsers may be sent to with a code; can be repeated. Replaces all that were registered.
+    #[arg(long = "redirect-uri", value_name = "URI")]
+    redirect_uris: Vec<String>,
+    /// An address that browsers may be sent to after signing out; can be repeated. Replaces all that were registered.
+    #[arg(long = "post-logout-redirect-uri", value_name = "URI")]
+    post_logout_redirect_uris: Vec<String>,
+    /// A grant type with which the client may ask for tokens; can be repeated. Replaces all that it had.
+    #[arg(long = "grant", value_name = "NAME")]
+    grants: Vec<String>,
+    /// The scopes that the client may ask for.
+    #[arg(long, value_name = "WORDS")]
+    scope: Option<String>,
+    /// The audience of the client's access tokens.
+    #[arg(long, value_name = "NAME")]
+    audience: Option<String>,
+    /// The algorithm that the client's id tokens are signed with: RS256 or ES256.
+    #[arg(long, value_name = "NAME")]
+    id_token_alg: Option<SigningAlgorithm>,
+}
+
 /// Runs the command.
 pub(crate) async fn run(client: &Client, command: &Command) -> Outcome {
     match command {
@@ -95,6 +128,12 @@ pub(crate) async fn run(client: &Client, command: &Command) -> Outcome {
             if left_out > 0 && form.is_table() {
                 out::note(format_args!("{left_out} apps of sessions are left out; --all lists them"));
             }
+        }
+        Command::Change(change) => {
+            let Change { id, .. } = change;
+            let request = change.request();
+            client.change_oauth_client(id.as_str(), &request).await?.ok_or_else(|| unknown(id))?;
+            out::line(format_args!("client {id} is changed"));
         }
         Command::Secret { id } => {
             let renewed = client.renew_secret(id.as_str()).await?.ok_or_else(|| unknown(id))?;
@@ -118,7 +157,23 @@ impl Add {
             name: self.name.clone(),
             confidential: self.confidential,
             redirect_uris: self.redirect_uris.clone(),
+            post_logout_redirect_uris: self.post_logout_redirect_uris.clone(),
             grant_types: (!self.grants.is_empty()).then(|| self.grants.clone()),
+            scope: self.scope.clone(),
+            audience: self.audience.clone(),
+            id_token_signed_response_alg: self.id_token_alg.map(|algorithm| algorithm.to_string()),
+        }
+    }
+}
+
+impl Change {
+    fn request(&self) -> OAuthClientChange {
+        let given = |list: &[String]| (!list.is_empty()).then(|| list.to_vec());
+        OAuthClientChange {
+            name: self.name.clone(),
+            redirect_uris: given(&self.redirect_uris),
+            post_logout_redirect_uris: given(&self.post_logout_redirect_uris),
+            grant_types: given(&self.grants),
             scope: self.scope.clone(),
             audience: self.audience.clone(),
             id_token_signed_response_alg: self.id_token_alg.map(|algorithm| algorithm.to_string()),

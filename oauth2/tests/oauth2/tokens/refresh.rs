@@ -192,6 +192,23 @@ async fn a_refresh_token_is_valid_for_its_client_and_never_widens_the_scope() {
 }
 
 #[tokio::test]
+async fn a_client_that_is_registered_for_less_is_given_less_at_once() {
+    let fixture = Fixture::new().await;
+    let first = fixture.tokens().await;
+    let web = "web".parse().unwrap();
+    let change = mgx_oauth2::ClientChange { scope: "openid email".parse().ok(), ..Default::default() };
+    fixture.provider.administration(None).change_client(&web, change).await.unwrap();
+    let second = renew(&fixture, &first).await;
+    assert_eq!(second["scope"], "openid");
+    assert!(crate::fixture::claims(&second["id_token"]).get("name").is_none());
+    let grants = std::collections::BTreeSet::from([mgx_oauth2::GrantType::AuthorizationCode]);
+    let change = mgx_oauth2::ClientChange { grants: Some(grants), ..Default::default() };
+    fixture.provider.administration(None).change_client(&web, change).await.unwrap();
+    let answer = fixture.refresh("web", text(&second, "refresh_token")).await;
+    assert_eq!(answer.error(), (400, "unauthorized_client".into()));
+}
+
+#[tokio::test]
 async fn no_token_is_stored() {
     let fixture = Fixture::new().await;
     let tokens = fixture.tokens().await;
