@@ -123,12 +123,10 @@ impl AuthorizationRequest {
         if !client.grants.contains(&GrantType::AuthorizationCode) {
             return Err(OAuthError::unauthorized_client());
         }
-        if params.get("code_challenge_method") != Some("S256") {
-            return Err(invalid("code_challenge_method has to be S256"));
-        }
-        let challenge = params.get("code_challenge").filter(|text| is_challenge(text));
-        let challenge =
-            challenge.ok_or_else(|| invalid("code_challenge has to be base64url of a SHA-256"))?;
+        let challenge = challenge(params).map_err(|detail| {
+            tracing::info!(client = %client.id, detail, "an authorization request without PKCE is refused");
+            invalid(detail)
+        })?;
         let scope = client.grant_scope(params.get("scope")).ok_or_else(OAuthError::invalid_scope)?;
         let nonce = params.get("nonce").map(str::to_owned);
         if nonce.as_ref().is_some_and(|nonce| nonce.len() > 512) {
@@ -140,7 +138,7 @@ impl AuthorizationRequest {
         Ok(Self {
             target,
             scope,
-            challenge: challenge.to_owned(),
+            challenge,
             nonce,
             prompt: Prompt::read(params.get("prompt"))?,
             max_age: max_age.map(|seconds| SignedDuration::from_secs(seconds.into())),
@@ -191,6 +189,29 @@ impl Prompt {
             return Err(OAuthError::invalid_request("prompt=none cannot be combined with another value"));
         }
         Ok(Self::Never)
+    }
+}
+
+/// The code challenge (RFC 7636 section 4.3), which every client has to send (OAuth 2.1 section 4.1.1), or what is wrong
+/// with it.
+fn challenge(params: &Params) -> Result<String, &'static str> {
+    let given = (params.get("code_challenge"), params.get("code_challenge_method"));
+    match given {
+        (None, None) => {
+            Err("the client has to use PKCE (RFC 7636): code_challenge and code_challenge_method=S256 \
+                             are missing; see the PKCE setting of the client")
+        }
+        (None, Some(_)) => Err("code_challenge is missing: the client has to use PKCE (RFC 7636)"),
+        (Some(_), None) => {
+            Err("code_challenge_method is missing, which means plain: the client has to use PKCE \
+                                with S256 (RFC 7636)")
+        }
+        (Some(text), Some("S256")) if is_challenge(text) => Ok(text.to_owned()),
+        (Some(_), Some("S256")) => Err("code_challenge has to be base64url of a SHA-256 (RFC 7636)"),
+        (Some(_), Some(_)) => {
+            Err("code_challenge_method has to be S256: the client has to use PKCE with S256 \
+                                   (RFC 7636)")
+        }
     }
 }
 

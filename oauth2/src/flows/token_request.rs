@@ -71,7 +71,11 @@ impl TokenRequest {
             GrantType::AuthorizationCode => Self::Code {
                 code: secret("code")?,
                 redirect_uri: need("redirect_uri")?.to_owned(),
-                verifier: secret("code_verifier")?,
+                verifier: params.get("code_verifier").map(SecretString::from).ok_or_else(|| {
+                    OAuthError::invalid_request(
+                        "code_verifier is missing: the client has to use PKCE (RFC 7636)",
+                    )
+                })?,
             },
             GrantType::RefreshToken => Self::Refresh { token: secret("refresh_token")?, scope },
             GrantType::ClientCredentials => Self::Client { scope },

@@ -290,6 +290,32 @@ async fn a_demanded_sign_in_is_demanded_once() {
 }
 
 #[tokio::test]
+async fn a_client_without_pkce_is_told_that_it_has_to_use_it() {
+    let fixture = Fixture::new().await;
+    let mut browser = fixture.browser();
+    for changes in [
+        &[("code_challenge", ""), ("code_challenge_method", "")][..],
+        &[("code_challenge", "")],
+        &[("code_challenge_method", "")],
+        &[("code_challenge_method", "plain")],
+    ] {
+        let answer = browser.authorize("web", REDIRECT, changes).await;
+        assert_eq!(answer.error(), (303, "invalid_request".into()), "{changes:?}");
+        let said = parameter(answer.location(), "error_description").unwrap();
+        assert!(said.contains("the client has to use PKCE") && said.contains("RFC 7636"), "{said}");
+        let plain = |byte: u8| matches!(byte, 0x20..=0x21 | 0x23..=0x5b | 0x5d..=0x7e);
+        assert!(said.bytes().all(plain), "{said}");
+    }
+    browser.sign_in("ann", ANN).await;
+    let code = browser.code("web", REDIRECT, &[]).await;
+    let pairs = [("grant_type", "authorization_code"), ("code", &*code), ("redirect_uri", REDIRECT)];
+    let answer = fixture.post_as("web", "/oauth2/token", &pairs).await;
+    assert_eq!(answer.error(), (400, "invalid_request".into()));
+    let said = answer.json()["error_description"].to_string();
+    assert!(said.contains("code_verifier is missing: the client has to use PKCE"), "{said}");
+}
+
+#[tokio::test]
 async fn a_form_that_leads_to_a_client_may_be_redirected_on_from_there() {
     let fixture = Fixture::new().await;
     let mut browser = fixture.browser();
