@@ -191,9 +191,11 @@ async fn a_finished_log_is_replayed_to_its_end() {
     assert_eq!(answer.headers()["cache-control"], "no-cache");
     assert_eq!(answer.headers()["x-accel-buffering"], "no");
     let text = String::from_utf8(answer.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap();
-    assert!(text.starts_with("retry: 1000\n\nid: 1\nevent: "), "{text}");
+    assert!(text.starts_with("retry: 1000\nid: 1\nevent: "), "{text}");
     let ids: Vec<u64> = text.lines().filter_map(|line| line.strip_prefix("id: ")?.parse().ok()).collect();
     assert_eq!(ids, (1..=last).collect::<Vec<_>>());
+    let has_data = |frame: &str| frame.lines().any(|line| line.starts_with("data: {"));
+    assert!(text.split_terminator("\n\n").all(has_data), "what is read as an event has data: {text}");
     assert!(text.contains("event: finish\n") && text.ends_with("}\n\n"), "{text}");
 
     assert_eq!(stream(last).await.status(), 204);
@@ -229,7 +231,7 @@ async fn a_live_log_is_followed_to_its_end() {
             tokio::time::timeout(Duration::from_secs(10), body.frame()).await.expect("something comes");
         frame.map(|frame| String::from_utf8_lossy(&frame.unwrap().into_data().unwrap()).into_owned())
     };
-    assert_eq!(read().await.as_deref(), Some("retry: 1000\n\n"));
+    assert_eq!(read().await.as_deref(), Some("retry: 1000\n"));
     server.post("/api/sessions/demo/jobs", json!({ "prompt": "fail" })).await;
     let first = read().await.unwrap();
     assert!(first.starts_with("id: 1\nevent: "), "{first}");
@@ -278,7 +280,7 @@ async fn a_silent_stream_pings_and_closes_with_the_server() {
     server.post("/api/sessions", json!({ "session_id": "demo" })).await;
     let mut body = server.send(ask("GET", "/api/sessions/demo/events"), Body::empty()).await.into_body();
     let mut read = async || body.frame().await.map(|frame| frame.unwrap().into_data().unwrap());
-    assert_eq!(read().await.unwrap(), "retry: 1000\n\n");
+    assert_eq!(read().await.unwrap(), "retry: 1000\n");
     tokio::time::pause();
     let begin = tokio::time::Instant::now();
     for ping in 1..=3 {

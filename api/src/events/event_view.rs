@@ -8,8 +8,9 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-/// The first bytes of a stream: how soon a browser reconnects.
-pub(crate) const OPENING: &str = "retry: 1000\n\n";
+/// The first line of a stream: how soon a browser reconnects. No empty line follows, so it is a field of the first frame:
+/// some clients take a frame without data for an event.
+pub(crate) const OPENING: &str = "retry: 1000\n";
 
 /// A ping, which keeps the connection open. It has no `id`, so that the reader's `Last-Event-ID` stays.
 pub(crate) const PING: &str = "event: ping\ndata: {}\n\n";

@@ -179,7 +179,7 @@ mod tests {
             let after = head.lines().find_map(|line| line.strip_prefix("last-event-id: "));
             let after: u64 = after.map_or(0, |after| after.trim().parse().unwrap());
             let mut answer =
-                String::from("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\nretry: 1000\n\n");
+                String::from("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\nretry: 1000\n");
             if after == EVENTS {
                 answer = "HTTP/1.1 204 No Content\r\n\r\n".to_owned();
                 cut = answer.len();
