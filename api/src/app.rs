@@ -27,6 +27,7 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::auth::{gate, sign_in};
+use crate::http::server::host;
 use crate::http::{Problem, Slug, accept};
 use crate::state::App;
 use crate::{accounts, jobs, runtimes, sessions, workspaces};
@@ -107,6 +108,7 @@ fn with_common_layers(routes: Router, secure: bool) -> Router {
     };
     routes
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn(host::check))
         .layer(header(header::CACHE_CONTROL, "no-store"))
         .layer(header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .layer(header(header::REFERRER_POLICY, "no-referrer"))
@@ -147,12 +149,19 @@ mod tests {
             .route("/bug", get(async || -> &'static str { panic!("secret detail") }))
             .route("/fine", get(async || "fine"));
         let app = with_common_layers(routes, false);
-        let answer = app.clone().oneshot(Request::get("/bug").body(Body::empty()).unwrap()).await.unwrap();
+        let answer = app
+            .clone()
+            .oneshot(Request::get("/bug").header("host", "x").body(Body::empty()).unwrap())
+            .await
+            .unwrap();
         assert!(answer.headers().contains_key("x-request-id"));
         let text = crate::testing::show(answer).await;
         assert!(text.starts_with("500") && text.contains("\"internal\""), "{text}");
         assert!(!text.contains("secret"), "{text}");
-        let answer = app.oneshot(Request::get("/fine").body(Body::empty()).unwrap()).await.unwrap();
+        let answer = app
+            .oneshot(Request::get("/fine").header("host", "x").body(Body::empty()).unwrap())
+            .await
+            .unwrap();
         assert_eq!(answer.status(), 200);
     }
 }

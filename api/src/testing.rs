@@ -1,6 +1,7 @@
 //! Shared by the tests of this crate: a server, and a response as readable text.
 
 pub(crate) mod server;
+pub(crate) mod socket;
 
 use axum::response::Response;
 use http_body_util::BodyExt;

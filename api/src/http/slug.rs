@@ -13,6 +13,8 @@ pub enum Slug {
     InvalidIdempotencyKey,
     /// A path that cannot be inside a workspace.
     InvalidPath,
+    /// The request does not say once which host it is for.
+    InvalidHost,
     /// No credentials, or wrong ones.
     Unauthorized,
     /// The token is valid, and lacks the right.
@@ -103,11 +105,12 @@ pub(crate) struct Row {
 
 impl Slug {
     /// Every slug, in the order of the table.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 41] = [
         Self::MalformedJson,
         Self::InvalidLastEventId,
         Self::InvalidIdempotencyKey,
         Self::InvalidPath,
+        Self::InvalidHost,
         Self::Unauthorized,
         Self::Forbidden,
         Self::CrossSite,
@@ -166,6 +169,7 @@ impl Slug {
             Self::InvalidLastEventId => row("invalid-last-event-id", S::BAD_REQUEST, "Not an event number", false),
             Self::InvalidIdempotencyKey => row("invalid-idempotency-key", S::BAD_REQUEST, "Not an idempotency key", false),
             Self::InvalidPath => row("invalid-path", S::BAD_REQUEST, "Not a path in a workspace", false),
+            Self::InvalidHost => row("invalid-host", S::BAD_REQUEST, "Not one host", false),
             Self::Unauthorized => row("unauthorized", S::UNAUTHORIZED, "A valid token is needed", false),
             Self::Forbidden => row("forbidden", S::FORBIDDEN, "Not allowed", false),
             Self::CrossSite => row("cross-site", S::FORBIDDEN, "From a page of another site", false),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
-use axum::http::{Request, Response};
+use axum::http::{HeaderValue, Request, Response};
 use http_body_util::BodyExt;
 use jiff::Timestamp;
 use mgx_apps::{AppIdentity, Archive, Idempotency, IntentStore, Sessions};
@@ -230,12 +230,18 @@ impl TestServer {
         token.expose_secret().to_owned()
     }
 
+    pub(crate) fn router(&self) -> Router {
+        self.router.clone()
+    }
+
     pub(crate) async fn send(
         &self,
         request: http::request::Builder,
         body: impl Into<Body>,
     ) -> Response<Body> {
-        self.router.clone().oneshot(request.body(body.into()).unwrap()).await.unwrap()
+        let mut request = request.body(body.into()).unwrap();
+        request.headers_mut().entry("host").or_insert(HeaderValue::from_static("127.0.0.1:8765"));
+        self.router().oneshot(request).await.unwrap()
     }
 
     /// Status, code of the problem (or nothing), and the JSON of the body (or null).

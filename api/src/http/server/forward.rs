@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tower::ServiceExt;
 
-use super::{Problem, Slug};
+use crate::http::problem::{Problem, Slug};
 
 /// Marks a forwarded request, which is not forwarded a second time.
 const FORWARDED: HeaderName = HeaderName::from_static("mgx-handed-on");

@@ -217,7 +217,7 @@ mod tests {
             .route(
                 "/stream",
                 get(async || {
-                    let chunks = ["retry: 1000\n\n", "id: 1\n\n"].map(Ok::<_, Infallible>);
+                    let chunks = ["retry: 1000\n", "id: 1\n\n"].map(Ok::<_, Infallible>);
                     Body::from_stream(futures_util::stream::iter(chunks))
                 }),
             )
@@ -348,7 +348,7 @@ mod tests {
         let mut socket = TcpStream::connect(address).await.unwrap();
         socket.write_all(b"GET /stream HTTP/1.0\r\n\r\n").await.unwrap();
         let text = rest(&mut socket).await.to_ascii_lowercase();
-        assert!(text.ends_with("\r\n\r\nretry: 1000\n\nid: 1\n\n"), "{text}");
+        assert!(text.ends_with("\r\n\r\nretry: 1000\nid: 1\n\n"), "{text}");
         assert!(!text.contains("transfer-encoding"), "{text}");
     }
 
