@@ -5,7 +5,8 @@
 //! 1. [`Idempotency::begin`] stores the key with a random seed, from which the ids of everything that the request
 //!    creates are derived;
 //! 2. the caller carries out the request;
-//! 3. [`Idempotency::keep_answer`] stores the answer;
+//! 3. [`Idempotency::keep_answer`] stores the answer, or [`Idempotency::give_back`] deletes the key of a request that
+//!    was refused;
 //! 4. the caller sends the answer.
 //!
 //! If the process stops in between, the same request later finds the seed and creates the same job and the same
@@ -88,7 +89,7 @@ impl Idempotency {
     }
 
     /// Waits until no other request holds `key`. Hold the lock from before [`Idempotency::begin`] until after
-    /// [`Idempotency::keep_answer`].
+    /// [`Idempotency::keep_answer`] or [`Idempotency::give_back`].
     pub async fn lock(&self, key: IntentKey) -> KeyLock {
         self.locks.lock(key).await
     }
@@ -120,6 +121,14 @@ impl Idempotency {
             Ok(true) => {}
             Ok(false) => warn!("an idempotency key expired while its request was answered"),
             Err(error) => warn!(%error, "cannot store the answer to an idempotent request"),
+        }
+    }
+
+    /// Gives the key of a request back that was refused and has done nothing: the next request with it may be another
+    /// one. If that fails, the failure is logged, and the key stays with the request that was refused.
+    pub async fn give_back(&self, intent: &Intent) {
+        if let Err(error) = self.store.withdraw(intent).await {
+            warn!(%error, "cannot give back the idempotency key of a refused request");
         }
     }
 

@@ -1,8 +1,8 @@
 //! `Idempotency-Key` on every POST: a repeated request is carried out once (draft-ietf-httpapi-idempotency-key-header-07).
 //!
 //! A key belongs to one user and one path, and is kept for a day; [`mgx_apps::Idempotency`] has the order of the steps. The request
-//! is carried out in a task of its own, so that a client that disconnects does not stop it half way. A refusal that may
-//! pass (408, 429, 5xx) is not stored: the next request with the key is carried out, with the same ids.
+//! is carried out in a task of its own, so that a client that disconnects does not stop it half way. A refusal (4xx) has done
+//! nothing, and its key is given back. After a failure (5xx) the next request with the key is carried out with the same ids.
 
 #[cfg(test)]
 mod once_tests;
@@ -103,7 +103,7 @@ async fn answer(
     mut request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    let (intent, resumed) = match idempotency.begin(key, fingerprint).await {
+    let (intent, is_resumed) = match idempotency.begin(key, fingerprint).await {
         Ok(Begun::Proceed { intent, resumed }) => (Arc::new(intent), resumed),
         Ok(Begun::Replay(answer)) => return Answer::replay(&answer),
         Err(IdempotencyError::Mismatch) => {
@@ -116,8 +116,16 @@ async fn answer(
         }
         Err(IdempotencyError::Store(error)) => return Err(SessionError::Store(error).into()),
     };
-    request.extensions_mut().insert(Ids::of(intent.clone(), resumed));
-    let (answer, response) = Answer::read(next.run(request).await).await;
+    request.extensions_mut().insert(Ids::of(intent.clone(), is_resumed));
+    let response = next.run(request).await;
+    if response.status().is_client_error() {
+        // an earlier request with the key may have done something before it failed
+        if !is_resumed {
+            idempotency.give_back(&intent).await;
+        }
+        return Ok(response);
+    }
+    let (answer, response) = Answer::read(response).await;
     if let Some(answer) = answer {
         idempotency.keep_answer(&intent, answer).await;
     }
@@ -128,8 +136,7 @@ impl Answer {
     /// The answer as it is stored, if it is stored at all, and the answer itself.
     async fn read(response: Response) -> (Option<Vec<u8>>, Response) {
         let (head, body) = response.into_parts();
-        let passes = matches!(head.status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS);
-        if passes || head.status.is_server_error() {
+        if head.status.is_server_error() {
             return (None, Response::from_parts(head, body));
         }
         let body = match body.collect().await {

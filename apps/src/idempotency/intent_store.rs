@@ -28,6 +28,13 @@ pub trait IntentStore: Send + Sync + fmt::Debug {
     /// The store cannot be written.
     async fn answer(&self, intent: &Intent, answer: Vec<u8>) -> Result<bool, StoreError>;
 
+    /// Deletes an intent that has no answer: its request was refused and has done nothing. `false`: it is not stored any
+    /// more, or has an answer.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    async fn withdraw(&self, intent: &Intent) -> Result<bool, StoreError>;
+
     /// Deletes the oldest intents from before `since`, at most `limit`, and returns how many.
     ///
     /// # Errors

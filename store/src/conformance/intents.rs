@@ -9,6 +9,7 @@ const PLENTY: IntentBounds = IntentBounds { count: u64::MAX, bytes: u64::MAX };
 /// Panics at the first requirement that is not met. The store holds no other intents.
 pub async fn run(store: &dyn IntentStore) {
     an_intent_is_stored_once(store).await;
+    a_withdrawn_key_is_free_again(store).await;
     an_expired_key_is_free_again(store).await;
     the_oldest_intents_are_deleted(store).await;
     no_more_is_stored_than_allowed(store).await;
@@ -22,6 +23,18 @@ async fn an_intent_is_stored_once(store: &dyn IntentStore) {
     assert!(store.answer(&first, b"done".to_vec()).await.unwrap());
     let answered = Intent { answer: Some(b"done".to_vec()), ..first.clone() };
     assert_eq!(store.record(&again, first.at, PLENTY).await.unwrap(), Recorded::Existing(answered));
+}
+
+async fn a_withdrawn_key_is_free_again(store: &dyn IntentStore) {
+    let refused = sample();
+    assert_eq!(store.record(&refused, refused.at, PLENTY).await.unwrap(), Recorded::New);
+    assert!(store.withdraw(&refused).await.unwrap());
+    assert!(!store.withdraw(&refused).await.unwrap(), "it is gone");
+    let new = Intent { key: refused.key, fingerprint: [8; 32], ..sample() };
+    assert_eq!(store.record(&new, refused.at, PLENTY).await.unwrap(), Recorded::New);
+    assert!(!store.withdraw(&refused).await.unwrap(), "the key belongs to another intent now");
+    assert!(store.answer(&new, b"done".to_vec()).await.unwrap());
+    assert!(!store.withdraw(&new).await.unwrap(), "what has been answered was carried out");
 }
 
 async fn an_expired_key_is_free_again(store: &dyn IntentStore) {

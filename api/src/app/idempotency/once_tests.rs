@@ -32,6 +32,9 @@ impl IntentStore for Forgetful {
     async fn answer(&self, _: &Intent, _: Vec<u8>) -> Result<bool, StoreError> {
         Err(StoreError::Unavailable("the disk is gone".into()))
     }
+    async fn withdraw(&self, intent: &Intent) -> Result<bool, StoreError> {
+        self.0.withdraw(intent).await
+    }
     async fn forget_intents(&self, since: Timestamp, limit: usize) -> Result<usize, StoreError> {
         self.0.forget_intents(since, limit).await
     }
@@ -47,6 +50,9 @@ impl IntentStore for Full {
         Ok(Recorded::Full)
     }
     async fn answer(&self, _: &Intent, _: Vec<u8>) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+    async fn withdraw(&self, _: &Intent) -> Result<bool, StoreError> {
         Ok(false)
     }
     async fn forget_intents(&self, _: Timestamp, _: usize) -> Result<usize, StoreError> {
@@ -175,7 +181,7 @@ async fn two_simultaneous_requests_with_one_key_are_done_once() {
 }
 
 #[tokio::test]
-async fn a_refusal_that_passes_is_not_kept_and_one_that_lasts_is() {
+async fn a_refused_request_leaves_its_key_to_the_corrected_one() {
     let server = demo().await;
     let body = json!({ "prompt": "x" });
     let mut waiting = Value::Null;
@@ -195,12 +201,34 @@ async fn a_refusal_that_passes_is_not_kept_and_one_that_lasts_is() {
     }
     let accepted = server.keyed(JOBS, "key", &body).await;
     assert_eq!((accepted.status().as_u16(), is_replay(&accepted)), (202, false));
+}
 
-    let wrong = json!({ "prompt": "" });
-    let first = json(server.keyed(JOBS, "wrong", &wrong).await).await;
-    let again = server.keyed(JOBS, "wrong", &wrong).await;
-    assert!(is_replay(&again));
-    assert_eq!(json(again).await, first);
+#[tokio::test]
+async fn a_key_is_not_used_up_by_a_refusal_of_any_kind() {
+    let server = demo().await;
+    server.post("/api/sessions", json!({ "session_id": "other", "framework": "nextjs" })).await;
+    let taken = json!({ "session_id": "other", "framework": "fastapi-vite" });
+    for (path, refused, status, corrected) in [
+        (JOBS, json!({ "prompt": "" }), 422, json!({ "prompt": "x" })),
+        (JOBS, json!({ "prompt": "x", "unknown": 1 }), 422, json!({ "prompt": "x" })),
+        ("/api/sessions/none/jobs", json!({ "prompt": "x" }), 404, Value::Null),
+        ("/api/sessions", taken, 409, json!({ "session_id": "third" })),
+        ("/api/sessions/demo/jobs:batch", json!({ "jobs": [] }), 422, json!({ "jobs": [{ "prompt": "x" }] })),
+    ] {
+        let key = format!("key-{status}-{}", refused.to_string().len());
+        for _ in 0..2 {
+            let answer = server.keyed(path, &key, &refused).await;
+            assert_eq!((answer.status().as_u16(), is_replay(&answer)), (status, false), "{path} {refused}");
+        }
+        if corrected.is_null() {
+            continue;
+        }
+        let first = server.keyed(path, &key, &corrected).await;
+        assert!(first.status().is_success() && !is_replay(&first), "{path}: {first:?}");
+        assert!(is_replay(&server.keyed(path, &key, &corrected).await));
+        let other = server.keyed(path, &key, &refused).await;
+        assert_eq!(json(other).await["code"], "idempotency-mismatch", "now the key is used");
+    }
 }
 
 #[tokio::test]

@@ -27,6 +27,12 @@ impl IntentStore for Embedded {
         Ok(self.writer.write(kept).await? == 1)
     }
 
+    async fn withdraw(&self, intent: &Intent) -> Result<bool, StoreError> {
+        let (key, seed) = (intent.key, intent.seed);
+        let removed = move |db: &Connection| db.prepare_cached(WITHDRAW)?.execute(params![key.0, seed]);
+        Ok(self.writer.write(removed).await? == 1)
+    }
+
     async fn forget_intents(&self, since: Timestamp, limit: usize) -> Result<usize, StoreError> {
         let oldest = [since.as_millisecond(), at_most(limit)];
         Ok(self.writer.write(move |db| db.prepare_cached(FORGET)?.execute(oldest)).await?)
@@ -42,12 +48,14 @@ const INSERT: &str = "INSERT INTO intents (key, fingerprint, at, seed, answer) V
 /// The seed identifies the intent: a later one may have the same key.
 const ANSWER: &str = "UPDATE intents SET answer = ?3 WHERE key = ?1 AND seed = ?2";
 
+const WITHDRAW: &str = "DELETE FROM intents WHERE key = ?1 AND seed = ?2 AND answer IS NULL";
+
 const FORGET: &str = "DELETE FROM intents
     WHERE number IN (SELECT number FROM intents WHERE at < ?1 ORDER BY at LIMIT ?2)";
 
 /// The queries whose time must not grow with the store.
 #[cfg(test)]
-pub(crate) const HOT: [&str; 3] = [ONE, ANSWER, FORGET];
+pub(crate) const HOT: [&str; 4] = [ONE, ANSWER, WITHDRAW, FORGET];
 
 fn record(
     db: &Connection,

@@ -72,6 +72,18 @@ impl IntentStore for MongoDb {
         Ok(true)
     }
 
+    async fn withdraw(&self, intent: &Intent) -> Result<bool, StoreError> {
+        self.total().await?;
+        let unanswered = doc! {
+            "_id": bytes(&intent.key.0), "seed": bytes(&intent.seed), "answer": { "$exists": false }
+        };
+        let removed = in_time(async { self.collection("intents").delete_one(unanswered).await }).await?;
+        if removed.deleted_count == 1 {
+            self.intent_total.add(-1, 0);
+        }
+        Ok(removed.deleted_count == 1)
+    }
+
     async fn forget_intents(&self, since: Timestamp, limit: usize) -> Result<usize, StoreError> {
         self.total().await?;
         let old = doc! { "at": { "$lt": date(since).0 } };
