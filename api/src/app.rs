@@ -28,7 +28,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::auth::{gate, sign_in};
 use crate::http::server::host;
-use crate::http::{Problem, Slug, accept};
+use crate::http::{Problem, Slug, accept, content_encoding};
 use crate::state::App;
 use crate::{accounts, jobs, runtimes, sessions, workspaces};
 
@@ -48,6 +48,7 @@ pub fn router(app: App) -> Router {
         .fallback(async || Problem::new(Slug::NotFound, "no such route; see /openapi.json"))
         .method_not_allowed_fallback(async || Problem::new(Slug::MethodNotAllowed, "see the allow header"))
         .route_layer(from_fn_with_state(keys, idempotency::carry_out_once))
+        .route_layer(from_fn(content_encoding::refuse))
         .layer(from_fn_with_state(gate, gate::check))
         .with_state(Arc::new(app))
         .merge(identity);

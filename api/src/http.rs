@@ -2,6 +2,7 @@
 
 pub(crate) mod accept;
 pub(crate) mod byte_range;
+pub(crate) mod content_encoding;
 pub(crate) mod extract;
 pub(crate) mod ids;
 pub(crate) mod problem;

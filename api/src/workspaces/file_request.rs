@@ -30,8 +30,12 @@ impl<S: Send + Sync> FromRequestParts<S> for FilePath {
 /// The precondition of a write or a deletion: `If-Match` or `If-None-Match: *` (RFC 9110 section 13).
 ///
 /// # Errors
-/// `validation` if they are malformed, or both are present.
+/// `validation` if they are malformed, or both are present, or the body is only a part of the file.
 pub(crate) fn condition(headers: &HeaderMap) -> Result<Condition, Problem> {
+    if headers.contains_key(header::CONTENT_RANGE) {
+        // RFC 9110 section 14.5: a part must not take the place of the whole
+        return Err(refusal("Content-Range", "a file is written whole"));
+    }
     let if_match = joined(headers, &header::IF_MATCH);
     let if_none_match = joined(headers, &header::IF_NONE_MATCH);
     match (if_match.as_deref(), if_none_match.as_deref()) {
@@ -101,6 +105,7 @@ mod tests {
             &[("if-match", "")],
             &[("if-none-match", "\"a\"")],
             &[("if-match", "*"), ("if-none-match", "*")],
+            &[("content-range", "bytes 0-9/100")],
         ] {
             assert_eq!(of(bad).unwrap_err().slug().as_str(), "validation", "{bad:?}");
         }

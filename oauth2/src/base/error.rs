@@ -85,6 +85,8 @@ codes! {
     TemporarilyUnavailable = "temporarily_unavailable", SERVICE_UNAVAILABLE;
     /// The request body is too large.
     TooLarge = "invalid_request", PAYLOAD_TOO_LARGE;
+    /// The request body is compressed.
+    UnsupportedEncoding = "invalid_request", UNSUPPORTED_MEDIA_TYPE;
 }
 
 impl OAuthError {

@@ -72,6 +72,7 @@ fn challenge(code: ErrorCode) -> Option<&'static str> {
         | ErrorCode::ExpiredToken
         | ErrorCode::TooManyRequests
         | ErrorCode::TemporarilyUnavailable
-        | ErrorCode::TooLarge => None,
+        | ErrorCode::TooLarge
+        | ErrorCode::UnsupportedEncoding => None,
     }
 }

@@ -30,7 +30,10 @@ impl<S: Send + Sync> FromRequest<S> for Form {
             Err(_) => Err(OAuthError::invalid_request("the form did not arrive in time")),
         };
         Ok(Self(read.and_then(|bytes| {
-            if is_form(&parts.headers) {
+            if is_encoded(&parts.headers) {
+                let detail = "a form is read as it comes: send it without content-encoding";
+                Err(OAuthError::new(ErrorCode::UnsupportedEncoding, detail))
+            } else if is_form(&parts.headers) {
                 Params::parse(&bytes).map_err(|error| OAuthError::invalid_request(error.to_string()))
             } else {
                 Err(OAuthError::invalid_request("send content-type: application/x-www-form-urlencoded"))
@@ -56,6 +59,14 @@ async fn collect(mut body: Body) -> Result<Vec<u8>, OAuthError> {
         return Err(OAuthError::new(ErrorCode::TooLarge, format!("a form here has at most {MOST} bytes")));
     }
     Ok(bytes)
+}
+
+/// Whether the body is compressed, or encoded in another way (RFC 9110 section 8.4).
+fn is_encoded(headers: &HeaderMap) -> bool {
+    headers.get_all(header::CONTENT_ENCODING).iter().any(|line| {
+        let mut codings = line.to_str().unwrap_or("?").split(',').map(str::trim);
+        codings.any(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("identity"))
+    })
 }
 
 fn is_form(headers: &HeaderMap) -> bool {

@@ -175,6 +175,11 @@ async fn the_token_endpoint_accepts_only_a_form_by_post() {
     assert_eq!(send(FORM, "grant_type=".to_owned()).await.error(), invalid);
     let large = format!("grant_type=client_credentials&x={}", "x".repeat(1 << 20));
     assert_eq!(send(FORM, large).await.error(), (413, "invalid_request".into()));
+    let encoded = [("content-type", FORM), ("authorization", &*auth), ("content-encoding", "gzip")];
+    for path in ["/oauth2/token", "/oauth2/introspect", "/oauth2/revoke", "/oauth2/device_authorization"] {
+        let refused = fixture.send(request("POST", path, &encoded, encode(&ASK))).await;
+        assert_eq!(refused.error(), (415, "invalid_request".into()), "{path}");
+    }
     for grant in [
         "implicit",
         "password ",
