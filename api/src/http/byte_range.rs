@@ -21,7 +21,12 @@ pub(crate) fn parse(header: &str, size: u64) -> Result<Option<Range<u64>>, Unsat
         Ok((None, Some(suffix))) => size.saturating_sub(suffix)..size,
         Ok((Some(_), Some(_)) | (None, None)) | Err(Malformed) => return Ok(None),
     };
-    if range.is_empty() { Err(Unsatisfiable) } else { Ok(Some(range)) }
+    if !range.is_empty() {
+        return Ok(Some(range));
+    }
+    // of an empty file, the bytes from the first on are all that it has
+    let is_all = size == 0 && range.start == 0 && !matches!(ends(header), Ok((None, Some(0))));
+    if is_all { Ok(None) } else { Err(Unsatisfiable) }
 }
 
 /// Not one range of bytes.
@@ -70,7 +75,16 @@ mod tests {
         for header in ["bytes=10-", "bytes=10-20", "bytes=-0", "bytes=99999999999999999999-"] {
             assert_eq!(parse(header, 10), Err(Unsatisfiable), "{header}");
         }
-        assert_eq!(parse("bytes=0-", 0), Err(Unsatisfiable));
+        for header in ["bytes=1-", "bytes=5-9", "bytes=-0"] {
+            assert_eq!(parse(header, 0), Err(Unsatisfiable), "{header} of an empty file");
+        }
+    }
+
+    #[test]
+    fn an_empty_file_is_sent_whole_from_its_first_byte_on() {
+        for header in ["bytes=0-", "bytes=0-0", "bytes=0-99", "bytes=-1", "bytes=-99"] {
+            assert_eq!(parse(header, 0), Ok(None), "{header}");
+        }
     }
 
     #[test]
