@@ -3,5 +3,7 @@
 mod file_body;
 mod file_request;
 mod files;
+#[cfg(test)]
+mod files_tests;
 
 pub(crate) use files::{json_routes, raw_routes};

@@ -4,6 +4,7 @@ mod blocking;
 mod confinement;
 mod error;
 mod files;
+mod name;
 mod ownership;
 pub mod path;
 mod random;

@@ -1,17 +1,24 @@
 //! A path inside a workspace: checked text, before any file is touched.
 
+use std::borrow::Cow;
+use std::ffi::OsStr;
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// The longest path, in bytes.
+use crate::name::{bytes_of, on_disk, text_of};
+
+/// The longest path, in bytes on the disk.
 pub const MAX_PATH: usize = 4096;
 
-/// The longest name between two slashes, in bytes.
+/// The longest name between two slashes, in bytes on the disk.
 pub const MAX_NAME: usize = 255;
 
 /// A relative path of plain names, such as `src/App.tsx`: no `..`, no `.`, no leading slash.
+///
+/// A name that a process gave may have any bytes: in the text, `\\` is a backslash, and `\xHH` a byte of a control character
+/// or of what is not UTF-8.
 ///
 /// A name on the path may still be a symbolic link; [`crate::Workspace`] checks where it leads.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -33,11 +40,16 @@ pub enum InvalidPath {
     /// A name is `.` or `..`.
     #[error("the path has a name of only dots in it")]
     Dots,
-    /// A backslash, or a slash written as `%2f`.
-    #[error("the path has a disguised slash in it")]
+    /// A slash written as `%2f`.
+    #[error("the path has a slash in it that is written as %2F")]
     Separator,
+    /// A backslash that is not followed by what may follow one.
+    #[error(
+        "the path has a lone backslash in it: \\\\ stands for a backslash, \\xHH for a byte that is not text"
+    )]
+    Backslash,
     /// NUL or another control character.
-    #[error("the path has a control character in it")]
+    #[error("the path has a control character in it: all but NUL are written \\xHH")]
     Control,
     /// A name is longer than [`MAX_NAME`].
     #[error("the path has a name of more than {MAX_NAME} bytes in it")]
@@ -46,11 +58,8 @@ pub enum InvalidPath {
     #[error("the path has more than {MAX_PATH} bytes")]
     Long,
     /// A `%` without two hexadecimal digits, or bytes that are not UTF-8.
-    #[error("the path is not percent-encoded UTF-8")]
+    #[error("the path is not percent-encoded UTF-8: a byte that is not text is written \\xHH (%5CxHH)")]
     Encoding,
-    /// The decoded text is encoded once more.
-    #[error("the path is percent-encoded twice")]
-    DoubleEncoding,
 }
 
 impl WorkspacePath {
@@ -62,22 +71,27 @@ impl WorkspacePath {
         if text.is_empty() {
             return Err(InvalidPath::Empty);
         }
-        if text.len() > MAX_PATH {
+        if text.len() > 4 * MAX_PATH {
             return Err(InvalidPath::Long);
         }
         if text.starts_with('/') {
             return Err(InvalidPath::Absolute);
         }
         text.split('/').try_for_each(check_name)?;
-        Ok(Self(text.to_owned()))
+        let bytes = bytes_of(text).ok_or(InvalidPath::Backslash)?;
+        if bytes.len() > MAX_PATH {
+            return Err(InvalidPath::Long);
+        }
+        Ok(Self(text_of(&bytes).into_owned()))
     }
 
-    /// Decodes the rest of a request target (RFC 3986 §2.1) exactly once, and checks the result.
+    /// Decodes the rest of a request target (RFC 3986 §2.1) exactly once, and checks the result. What a name has of `%` after
+    /// that is part of the name.
     ///
     /// # Errors
     /// [`InvalidPath`] names the rule that the text breaks.
     pub fn from_url(raw: &str) -> Result<Self, InvalidPath> {
-        if raw.len() > 3 * MAX_PATH {
+        if raw.len() > 12 * MAX_PATH {
             return Err(InvalidPath::Long);
         }
         let mut bytes = Vec::with_capacity(raw.len());
@@ -89,16 +103,13 @@ impl WorkspacePath {
                 continue;
             }
             let (byte, tail) = escape(rest).ok_or(InvalidPath::Encoding)?;
-            if matches!(byte, b'/' | b'\\') {
+            if byte == b'/' {
                 return Err(InvalidPath::Separator);
             }
             bytes.push(byte);
             rest = tail;
         }
         let text = String::from_utf8(bytes).map_err(|_| InvalidPath::Encoding)?;
-        if contains_an_escape(&text) {
-            return Err(InvalidPath::DoubleEncoding);
-        }
         Self::parse(&text)
     }
 
@@ -115,6 +126,11 @@ impl WorkspacePath {
     /// The path of its directory; `None` is the workspace itself.
     pub fn parent(&self) -> Option<&str> {
         self.0.rsplit_once('/').map(|(parent, _)| parent)
+    }
+
+    /// The path as the system calls take it.
+    pub(crate) fn on_disk(&self) -> Cow<'_, OsStr> {
+        on_disk(&self.0)
     }
 
     /// Its names, first to last.
@@ -149,16 +165,18 @@ impl From<WorkspacePath> for String {
     }
 }
 
-/// Checks one name between two slashes.
+/// Checks the text of one name between two slashes.
 pub(crate) fn check_name(name: &str) -> Result<(), InvalidPath> {
     match name {
-        "" => Err(InvalidPath::EmptyName),
-        "." | ".." => Err(InvalidPath::Dots),
-        name if name.len() > MAX_NAME => Err(InvalidPath::LongName),
-        name if name.contains('\\') => Err(InvalidPath::Separator),
-        name if name.contains(char::is_control) => Err(InvalidPath::Control),
-        _ => Ok(()),
+        "" => return Err(InvalidPath::EmptyName),
+        "." | ".." => return Err(InvalidPath::Dots),
+        _ => {}
     }
+    let bytes = bytes_of(name).ok_or(InvalidPath::Backslash)?;
+    if bytes.contains(&0) || name.contains(char::is_control) {
+        return Err(InvalidPath::Control);
+    }
+    if bytes.len() > MAX_NAME { Err(InvalidPath::LongName) } else { Ok(()) }
 }
 
 /// The byte that two hexadecimal digits stand for, and what follows them.
@@ -166,15 +184,6 @@ fn escape(bytes: &[u8]) -> Option<(u8, &[u8])> {
     let (digits, rest) = bytes.split_first_chunk::<2>()?;
     let value = |digit: u8| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
     Some((value(digits[0])? << 4 | value(digits[1])?, rest))
-}
-
-/// Whether decoded text still contains an encoded dot, slash, backslash, percent sign or NUL. No ordinary file is
-/// named so; an attacker names one so in the hope that the text is decoded a second time.
-fn contains_an_escape(text: &str) -> bool {
-    text.as_bytes().windows(3).any(|window| {
-        window[0] == b'%'
-            && escape(&window[1..]).is_some_and(|(byte, _)| matches!(byte, b'.' | b'/' | b'\\' | b'%' | 0))
-    })
 }
 
 #[cfg(test)]
@@ -208,8 +217,10 @@ mod tests {
             ("..", I::Dots),
             ("a/../b", I::Dots),
             ("./a", I::Dots),
-            ("a\\b", I::Separator),
-            ("..\\x", I::Separator),
+            ("a\\b", I::Backslash),
+            ("..\\x", I::Backslash),
+            ("\\x2E\\x2E/x", I::Backslash),
+            ("a\\x00b", I::Control),
             ("a\0b", I::Control),
             ("a\nb", I::Control),
             ("a\u{85}b", I::Control),
@@ -224,17 +235,24 @@ mod tests {
     #[test]
     fn a_url_is_decoded_exactly_once() {
         use InvalidPath as I;
-        for (raw, path) in [("a%20b", "a b"), ("%C3%BC.md", "ü.md"), ("a+b", "a+b"), ("100%25", "100%")] {
+        for (raw, path) in [
+            ("a%20b", "a b"),
+            ("%C3%BC.md", "ü.md"),
+            ("a+b", "a+b"),
+            ("100%25", "100%"),
+            ("a%252Fb", "a%2Fb"),
+            ("%252e%252e/x", "%2e%2e/x"),
+            ("a%5C%5Cb", "a\\\\b"),
+            ("caf%5CxE9", "caf\\xE9"),
+            ("caf%5cxe9", "caf\\xE9"),
+        ] {
             assert_eq!(WorkspacePath::from_url(raw).unwrap().as_str(), path);
         }
         for (raw, why) in [
             ("%2e%2e/x", I::Dots),
             ("%2e%2e%2fx", I::Separator),
-            ("..%5cx", I::Separator),
+            ("..%5cx", I::Backslash),
             ("a%2Fb", I::Separator),
-            ("%252e%252e/x", I::DoubleEncoding),
-            ("a%252fb", I::DoubleEncoding),
-            ("%25252e", I::DoubleEncoding),
             ("a%00b", I::Control),
             ("%ff", I::Encoding),
             ("%c0%ae%c0%ae/x", I::Encoding),
@@ -251,10 +269,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_accepted_path_stays_below_its_directory(text in "[a./\\\\%2ef5c\u{0}]{0,40}") {
+        fn every_accepted_path_stays_below_its_directory(text in "[a./\\\\%2efx5c\u{0}]{0,40}") {
             for path in [WorkspacePath::parse(&text), WorkspacePath::from_url(&text)].into_iter().flatten() {
                 prop_assert!(path.names().all(|name| check_name(name).is_ok()));
-                prop_assert!(std::path::Path::new(path.as_str()).components()
+                prop_assert!(std::path::Path::new(&path.on_disk()).components()
                     .all(|part| matches!(part, std::path::Component::Normal(_))));
                 prop_assert_eq!(WorkspacePath::parse(path.as_str()), Ok(path));
             }

@@ -16,6 +16,7 @@ use crate::files::etag::ETag;
 use crate::files::listing::{self, ListQuery};
 use crate::files::staged::temporary_name;
 use crate::files::upload::Upload;
+use crate::name::on_disk;
 use crate::path::WorkspacePath;
 use crate::shared::WorkspaceDir;
 
@@ -81,10 +82,10 @@ impl Workspace {
 
 fn delete(workspace: &WorkspaceDir, path: &WorkspacePath, condition: &Condition) -> Result<(), FileError> {
     let dir = beneath::open_parent(&workspace.dir, path)?;
-    let temporary = temporary_name()?;
+    let (temporary, name) = (temporary_name()?, on_disk(path.name()));
     let is_directory = {
         let _guard = workspace.lock();
-        let found = beneath::status(&dir, path.name())?;
+        let found = beneath::status(&dir, &name)?;
         let is = |kind| found.as_ref().is_some_and(|stat| beneath::kind(stat) == kind);
         if matches!(condition, Condition::Matches(_)) && !is(FileType::RegularFile) {
             return Err(FileError::EtagMismatch { current: None });
@@ -94,9 +95,9 @@ fn delete(workspace: &WorkspaceDir, path: &WorkspacePath, condition: &Condition)
             return Err(FileError::NotFound);
         }
         if is(FileType::Directory) {
-            renameat(&dir, path.name(), &workspace.dir, &temporary)?;
+            renameat(&dir, &*name, &workspace.dir, &temporary)?;
         } else {
-            unlinkat(&dir, path.name(), AtFlags::empty())?;
+            unlinkat(&dir, &*name, AtFlags::empty())?;
         }
         is(FileType::Directory)
     };

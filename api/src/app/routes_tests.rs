@@ -320,7 +320,7 @@ async fn files_are_written_read_listed_and_deleted() {
     assert_eq!(page["entries"][0]["path"], "notes/a b.txt", "{page}");
     let (_, _, page) = server.get(&format!("{files}?dir=notes&limit=1&cursor={}", "notes/a%20b.txt")).await;
     assert_eq!((&page["entries"][0]["name"], &page["next"]), (&json!("c.txt"), &Value::Null), "{page}");
-    for bad in ["%2e%2e%2fx", "..", "..%5cx", "%252e%252e/x", "a%00b", "%ff", "a//b", "/etc/passwd"] {
+    for bad in ["%2e%2e%2fx", "..", "..%5cx", "a%5Cb", "a%00b", "%ff", "a//b", "/etc/passwd"] {
         assert_eq!(server.get(&format!("{files}/{bad}")).await.1, "invalid-path", "{bad}");
     }
     assert_eq!(server.get(&format!("{files}/notes")).await.1, "not-regular-file");

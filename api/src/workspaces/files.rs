@@ -53,7 +53,8 @@ pub(crate) struct Target {
 pub(crate) struct EntryView {
     /// The last name of its path.
     name: String,
-    /// Its path, relative to the workspace.
+    /// Its path, relative to the workspace. In names, `\\` is a backslash, and `\xHH` a byte of a control character or of
+    /// what is not UTF-8; requests take the same text.
     path: String,
     /// `file`, `directory`, `symlink` or `other`.
     #[schema(value_type = String)]
@@ -198,7 +199,7 @@ async fn write_text(
 #[utoipa::path(
     get, path = "/api/workspaces/{id}/files/{*path}", tag = "files",
     params(("id" = String, Path, description = "the workspace"),
-        ("path" = String, Path, description = "the file's path; its slashes are not encoded"),
+        ("path" = String, Path, description = "the file's path as a list has it, percent-encoded once; its slashes are not encoded"),
         ("Range" = Option<String>, Header, description = "one range of bytes"),
         ("If-None-Match" = Option<String>, Header, description = "the versions that the client has")),
     responses(
@@ -222,7 +223,7 @@ async fn read(
     put, path = "/api/workspaces/{id}/files/{*path}", tag = "files",
     request_body(content = FileBytes, content_type = "application/octet-stream"),
     params(("id" = String, Path, description = "the workspace"),
-        ("path" = String, Path, description = "the file's path; its slashes are not encoded"),
+        ("path" = String, Path, description = "the file's path as a list has it, percent-encoded once; its slashes are not encoded"),
         ("If-Match" = Option<String>, Header, description = "the version that the file must have"),
         ("If-None-Match" = Option<String>, Header, description = "`*`: the file must not exist")),
     responses((status = 204, description = "replaced; the `ETag` header has its version"),
@@ -249,7 +250,7 @@ async fn write(
 #[utoipa::path(
     delete, path = "/api/workspaces/{id}/files/{*path}", tag = "files",
     params(("id" = String, Path, description = "the workspace"),
-        ("path" = String, Path, description = "the path; its slashes are not encoded"),
+        ("path" = String, Path, description = "the path as a list has it, percent-encoded once; its slashes are not encoded"),
         ("If-Match" = Option<String>, Header, description = "the version that the file must have")),
     responses((status = 204, description = "it is gone"))
 )]

@@ -38,7 +38,6 @@ async fn paths_and_what_they_lead_to() -> Result<()> {
     for path in [
         "%2e%2e%2fsecret.txt",
         "..%5csecret.txt",
-        "%252e%252e/secret.txt",
         "a%00b",
         "%ff",
         "a//b",
@@ -50,6 +49,13 @@ async fn paths_and_what_they_lead_to() -> Result<()> {
         for method in [Method::GET, Method::PUT, Method::DELETE] {
             let got = code(&client, method.clone(), &format!("{files}/{path}"), &[], b"x".to_vec()).await?;
             assert_eq!(got, (400, "invalid-path".to_owned()), "{method} {path}");
+        }
+    }
+    // decoded once, these are names with percent signs in them, of files that do not exist
+    for path in ["%252e%252e/secret.txt", "%252e%252e%252fsecret.txt", "%25252e"] {
+        for method in [Method::GET, Method::DELETE] {
+            let got = code(&client, method.clone(), &format!("{files}/{path}"), &[], vec![]).await?;
+            assert_eq!(got, (404, "not-found".to_owned()), "{method} {path}");
         }
     }
     for path in ["passwd", "up", "loop"] {

@@ -2,6 +2,7 @@
 //!
 //! They need `openat2(2)`: Linux 5.6.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -12,6 +13,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use crate::error::FileError;
+use crate::name::on_disk;
 use crate::path::WorkspacePath;
 
 /// Mode of a new directory.
@@ -27,7 +29,12 @@ pub(crate) type FileOwner = Option<(Uid, Gid)>;
 
 /// Opens `path` below `root`. A link on the path is followed as long as it stays inside. Never waits, not even for
 /// the other end of a FIFO.
-pub(crate) fn open_beneath(root: impl AsFd, path: &str, flags: OFlags) -> Result<OwnedFd, FileError> {
+pub(crate) fn open_beneath(
+    root: impl AsFd,
+    path: impl AsRef<OsStr>,
+    flags: OFlags,
+) -> Result<OwnedFd, FileError> {
+    let path = path.as_ref();
     let mut flags = flags | OFlags::CLOEXEC;
     if !flags.contains(OFlags::PATH) {
         flags |= OFlags::NONBLOCK | OFlags::NOCTTY;
@@ -44,14 +51,14 @@ pub(crate) fn open_beneath(root: impl AsFd, path: &str, flags: OFlags) -> Result
 }
 
 /// Opens a directory below `root`.
-pub(crate) fn open_dir(root: impl AsFd, path: &str) -> Result<OwnedFd, FileError> {
+pub(crate) fn open_dir(root: impl AsFd, path: impl AsRef<OsStr>) -> Result<OwnedFd, FileError> {
     open_beneath(root, path, OFlags::RDONLY | OFlags::DIRECTORY)
 }
 
 /// Opens the directory `name` of `parent`; a link to a directory is refused.
-pub(crate) fn open_child(parent: impl AsFd, name: &str) -> Result<OwnedFd, FileError> {
+pub(crate) fn open_child(parent: impl AsFd, name: impl AsRef<OsStr>) -> Result<OwnedFd, FileError> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    Ok(openat(parent, name, flags, Mode::empty())?)
+    Ok(openat(parent, name.as_ref(), flags, Mode::empty())?)
 }
 
 /// Like [`open_child`], but only for a name that the kernel has in its cache, so that it never waits for the disk.
@@ -65,14 +72,14 @@ pub(crate) fn open_cached_child(parent: impl AsFd, name: &str) -> Option<OwnedFd
 
 /// Opens a regular file for reading.
 pub(crate) fn open_file(root: impl AsFd, path: &WorkspacePath) -> Result<(File, Stat), FileError> {
-    let fd = open_beneath(root, path.as_str(), OFlags::RDONLY)?;
+    let fd = open_beneath(root, path.on_disk(), OFlags::RDONLY)?;
     let stat = fstat(&fd)?;
     if is_plain(&stat) { Ok((fd.into(), stat)) } else { Err(FileError::NotRegular) }
 }
 
 /// Opens the directory that contains `path`.
 pub(crate) fn open_parent(root: impl AsFd, path: &WorkspacePath) -> Result<OwnedFd, FileError> {
-    open_dir(root, path.parent().unwrap_or("."))
+    open_dir(root, on_disk(path.parent().unwrap_or(".")))
 }
 
 /// Opens the directory that contains `path`, and creates the missing directories on the path, durably.
@@ -90,11 +97,11 @@ pub(crate) fn make_parent(
     let ends = parent.match_indices('/').map(|(at, _)| at).chain([parent.len()]);
     for end in ends {
         let below = &parent[..end];
-        dir = match open_dir(&root, below) {
+        dir = match open_dir(&root, on_disk(below)) {
             Err(FileError::NotFound) => {
                 let name = below.rsplit('/').next().unwrap_or(below);
-                make_dir(&dir, name, owner)?;
-                open_dir(&root, below)?
+                make_dir(&dir, on_disk(name), owner)?;
+                open_dir(&root, on_disk(below))?
             }
             opened => opened?,
         };
@@ -103,7 +110,12 @@ pub(crate) fn make_parent(
 }
 
 /// Creates the directory `name` in `parent`, durably, and opens it; opens the one that is there already.
-pub(crate) fn make_dir(parent: impl AsFd, name: &str, owner: FileOwner) -> Result<OwnedFd, FileError> {
+pub(crate) fn make_dir(
+    parent: impl AsFd,
+    name: impl AsRef<OsStr>,
+    owner: FileOwner,
+) -> Result<OwnedFd, FileError> {
+    let name = name.as_ref();
     match mkdirat(&parent, name, DIR_MODE) {
         Err(Errno::EXIST) => return open_child(parent, name),
         made => made?,
@@ -125,8 +137,8 @@ pub(crate) fn give(file: impl AsFd, owner: FileOwner) -> Result<(), FileError> {
 }
 
 /// The status of `name` in `parent`, of a link itself and not of its target; `None` if there is nothing.
-pub(crate) fn status(parent: impl AsFd, name: &str) -> Result<Option<Stat>, FileError> {
-    match statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+pub(crate) fn status(parent: impl AsFd, name: impl AsRef<OsStr>) -> Result<Option<Stat>, FileError> {
+    match statat(parent, name.as_ref(), AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => Ok(Some(stat)),
         Err(Errno::NOENT) => Ok(None),
         Err(errno) => Err(errno.into()),

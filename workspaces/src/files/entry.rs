@@ -31,7 +31,7 @@ pub struct Written {
 /// A file, directory or link in a workspace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Entry {
-    /// Its path, relative to the workspace.
+    /// The text of its path, relative to the workspace: that of a [`crate::WorkspacePath`].
     pub path: String,
     /// The last name of the path.
     pub name: String,

@@ -1,6 +1,7 @@
 //! Pages of a directory tree, in bounded memory however large the tree is.
 
 use std::collections::BinaryHeap;
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{FileType, RawDir, SeekFrom, Stat};
@@ -10,6 +11,7 @@ use crate::error::FileError;
 use crate::files::entry::{Entry, EntryKind, Listing, modified};
 use crate::files::etag::ETag;
 use crate::files::staged::is_temporary;
+use crate::name::{on_disk, text_of};
 use crate::path::{MAX_PATH, WorkspacePath, check_name};
 
 /// Which entries to list.
@@ -38,10 +40,10 @@ impl Default for ListQuery {
     }
 }
 
-/// Reads one page; blocking. Links are listed and never followed. A name that is not valid in a [`WorkspacePath`] is
-/// left out.
+/// Reads one page; blocking. Links are listed and never followed. A path that is longer than a [`WorkspacePath`] may
+/// be is left out.
 pub(crate) fn page(root: impl AsFd, query: &ListQuery) -> Result<Listing, FileError> {
-    let dir = query.dir.as_ref().map_or(".", WorkspacePath::as_str);
+    let dir = query.dir.as_ref().map_or(OsStr::new(".").into(), WorkspacePath::on_disk);
     let prefix = query.dir.as_ref().map_or(String::new(), |dir| format!("{dir}/"));
     let after: Vec<&str> = match &query.after {
         Some(after) => {
@@ -92,10 +94,10 @@ impl Walk {
             for name in names {
                 from.clone_from(&name);
                 let path = format!("{prefix}{name}");
-                if path.len() > MAX_PATH {
+                if on_disk(&path).len() > MAX_PATH {
                     continue;
                 }
-                let Some(stat) = beneath::status(dir, &name)? else { continue };
+                let Some(stat) = beneath::status(dir, on_disk(&name))? else { continue };
                 if self.entries.len() == self.limit {
                     return Ok(true);
                 }
@@ -119,7 +121,7 @@ impl Walk {
         if level >= self.depth {
             return Ok(None);
         }
-        match beneath::open_child(dir, name) {
+        match beneath::open_child(dir, on_disk(name)) {
             Ok(child) => Ok(Some(child)),
             Err(FileError::NotFound | FileError::NotDirectory | FileError::Escape) => Ok(None),
             Err(FileError::Io(error)) if error.kind() == std::io::ErrorKind::PermissionDenied => Ok(None),
@@ -139,7 +141,7 @@ fn first_names(dir: &OwnedFd, from: &str, count: usize) -> Result<Vec<String>, F
     let mut entries = RawDir::new(dir, buffer.spare_capacity_mut());
     while let Some(entry) = entries.next() {
         let entry = entry?;
-        let Ok(name) = entry.file_name().to_str() else { continue };
+        let name = &*text_of(entry.file_name().to_bytes());
         let late = names.len() == count && names.peek().is_some_and(|last: &String| name >= last.as_str());
         if name <= from || late || check_name(name).is_err() || is_temporary(name) {
             continue;

@@ -19,6 +19,7 @@ use crate::files::condition::Condition;
 use crate::files::entry::Written;
 use crate::files::etag::ETag;
 use crate::files::staged;
+use crate::name::on_disk;
 use crate::path::WorkspacePath;
 use crate::shared::WorkspaceDir;
 
@@ -92,11 +93,11 @@ impl Upload {
 impl Target {
     /// The file that would be replaced, if there is one, after a check that it may be.
     fn check(&self) -> Result<Option<Stat>, FileError> {
-        let found = beneath::status(&self.temporary.dir, self.path.name())?;
+        let found = beneath::status(&self.temporary.dir, on_disk(self.path.name()))?;
         if let Some(stat) = &found {
             if beneath::kind(stat) == FileType::Symlink {
                 // a link that leads out is refused as an escape, although it would be replaced and not followed
-                beneath::open_beneath(&self.workspace.dir, self.path.as_str(), OFlags::PATH)?;
+                beneath::open_beneath(&self.workspace.dir, self.path.on_disk(), OFlags::PATH)?;
             }
             if !beneath::is_plain(stat) {
                 return Err(FileError::NotRegular);
@@ -119,7 +120,7 @@ impl Target {
             fchmod(file, found.as_ref().map_or(FILE_MODE, kept))?;
             futimens(file, &Timestamps { last_access: atime, last_modification: mtime })?;
             fsync(file)?;
-            renameat(dir, &self.temporary.name, dir, self.path.name())?;
+            renameat(dir, &self.temporary.name, dir, &*on_disk(self.path.name()))?;
             Written { etag: ETag::of(&fstat(file)?), created: found.is_none() }
         };
         fsync(dir)?;

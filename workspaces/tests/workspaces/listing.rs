@@ -77,13 +77,32 @@ async fn a_page_may_begin_after_an_entry_that_was_deleted() {
 }
 
 #[tokio::test]
-async fn names_that_are_not_valid_in_a_path_are_left_out() {
+async fn names_of_any_bytes_are_listed_and_are_paths() {
     let fixture = TestWorkspace::new().await;
-    for name in [&b"back\\slash"[..], b"new\nline", b"\xff\xfe", b"fine"] {
-        fs::write(fixture.at("").join(std::ffi::OsStr::from_bytes(name)), "").unwrap();
+    let names = [&b"back\\slash"[..], b"fine", b"new\nline", b"odd\xe9/in\xff", b"\xff\xfe"];
+    for name in names {
+        let file = fixture.at("").join(std::ffi::OsStr::from_bytes(name));
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, "").unwrap();
     }
-    let all = fixture.workspace.list(ListQuery::default()).await.unwrap();
-    assert_eq!(all.entries.iter().map(|entry| entry.path.as_str()).collect::<Vec<_>>(), ["fine"]);
+    let mut query = ListQuery { depth: 2, limit: 1, ..ListQuery::default() };
+    let mut found = Vec::new();
+    loop {
+        let page = fixture.workspace.list(query.clone()).await.unwrap();
+        found.extend(page.entries.into_iter().map(|entry| entry.path));
+        match page.next {
+            Some(next) => query.after = Some(path(&next)),
+            None => break,
+        }
+    }
+    let expected = ["\\xFF\\xFE", "back\\\\slash", "fine", "new\\x0Aline", "odd\\xE9", "odd\\xE9/in\\xFF"];
+    assert_eq!(found, expected);
+    assert_eq!(fixture.workspace.read(&path("odd\\xE9/in\\xFF")).await.unwrap().size, 0);
+    fixture.write("odd\\xE9/in\\xFF", "new", Condition::Exists).await.unwrap();
+    for name in ["odd\\xE9/in\\xFF", "odd\\xE9", "back\\\\slash", "new\\x0Aline"] {
+        fixture.workspace.delete(&path(name), Condition::Always).await.unwrap();
+    }
+    assert_eq!(fixture.workspace.list(ListQuery::default()).await.unwrap().entries.len(), 2);
     fixture.workspaces.remove(&fixture.id).await.unwrap();
     assert!(!fixture.at("").exists(), "and are removed with the workspace all the same");
 }
