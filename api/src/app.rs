@@ -28,7 +28,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::auth::{gate, sign_in};
 use crate::http::server::host;
-use crate::http::{Problem, Slug, accept, content_encoding};
+use crate::http::{Problem, Slug, accept, content_encoding, problem_page};
 use crate::state::App;
 use crate::{accounts, jobs, runtimes, sessions, workspaces};
 
@@ -45,6 +45,7 @@ pub fn router(app: App) -> Router {
     let routes = routes
         .merge(sign_in::routes().with_state(gate.clone()))
         .route("/openapi.json", get(async move || (json, text)))
+        .merge(problem_page::routes())
         .fallback(async || Problem::new(Slug::NotFound, "no such route; see /openapi.json"))
         .method_not_allowed_fallback(async || Problem::new(Slug::MethodNotAllowed, "see the allow header"))
         .route_layer(from_fn_with_state(keys, idempotency::carry_out_once))
@@ -65,6 +66,7 @@ pub fn provider_alone(provider: Arc<Provider>) -> Router {
     let routes = Router::new()
         .route("/healthz", get(async || "alive"))
         .route("/readyz", get(ready))
+        .merge(problem_page::routes())
         .fallback(async || {
             Problem::new(Slug::NotFound, "this process is the OAuth 2 provider alone (server.roles)")
         })

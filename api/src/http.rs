@@ -6,6 +6,7 @@ pub(crate) mod content_encoding;
 pub(crate) mod extract;
 pub(crate) mod ids;
 pub(crate) mod problem;
+pub(crate) mod problem_page;
 pub(crate) mod seconds;
 pub(crate) mod server;
 mod slug;
