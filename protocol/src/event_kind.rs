@@ -57,6 +57,34 @@ impl EventKind {
     /// The longest name that an agent may use, in bytes.
     const MAX_BYTES: usize = 40;
 
+    /// Every kind that has a name of its own, but those of [`EventKind::Job`].
+    const NAMED: [Self; 19] = [
+        Self::JobReattached,
+        Self::Finish,
+        Self::Truncated,
+        Self::LlmUsage,
+        Self::LlmRefused,
+        Self::AgentStart,
+        Self::AgentEnd,
+        Self::AgentError,
+        Self::MessageDelta,
+        Self::MessageReset,
+        Self::MessageComplete,
+        Self::ReasoningDelta,
+        Self::ToolDelta,
+        Self::ProviderWait,
+        Self::ContextShortened,
+        Self::ToolStart,
+        Self::ToolEnd,
+        Self::Log,
+        Self::Custom,
+    ];
+
+    /// Every kind that has a name of its own.
+    pub fn named() -> impl Iterator<Item = Self> {
+        StateName::ALL.into_iter().map(Self::Job).chain(Self::NAMED)
+    }
+
     /// The kind's name.
     pub fn as_str(&self) -> &str {
         match self {
@@ -210,33 +238,9 @@ impl<'de> Deserialize<'de> for EventKind {
 mod tests {
     use super::*;
 
-    /// Every kind that has a name of its own, but those of [`EventKind::Job`].
-    const NAMED: [EventKind; 19] = [
-        EventKind::JobReattached,
-        EventKind::Finish,
-        EventKind::Truncated,
-        EventKind::LlmUsage,
-        EventKind::LlmRefused,
-        EventKind::AgentStart,
-        EventKind::AgentEnd,
-        EventKind::AgentError,
-        EventKind::MessageDelta,
-        EventKind::MessageReset,
-        EventKind::MessageComplete,
-        EventKind::ReasoningDelta,
-        EventKind::ToolDelta,
-        EventKind::ProviderWait,
-        EventKind::ContextShortened,
-        EventKind::ToolStart,
-        EventKind::ToolEnd,
-        EventKind::Log,
-        EventKind::Custom,
-    ];
-
     #[test]
     fn every_name_is_read_as_the_kind_it_names() {
-        let jobs = StateName::ALL.into_iter().map(EventKind::Job);
-        for kind in NAMED.into_iter().chain(jobs) {
+        for kind in EventKind::named() {
             assert_eq!(EventKind::of(kind.as_str()), kind);
             assert_eq!(serde_json::to_value(&kind).unwrap(), kind.as_str());
         }

@@ -6,6 +6,7 @@
 
 pub mod codec;
 pub mod conversation;
+pub mod event_form;
 pub mod event_kind;
 pub mod frames;
 pub mod ids;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use mgx_protocol::{Attempt, EventKind, JobId, SessionId};
+use mgx_protocol::{Attempt, EventKind, JobId, SessionId, event_form};
 use mgx_runtimes::Runtime;
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
@@ -101,6 +101,13 @@ impl Core {
     /// Writes to the journal, and notifies the readers that follow the session.
     pub(crate) async fn append(&self, entry: Entry) -> Result<(), JournalError> {
         let session = entry.session.clone();
+        for event in entry.events.iter().filter(|event| event.kind.is_platforms() || event.source.is_none()) {
+            debug_assert_eq!(
+                event_form::check(&event.kind, &event.data),
+                Ok(()),
+                "event_form.rs has the fields"
+            );
+        }
         if let Some(last) = self.journal.write(entry).await?.last() {
             self.reader.log().notify(&session, last.seq);
         }

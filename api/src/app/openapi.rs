@@ -14,6 +14,7 @@ use utoipa::{OpenApi as _, PartialSchema};
 
 use super::idempotency;
 use crate::auth::Right;
+use crate::events::event_forms;
 use crate::http::problem::{FieldError, LimitHit, MEDIA_TYPE, ProblemView, Slug};
 
 #[derive(utoipa::OpenApi)]
@@ -47,6 +48,7 @@ pub(crate) fn complete(mut api: OpenApi) -> OpenApi {
     components.schemas.insert("Problem".into(), ProblemView::schema());
     components.schemas.insert("FieldError".into(), FieldError::schema());
     components.schemas.insert("LimitHit".into(), LimitHit::schema());
+    components.schemas.extend(event_forms::schemas());
     for slug in Slug::ALL {
         components.responses.insert(slug.to_string(), RefOr::T(refusal(slug)));
     }

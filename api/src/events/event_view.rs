@@ -8,6 +8,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use super::event_forms::any_data;
+
 /// The first line of a stream: how soon a browser reconnects. No empty line follows, so it is a field of the first frame:
 /// some clients take a frame without data for an event.
 pub(crate) const OPENING: &str = "retry: 1000\n";
@@ -45,12 +47,12 @@ pub(crate) struct EventView<'a> {
     job_id: JobId,
     /// The attempt at the job.
     attempt: u32,
-    /// What happened: `agent_start`, `message_delta`, …, `finish`.
+    /// What happened: `agent_start`, `message_delta`, …, `finish`; docs/events.md has all.
     event_type: &'a str,
     /// The agent that did it, if one did.
     agent_name: Option<&'a str>,
     /// The data of the event; its fields depend on the type.
-    #[schema(value_type = Object)]
+    #[schema(schema_with = any_data)]
     data: &'a Map<String, Value>,
 }
 

@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use mgx_protocol::{EventKind, MAX_EVENT_BYTES};
+use mgx_protocol::{EventKind, MAX_EVENT_BYTES, event_form};
 use serde_json::{Map, Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
@@ -51,7 +51,9 @@ impl EventReporter {
     /// # Errors
     /// The runner is gone.
     pub(crate) async fn event(&mut self, kind: &EventKind, agent: &str, data: Value) -> io::Result<()> {
-        self.line(&json!({ "type": kind, "agent": agent, "data": fitting(kind, data) })).await
+        let data = fitting(kind, data);
+        debug_assert_eq!(event_form::check(kind, &data), Ok(()), "protocol/src/event_form.rs has the fields");
+        self.line(&json!({ "type": kind, "agent": agent, "data": data })).await
     }
 
     /// Reports how the team has ended.
