@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use mgx_scheduler::Event;
 
-use super::event_view::frame;
+use super::{event_view, flat_view};
 
 /// How many events are read from the log at a time.
 pub(crate) const PAGE: usize = 256;
@@ -11,6 +11,27 @@ pub(crate) const PAGE: usize = 256;
 /// A block of this many bytes takes no further event. Even with the largest event, a connection's buffer and the block
 /// that is being written stay within 256 KiB.
 const FULL_BYTES: usize = 96 * 1024;
+
+/// The form of the frames of a stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum FrameForm {
+    /// The event, with its data as one of its fields.
+    #[default]
+    Nested,
+    /// The fields of the data beside the type, as the original platform sent them.
+    Flat,
+}
+
+impl FrameForm {
+    /// Adds the frame of `event` to `bytes`.
+    fn frame(self, event: &Event, bytes: &mut BytesMut) {
+        match self {
+            Self::Nested => event_view::frame(event, bytes),
+            Self::Flat => flat_view::frame(event, bytes),
+        }
+    }
+}
 
 /// Some consecutive events, encoded. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -34,14 +55,14 @@ pub(crate) struct Part {
 
 impl Block {
     /// As many of `events`, which is not empty, as fit, from the first on.
-    pub(crate) fn of(events: &[Event]) -> Self {
+    pub(crate) fn of(events: &[Event], form: FrameForm) -> Self {
         let mut bytes = BytesMut::with_capacity(FULL_BYTES.min(384 * events.len()));
         let mut ends = Vec::with_capacity(events.len());
         for event in events {
             if bytes.len() >= FULL_BYTES {
                 break;
             }
-            frame(event, &mut bytes);
+            form.frame(event, &mut bytes);
             ends.push(u32::try_from(bytes.len()).expect("a block is small"));
         }
         let first = events.first().map_or(0, |event| event.seq);
@@ -86,7 +107,7 @@ mod tests {
     fn any_part_of_a_block_is_whole_frames() {
         let events: Vec<_> =
             (5..=9).map(|seq| event(seq, "message_delta", json!({ "delta": seq }))).collect();
-        let block = Block::of(&events);
+        let block = Block::of(&events, FrameForm::Nested);
         assert_eq!((block.len(), block.last()), (5, 9));
         for after in 4..9 {
             for limit in 1..=6 {
@@ -94,7 +115,7 @@ mod tests {
                 let mut expected = BytesMut::new();
                 let wanted: Vec<_> = events.iter().filter(|event| event.seq > after).take(limit).collect();
                 for event in &wanted {
-                    frame(event, &mut expected);
+                    event_view::frame(event, &mut expected);
                 }
                 assert_eq!(part.bytes, expected, "{limit} after {after}");
                 assert_eq!((part.last, part.count), (wanted.last().unwrap().seq, wanted.len()));
@@ -109,7 +130,7 @@ mod tests {
     fn large_events_make_small_blocks() {
         let text = "x".repeat(60 * 1024);
         let events: Vec<_> = (1..=9).map(|seq| event(seq, "log", json!({ "text": text }))).collect();
-        let block = Block::of(&events);
+        let block = Block::of(&events, FrameForm::Nested);
         assert_eq!(block.len(), 2);
         assert!(block.bytes() < 192 * 1024, "{}", block.bytes());
     }

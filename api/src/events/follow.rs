@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::block::{Block, PAGE, Part};
+use super::block::{Block, FrameForm, PAGE, Part};
 use super::event_view::{OPENING, PING};
 use super::streams::OpenStream;
 use super::tail::{Edge, Found};
@@ -28,6 +28,8 @@ pub(crate) struct Follower {
     pub(crate) log: EventLog,
     /// The session.
     pub(crate) session: SessionId,
+    /// The form of its frames.
+    pub(crate) form: FrameForm,
     /// The number of the last event that the reader has.
     pub(crate) after: u64,
     /// How many more events the reader takes; `None`: all.
@@ -110,7 +112,8 @@ impl Follower {
     /// `events-trimmed` when it reconnects.
     async fn read(&self, wanted: usize) -> Result<Next, JournalError> {
         let events = self.log.page(&self.session, self.after, wanted).await?;
-        let part = if events.is_empty() { None } else { Block::of(&events).after(self.after, wanted) };
+        let part =
+            if events.is_empty() { None } else { Block::of(&events, self.form).after(self.after, wanted) };
         Ok(part.map_or(Next::End, Next::Part))
     }
 

@@ -2,12 +2,13 @@
 //! [`Tail`].
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use mgx_protocol::SessionId;
 use mgx_scheduler::{EventLog, Head};
 
+use super::block::FrameForm;
 use super::tail::Tail;
 use crate::http::{Problem, Slug};
 
@@ -37,10 +38,11 @@ struct Open {
 }
 
 /// A session with open streams.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct FollowedSession {
     streams: usize,
-    tail: Arc<Tail>,
+    /// What the streams of each form share, as long as there is one.
+    tails: HashMap<FrameForm, Weak<Tail>>,
 }
 
 /// One open stream; it counts until it is dropped.
@@ -68,6 +70,7 @@ impl Streams {
         user: &str,
         log: &EventLog,
         head: Head,
+        form: FrameForm,
     ) -> Result<OpenStream, Problem> {
         let StreamBounds { per_session, per_user, in_all } = self.bounds;
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
@@ -83,18 +86,19 @@ impl Streams {
         }
         open.in_all += 1;
         *open.users.entry(user.to_owned()).or_default() += 1;
-        let followed = open.sessions.entry(session.clone()).or_insert_with(|| FollowedSession {
-            streams: 0,
-            tail: Arc::new(Tail::start(log.clone(), session.clone(), head)),
-        });
+        let followed = open.sessions.entry(session.clone()).or_default();
         followed.streams += 1;
-        let (tail, user) = (followed.tail.clone(), user.to_owned());
-        Ok(OpenStream { streams: self.clone(), session: session.clone(), user, tail })
+        let tail = followed.tails.get(&form).and_then(Weak::upgrade).unwrap_or_else(|| {
+            let tail = Arc::new(Tail::start(log.clone(), session.clone(), head, form));
+            followed.tails.insert(form, Arc::downgrade(&tail));
+            tail
+        });
+        Ok(OpenStream { streams: self.clone(), session: session.clone(), user: user.to_owned(), tail })
     }
 }
 
 impl OpenStream {
-    /// What all streams of the session share.
+    /// What all streams of the session of the same form share.
     pub(crate) fn tail(&self) -> &Tail {
         &self.tail
     }

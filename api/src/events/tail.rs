@@ -1,6 +1,6 @@
-//! The newest events of a session with open streams: read once, encoded once, and shared by all its streams.
+//! The newest events of a session with open streams of one form: read once, encoded once, and shared by all of them.
 //!
-//! One task per session reads the log whenever the log says that events were added. A stream that is further behind reads
+//! One task per session and form reads the log whenever the log says that events were added. A stream that is further behind reads
 //! the log itself.
 
 use std::collections::VecDeque;
@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::block::{Block, PAGE, Part};
+use super::block::{Block, FrameForm, PAGE, Part};
 
 /// How many bytes of frames are kept for streams that are a little behind.
 const KEPT_BYTES: usize = 128 * 1024;
@@ -62,6 +62,7 @@ pub(crate) enum Found {
 
 #[derive(Debug)]
 struct Shared {
+    form: FrameForm,
     blocks: Mutex<VecDeque<Block>>,
     edge: watch::Sender<Edge>,
     /// Parts that streams took since the last pause.
@@ -70,9 +71,10 @@ struct Shared {
 
 impl Tail {
     /// Starts the task that reads the log from `head` on.
-    pub(crate) fn start(log: EventLog, session: SessionId, head: Head) -> Self {
+    pub(crate) fn start(log: EventLog, session: SessionId, head: Head, form: FrameForm) -> Self {
         let edge = Edge { seq: head.seq, finished: head.has_finished() };
         let shared = Arc::new(Shared {
+            form,
             blocks: Mutex::default(),
             edge: watch::Sender::new(edge),
             taken: AtomicU32::new(0),
@@ -148,7 +150,7 @@ impl Shared {
         let mut blocks = self.blocks();
         let mut rest = &events[..];
         while !rest.is_empty() {
-            let block = Block::of(rest);
+            let block = Block::of(rest, self.form);
             rest = &rest[block.len()..];
             blocks.push_back(block);
         }

@@ -16,11 +16,13 @@ use utoipa_axum::routes;
 use crate::auth::Caller;
 use crate::auth::credential::Credential;
 use crate::auth::stream_access::StreamAccess;
+use crate::events::block::FrameForm;
 use crate::events::event_id::last_event_id;
 use crate::events::event_view::{EventView, FrameView};
 use crate::events::follow::Follower;
 use crate::http::accept::preference;
 use crate::http::extract::{Path, Query, limit};
+use crate::http::problem::FieldError;
 use crate::http::{Problem, Slug};
 use crate::state::App;
 
@@ -38,6 +40,10 @@ pub(crate) struct EventQuery {
     #[serde(default)]
     #[param(required = false)]
     follow: bool,
+    /// The form of a stream: `nested` (the default), or `flat` for clients of the original platform.
+    #[serde(default)]
+    #[param(required = false, inline)]
+    format: FrameForm,
 }
 
 /// A page of events, in order.
@@ -90,6 +96,10 @@ async fn events(
     let head = app.jobs.log().head(&session).await?;
     let after = first_after(&app, &session, given, head).await?;
     match form {
+        Form::Page if query.format == FrameForm::Flat => {
+            let detail = "flat is a form of the stream: accept text/event-stream";
+            Err(Problem::validation(vec![FieldError::parameter("format", detail)]))
+        }
         Form::Page => page(&app, &session, after, limit(query.limit, 100, 1000)?).await,
         Form::Stream if given == Some(head.seq) && head.has_finished() && !query.follow => {
             Ok(StatusCode::NO_CONTENT.into_response())
@@ -97,8 +107,9 @@ async fn events(
         Form::Stream if method == Method::HEAD => Ok(stream_head(Body::empty())),
         Form::Stream => {
             let follower = Follower {
-                open: app.streams.open(&session, caller.user(), app.jobs.log(), head)?,
+                open: app.streams.open(&session, caller.user(), app.jobs.log(), head, query.format)?,
                 log: app.jobs.log().clone(),
+                form: query.format,
                 after,
                 limit: query.limit.map(|given| limit(Some(given), 0, 1000)).transpose()?,
                 forever: query.follow,

@@ -7,7 +7,8 @@ use crate::testing::server::test_server;
 async fn a_closed_stream_makes_room() {
     let server = test_server().await;
     let streams = Streams::new(StreamBounds { per_session: 2, per_user: 3, in_all: 3 });
-    let open = |session| streams.open(session, "ann", server.scheduler.log(), Head::default());
+    let open =
+        |session| streams.open(session, "ann", server.scheduler.log(), Head::default(), FrameForm::Nested);
     let [a, b]: [SessionId; 2] = ["a", "b"].map(|id| id.parse().unwrap());
     let first = open(&a).unwrap();
     let _second = open(&a).unwrap();
@@ -24,7 +25,8 @@ async fn one_user_leaves_room_for_the_others() {
     let server = test_server().await;
     let streams = Streams::new(StreamBounds { per_session: 9, per_user: 2, in_all: 9 });
     let session = "a".parse().unwrap();
-    let open = |user| streams.open(&session, user, server.scheduler.log(), Head::default());
+    let open =
+        |user| streams.open(&session, user, server.scheduler.log(), Head::default(), FrameForm::Nested);
     let first = open("ann").unwrap();
     let _second = open("ann").unwrap();
     assert_eq!(open("ann").unwrap_err().slug(), Slug::TooManyStreams);

@@ -8,7 +8,12 @@ use serde_json::json;
 async fn every_reader_is_given_the_same_bytes() {
     let server = test_server().await;
     server.post("/api/sessions", json!({ "session_id": "demo" })).await;
-    let tail = Tail::start(server.scheduler.log().clone(), "demo".parse().unwrap(), Head::default());
+    let tail = Tail::start(
+        server.scheduler.log().clone(),
+        "demo".parse().unwrap(),
+        Head::default(),
+        FrameForm::Nested,
+    );
     assert_eq!(tail.after(0, 9), Found::Nothing { finished: false });
     server.post("/api/sessions/demo/jobs", json!({ "prompt": "fail" })).await;
     let last = tail.edge().wait_for(|edge| edge.finished).await.unwrap().seq;
