@@ -8,13 +8,13 @@ mod routes_tests;
 use std::any::Any;
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
+use axum::{Extension, Router};
 use mgx_oauth2::Provider;
 use tower::util::option_layer;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -29,6 +29,7 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::auth::{gate, sign_in};
 use crate::http::server::host;
 use crate::http::{Problem, Slug, accept, content_encoding, problem_page};
+use crate::sessions::original::{self, OriginalShape};
 use crate::state::App;
 use crate::{accounts, jobs, runtimes, sessions, workspaces};
 
@@ -46,6 +47,7 @@ pub fn router(app: App) -> Router {
         .merge(sign_in::routes().with_state(gate.clone()))
         .route("/openapi.json", get(async move || (json, text)))
         .merge(problem_page::routes())
+        .merge(original::refused())
         .fallback(async || Problem::new(Slug::NotFound, "no such route; see /openapi.json"))
         .method_not_allowed_fallback(async || Problem::new(Slug::MethodNotAllowed, "see the allow header"))
         .route_layer(from_fn_with_state(keys, idempotency::carry_out_once))
@@ -53,7 +55,8 @@ pub fn router(app: App) -> Router {
         .layer(from_fn_with_state(gate, gate::check))
         .with_state(Arc::new(app))
         .merge(identity);
-    with_common_layers(routes, secure)
+    let original = routes.clone().layer(Extension(OriginalShape));
+    with_common_layers(routes.nest(original::PREFIX, original), secure)
 }
 
 /// Every route of a process that is the OAuth 2 provider and nothing else.

@@ -9,10 +9,11 @@ mod import_check;
 #[cfg(test)]
 mod import_tests;
 mod messages;
+pub(crate) mod original;
 
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
@@ -24,6 +25,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use self::original::{OriginalShape, session_list, session_or_view};
 use crate::auth::Caller;
 use crate::http::extract::{Json, Path, Query, cut, limit};
 use crate::http::ids::Ids;
@@ -125,11 +127,12 @@ pub(crate) fn json_routes() -> OpenApiRouter<Arc<App>> {
         .merge(generate::routes())
         .merge(messages::routes())
         .merge(import::routes())
+        .merge(original::json_routes())
 }
 
 /// The routes that answer with an event stream or a file.
 pub(crate) fn raw_routes() -> OpenApiRouter<Arc<App>> {
-    OpenApiRouter::new().merge(events::routes()).merge(export::routes())
+    OpenApiRouter::new().merge(events::routes()).merge(export::routes()).merge(original::raw_routes())
 }
 
 /// Create a session and its workspace. The same request again finds the session of the first one.
@@ -144,6 +147,7 @@ async fn create(
     State(app): State<Arc<App>>,
     caller: Caller,
     ids: Ids,
+    shape: Option<Extension<OriginalShape>>,
     Json(asked): Json<SessionRequest>,
 ) -> Result<Response, Problem> {
     let first =
@@ -155,7 +159,8 @@ async fn create(
     let location = format!("/api/sessions/{}", session.id);
     let view = SessionView { job, ..view(&app, session).await? };
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
-    Ok((status, [(header::LOCATION, location)], axum::Json(view)).into_response())
+    let body = session_or_view(shape.map(|Extension(shape)| shape), view);
+    Ok((status, [(header::LOCATION, location)], body).into_response())
 }
 
 /// Sessions, newest first.
@@ -166,16 +171,20 @@ async fn create(
 async fn list(
     State(app): State<Arc<App>>,
     caller: Caller,
+    shape: Option<Extension<OriginalShape>>,
     Query(query): Query<SessionQuery>,
-) -> Result<axum::Json<SessionPage>, Problem> {
-    let limit = limit(query.limit, 50, 200)?;
+) -> Result<Response, Problem> {
+    let limit = limit(query.limit, if shape.is_some() { 200 } else { 50 }, 200)?;
     let mut found = app.sessions.list(caller.sees(), query.cursor.as_ref(), limit + 1).await?;
     let next = cut(&mut found, limit, |session| session.id.clone());
     let mut sessions = Vec::with_capacity(found.len());
     for session in found {
         sessions.push(view(&app, session).await?);
     }
-    Ok(axum::Json(SessionPage { sessions, next }))
+    Ok(match shape {
+        Some(_) => session_list(sessions),
+        None => axum::Json(SessionPage { sessions, next }).into_response(),
+    })
 }
 
 /// The session with this id.
@@ -187,10 +196,11 @@ async fn list(
 async fn look(
     State(app): State<Arc<App>>,
     caller: Caller,
+    shape: Option<Extension<OriginalShape>>,
     Path(id): Path<SessionId>,
-) -> Result<axum::Json<SessionView>, Problem> {
+) -> Result<Response, Problem> {
     let session = app.sessions.get(&id, caller.sees()).await?;
-    Ok(axum::Json(view(&app, session).await?))
+    Ok(session_or_view(shape.map(|Extension(shape)| shape), view(&app, session).await?))
 }
 
 /// Delete a session, its jobs, its events and its workspace. Cancel its jobs first.

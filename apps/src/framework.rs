@@ -16,7 +16,8 @@ static FASTAPI_VITE: StarterFiles = include_dir!("$CARGO_MANIFEST_DIR/../templat
 pub enum Framework {
     /// Next.js, one container.
     Nextjs,
-    /// FastAPI, and a React single-page app built with Vite.
+    /// FastAPI, and a React single-page app built with Vite. Some clients of the original platform write it with `_`.
+    #[serde(alias = "fastapi_vite")]
     FastapiVite,
 }
 
@@ -50,6 +51,7 @@ impl fmt::Display for Framework {
 impl FromStr for Framework {
     type Err = UnknownFramework;
     fn from_str(text: &str) -> Result<Self, UnknownFramework> {
+        let text = text.replace('_', "-");
         Self::ALL.into_iter().find(|framework| framework.name() == text).ok_or(UnknownFramework)
     }
 }

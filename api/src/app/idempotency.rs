@@ -51,11 +51,11 @@ struct Answer {
     body: String,
 }
 
-/// Whether a POST of this path may have a key. A path whose answers hold secrets may not: the answer would be stored. Nor
-/// one whose requests hold a password: a hash of the request would be stored.
+/// Whether a POST of this path may have a key. A path whose answers hold secrets, or are streams, may not: the answer would
+/// be stored. Nor one whose requests hold a password: a hash of the request would be stored.
 pub(crate) fn takes_key(path: &str) -> bool {
     path.starts_with("/api/")
-        && !path.starts_with("/api/admin/")
+        && !["/api/admin/", "/api/apps/"].iter().any(|prefix| path.starts_with(prefix))
         && !matches!(path, "/api/tokens" | "/api/me/password")
 }
 
@@ -71,7 +71,7 @@ pub(crate) async fn carry_out_once(
     };
     let name = name(request.headers())?.to_owned();
     if !takes_key(request.uri().path()) {
-        let detail = "requests or answers here hold a secret, and none is kept: send no key";
+        let detail = "requests or answers here hold a secret or are streams, and none is kept: send no key";
         return Err(Problem::new(Slug::InvalidIdempotencyKey, detail));
     }
     let (parts, body) = request.into_parts();

@@ -21,7 +21,7 @@ use crate::http::problem::{FieldError, LimitHit, MEDIA_TYPE, ProblemView, Slug};
 #[openapi(
     info(title = "MGX", description = "Teams of agents build web apps in containers. Every error is a problem \
         (RFC 9457); branch on its `code`."),
-    tags((name = "sessions"), (name = "jobs"), (name = "events"), (name = "files"), (name = "pools"), (name = "accounts"), (name = "health"))
+    tags((name = "sessions"), (name = "jobs"), (name = "events"), (name = "files"), (name = "pools"), (name = "accounts"), (name = "original"), (name = "health"))
 )]
 struct Head;
 

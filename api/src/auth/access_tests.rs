@@ -37,7 +37,7 @@ struct Ids {
 impl Ids {
     /// A route of the description with ids in it. A new kind of resource needs a branch here.
     fn fill(&self, path: &str) -> String {
-        let id = if path.starts_with("/api/sessions/{id}") {
+        let id = if path.starts_with("/api/sessions/{id}") || path.starts_with("/api/apps/{id}") {
             self.session
         } else if path.starts_with("/api/jobs/{id}") {
             &self.job
@@ -48,14 +48,14 @@ impl Ids {
         } else {
             panic!("{path} has an id, and this test does not know its resource: add it here, with its owner")
         };
-        path.replace("{id}", id).replace("{path}", self.file)
+        path.replace("{id}", id).replace("{path}", self.file).replace("{task}", &self.job)
     }
 }
 
 /// A body that the route accepts.
 fn body(route: &str) -> Value {
     match route {
-        "post /api/sessions/{id}/jobs" => json!({ "prompt": "x" }),
+        "post /api/sessions/{id}/jobs" | "post /api/apps/{id}/agent/generate" => json!({ "prompt": "x" }),
         "post /api/sessions/{id}/jobs:batch" => json!({ "jobs": [{ "prompt": "x" }] }),
         "put /api/workspaces/{id}/files" => json!({ "content": "x" }),
         _ => Value::Null,
@@ -80,7 +80,9 @@ async fn routes(server: &TestServer) -> Vec<(String, String, String)> {
             routes.push((method.clone(), path.clone(), query.join("&")));
         }
     }
-    routes.sort_by_key(|(method, path, _)| (method == "delete", path.contains("cancel"), path.clone()));
+    routes.sort_by_key(|(method, path, _)| {
+        (method == "delete", path.contains("cancel") || path.contains("stop"), path.clone())
+    });
     routes
 }
 

@@ -106,20 +106,47 @@ async fn events(
         }
         Form::Stream if method == Method::HEAD => Ok(stream_head(Body::empty())),
         Form::Stream => {
-            let follower = Follower {
-                open: app.streams.open(&session, caller.user(), app.jobs.log(), head, query.format)?,
-                log: app.jobs.log().clone(),
-                form: query.format,
-                after,
-                limit: query.limit.map(|given| limit(Some(given), 0, 1000)).transpose()?,
-                forever: query.follow,
-                closing: app.closing.clone(),
-                access: StreamAccess { gate: app.gate.clone(), credential, caller: caller.clone() },
-                session,
-            };
-            Ok(stream_head(Body::from_stream(follower.stream())))
+            let limit = query.limit.map(|given| limit(Some(given), 0, 1000)).transpose()?;
+            let reading = Reading { head, after, limit, forever: query.follow, form: query.format };
+            stream(&app, caller, credential, session, reading)
         }
     }
+}
+
+/// What a stream reads.
+pub(super) struct Reading {
+    /// Where the log stood when it was asked for.
+    pub(super) head: Head,
+    /// Only events after this number.
+    pub(super) after: u64,
+    /// At most so many.
+    pub(super) limit: Option<usize>,
+    /// Whether it waits for further jobs when every job has ended.
+    pub(super) forever: bool,
+    /// The form of its frames.
+    pub(super) form: FrameForm,
+}
+
+/// The answer that is a stream of a session's events.
+pub(super) fn stream(
+    app: &App,
+    caller: Caller,
+    credential: Credential,
+    session: SessionId,
+    Reading { head, after, limit, forever, form }: Reading,
+) -> Result<Response, Problem> {
+    let follower = Follower {
+        open: app.streams.open(&session, caller.user(), app.jobs.log(), head, form)?,
+        log: app.jobs.log().clone(),
+        form,
+        after,
+        limit,
+        forever,
+        closing: app.closing.clone(),
+        access: StreamAccess { gate: app.gate.clone(), credential, caller },
+        session,
+    };
+    Ok(stream_head(Body::from_stream(follower.stream())))
 }
 
 impl Form {

@@ -12,7 +12,9 @@ use axum::http::{HeaderValue, Request, Response};
 use http_body_util::BodyExt;
 use jiff::Timestamp;
 use mgx_apps::{AppIdentity, Archive, Idempotency, IntentStore, Sessions};
-use mgx_oauth2::{Argon2Cost, NewUser, Provider, RandomSource, Settings, SigningKeys, User};
+use mgx_oauth2::{
+    Argon2Cost, GrantType, NewClient, NewUser, Provider, RandomSource, Settings, SigningKeys, User,
+};
 use mgx_policies::{Admission, FakeRelativeClock, Policies, Rate, SessionBudget, TimeLimits};
 use mgx_protocol::{Invocation, SlotId};
 use mgx_runtimes::{
@@ -192,10 +194,25 @@ pub(crate) fn identities() -> AppIdentity {
 /// A provider that hashes passwords at the lowest cost.
 async fn provider(store: Arc<Embedded>, dir: &Path) -> Arc<Provider> {
     let mut settings = Settings::new("http://127.0.0.1:8765/oauth2".parse().unwrap());
+    settings.legacy_client = Some("mgx-password".parse().unwrap());
     settings.password_cost = Argon2Cost { memory_kib: 8, passes: 1, lanes: 1 };
     let clock = mgx_oauth2::Clock::new(Timestamp::now);
     let keys = SigningKeys::for_tests(&dir.join("oauth2.key"), clock.now()).unwrap();
-    Arc::new(Provider::for_tests(settings, store, keys, clock, RandomSource::system()).await.unwrap())
+    let provider = Provider::for_tests(settings, store, keys, clock, RandomSource::system()).await.unwrap();
+    let of_passwords = NewClient {
+        id: Some("mgx-password".parse().unwrap()),
+        name: "Programs with a password".to_owned(),
+        confidential: false,
+        redirect_uris: Vec::new(),
+        post_logout_redirect_uris: Vec::new(),
+        grants: [GrantType::Password].into(),
+        scope: "openid profile read write admin".parse().unwrap(),
+        audience: Some(crate::AUDIENCE.to_owned()),
+        first_party: true,
+        id_token_alg: mgx_oauth2::SigningAlgorithm::default(),
+    };
+    provider.administration(None).ensure_client(of_passwords, None).await.unwrap();
+    Arc::new(provider)
 }
 
 /// A request with the token.

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::answer;
 use super::caller::Caller;
-use super::form::Form;
+use super::form::{Form, TokenForm};
 use super::presented_token::{PresentedToken, proof};
 use crate::base::error::{ErrorCode, OAuthError};
 use crate::base::params::Params;
@@ -25,7 +25,7 @@ use crate::tokens::dpop::DpopProof;
 pub(super) async fn token(
     State(provider): State<Arc<Provider>>,
     caller: Caller,
-    Form(form): Form,
+    TokenForm(form): TokenForm,
 ) -> Response {
     let answered = async {
         let params = form?;

@@ -21,7 +21,7 @@ use tower::ServiceExt;
 use crate::http::problem::{Problem, Slug};
 
 /// Marks a forwarded request, which is not forwarded a second time.
-const FORWARDED: HeaderName = HeaderName::from_static("mgx-handed-on");
+pub(crate) const FORWARDED: HeaderName = HeaderName::from_static("mgx-handed-on");
 
 /// How long the leader may take to begin its answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_mins(2);
@@ -123,6 +123,7 @@ impl LeaderProxy {
 
 /// Whether a follower serves this path itself: event streams, and everything outside `/api`.
 fn is_served_here(path: &str) -> bool {
+    let path = path.strip_prefix("/original").unwrap_or(path);
     let mut parts = path.strip_prefix("/api/sessions/").unwrap_or_default().split('/');
     !path.starts_with("/api/") || (parts.nth(1), parts.next()) == (Some("events"), None)
 }

@@ -1,6 +1,8 @@
 //! The legacy sign-in form, which is off unless the operator enables it.
 
-use crate::fixture::{ANN, Fixture};
+use std::fmt::Write as _;
+
+use crate::fixture::{ANN, Fixture, request};
 
 const FORM: [(&str, &str); 2] = [("username", "ann"), ("password", ANN)];
 
@@ -40,6 +42,36 @@ async fn an_enabled_legacy_form_answers_as_legacy_clients_expect() {
     }
     let throttled = fixture.post("/oauth2/token", &[], &FORM).await;
     assert_eq!((throttled.status.as_u16(), throttled.header("retry-after")), (429, "60"));
+}
+
+/// The form as a browser's `FormData` is sent.
+fn multipart(fields: &[(&str, &str)]) -> String {
+    let mut body = String::new();
+    for (name, value) in fields {
+        write!(body, "--x7\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n").unwrap();
+    }
+    body + "--x7--\r\n"
+}
+
+#[tokio::test]
+async fn an_enabled_legacy_form_may_be_multipart() {
+    let headers = [("content-type", "multipart/form-data; boundary=x7")];
+    let fixture = Fixture::with(|settings| settings.legacy_client = "legacy".parse().ok()).await;
+    let send = |body: String| fixture.send(request("POST", "/oauth2/token", &headers, body));
+    let tokens = send(multipart(&FORM)).await.json();
+    assert_eq!(tokens["token_type"], "bearer");
+    let wrong = send(multipart(&[FORM[0], ("password", "wrong")])).await;
+    assert_eq!(wrong.error(), (401, "invalid_grant".into()));
+    let invalid = (400, "invalid_request".to_owned());
+    assert_eq!(send(multipart(&[FORM[0], FORM[0], FORM[1]])).await.error(), invalid, "a field twice");
+    assert_eq!(send(multipart(&FORM).replace("--x7--", "")).await.error(), invalid, "cut");
+    let file = multipart(&FORM).replace("name=\"password\"", "name=\"password\"; filename=\"p.txt\"");
+    assert_eq!(send(file).await.error(), invalid, "a file");
+    assert_eq!(send(String::new()).await.error(), invalid);
+
+    let fixture = Fixture::new().await;
+    let off = fixture.send(request("POST", "/oauth2/token", &headers, multipart(&FORM))).await;
+    assert_eq!(off.error(), invalid, "unless passwords are accepted, a form is urlencoded");
 }
 
 #[tokio::test]
