@@ -20,6 +20,7 @@ use serde::Deserialize;
 use super::browser::{Cookie, is_same_origin};
 use super::gate::{Gate, PAGES_SCOPE};
 use crate::http::extract::Query;
+use crate::http::server::wrong_host;
 use crate::http::{Problem, Slug};
 
 /// The client id of the platform's pages.
@@ -38,6 +39,8 @@ const MAX_RETURN_TO: usize = 512;
 #[derive(Debug, Deserialize)]
 struct LoginQuery {
     return_to: Option<String>,
+    /// The browser was sent here because it had asked another host.
+    moved: Option<String>,
 }
 
 /// The provider's authorization response (RFC 6749 section 4.1.2, RFC 9207).
@@ -75,8 +78,14 @@ async fn login(
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let ours = issuer.origin().split_once("://").map(|(_, host)| host);
     if host != ours {
+        if query.moved.is_some() {
+            return Ok(wrong_host::answer(&headers, host.unwrap_or("?"), issuer.origin()));
+        }
         // the cookie is set for the origin of the issuer: under another host name it would not come back
-        let query = Serializer::new(String::new()).append_pair("return_to", &place).finish();
+        let query = Serializer::new(String::new())
+            .append_pair("return_to", &place)
+            .append_pair("moved", "1")
+            .finish();
         return Ok(redirect(&format!("{}/auth/login?{query}", issuer.origin())));
     }
     let random = RandomSource::system();

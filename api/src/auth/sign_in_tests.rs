@@ -243,7 +243,7 @@ async fn a_code_of_another_browser_signs_in_no_browser() {
     // under another host name the cookie would not come back: the browser is redirected to the issuer's host first
     let other = Request::get("/auth/login?return_to=/x").header("host", "localhost:8765");
     let answer = server.send(other, Body::empty()).await;
-    assert_eq!(answer.headers()[header::LOCATION], format!("{HERE}/auth/login?return_to=%2Fx"));
+    assert_eq!(answer.headers()[header::LOCATION], format!("{HERE}/auth/login?return_to=%2Fx&moved=1"));
 }
 
 #[tokio::test]
@@ -279,4 +279,47 @@ async fn a_browser_that_changes_the_password_stays_signed_in_and_the_others_do_n
     assert_eq!(browser.get("/oauth2/password").await.status, 200, "at the provider too");
     assert_eq!(other.get("/api/me").await.status, 401);
     assert_eq!(other.get("/oauth2/password").await.status, 303);
+}
+
+/// A proxy that is configured to pass requests on and no more sends its own idea of `Host`.
+#[tokio::test]
+async fn behind_a_proxy_that_replaces_host_a_page_says_what_to_write() {
+    let server = test_server().await;
+    let behind = async |path: &str, accept: &str| {
+        let request = Request::get(path).header("host", "127.0.0.1:9999").header("accept", accept);
+        let (head, body) = server.send(request, Body::empty()).await.into_parts();
+        let text = String::from_utf8_lossy(&body.collect().await.unwrap().to_bytes()).into_owned();
+        (head, text)
+    };
+    let browser = "text/html,application/xhtml+xml,*/*;q=0.8";
+    let (mut place, mut answers) = ("/auth/login?return_to=/x".to_owned(), Vec::new());
+    let (head, text) = loop {
+        let (head, text) = behind(&place, browser).await;
+        answers.push(head.status.as_u16());
+        match head.headers.get(header::LOCATION) {
+            Some(next) => next.to_str().unwrap().strip_prefix(HERE).unwrap().clone_into(&mut place),
+            None => break (head, text),
+        }
+        assert!(answers.len() < 5, "no redirect without end: {answers:?}");
+    };
+    assert_eq!(answers, [303, 400]);
+    assert_eq!(head.headers[header::CONTENT_TYPE], "text/html; charset=utf-8");
+    for word in [
+        HERE,
+        "127.0.0.1:9999",
+        "oauth2.public_url",
+        "proxy_set_header Host $http_host;",
+        "ProxyPreserveHost On",
+    ] {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+    let (head, text) = behind(&place, "application/json").await;
+    let problem: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((head.status.as_u16(), &problem["code"]), (400, &"invalid-host".into()), "{problem}");
+    let right = Request::get(&place).header("host", "127.0.0.1:8765");
+    assert_eq!(
+        server.send(right, Body::empty()).await.status(),
+        303,
+        "with the right Host it goes on to the provider"
+    );
 }

@@ -5,6 +5,7 @@ mod forward;
 pub(crate) mod host;
 mod proxies;
 mod serve;
+pub(crate) mod wrong_host;
 
 pub use connection::ConnectionTimeouts;
 pub use forward::{forward_to_leader, serve_current};
