@@ -82,6 +82,7 @@ pub const INSTEAD: [&str; 2] = ["truncated", "truncated_bytes"];
 
 /// The form of the events of a kind; `None` for a kind that an agent has made up.
 #[rustfmt::skip]
+#[expect(clippy::too_many_lines, reason = "one row for each kind")]
 pub fn form_of(kind: &EventKind) -> Option<EventForm> {
     use crate::state_name::StateName as S;
     use EventKind as K;
