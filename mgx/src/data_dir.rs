@@ -71,6 +71,18 @@ pub fn log_path(dir: &Path, process: &str) -> PathBuf {
     dir.join(format!("{process}.log"))
 }
 
+/// The path of the note of the server with the name `process` about a proxy that it does not trust.
+pub fn proxy_note(dir: &Path, process: &str) -> PathBuf {
+    dir.join(format!("{process}.proxy"))
+}
+
+/// The path of that note, after the one of an earlier server is gone.
+pub fn begin_proxy_note(dir: &Path, process: &str) -> PathBuf {
+    let path = proxy_note(dir, process);
+    fs::remove_file(&path).ok();
+    path
+}
+
 /// Opens that log to append to it.
 ///
 /// # Errors

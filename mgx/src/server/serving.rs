@@ -85,6 +85,7 @@ impl Serving {
         let serve_config = ServeConfig {
             drain: config.server.drain.duration(),
             proxies: config.server.trusted_proxies.clone(),
+            note: Some(data_dir::begin_proxy_note(&data, &config.process())),
             ..ServeConfig::standard()
         };
         let upkeep = identity::keep_tokens(provider.clone(), config.is_shared(), closing.clone());

@@ -7,6 +7,8 @@ use axum::http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
 use serde::de::{Deserialize, Deserializer, Error, Unexpected};
 
+use super::forward::FORWARDED;
+
 /// The field to which a proxy adds the address of its client.
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
@@ -29,6 +31,11 @@ impl Proxies {
     /// Whether `address` is a trusted proxy.
     pub(crate) fn contains(&self, address: IpAddr) -> bool {
         self.0.iter().any(|net| net.contains(&address.to_canonical()))
+    }
+
+    /// Whether a peer that is no trusted proxy says that it has passed a request on.
+    pub(crate) fn is_unknown_proxy(&self, peer: IpAddr, headers: &HeaderMap) -> bool {
+        headers.contains_key(FORWARDED_FOR) && !headers.contains_key(FORWARDED) && !self.contains(peer)
     }
 
     /// The client of a request on a connection from `peer`: the address that the first trusted proxy added. Addresses further
@@ -101,6 +108,22 @@ mod tests {
         let chain = ["198.51.100.1, 203.0.113.5", "10.0.0.7"];
         assert_eq!(client("10.0.0.0/8, 127.0.0.1", "127.0.0.1", &chain), "203.0.113.5");
         assert_eq!(client("127.0.0.1", "127.0.0.1", &["198.51.100.1", "nonsense"]), "127.0.0.1");
+    }
+
+    #[test]
+    fn a_proxy_that_is_not_trusted_is_noticed() {
+        let is_unknown = |peer: &str, names: &[&'static str]| {
+            let headers =
+                names.iter().map(|name| (name.parse().unwrap(), "203.0.113.5".parse().unwrap())).collect();
+            "10.0.0.0/8".parse::<Proxies>().unwrap().is_unknown_proxy(peer.parse().unwrap(), &headers)
+        };
+        assert!(is_unknown("127.0.0.1", &["x-forwarded-for"]));
+        assert!(!is_unknown("10.0.0.7", &["x-forwarded-for"]));
+        assert!(!is_unknown("127.0.0.1", &["host"]));
+        assert!(
+            !is_unknown("127.0.0.1", &["x-forwarded-for", "mgx-handed-on"]),
+            "another process of the platform"
+        );
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use axum::Router;
@@ -47,6 +48,8 @@ pub struct ServeConfig {
     pub timeouts: ConnectionTimeouts,
     /// How long answers may still take after the shutdown began.
     pub drain: Duration,
+    /// The file to which the address of the first proxy is written that is not trusted, for `mgx doctor`.
+    pub note: Option<PathBuf>,
 }
 
 impl ServeConfig {
@@ -65,6 +68,7 @@ impl ServeConfig {
                 stalled: Duration::from_secs(30),
             },
             drain: Duration::from_secs(10),
+            note: None,
         }
     }
 }
@@ -72,7 +76,8 @@ impl ServeConfig {
 /// Serves `router` on `listener` until `shutdown`, then lets the answers under way end within `config.drain`. A
 /// connection that comes during the shutdown is answered once: the router refuses new work by then.
 pub async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken, config: ServeConfig) {
-    let mut open = Connections { tasks: JoinSet::new(), of_ip: HashMap::new(), config };
+    let unknown_proxy = Arc::new(Once::new());
+    let mut open = Connections { tasks: JoinSet::new(), of_ip: HashMap::new(), config, unknown_proxy };
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
@@ -114,6 +119,8 @@ struct Connections {
     /// One reference per connection of the address, and one of the map itself.
     of_ip: HashMap<IpAddr, Arc<()>>,
     config: ServeConfig,
+    /// Whether a proxy that is not trusted has been reported.
+    unknown_proxy: Arc<Once>,
 }
 
 impl Connections {
@@ -127,7 +134,9 @@ impl Connections {
             return self.forget(Some(ip));
         }
         let reference = references.clone();
-        let connection = connection(socket, peer, router.clone(), shutdown.clone(), self.config.clone());
+        let unknown_proxy = self.unknown_proxy.clone();
+        let connection =
+            connection(socket, peer, router.clone(), shutdown.clone(), self.config.clone(), unknown_proxy);
         self.tasks.spawn(async move {
             connection.await;
             drop(reference);
@@ -153,6 +162,7 @@ async fn connection(
     router: Router,
     shutdown: CancellationToken,
     config: ServeConfig,
+    unknown_proxy: Arc<Once>,
 ) {
     socket.set_nodelay(true).ok();
     // a failure costs memory and nothing else
@@ -163,6 +173,9 @@ async fn connection(
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         let busy = phase.busy();
         let client = config.proxies.client(peer.ip(), request.headers());
+        if config.proxies.is_unknown_proxy(peer.ip(), request.headers()) {
+            unknown_proxy.call_once(|| report_unknown_proxy(peer.ip(), config.note.as_deref()));
+        }
         request.extensions_mut().insert(ConnectInfo(SocketAddr::new(client, peer.port())));
         let answer = router.clone().oneshot(request);
         async move { Ok::<_, Infallible>(answer.await?.map(|body| Answer::new(body, busy))) }
@@ -191,207 +204,17 @@ async fn connection(
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use axum::body::Body;
-    use axum::routing::get;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-    /// A server with short timeouts, and its address.
-    async fn start(
-        change: impl FnOnce(&mut ServeConfig),
-    ) -> (SocketAddr, CancellationToken, tokio::task::JoinHandle<()>) {
-        let router = Router::new()
-            .route("/", get(async || "hello"))
-            .route("/who", get(async |ConnectInfo(from): ConnectInfo<SocketAddr>| from.ip().to_string()))
-            .route(
-                "/endless",
-                get(async || {
-                    let chunk = axum::body::Bytes::from(vec![b'x'; 65536]);
-                    Body::from_stream(futures_util::stream::repeat_with(move || {
-                        Ok::<_, Infallible>(chunk.clone())
-                    }))
-                }),
-            )
-            .route(
-                "/stream",
-                get(async || {
-                    let chunks = ["retry: 1000\n", "id: 1\n\n"].map(Ok::<_, Infallible>);
-                    Body::from_stream(futures_util::stream::iter(chunks))
-                }),
-            )
-            .route("/never", get(async || std::future::pending::<()>().await));
-        let mut config = ServeConfig::standard();
-        config.timeouts = ConnectionTimeouts {
-            head: Duration::from_secs(1),
-            idle: Duration::from_mins(1),
-            stalled: Duration::from_secs(1),
-        };
-        change(&mut config);
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let shutdown = CancellationToken::new();
-        let server = tokio::spawn(serve(listener, router, shutdown.clone(), config));
-        (address, shutdown, server)
-    }
-
-    /// All that comes until the server closes, at most 10 s.
-    async fn rest(socket: &mut TcpStream) -> String {
-        let mut bytes = Vec::new();
-        let read = tokio::time::timeout(Duration::from_secs(10), socket.read_to_end(&mut bytes)).await;
-        read.expect("the server closes").ok();
-        String::from_utf8_lossy(&bytes).into_owned()
-    }
-
-    async fn one_answer(socket: &mut TcpStream) -> String {
-        let mut text = String::new();
-        while !text.ends_with("hello") {
-            let mut byte = [0; 512];
-            let count = socket.read(&mut byte).await.unwrap();
-            assert!(count > 0, "closed after {text:?}");
-            text.push_str(std::str::from_utf8(&byte[..count]).unwrap());
-        }
-        text
-    }
-
-    #[tokio::test]
-    async fn a_connection_answers_and_waits_for_the_next_request() {
-        let (address, _shutdown, _server) = start(|_| {}).await;
-        let mut socket = TcpStream::connect(address).await.unwrap();
-        for _ in 0..2 {
-            socket.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
-            assert!(one_answer(&mut socket).await.starts_with("HTTP/1.1 200"));
-            // longer than a head may take: between requests the idle timeout counts
-            tokio::time::sleep(Duration::from_millis(1500)).await;
-        }
-    }
-
-    #[tokio::test]
-    async fn a_head_that_drips_is_cut() {
-        let (address, _shutdown, _server) = start(|_| {}).await;
-        let mut first = TcpStream::connect(address).await.unwrap();
-        let mut second = TcpStream::connect(address).await.unwrap();
-        second.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
-        one_answer(&mut second).await;
-        for socket in [&mut first, &mut second] {
-            let drip = async {
-                while socket.write_all(b"G").await.is_ok() {
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
-            };
-            tokio::time::timeout(Duration::from_secs(20), drip)
-                .await
-                .expect("a byte now and then buys no time");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_reader_that_takes_nothing_is_cut() {
-        let (address, shutdown, server) = start(|config| config.drain = Duration::from_mins(1)).await;
-        let mut socket = TcpStream::connect(address).await.unwrap();
-        socket.write_all(b"GET /endless HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
-        socket.readable().await.unwrap();
-        shutdown.cancel();
-        // the endless answer would hold up the shutdown for a minute
-        tokio::time::timeout(Duration::from_secs(10), server)
-            .await
-            .expect("the stalled connection is cut")
-            .unwrap();
-    }
-
-    #[tokio::test]
-    async fn one_address_cannot_take_every_connection() {
-        let (address, _shutdown, _server) = start(|config| config.max_per_ip = 2).await;
-        let mut sockets = Vec::new();
-        for _ in 0..2 {
-            let mut socket = TcpStream::connect(address).await.unwrap();
-            socket.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
-            one_answer(&mut socket).await;
-            sockets.push(socket);
-        }
-        assert_eq!(rest(&mut TcpStream::connect(address).await.unwrap()).await, "");
-        let mut left = sockets.pop().unwrap();
-        left.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
-        assert!(rest(&mut left).await.ends_with("hello"));
-        // the server notices the end on its own time: until then it refuses
-        for _ in 0..100 {
-            let mut socket = TcpStream::connect(address).await.unwrap();
-            socket.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.ok();
-            if rest(&mut socket).await.ends_with("hello") {
-                return;
-            }
-        }
-        panic!("a closed connection makes no room for another");
-    }
-
-    #[tokio::test]
-    async fn a_proxy_may_take_every_connection_and_its_forwarded_address_is_used() {
-        let (address, _shutdown, _server) = start(|config| {
-            config.max_per_ip = 1;
-            config.proxies = "127.0.0.1".parse().unwrap();
-        })
-        .await;
-        let mut first = TcpStream::connect(address).await.unwrap();
-        first.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
-        one_answer(&mut first).await;
-        let mut second = TcpStream::connect(address).await.unwrap();
-        let head =
-            "GET /who HTTP/1.1\r\nhost: x\r\nx-forwarded-for: 203.0.113.5\r\nconnection: close\r\n\r\n";
-        second.write_all(head.as_bytes()).await.unwrap();
-        assert!(rest(&mut second).await.ends_with("203.0.113.5"));
-    }
-
-    #[tokio::test]
-    async fn an_old_client_gets_a_stream_without_chunks() {
-        let (address, _shutdown, _server) = start(|_| {}).await;
-        let mut socket = TcpStream::connect(address).await.unwrap();
-        socket.write_all(b"GET /stream HTTP/1.0\r\n\r\n").await.unwrap();
-        let text = rest(&mut socket).await.to_ascii_lowercase();
-        assert!(text.ends_with("\r\n\r\nretry: 1000\nid: 1\n\n"), "{text}");
-        assert!(!text.contains("transfer-encoding"), "{text}");
-    }
-
-    #[tokio::test]
-    async fn too_large_a_head_is_refused() {
-        let (address, _shutdown, _server) = start(|_| {}).await;
-        let mut socket = TcpStream::connect(address).await.unwrap();
-        let head = format!("GET / HTTP/1.1\r\nhost: x\r\n{}\r\n", "a: b\r\n".repeat(101));
-        socket.write_all(head.as_bytes()).await.unwrap();
-        assert!(rest(&mut socket).await.starts_with("HTTP/1.1 431"));
-        let mut socket = TcpStream::connect(address).await.unwrap();
-        let head = format!("GET / HTTP/1.1\r\nhost: x\r\na: {}\r\n\r\n", "b".repeat(33 * 1024));
-        socket.write_all(head.as_bytes()).await.ok();
-        assert!(rest(&mut socket).await.starts_with("HTTP/1.1 431"));
-    }
-
-    #[tokio::test]
-    async fn a_connection_during_the_shutdown_is_answered_once() {
-        let (address, shutdown, server) = start(|config| config.drain = Duration::from_secs(2)).await;
-        let mut busy = TcpStream::connect(address).await.unwrap();
-        busy.write_all(b"GET /never HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
-        let mut idle = TcpStream::connect(address).await.unwrap();
-        idle.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
-        one_answer(&mut idle).await;
-        shutdown.cancel();
-        assert_eq!(rest(&mut idle).await, "", "an idle connection is closed");
-        let mut late = TcpStream::connect(address).await.unwrap();
-        late.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
-        let answer = rest(&mut late).await.to_ascii_lowercase();
-        assert!(answer.contains("connection: close") && answer.ends_with("hello"), "{answer}");
-        tokio::time::timeout(Duration::from_secs(10), server).await.expect("it ends").unwrap();
-        assert!(TcpStream::connect(address).await.is_err(), "and then the port is closed");
-    }
-
-    #[tokio::test]
-    async fn an_answer_that_never_ends_does_not_hold_up_the_shutdown() {
-        let (address, shutdown, server) = start(|config| config.drain = Duration::from_millis(200)).await;
-        let mut socket = TcpStream::connect(address).await.unwrap();
-        socket.write_all(b"GET /never HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
-        let mut idle = TcpStream::connect(address).await.unwrap();
-        idle.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
-        one_answer(&mut idle).await;
-        shutdown.cancel();
-        tokio::time::timeout(Duration::from_secs(10), server).await.expect("it ends").unwrap();
+/// Says that a proxy is not trusted, in the log and in the file that `mgx doctor` reads.
+fn report_unknown_proxy(peer: IpAddr, note: Option<&Path>) {
+    tracing::warn!(
+        %peer,
+        "X-Forwarded-For from an address that is not in server.trusted_proxies is ignored: limits for each address count all \
+         its clients as one; if it is your proxy, add it there"
+    );
+    if let Some(Err(cause)) = note.map(|file| std::fs::write(file, peer.to_string())) {
+        tracing::debug!(%cause, "the note for mgx doctor is not written");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@ mod oci;
 mod offer;
 mod podman;
 mod pool;
+mod proxy;
 mod writable;
 
 use std::process::ExitCode;
@@ -85,6 +86,7 @@ pub(crate) async fn run(loaded: &Loaded, args: &Args) -> Outcome {
     findings.extend(model::look(&loaded.config).await);
     findings.extend(pool::look(&loaded.config).await);
     findings.extend(handover::look(&loaded.config));
+    findings.extend(proxy::look(&loaded.config));
     for finding in &findings {
         if args.json {
             out::line(serde_json::to_string(finding).unwrap_or_default());
