@@ -285,7 +285,15 @@ fn origin(text: &str) -> Result<(), What> {
     if text.is_empty() || format!("{text}/oauth2").parse::<Issuer>().is_ok() {
         return Ok(());
     }
-    Err(value(text, "empty, or https://host[:port] (http:// without TLS) and nothing more"))
+    let rule = "empty, or an origin as browsers write it: https://host[:port] (http:// without TLS) with no path, no slash at \
+                its end, and no port that the scheme has by itself";
+    let meant = reqwest::Url::parse(text)
+        .ok()
+        .filter(|url| url.has_host() && matches!(url.scheme(), "http" | "https"));
+    match meant.map(|url| url.origin().ascii_serialization()) {
+        Some(origin) => Err(value(text, &format!("{rule}; write \"{origin}\""))),
+        None => Err(value(text, rule)),
+    }
 }
 
 fn password(secret: &Secret) -> Result<(), What> {
@@ -334,4 +342,31 @@ fn plain(key: &Secret) -> Result<(), What> {
 
 fn value(got: &str, allowed: &str) -> What {
     What::Value { got: format!("{got:?}"), allowed: allowed.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_browsers_write_otherwise_is_refused_with_the_right_one() {
+        for good in ["", "http://h", "https://mgx.example.org", "https://h:8443", "http://127.0.0.1:8765"] {
+            assert!(origin(good).is_ok(), "{good}");
+        }
+        for (wrong, meant) in [
+            ("http://h:80", "http://h"),
+            ("https://h:443", "https://h"),
+            ("https://h/", "https://h"),
+            ("https://h:8443/mgx", "https://h:8443"),
+            ("HTTPS://H", "https://h"),
+            ("http://user@h", "http://h"),
+        ] {
+            let Err(What::Value { allowed, .. }) = origin(wrong) else { panic!("{wrong}") };
+            assert!(allowed.ends_with(&format!("write \"{meant}\"")), "{wrong}: {allowed}");
+        }
+        for wrong in ["h", "h:8765", "ftp://h", "//h", "http://"] {
+            let Err(What::Value { allowed, .. }) = origin(wrong) else { panic!("{wrong}") };
+            assert!(!allowed.contains("write \""), "{wrong}: {allowed}");
+        }
+    }
 }
