@@ -6,6 +6,7 @@
 mod arrows;
 mod circles;
 mod config_keys;
+mod deployment;
 mod docs;
 mod layout;
 mod lints;
