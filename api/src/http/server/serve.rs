@@ -1,4 +1,5 @@
-//! The accept loop: HTTP/1.1 on a TCP listener, with the bounds that a server on the internet needs.
+//! The accept loop: HTTP/1.1, and HTTP/2 with prior knowledge, on a TCP listener, with the bounds that a server on the
+//! internet needs.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -9,12 +10,15 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
@@ -30,6 +34,17 @@ const BUFFER_BYTES: usize = 64 * 1024;
 /// How many bytes of an answer the kernel buffers for a client that does not read; the kernel doubles the value. Its
 /// default is megabytes per connection.
 const SEND_BUFFER_BYTES: usize = 128 * 1024;
+
+/// How many requests of one HTTP/2 connection are answered at a time.
+const MAX_STREAMS: u32 = 64;
+
+/// How many bytes of one request, and of all requests of an HTTP/2 connection, may arrive before they are read.
+const WINDOW_BYTES: u32 = 64 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
+
+/// The first bytes of an HTTP/2 connection, and the pause before the rest of them is looked for.
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const PREFACE_PAUSE: Duration = Duration::from_millis(5);
 
 /// The limits of the server's connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -155,7 +170,7 @@ impl Connections {
     }
 }
 
-/// Answers the requests of one connection, one after the other.
+/// Answers the requests of one connection: one after the other, or side by side if it speaks HTTP/2.
 async fn connection(
     socket: TcpStream,
     peer: SocketAddr,
@@ -168,8 +183,18 @@ async fn connection(
     // a failure costs memory and nothing else
     rustix::net::sockopt::set_socket_send_buffer_size(&socket, SEND_BUFFER_BYTES).ok();
     let is_late = shutdown.is_cancelled();
-    let phase = Phase::default();
+    let is_h2 = tokio::select! {
+        begun = timeout(config.timeouts.head, begins_with_preface(&socket)) => match begun {
+            Ok(is_h2) => is_h2,
+            Err(_) => return,
+        },
+        () = shutdown.cancelled(), if !is_late => return,
+    };
+    let phase = if is_h2 { Phase::multiplexed() } else { Phase::default() };
     let io = TokioIo::new(TimedSocket::new(socket, phase.clone(), config.timeouts));
+    let answers = phase.clone();
+    let (timeouts, max_headers, max_header_bytes) =
+        (config.timeouts, config.max_headers, config.max_header_bytes);
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         let busy = phase.busy();
         let client = config.proxies.client(peer.ip(), request.headers());
@@ -177,30 +202,78 @@ async fn connection(
             unknown_proxy.call_once(|| report_unknown_proxy(peer.ip(), config.note.as_deref()));
         }
         request.extensions_mut().insert(ConnectInfo(SocketAddr::new(client, peer.port())));
-        let answer = router.clone().oneshot(request);
-        async move { Ok::<_, Infallible>(answer.await?.map(|body| Answer::new(body, busy))) }
+        let has_many_fields = request.headers().len() > config.max_headers;
+        let router = router.clone();
+        async move {
+            let answer = if has_many_fields {
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.into_response()
+            } else {
+                router.oneshot(request).await?
+            };
+            Ok::<_, Infallible>(answer.map(|body| Answer::new(body, busy)))
+        }
     });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .keep_alive(!is_late)
-        // TimedSocket has this timeout: hyper's would also run between two requests
-        .header_read_timeout(None)
-        .max_buf_size(BUFFER_BYTES)
-        .max_headers(config.max_headers)
-        .max_header_size(config.max_header_bytes)
-        .half_close(false)
-        .serve_connection(io, service);
-    tokio::pin!(connection);
-    let outcome = tokio::select! {
-        outcome = connection.as_mut() => outcome,
-        // a late connection is not told to shut down: hyper would close it before its first request
-        () = shutdown.cancelled(), if !is_late => {
+    let outcome = if is_h2 {
+        let connection = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(MAX_STREAMS)
+            .max_header_list_size(u32::try_from(max_header_bytes).unwrap_or(u32::MAX))
+            .max_send_buf_size(BUFFER_BYTES)
+            .initial_stream_window_size(WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .serve_connection(io, service);
+        tokio::pin!(connection);
+        let served = async {
+            tokio::select! {
+                outcome = connection.as_mut() => return outcome,
+                () = shutdown.cancelled(), if !is_late => {}
+            }
             connection.as_mut().graceful_shutdown();
             connection.await
+        };
+        tokio::select! {
+            outcome = served => outcome,
+            () = answers.stalled(timeouts.stalled) => return tracing::debug!(%peer, "an answer is not taken"),
+        }
+    } else {
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .keep_alive(!is_late)
+            // TimedSocket has this timeout: hyper's would also run between two requests
+            .header_read_timeout(None)
+            .max_buf_size(BUFFER_BYTES)
+            .max_headers(max_headers)
+            .max_header_size(max_header_bytes)
+            .half_close(false)
+            .serve_connection(io, service);
+        tokio::pin!(connection);
+        tokio::select! {
+            outcome = connection.as_mut() => outcome,
+            // a late connection is not told to shut down: hyper would close it before its first request
+            () = shutdown.cancelled(), if !is_late => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
         }
     };
     if let Err(cause) = outcome {
         tracing::debug!(%peer, %cause, "connection ended");
+    }
+}
+
+/// Whether a connection begins with the preface of HTTP/2 (RFC 9113 section 3.4); reads nothing of it.
+async fn begins_with_preface(socket: &TcpStream) -> bool {
+    let mut begin = [0; PREFACE.len()];
+    loop {
+        let count = socket.peek(&mut begin).await.unwrap_or(0);
+        if count == 0 || begin[..count] != PREFACE[..count] {
+            return false;
+        }
+        if count == PREFACE.len() {
+            return true;
+        }
+        // a peek returns at once as long as there is anything to read
+        tokio::time::sleep(PREFACE_PAUSE).await;
     }
 }
 
@@ -216,5 +289,7 @@ fn report_unknown_proxy(peer: IpAddr, note: Option<&Path>) {
     }
 }
 
+#[cfg(test)]
+mod h2_tests;
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@ use axum::routing::get;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// A server with short timeouts, and its address.
-async fn start(
+pub(super) async fn start(
     change: impl FnOnce(&mut ServeConfig),
 ) -> (SocketAddr, CancellationToken, tokio::task::JoinHandle<()>) {
     let router = Router::new()
