@@ -61,6 +61,7 @@ fn value(field: &EventField) -> RefOr<Schema> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::fmt::Write as _;
 
     use mgx_protocol::event_form;
     use serde_json::Value;
@@ -77,7 +78,7 @@ mod tests {
         }
         for EventField { name, value, is_required, meaning } in form.fields {
             let mark = if *is_required { "" } else { "?" };
-            text.push_str(&format!("| `{name}`{mark} | {} | {meaning} |\n", value.name()));
+            writeln!(text, "| `{name}`{mark} | {} | {meaning} |", value.name()).unwrap();
         }
         text
     }

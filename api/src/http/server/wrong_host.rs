@@ -30,8 +30,7 @@ pub(crate) fn answer(headers: &HeaderMap, host: &str, origin: &str) -> Response 
         let detail = format!("{detail}. {}", lines.collect::<Vec<_>>().join(" "));
         return Problem::new(Slug::InvalidHost, detail).into_response();
     }
-    let lines: String =
-        LINES.iter().map(|(proxy, line)| format!("<dt>{proxy}</dt><dd><code>{line}</code></dd>\n")).collect();
+    let lines = LINES.map(|(proxy, line)| format!("<dt>{proxy}</dt><dd><code>{line}</code></dd>\n")).concat();
     let page = format!(
         "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><title>The proxy replaces Host</title>\n\
          <h1>The proxy in front of this platform replaces Host</h1>\n<p>{}.</p>\n\

@@ -78,8 +78,9 @@ struct Stopped {
 /// A job, as the original has it.
 #[derive(Debug, Serialize, ToSchema)]
 struct Task {
+    #[serde(rename = "task_id")]
     #[schema(value_type = uuid::Uuid)]
-    task_id: JobId,
+    id: JobId,
     /// Its state.
     status: &'static str,
     /// What went wrong.
@@ -231,7 +232,7 @@ async fn task(
     if job.session != id {
         return Err(Problem::not_found("job"));
     }
-    Ok(axum::Json(Task { task_id: job.id, status: job.state.name().as_str(), error: job.error }))
+    Ok(axum::Json(Task { id: job.id, status: job.state.name().as_str(), error: job.error }))
 }
 
 impl OriginalMessage {
