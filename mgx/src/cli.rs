@@ -118,8 +118,8 @@ enum Command {
     /// Copy everything that the platform keeps into another store.
     #[command(subcommand)]
     Store(store::Command),
-    /// Build the agent image, unless the engine has it.
-    Images,
+    /// Build the platform's image for jobs, unless the engine has it.
+    Images(images::Args),
     /// Measure latency, throughput, fairness and memory.
     #[command(subcommand)]
     Bench(bench::Command),
@@ -219,7 +219,7 @@ fn dispatch(cli: Cli) -> Outcome {
         | Command::Token(_)
         | Command::Doctor(_)
         | Command::Store(_)
-        | Command::Images
+        | Command::Images(_)
         | Command::Bench(_) => {}
     }
     let loaded = load(&cli)?;
@@ -260,7 +260,7 @@ fn asynchronous(command: Command, server: &Server, loaded: &Loaded) -> Outcome {
             Command::Token(command) => accounts::token::run(&client()?, &command).await,
             Command::Doctor(args) => Box::pin(doctor::run(loaded, &args)).await,
             Command::Store(command) => Box::pin(store::run(config, &command)).await,
-            Command::Images => images::run(config).await,
+            Command::Images(args) => images::run(config, &args).await,
             Command::Down => down::run(config).await,
             Command::Up(_)
             | Command::Config(_)

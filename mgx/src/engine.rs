@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use crate::config::{Config, RuntimeName};
-use crate::image::{AgentImage, WithImage};
+use crate::image::{self, AgentImage, WithImage};
 use crate::settings;
 
 /// User id and group id of the processes in containers, if the platform runs as root; otherwise they have the platform's.
@@ -74,6 +74,8 @@ pub(crate) fn container_owner() -> (u32, u32) {
 pub(crate) struct Engine {
     /// What the scheduler uses: the warm pool, if there is one.
     pub(crate) runtime: Arc<dyn Runtime>,
+    /// The name of the image of the jobs' containers.
+    pub(crate) image_name: String,
     /// Makes the agent image, if the runtime has images.
     pub(crate) image: Option<Arc<WithImage>>,
     /// The warm pool, if there is one.
@@ -98,18 +100,23 @@ pub(crate) fn engine(
                 "runtime = \"process\": commands run WITHOUT isolation; this is for development and chaos tests only"
             );
             let runner =
-                AgentImage::of(config).runner.context("there is no agent-runner; name it in agent.runner")?;
+                image::runner(config).context("there is no agent-runner; name it in agent.runner")?;
             let slots = config.server.data_dir.join("slots");
             let process = Process::new(ProcessConfig { runner, slots }, links(config, instance, tunnels)?)?;
-            Ok(Engine { runtime: Arc::new(process), image: None, pool: None })
+            Ok(without_images(config, Arc::new(process)))
         }
         RuntimeName::Null => {
             warn!(
                 "runtime = \"null\": no job is run, and every job succeeds; this is for measuring the queue"
             );
-            Ok(Engine { runtime: Arc::new(Null::default()), image: None, pool: None })
+            Ok(without_images(config, Arc::new(Null::default())))
         }
     }
+}
+
+/// A runtime that has no images.
+fn without_images(config: &Config, runtime: Arc<dyn Runtime>) -> Engine {
+    Engine { runtime, image_name: config.agent.image.clone(), image: None, pool: None }
 }
 
 /// The container engine of `config` with its agent image, without a warm pool.
@@ -194,26 +201,29 @@ fn seccomp_profile(config: &Config) -> PathBuf {
 
 /// Puts the warm pool around a container engine, if the runtime's name asks for one.
 fn pooled(config: &Config, image: Arc<WithImage>) -> anyhow::Result<Engine> {
+    let image_name = image.image().name.clone();
     if !config.runtime.is_pool() {
-        return Ok(Engine { runtime: image.clone(), image: Some(image), pool: None });
+        return Ok(Engine { runtime: image.clone(), image_name, image: Some(image), pool: None });
     }
-    let pool = Arc::new(Pool::open(image.clone(), pool(config)).context("cannot make the warm pool")?);
+    let pool = pool(config, &image_name);
+    let pool = Arc::new(Pool::open(image.clone(), pool).context("cannot make the warm pool")?);
     pool.start();
-    Ok(Engine { runtime: pool.clone(), image: Some(image), pool: Some(pool) })
+    Ok(Engine { runtime: pool.clone(), image_name, image: Some(image), pool: Some(pool) })
 }
 
-/// The settings of the warm pool.
-fn pool(config: &Config) -> PoolConfig {
+/// The settings of the warm pool, whose containers are made of `image`.
+fn pool(config: &Config, image: &str) -> PoolConfig {
     let pool = &config.pool;
     PoolConfig {
         directory: config.server.data_dir.join("pool"),
         spec: ContainerSpec {
-            image: config.agent.image.clone(),
+            image: image.to_owned(),
             limits: settings::default_limits(config),
             network: Network::None,
             oci_runtime: config.isolation.agent,
         },
-        generation: AgentImage::of(config).generation(),
+        // an image of the platform's own is named by its content
+        generation: format!("{}-{image}", env!("CARGO_PKG_VERSION")),
         bounds: Bounds { min: pool.min.count(), max: pool.max.count(), idle: pool.idle.duration() },
         memory_bytes: pool.memory.bytes(),
         refill: pool.refill.count(),

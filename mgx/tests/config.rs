@@ -271,7 +271,7 @@ fn every_value_has_its_source() {
     assert_eq!(from("agent.memory"), "\"512m\" env AGENT_CONTAINER_MEMORY_LIMIT");
     assert_eq!(from("agent.cpu_quota"), "30000 env MGX_AGENT__CPU_QUOTA");
     assert_eq!(from("agent.timeout"), "\"60s\" env AGENT_TASK_TIMEOUT_SECONDS");
-    assert_eq!(from("agent.image"), "\"mgx-agent:latest\" default");
+    assert_eq!(from("agent.image"), "\"mgx-agent\" default");
     assert_eq!(from("server.data_dir"), "\"d\" flag --data-dir");
     assert_eq!(loaded.config.agent.memory.bytes(), 512 << 20);
     assert_eq!(loaded.config.workspaces.host_root, dir.path().join("d/workspaces"));

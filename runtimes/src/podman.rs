@@ -6,6 +6,7 @@
 
 mod client;
 pub mod config;
+mod images;
 mod service;
 mod spec;
 
@@ -13,7 +14,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use futures_util::StreamExt;
 use mgx_protocol::SlotId;
 use serde::Deserialize;
@@ -31,7 +31,7 @@ use crate::hardening::profile::write_profile;
 use crate::hardening::{INSTANCE_LABEL, SLOT_LABEL, max_processes};
 use crate::link::Links;
 use crate::{ContainerSpec, Ended, EngineInfo, Listed, Placement, RuntimeError, RuntimeErrorKind};
-use client::{Client, Request, escaped};
+use client::{Client, Request};
 use config::PodmanConfig;
 use spec::PodmanSpec;
 
@@ -84,6 +84,14 @@ impl PodmanEngine {
             })
             .await
     }
+}
+
+/// Imports `image` as `name` into the Podman at `host`.
+///
+/// # Errors
+/// It does not answer, or refuses.
+pub(crate) async fn import(host: &str, name: &str, image: Image) -> Result<(), RuntimeError> {
+    images::import(&Client::new(host), name, image).await
 }
 
 /// The description of the service at `host`.
@@ -243,35 +251,6 @@ impl PodmanEngine {
 
     fn label(&self) -> String {
         format!("{INSTANCE_LABEL}={}", self.config.instance)
-    }
-}
-
-#[async_trait]
-impl Images for PodmanEngine {
-    async fn content(&self, tag: &str) -> Result<Option<String>, RuntimeError> {
-        // the image is the first thing that is asked for: an unfit service is refused here
-        self.service().await?;
-        let what = "cannot look for the agent image";
-        let request = Request::get(format!("/images/{}/json", escaped(tag)));
-        match self.client.send(deadline::INSPECT, what, request).await {
-            Ok(answer) => {
-                let image: Value = answer.json(what)?;
-                Ok(image["Labels"][crate::engine::image::CONTENT_LABEL].as_str().map(str::to_owned))
-            }
-            Err(error) => match error.kind() {
-                RuntimeErrorKind::ImageMissing | RuntimeErrorKind::NotFound => Ok(None),
-                _ => Err(error),
-            },
-        }
-    }
-
-    async fn import(&self, tag: &str, image: Image) -> Result<(), RuntimeError> {
-        let mut request =
-            Request::post("/images/import").with("reference", tag).tar(Bytes::from(image.rootfs));
-        for change in image.changes {
-            request = request.with("changes", change);
-        }
-        self.client.send(deadline::IMPORT, "cannot import the agent image", request).await.map(drop)
     }
 }
 

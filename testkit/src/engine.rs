@@ -80,30 +80,6 @@ impl Engine {
         Ok(table.lines().skip(1).filter_map(|line| line.trim().parse().ok()).collect())
     }
 
-    /// Builds the image `tag`: `base` and a static busybox, for commands that misbehave.
-    ///
-    /// # Errors
-    /// There is no busybox (Debian: `busybox-static`), or the engine refuses.
-    pub fn busybox_image(base: &str, tag: &str) -> Result<()> {
-        Self::busybox_image_at(None, base, tag)
-    }
-
-    /// The same on the Docker engine at `host`, or on the tests' own engine.
-    ///
-    /// # Errors
-    /// There is no busybox (Debian: `busybox-static`), or the engine refuses.
-    pub fn busybox_image_at(host: Option<&str>, base: &str, tag: &str) -> Result<()> {
-        let dir = tempfile::tempdir()?;
-        std::fs::copy("/bin/busybox", dir.path().join("busybox"))
-            .context("busybox-static is not installed")?;
-        std::fs::write(dir.path().join("Dockerfile"), format!("FROM {base}\nCOPY busybox /bin/busybox\n"))?;
-        let path = dir.path().to_str().context("a path that is not UTF-8")?;
-        let building = ["build", "-q", "-t", tag, path];
-        let output = command(host).env("DOCKER_BUILDKIT", "0").args(building).output()?;
-        ensure!(output.status.success(), "docker build: {}", String::from_utf8_lossy(&output.stderr));
-        Ok(())
-    }
-
     /// The names of the platform's containers that mount anything under `dir`, running or not.
     ///
     /// # Errors

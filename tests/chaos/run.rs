@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use mgx_testkit::MongoServer;
 use mgx_testkit::server::{agent_runner_program, mgx_program};
-use mgx_testkit::{Balancer, Client, Dockerd, Engine, Server, Volume, WallClock};
+use mgx_testkit::{Balancer, Client, Dockerd, Server, Volume, WallClock};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
@@ -92,9 +92,6 @@ const SESSIONS: usize = 16;
 
 /// Of how many of them every event is read live.
 const LISTENERS: usize = 4;
-
-/// The agent image with a shell in it.
-const IMAGE: &str = "mgx-agent-chaos:test";
 
 /// How long the first process may take to schedule.
 const SCHEDULING_TIMEOUT: Duration = Duration::from_secs(10);
@@ -261,14 +258,7 @@ async fn target(args: &Args, nemeses: &[Nemesis], dir: &TempDir, history: Histor
     let env = clock.as_ref().map(|clock| clock.env().to_vec()).unwrap_or_default();
     let env: Vec<_> = env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     if args.runtime == RuntimeOption::Docker {
-        // the first start makes the image without a shell
-        let settings = settings.lines().filter(|line| !line.starts_with("store."));
-        let server = Server::start_program(&program, &settings.collect::<Vec<_>>().join("\n"), &[]).await?;
-        ensure!(server.command(&["images"]).status()?.success(), "there is no agent image");
-        Engine::busybox_image_at(host.as_deref(), "mgx-agent:latest", IMAGE)?;
-    }
-    if args.runtime == RuntimeOption::Docker {
-        writeln!(settings, "agent.image = \"{IMAGE}\"")?;
+        writeln!(settings, "agent.image = \"mgx-base\"")?;
     }
     let mut server = Server::start_program(&program, &settings, &env).await?;
     if store.is_some() {

@@ -22,7 +22,7 @@ use super::threads;
 use crate::config::{Config, RuntimeName, Secret, Whole};
 use crate::data_dir;
 use crate::engine;
-use crate::image::AgentImage;
+use crate::image::{self, AgentImage};
 use crate::server::Serving;
 use crate::server::platform::uptime;
 use crate::settings::{default_limits, scheduler_config};
@@ -81,12 +81,12 @@ impl Host for ConfiguredHost {
         Settings {
             runtime: config.runtime.name(),
             container: ContainerSpec {
-                image: config.agent.image.clone(),
+                image: AgentImage::of(config).name,
                 limits: default_limits(config),
                 network: Network::None,
                 oci_runtime: config.isolation.agent,
             },
-            runner: AgentImage::of(config).runner.unwrap_or_default(),
+            runner: image::runner(config).unwrap_or_default(),
             store_url: config.store.url.get().cloned(),
         }
     }

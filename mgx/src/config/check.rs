@@ -218,7 +218,7 @@ fn image(name: &str) -> Result<(), What> {
     if (1..=255).contains(&name.len()) && name.chars().all(letters) && !name.starts_with(['-', '/']) {
         return Ok(());
     }
-    Err(value(name, "an image name such as \"mgx-agent:latest\""))
+    Err(value(name, "\"mgx-agent\", \"mgx-base\" or the name of an image such as \"team/agent:1\""))
 }
 
 /// A directory that exists must not be a link, nor writable by everyone.

@@ -12,13 +12,13 @@ use mgx_apps::{AppIdentity, AttemptTokens, Idempotency, JobBlueprint, Language, 
 use mgx_llm::{LlmProxy, TunnelLimits, serve_tunnels};
 use mgx_oauth2::Provider;
 use mgx_policies::{Admission, MonotonicClock};
-use mgx_runtimes::{Pool, Runtime, Tunnel};
+use mgx_runtimes::{Pool, Runtime, RuntimeErrorKind, Tunnel};
 use mgx_scheduler::{Clock, JobReader, RecoveryReport, Redactor, Scheduler, StartError, Uptime};
 use mgx_workspaces::{Workspaces, WorkspacesConfig};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::llm::{PlatformAttempts, SessionUsage};
 use super::logging;
@@ -34,6 +34,12 @@ const TUNNEL_BACKLOG: usize = 256;
 
 /// How long to wait before the agent image is made again after a failure.
 const IMAGE_RETRY_PAUSE: Duration = Duration::from_secs(2);
+
+/// The same if the engine has answered: the operator has to change something first.
+const IMAGE_REFUSED_PAUSE: Duration = Duration::from_mins(1);
+
+/// How often the agent images of earlier builds are looked for.
+const IMAGE_SWEEP_PAUSE: Duration = Duration::from_mins(10);
 
 /// Decorates the runtime before the scheduler sees it. Takes the runtime, and the warm pool if that runtime is one.
 pub type RuntimeDecorator =
@@ -64,9 +70,12 @@ impl Platform {
         decorate: Option<&RuntimeDecorator>,
         closing: CancellationToken,
     ) -> anyhow::Result<Self> {
-        let Parts { tokens, sessions, identities, blueprint, admin_token, redactor } = parts(config, store)?;
+        let Parts { tokens, sessions, identities, mut blueprint, admin_token, redactor } =
+            parts(config, store)?;
         let (tunnels_in, tunnels_out) = mpsc::channel(TUNNEL_BACKLOG);
-        let Engine { mut runtime, image, pool } = engine::engine(config, store.instance(), tunnels_in)?;
+        let Engine { mut runtime, image_name, image, pool } =
+            engine::engine(config, store.instance(), tunnels_in)?;
+        blueprint.image = image_name;
         if let Some(decorate) = decorate {
             runtime = decorate(runtime, pool.as_ref());
         }
@@ -159,14 +168,23 @@ impl Platform {
         self.tasks.spawn(serve_tunnels(tunnels, proxy, TunnelLimits::default(), ended));
     }
 
-    /// Makes the agent image in the background, as soon as the engine answers.
+    /// Makes the agent image in the background, as soon as the engine answers, and removes those of earlier builds once no
+    /// container uses them.
     fn prepare_image(&self, runtime: Arc<WithImage>) {
         let closing = self.closing.clone();
         self.tasks.spawn(async move {
             let prepare = async {
                 while let Err(error) = runtime.prepare().await {
-                    warn!(%error, "the agent image is not ready; jobs wait");
-                    tokio::time::sleep(IMAGE_RETRY_PAUSE).await;
+                    warn!(%error, "the agent image is not ready");
+                    let is_away =
+                        matches!(error.kind(), RuntimeErrorKind::Unavailable | RuntimeErrorKind::Deadline);
+                    tokio::time::sleep(if is_away { IMAGE_RETRY_PAUSE } else { IMAGE_REFUSED_PAUSE }).await;
+                }
+                loop {
+                    if let Err(error) = runtime.remove_older().await {
+                        debug!(%error, "cannot look for older agent images");
+                    }
+                    tokio::time::sleep(IMAGE_SWEEP_PAUSE).await;
                 }
             };
             tokio::select! {

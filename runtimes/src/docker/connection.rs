@@ -34,6 +34,11 @@ impl DockerConnection {
         Self { host, connected: OnceCell::new() }
     }
 
+    /// Its address.
+    pub(super) fn host(&self) -> &str {
+        &self.host
+    }
+
     /// The client, which speaks the highest version of the API that both sides support.
     pub(crate) async fn connected(&self) -> Result<&Connected, RuntimeError> {
         self.connected.get_or_try_init(|| self.connect()).await

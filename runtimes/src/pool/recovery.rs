@@ -58,13 +58,14 @@ async fn adopt(inner: &Arc<PoolInner>) -> Result<usize, RuntimeError> {
 
 async fn adopt_one(inner: &Arc<PoolInner>, entry: Entry, running: &HashSet<SlotId>) -> bool {
     let Some(owned) = inner.owned.take(&entry.slot, entry.spec.limits.memory_bytes) else { return false };
-    let subpool =
-        subpool_of(inner, &ContainerSpec { limits: inner.config.spec.limits, ..entry.spec.clone() });
     let why = if !running.contains(&entry.slot) {
         "it has ended".to_owned()
     } else if entry.generation != inner.config.generation {
         "it was made from another build of the image".to_owned()
     } else {
+        // not for the others: a subpool makes containers
+        let spec = ContainerSpec { limits: inner.config.spec.limits, ..entry.spec.clone() };
+        let subpool = subpool_of(inner, &spec);
         match inner.below.reattach(&entry.slot).await {
             Err(error) if error.kind() == RuntimeErrorKind::NotInvoked => {
                 match inner.below.keep_warm(&entry.slot, Arc::clone(&subpool.disconnected)).await {

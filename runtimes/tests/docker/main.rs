@@ -1,6 +1,7 @@
 //! The runtimes on real engines: conformance, and the hardening as seen from inside and outside.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod images;
 mod outage;
 mod pool;
 mod probe;

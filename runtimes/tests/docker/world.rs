@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use mgx_protocol::SlotId;
 use mgx_runtimes::conformance::{Kit, Task};
-use mgx_runtimes::image::{Extra, Images, Made, agent_image};
+use mgx_runtimes::image::{Extra, Images, Made, StockImage};
 use mgx_runtimes::{
     ContainerSpec, Docker, DockerConfig, Limits, Links, Network, OciRuntime, Placement, Podman, PodmanConfig,
     PoolableRuntime, Workspace,
@@ -16,7 +16,8 @@ use mgx_runtimes::{
 use tempfile::TempDir;
 use tokio::sync::{Mutex, mpsc};
 
-const IMAGE: &str = "mgx-runtimes-test:latest";
+/// The repository of the images of these tests.
+const REPOSITORY: &str = "mgx-runtimes-test";
 const BUSYBOX: &str = "/bin/busybox";
 const USER: &str = "10001:10001";
 
@@ -58,20 +59,20 @@ impl World {
     }
 
     pub(crate) async fn make_image(&self) -> Made {
-        let runner = std::fs::read(runner_path()).unwrap_or_else(|error| {
-            panic!(
-                "{}: {error}; build the agent-runner first, or set MGX_AGENT_RUNNER",
-                runner_path().display()
-            )
-        });
-        make_image(self, IMAGE, &runner).await
+        make_image(self, pack(&runner())).await
     }
 
     /// A container whose first process ends at once: its runner is busybox.
     pub(crate) async fn without_runner(&self) -> ContainerSpec {
-        let image = "mgx-runtimes-test:no-runner";
-        make_image(self, image, &busybox()).await;
-        ContainerSpec { image: image.to_owned(), ..Self::spec() }
+        let image = pack(&busybox());
+        let spec = ContainerSpec { image: image.name().to_owned(), ..Self::spec() };
+        make_image(self, image).await;
+        spec
+    }
+
+    /// The images of its engine.
+    pub(crate) fn images(&self) -> Arc<dyn Images> {
+        self.instance.images()
     }
 
     pub(crate) fn runtime(&self) -> Box<dyn PoolableRuntime> {
@@ -89,8 +90,9 @@ impl World {
     }
 
     pub(crate) fn spec() -> ContainerSpec {
+        static NAME: OnceLock<String> = OnceLock::new();
         ContainerSpec {
-            image: IMAGE.to_owned(),
+            image: NAME.get_or_init(|| pack(&runner()).name().to_owned()).clone(),
             limits: Limits { memory_bytes: 64 << 20, cpu_quota: 50_000, pids: 64 },
             network: Network::None,
             oci_runtime: OciRuntime::Engines,
@@ -205,6 +207,13 @@ impl On {
         host
     }
 
+    /// Gives an image another name.
+    pub(crate) async fn tag(self, image: &str, repository: &str, tag: &str) {
+        let options =
+            bollard::query_parameters::TagImageOptionsBuilder::new().repo(repository).tag(tag).build();
+        self.client().await.tag_image(image, Some(options)).await.unwrap();
+    }
+
     pub(crate) async fn kill(self, slot: SlotId) {
         let client = self.client().await;
         let name = format!("mgx-{slot}");
@@ -235,16 +244,28 @@ fn script(task: Task) -> &'static str {
 }
 
 /// One image at a time: they have the same name.
-async fn make_image(world: &World, tag: &str, runner: &[u8]) -> Made {
+async fn make_image(world: &World, image: StockImage) -> Made {
     static ONE: OnceLock<Mutex<()>> = OnceLock::new();
     let _guard = ONE.get_or_init(Mutex::default).lock().await;
+    image.make(&*world.images()).await.unwrap()
+}
+
+/// An image whose first process is `runner`, with a shell.
+pub(crate) fn pack(runner: &[u8]) -> StockImage {
     let mut extras = vec![Extra::Program("bin/busybox".to_owned(), busybox())];
     for applet in
         ["sh", "sleep", "seq", "tail", "id", "cat", "ls", "grep", "touch", "mount", "unshare", "dd", "find"]
     {
         extras.push(Extra::Symlink(format!("bin/{applet}"), "busybox".to_owned()));
     }
-    agent_image(&*world.instance.images(), tag, runner, None, &extras).await.unwrap()
+    StockImage::pack(REPOSITORY, runner, None, &extras).unwrap()
+}
+
+/// The agent-runner.
+pub(crate) fn runner() -> Vec<u8> {
+    std::fs::read(runner_path()).unwrap_or_else(|error| {
+        panic!("{}: {error}; build the agent-runner first, or set MGX_AGENT_RUNNER", runner_path().display())
+    })
 }
 
 fn busybox() -> Vec<u8> {

@@ -10,19 +10,11 @@ use serde_json::{Value, json};
 use crate::containers::containment::PROBE;
 use crate::jobs::session::settings;
 
-const IMAGE: &str = "mgx-agent-gvisor:test";
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_in_gvisor_is_held_by_the_same_walls_and_by_a_kernel_of_its_own() -> Result<()> {
     let Some(dockerd) = docker_with_gvisor()? else { return Ok(()) };
     let host = format!("docker.host = \"{}\"", dockerd.host());
-    let base =
-        Server::start(&format!("{}\n{host}\nagent.image = \"mgx-agent-base:test\"", settings()), &[]).await?;
-    let made = base.command(&["images"]).output()?;
-    ensure!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    Engine::busybox_image_at(Some(&dockerd.host()), "mgx-agent-base:test", IMAGE)?;
-    drop(base);
-    let settings = format!("{}\n{host}\nagent.image = \"{IMAGE}\"\nagent.grace = \"1s\"", settings());
+    let settings = format!("{}\n{host}\nagent.image = \"mgx-base\"\nagent.grace = \"1s\"", settings());
     let limits = "agent.memory = \"256MiB\"\nagent.cpu_quota = 50000";
     let server = Server::start(&format!("{settings}\nisolation.agent = \"runsc\"\n{limits}"), &[]).await?;
     let client = server.client();

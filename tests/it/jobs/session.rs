@@ -127,16 +127,5 @@ pub(crate) async fn busybox_with(more: &str) -> Result<Server> {
 
 /// The same with `env` in the environment of the server.
 pub(crate) async fn busybox_in(more: &str, env: &[(&str, &str)]) -> Result<Server> {
-    static IMAGE: tokio::sync::OnceCell<()> = tokio::sync::OnceCell::const_new();
-    IMAGE
-        .get_or_try_init(|| async {
-            // a base of its own, and made before it is built upon
-            let base = "mgx-agent-busybox-base:test";
-            let server = Server::start(&format!("{}\nagent.image = \"{base}\"", settings()), &[]).await?;
-            let made = server.command(&["images"]).output()?;
-            ensure!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-            Engine::busybox_image(base, "mgx-agent-busybox:test")
-        })
-        .await?;
-    Server::start(&format!("{}\nagent.image = \"mgx-agent-busybox:test\"\n{more}", settings()), env).await
+    Server::start(&format!("{}\nagent.image = \"mgx-base\"\n{more}", settings()), env).await
 }

@@ -3,6 +3,7 @@
 mod engine;
 mod handover;
 mod host;
+mod image;
 mod model;
 mod oci;
 mod offer;
@@ -18,7 +19,6 @@ use serde::Serialize;
 use crate::cli::out::{self, Outcome};
 use crate::config::{Config, Loaded, RuntimeName};
 use crate::engine::{docker_host, podman_host};
-use crate::image::AgentImage;
 
 /// How to print the findings.
 #[derive(Debug, clap::Args)]
@@ -113,7 +113,7 @@ async fn runtime(config: &Config) -> Vec<Finding> {
                 "process: commands run without isolation",
                 "set runtime to \"docker\" for anything but development",
             );
-            vec![isolation, engine::runner(&AgentImage::of(config))]
+            vec![isolation, engine::runner(config)]
         }
         RuntimeName::Null => vec![Finding::warn(
             "runtime",

@@ -7,10 +7,10 @@ use bollard::models::{SystemInfo, SystemInfoCgroupVersionEnum, SystemVersion};
 use mgx_runtimes::{ConnectFault, EngineName};
 use tokio::time::timeout;
 
-use super::{Finding, oci};
+use super::{Finding, image, oci};
 use crate::config::Config;
 use crate::engine::docker_host;
-use crate::image::AgentImage;
+use crate::image::{AgentImage, runner as runner_of};
 
 /// How long the engine may take for one answer.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -21,8 +21,7 @@ const RUNNER_BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// Looks at the engine that the configuration names.
 pub(super) async fn look(config: &Config) -> Vec<Finding> {
     let host = docker_host(config);
-    let image = AgentImage::of(config);
-    let mut findings = vec![runner(&image)];
+    let mut findings = vec![runner(config)];
     let (docker, version, info) = match ask(&host).await {
         Ok(answers) => answers,
         Err((why, remedy)) => {
@@ -54,15 +53,7 @@ pub(super) async fn look(config: &Config) -> Vec<Finding> {
             "put \"live-restore\": true into /etc/docker/daemon.json and reload the engine",
         ));
     }
-    findings.push(match timeout(ANSWER_TIMEOUT, docker.inspect_image(&image.tag)).await {
-        Ok(Ok(_)) => Finding::ok("image", format!("{} is present", image.tag)),
-        Ok(Err(_)) | Err(_) if image.runner.is_some() => {
-            Finding::ok("image", format!("{} will be built at the first start", image.tag))
-        }
-        Ok(Err(_)) | Err(_) => {
-            Finding::fail("image", format!("{} is missing", image.tag), "run `just build`, then `mgx images`")
-        }
-    });
+    findings.push(image::look(config).await);
     findings
 }
 
@@ -156,8 +147,11 @@ fn cgroups(info: &SystemInfo) -> Finding {
 }
 
 /// The runner: the first process in every container.
-pub(super) fn runner(image: &AgentImage) -> Finding {
-    let Some(path) = &image.runner else {
+pub(super) fn runner(config: &Config) -> Finding {
+    let Some(path) = runner_of(config) else {
+        if AgentImage::of(config).is_configured() {
+            return Finding::ok("runner", "none beside this program; the image of agent.image has its own");
+        }
         return Finding::fail(
             "runner",
             "no static runner beside this program",

@@ -10,7 +10,7 @@ use super::{Finding, writable};
 use crate::cli::server::Client;
 use crate::config::{self, Config, RuntimeName};
 use crate::data_dir;
-use crate::image::AgentImage;
+use crate::image::ca_bundle;
 use mgx_protocol::quantity::show_size;
 
 /// How many files and sockets the platform may need at the same time.
@@ -25,7 +25,7 @@ pub(super) async fn look(config: &Config) -> Vec<Finding> {
     findings.extend(writable::look(&config.server.data_dir));
     findings.push(port(config).await);
     if !matches!(config.runtime, RuntimeName::Process | RuntimeName::Null) {
-        findings.push(ca(config));
+        findings.push(ca());
     }
     findings.extend(private(&config.server.data_dir));
     findings
@@ -99,8 +99,8 @@ async fn port(config: &Config) -> Finding {
     }
 }
 
-fn ca(config: &Config) -> Finding {
-    match AgentImage::of(config).ca_bundle {
+fn ca() -> Finding {
+    match ca_bundle() {
         Some(path) => Finding::ok("tls", format!("certificate authorities in {}", path.display())),
         None => Finding::warn("tls", "no certificate authorities found", "`apt-get install ca-certificates`"),
     }

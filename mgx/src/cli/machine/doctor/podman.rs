@@ -2,16 +2,14 @@
 
 use mgx_runtimes::podman::{self, Service};
 
-use super::{Finding, engine, oci};
+use super::{Finding, engine, image, oci};
 use crate::config::Config;
-use crate::engine::{images, podman_host};
-use crate::image::AgentImage;
+use crate::engine::podman_host;
 
 /// Looks at the service that the configuration names.
 pub(super) async fn look(config: &Config) -> Vec<Finding> {
     let host = podman_host(config);
-    let image = AgentImage::of(config);
-    let mut findings = vec![engine::runner(&image)];
+    let mut findings = vec![engine::runner(config)];
     let service = match podman::describe(&host).await {
         Ok(service) => service,
         Err(error) => {
@@ -26,15 +24,7 @@ pub(super) async fn look(config: &Config) -> Vec<Finding> {
     wanted.push((key, runtime.name().unwrap_or_default()));
     findings.extend(of(&service, &wanted, rustix::process::geteuid().is_root()));
     findings.push(Finding::ok("engine", format!("{host} version {}", service.version)));
-    findings.push(match images(config).content(&image.tag).await {
-        Ok(Some(_)) => Finding::ok("image", format!("{} is present", image.tag)),
-        Ok(None) | Err(_) if image.runner.is_some() => {
-            Finding::ok("image", format!("{} will be built at the first start", image.tag))
-        }
-        Ok(None) | Err(_) => {
-            Finding::fail("image", format!("{} is missing", image.tag), "run `just build`, then `mgx images`")
-        }
-    });
+    findings.push(image::look(config).await);
     findings
 }
 
