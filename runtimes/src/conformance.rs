@@ -306,7 +306,7 @@ fn numbered(events: &[AgentEvent]) -> u64 {
 fn reported(ended: Ended) -> Exit {
     match ended {
         Ended::Reported(exit) => exit,
-        Ended::Died { .. } | Ended::Lost => panic!("the runner did not report: {ended:?}"),
+        Ended::Died { .. } | Ended::Restarted | Ended::Lost => panic!("the runner did not report: {ended:?}"),
     }
 }
 

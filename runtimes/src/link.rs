@@ -5,6 +5,7 @@
 
 mod claim;
 mod control_connection;
+mod invoked_runner;
 pub mod listener;
 mod mailbox;
 mod run_driver;
@@ -24,7 +25,9 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument, debug_span, warn};
 
 use crate::{Ended, Run, RuntimeError, RuntimeErrorKind, WarmContainer};
+use invoked_runner::InvokedRunner;
 use listener::{Tunnel, accept, listen};
+pub use slot_table::Runner;
 use slot_table::SlotTable;
 
 /// The longest path of a unix socket that the kernel takes, without the final zero byte (unix(7)).
@@ -72,24 +75,39 @@ impl Links {
     /// `Conflict` if the slot is open already; `Refused` if the directory cannot be made.
     pub fn open(&self, slot: &SlotId) -> Result<PathBuf, RuntimeError> {
         let directory = self.directory(slot);
-        self.0.slots.open(slot, |connections, refused_version| {
-            let listener = listen(&directory).map_err(|error| {
-                let message = format!("cannot make the link of slot {slot}");
-                RuntimeError::new(RuntimeErrorKind::Refused, message).because(error)
-            })?;
-            let accepting =
-                accept(listener, slot.clone(), connections, refused_version, self.0.tunnels.clone());
-            Ok(AbortOnDropHandle::new(tokio::spawn(accepting.instrument(debug_span!("link", %slot)))))
-        })?;
+        self.0.slots.open(
+            slot,
+            InvokedRunner::in_directory(&directory),
+            |connections, refused_version| {
+                let listener = listen(&directory).map_err(|error| {
+                    let message = format!("cannot make the link of slot {slot}");
+                    RuntimeError::new(RuntimeErrorKind::Refused, message).because(error)
+                })?;
+                let accepting =
+                    accept(listener, slot.clone(), connections, refused_version, self.0.tunnels.clone());
+                Ok(AbortOnDropHandle::new(tokio::spawn(accepting.instrument(debug_span!("link", %slot)))))
+            },
+        )?;
         Ok(directory)
     }
 
-    /// Waits until the runner of `slot` has connected, at most for `limit`; whether it has its invocation.
+    /// Forgets that an invocation was given to a runner of `slot`, whose container is new.
+    ///
+    /// # Errors
+    /// `Refused` if the record cannot be removed.
+    pub(crate) fn forget_invoked(&self, slot: &SlotId) -> Result<(), RuntimeError> {
+        InvokedRunner::in_directory(&self.directory(slot)).clear().map_err(|error| {
+            let message = format!("cannot remove a file in the link directory of slot {slot}");
+            RuntimeError::new(RuntimeErrorKind::Refused, message).because(error)
+        })
+    }
+
+    /// Waits until a runner of `slot` has connected, at most for `limit`; which one it is.
     ///
     /// # Errors
     /// `NotFound` if the slot is not open, `NotReady` if the runner did not connect, `Refused` if its version of the
     /// protocol is not supported.
-    pub async fn ready(&self, slot: &SlotId, limit: Duration) -> Result<bool, RuntimeError> {
+    pub async fn ready(&self, slot: &SlotId, limit: Duration) -> Result<Runner, RuntimeError> {
         self.0.slots.ready(slot, limit).await
     }
 

@@ -14,9 +14,10 @@ use mgx_protocol::SlotId;
 use mgx_protocol::{Invocation, WORKSPACE_DIR};
 use tracing::{debug, warn};
 
-use crate::link::Links;
+use crate::link::{Links, Runner};
 use crate::{
-    ContainerSpec, EngineInfo, Listed, Placement, Run, Runtime, RuntimeError, RuntimeErrorKind, Workspace,
+    ContainerSpec, Ended, EngineInfo, Listed, Placement, Run, Runtime, RuntimeError, RuntimeErrorKind,
+    Workspace,
 };
 use slot_directory::{SlotDirectories, SlotDirectory};
 
@@ -55,6 +56,7 @@ impl Process {
     async fn boot(&self, directory: &SlotDirectory, placement: &Placement) -> Result<(), RuntimeError> {
         let slot = &placement.slot;
         let link = self.links.open(slot)?;
+        self.links.forget_invoked(slot)?;
         directory.start(slot, &self.runner, &link, placement.workspace.as_ref().map(Workspace::path)).await?;
         tokio::select! {
             ready = self.links.ready(slot, READY_LIMIT) => ready.map(drop),
@@ -105,8 +107,9 @@ impl Runtime for Process {
         }
         self.links.open(slot)?;
         match self.links.ready(slot, READY_LIMIT).await {
-            Ok(true) => self.links.resume(slot, async move { directory.exit().await }),
-            Ok(false) => {
+            Ok(Runner::Invoked) => self.links.resume(slot, async move { directory.exit().await }),
+            Ok(Runner::Another) => Ok(Run::ended(Ended::Restarted)),
+            Ok(Runner::Idle) => {
                 let message = format!("the runner of slot {slot} has had no invocation");
                 Err(RuntimeError::new(RuntimeErrorKind::NotInvoked, message))
             }

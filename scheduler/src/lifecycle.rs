@@ -211,7 +211,7 @@ impl Lifecycle {
                 self.core.tasks.spawn(remove);
                 Ok(after)
             }
-            Ended::Died { .. } | Ended::Lost => {
+            Ended::Died { .. } | Ended::Restarted | Ended::Lost => {
                 self.release(allocation).await?;
                 self.retry_or_end(outcome).await
             }

@@ -11,7 +11,7 @@ use tracing::{debug, warn};
 
 use super::exit_watcher::ExitWatcher;
 use super::{ContainerEngine, MAX_LOG_TAIL_BYTES, deadline};
-use crate::link::Links;
+use crate::link::{Links, Runner};
 use crate::{
     ContainerSpec, Ended, EngineInfo, Listed, Placement, PoolableRuntime, Run, Runtime, RuntimeError,
     RuntimeErrorKind, WarmContainer,
@@ -60,7 +60,7 @@ impl<E: ContainerEngine> EngineRuntime<E> {
         log.truncate(log.floor_char_boundary(MAX_LOG_TAIL_BYTES));
         let how = match ended {
             Ended::Died { code } => format!("with code {code}"),
-            Ended::Reported(_) | Ended::Lost => "without an exit code".to_owned(),
+            Ended::Reported(_) | Ended::Restarted | Ended::Lost => "without an exit code".to_owned(),
         };
         let message = format!(
             "the container ended {how} before its runner was ready; its log ends with: {:?}",
@@ -82,7 +82,10 @@ impl<E: ContainerEngine> Runtime for EngineRuntime<E> {
                 return Err(error);
             }
             Err(error) => Err(error),
-            Ok(()) => self.boot(spec, placement).await,
+            Ok(()) => match self.links.forget_invoked(slot) {
+                Ok(()) => self.boot(spec, placement).await,
+                Err(error) => Err(error),
+            },
         };
         if let Err(error) = &booted {
             debug!(%slot, %error, "the container did not become ready");
@@ -113,8 +116,9 @@ impl<E: ContainerEngine> Runtime for EngineRuntime<E> {
         self.links.release(slot);
         self.links.open(slot)?;
         match self.links.ready(slot, READY_LIMIT).await {
-            Ok(true) => self.links.resume(slot, self.exits.exit_of(slot)),
-            Ok(false) => {
+            Ok(Runner::Invoked) => self.links.resume(slot, self.exits.exit_of(slot)),
+            Ok(Runner::Another) => Ok(Run::ended(Ended::Restarted)),
+            Ok(Runner::Idle) => {
                 let message = format!("the container of slot {slot} has had no invocation");
                 Err(RuntimeError::new(RuntimeErrorKind::NotInvoked, message))
             }

@@ -83,7 +83,7 @@ impl Container {
     }
 
     pub(super) fn is_running(&self) -> bool {
-        !matches!(self.lock().ended, Some(Ended::Died { .. } | Ended::Lost))
+        !matches!(self.lock().ended, Some(Ended::Died { .. } | Ended::Restarted | Ended::Lost))
     }
 
     pub(super) fn die(&self, code: i64) {
@@ -205,7 +205,9 @@ impl Container {
         let event = state.spool.iter().find(|event| event.seq > sent).cloned().map(Output::Event);
         match &state.ended {
             // events that were not sent are lost with the container
-            Some(ended @ (Ended::Died { .. } | Ended::Lost)) => Some(Output::Ended(ended.clone())),
+            Some(ended @ (Ended::Died { .. } | Ended::Restarted | Ended::Lost)) => {
+                Some(Output::Ended(ended.clone()))
+            }
             Some(ended @ Ended::Reported(_)) => event.or_else(|| Some(Output::Ended(ended.clone()))),
             None => event,
         }

@@ -16,6 +16,7 @@ use tokio_util::codec::Framed;
 use tracing::{debug, warn};
 
 use super::control_connection::{ControlConnection, Stream};
+use super::invoked_runner::{InvokedRunner, RunnerIdentity};
 use super::mailbox::Mailbox;
 use crate::{Command, Ended, Output, Run};
 
@@ -41,6 +42,11 @@ pub(super) struct RunDriver {
     commands: mpsc::Receiver<Command>,
     /// What to run; `None` if an earlier process of the platform has sent it.
     invocation: Option<Invocation>,
+    /// The runner that this run was given to, once it was.
+    given: Option<RunnerIdentity>,
+    record: InvokedRunner,
+    /// Why the run is over although its container may run.
+    lost: Option<Ended>,
     /// The number of the newest event; `None` if it is not known where the runner resumes.
     seen: Option<u64>,
     /// Received and not yet forwarded: nothing more is read meanwhile.
@@ -56,6 +62,7 @@ impl RunDriver {
     pub(super) fn new(
         connections: Arc<Mailbox<ControlConnection>>,
         invocation: Option<Invocation>,
+        record: InvokedRunner,
     ) -> (Self, Run) {
         let (outputs, outputs_of_run) = mpsc::channel(Run::BACKLOG);
         let (commands_of_run, commands) = mpsc::channel(Run::BACKLOG);
@@ -66,6 +73,9 @@ impl RunDriver {
             outputs,
             commands,
             invocation,
+            given: None,
+            record,
+            lost: None,
             seen,
             pending: None,
             has_ended: false,
@@ -108,6 +118,9 @@ impl RunDriver {
                     return;
                 }
             }
+            if let Some(lost) = self.lost.take() {
+                exited.get_or_insert((lost, Instant::now()));
+            }
             if self.has_ended && self.dismissed && self.connection.is_some() && self.pending.is_none() {
                 return;
             }
@@ -117,17 +130,45 @@ impl RunDriver {
     /// A runner has connected: sends it what it has not received, and reads from it from now on.
     async fn on_connection(&mut self, new: ControlConnection) {
         let invocation = match (&self.invocation, new.ready.invoked) {
-            (Some(invocation), None) => Some(ToRunner::Invocation(Box::new(invocation.clone()))),
+            (Some(_), None) => match self.give_to(RunnerIdentity::of(&new.ready)) {
+                Some(frame) => Some(frame),
+                None => return,
+            },
             (Some(invocation), Some(busy)) if busy != (invocation.job, invocation.attempt) => {
                 return report_violation("it is busy with another invocation").await;
             }
-            (None, None) => return report_violation("it has lost its invocation").await,
+            // an earlier process of the platform has given it to a runner
+            (None, None) => {
+                self.lost = Some(Ended::Restarted);
+                return;
+            }
             (Some(_) | None, Some(_)) => None,
         };
         self.connection = Some(Framed::new(new.stream, JsonFrames::default()));
         for frame in invocation.into_iter().chain(self.frames_to_repeat()) {
             self.send(frame).await;
         }
+    }
+
+    /// The invocation, for a runner that has none, unless another runner was given it: then the run is lost.
+    fn give_to(&mut self, runner: RunnerIdentity) -> Option<ToRunner> {
+        match self.given {
+            Some(given) if given.is_surely(runner) => {}
+            Some(_) => {
+                self.lost = Some(Ended::Restarted);
+                return None;
+            }
+            None => {
+                // written before it is sent: the next process of the platform has to know that the command may have run
+                if let Err(error) = self.record.write(runner) {
+                    warn!(%error, "cannot record which runner an invocation is given to: it is not given");
+                    self.lost = Some(Ended::Lost);
+                    return None;
+                }
+                self.given = Some(runner);
+            }
+        }
+        self.invocation.clone().map(|invocation| ToRunner::Invocation(Box::new(invocation)))
     }
 
     fn frames_to_repeat(&self) -> Vec<ToRunner> {

@@ -10,10 +10,11 @@ use mgx_protocol::{FromRunner, Invocation, JsonFrames, OLDEST_VERSION, SlotId, T
 use tokio::sync::Notify;
 use tokio_util::codec::Encoder;
 use tokio_util::task::AbortOnDropHandle;
-use tracing::{Instrument, debug_span};
+use tracing::{Instrument, debug_span, warn};
 
 use super::claim::serve_claim;
 use super::control_connection::ControlConnection;
+use super::invoked_runner::{InvokedRunner, RunnerIdentity};
 use super::mailbox::Mailbox;
 use super::run_driver::RunDriver;
 use crate::{Ended, Run, RuntimeError, RuntimeErrorKind, WarmContainer};
@@ -22,10 +23,22 @@ use crate::{Ended, Run, RuntimeError, RuntimeErrorKind, WarmContainer};
 #[derive(Default)]
 pub(super) struct SlotTable(Mutex<HashMap<SlotId, OpenSlot>>);
 
+/// A runner that has connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Runner {
+    /// It waits for its invocation, and none was given in this slot, or it has not received it.
+    Idle,
+    /// It has its invocation.
+    Invoked,
+    /// It has none, and another runner was given it before: the container was started again.
+    Another,
+}
+
 struct OpenSlot {
     connections: Arc<Mailbox<ControlConnection>>,
     /// The version of a runner that connected and is not supported.
     refused_version: Arc<OnceLock<u32>>,
+    invoked: InvokedRunner,
     driver: Option<AbortOnDropHandle<()>>,
     /// Keeps the connection of a warm runner until it is claimed.
     claim: Option<AbortOnDropHandle<()>>,
@@ -40,6 +53,7 @@ impl SlotTable {
     pub(super) fn open(
         &self,
         slot: &SlotId,
+        invoked: InvokedRunner,
         listen: impl FnOnce(
             Arc<Mailbox<ControlConnection>>,
             Arc<OnceLock<u32>>,
@@ -54,20 +68,30 @@ impl SlotTable {
         let listener = listen(Arc::clone(&connections), Arc::clone(&refused_version))?;
         slots.insert(
             slot.clone(),
-            OpenSlot { connections, refused_version, driver: None, claim: None, _listener: listener },
+            OpenSlot {
+                connections,
+                refused_version,
+                invoked,
+                driver: None,
+                claim: None,
+                _listener: listener,
+            },
         );
         Ok(())
     }
 
-    /// Waits until the runner of `slot` has connected, at most for `limit`; whether it has its invocation.
-    pub(super) async fn ready(&self, slot: &SlotId, limit: Duration) -> Result<bool, RuntimeError> {
-        let open = self
-            .lock()
-            .get(slot)
-            .map(|open| (Arc::clone(&open.connections), Arc::clone(&open.refused_version)));
-        let (connections, refused_version) = open.ok_or_else(|| not_found(slot))?;
-        let connected = connections.peek(|connection| connection.ready.invoked.is_some());
-        tokio::time::timeout(limit, connected).await.map_err(|_| match refused_version.get() {
+    /// Waits until a runner of `slot` has connected, at most for `limit`; which one it is.
+    pub(super) async fn ready(&self, slot: &SlotId, limit: Duration) -> Result<Runner, RuntimeError> {
+        let open = self.lock().get(slot).map(|open| {
+            (Arc::clone(&open.connections), Arc::clone(&open.refused_version), open.invoked.clone())
+        });
+        let (connections, refused_version, invoked) = open.ok_or_else(|| not_found(slot))?;
+        let connected = connections.peek(|connection| match connection.ready.invoked {
+            Some(_) => None,
+            None => Some(RunnerIdentity::of(&connection.ready)),
+        });
+        let connected = tokio::time::timeout(limit, connected).await;
+        let idle = connected.map_err(|_| match refused_version.get() {
             None => {
                 let message = format!("the runner of slot {slot} did not connect within {} s", limit.as_secs());
                 RuntimeError::new(RuntimeErrorKind::NotReady, message)
@@ -78,6 +102,17 @@ impl SlotTable {
                      {VERSION}: let it end with the platform that started it, or build the agent image anew"
                 );
                 RuntimeError::new(RuntimeErrorKind::Refused, message)
+            }
+        })?;
+        Ok(match (idle, invoked.read()) {
+            (None, _) => Runner::Invoked,
+            (Some(_), Ok(None)) => Runner::Idle,
+            (Some(runner), Ok(Some(invoked))) if runner.is_surely(invoked) => Runner::Idle,
+            (Some(_), Ok(Some(_))) => Runner::Another,
+            // the command may have run
+            (Some(_), Err(error)) => {
+                warn!(%slot, %error, "cannot read which runner an invocation was given to");
+                Runner::Another
             }
         })
     }
@@ -146,7 +181,7 @@ impl SlotTable {
     ) -> Result<Run, RuntimeError> {
         let mut slots = self.lock();
         let open = slots.get_mut(slot).ok_or_else(|| not_found(slot))?;
-        let (driver, run) = RunDriver::new(Arc::clone(&open.connections), invocation);
+        let (driver, run) = RunDriver::new(Arc::clone(&open.connections), invocation, open.invoked.clone());
         let driving = tokio::spawn(driver.drive(exit).instrument(debug_span!("run", %slot)));
         open.driver = Some(AbortOnDropHandle::new(driving));
         Ok(run)

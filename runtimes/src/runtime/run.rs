@@ -64,6 +64,8 @@ pub enum Ended {
         /// The exit code of PID 1, 128 + the signal's number if a signal ended it.
         code: i64,
     },
+    /// The container was started again, by hand or by a tool: its first runner is gone, and the command may have run.
+    Restarted,
     /// The container is gone, and neither runner nor engine has told how it ended.
     Lost,
 }

@@ -5,6 +5,7 @@ mod images;
 mod outage;
 mod pool;
 mod probe;
+mod restarted;
 mod world;
 
 use mgx_runtimes::conformance::conformance;

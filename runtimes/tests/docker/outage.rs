@@ -83,7 +83,7 @@ fn forward(on: On, socket: &Path) -> JoinHandle<()> {
     })
 }
 
-async fn until_printed(run: &mut Run, text: &str) {
+pub(crate) async fn until_printed(run: &mut Run, text: &str) {
     loop {
         for output in timeout(STEP_LIMIT, run.next(1)).await.unwrap() {
             let Output::Event(event) = output else { panic!("it ended: {output:?}") };

@@ -1,6 +1,7 @@
 //! The platform's end of the runner link: reconnections, gaps, floods, foreign connections and exits.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod restarted;
 mod runner;
 
 use std::future::{pending, ready};
@@ -68,7 +69,7 @@ fn numbers(outputs: &[Output]) -> Vec<u64> {
         .map(|output| match output {
             Output::Event(event) => event.seq,
             Output::Ended(Ended::Reported(exit)) => 1000 + exit.last_seq,
-            Output::Ended(Ended::Died { .. } | Ended::Lost) => 0,
+            Output::Ended(Ended::Died { .. } | Ended::Restarted | Ended::Lost) => 0,
         })
         .collect()
 }
@@ -157,7 +158,7 @@ async fn a_new_platform_goes_on_where_the_runner_resumes() {
     links.open(&slot).unwrap();
     let link = LinkFixture { root, links, tunnels, slot };
     let mut runner = Runner::connect(&link.socket(), &link.slot, invoked).await;
-    assert!(link.links.ready(&link.slot, STEP_LIMIT).await.unwrap(), "it has its invocation");
+    assert_eq!(link.links.ready(&link.slot, STEP_LIMIT).await.unwrap(), mgx_runtimes::link::Runner::Invoked);
     let mut run = link.links.resume(&link.slot, pending()).unwrap();
     for seq in 7..=8 {
         runner.sends(event(seq)).await;
@@ -206,7 +207,7 @@ async fn the_run_of_a_runner_of_the_version_before_is_resumed() {
     let job = "01a214ae-9255-7727-88e9-a18dbe603d99";
     let ready = format!(r#"{{"frame":"ready","version":1,"slot":"slot-1","invoked":["{job}",1]}}"#);
     sends(&mut runner, &ready).await;
-    assert!(link.links.ready(&link.slot, STEP_LIMIT).await.unwrap(), "it has its invocation");
+    assert_eq!(link.links.ready(&link.slot, STEP_LIMIT).await.unwrap(), mgx_runtimes::link::Runner::Invoked);
     let mut run = link.links.resume(&link.slot, pending()).unwrap();
     let log = r#""type":"log","data":{"stream":"stdout","text":"hi"}"#;
     sends(&mut runner, &format!(r#"{{"frame":"event","seq":7,"at":"2026-11-22T10:30:00Z",{log}}}"#)).await;

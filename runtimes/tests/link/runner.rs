@@ -7,7 +7,7 @@ use futures_util::{SinkExt, StreamExt};
 use jiff::Timestamp;
 use mgx_protocol::JsonFrames;
 use mgx_protocol::{AgentEvent, EventKind, Exit, ExitCause, FromRunner, Ready, ToRunner, VERSION};
-use mgx_protocol::{Attempt, JobId, SlotId};
+use mgx_protocol::{Attempt, JobId, Nonce, SlotId};
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio_util::codec::Framed;
@@ -21,6 +21,14 @@ pub(crate) struct Runner {
 impl Runner {
     pub(crate) async fn connect(socket: &Path, slot: &SlotId, invoked: Option<(JobId, Attempt)>) -> Self {
         Self::connect_as(socket, slot, invoked, VERSION).await
+    }
+
+    /// A runner that has no invocation, and offers `nonce` for its claim.
+    pub(crate) async fn connect_idle(socket: &Path, slot: &SlotId, nonce: Option<Nonce>) -> Self {
+        let mut runner = Self::connect_silently(socket).await;
+        let ready = Ready { version: VERSION, slot: slot.clone(), invoked: None, nonce };
+        runner.sends(FromRunner::Ready(ready)).await;
+        Self { slot: Some(slot.clone()), ..runner }
     }
 
     pub(crate) async fn connect_as(

@@ -36,6 +36,16 @@ impl ExitOutcome {
                 error: Some(format!("the container died with exit code {code}")),
                 resume_after: None,
             },
+            Ended::Restarted => Self {
+                outcome: Outcome::Failed(Failure::RuntimeLost),
+                exit: None,
+                error: Some(
+                    "the container was started again by hand or by a tool: the command may have run, and is not run a second \
+                     time unless `retry` says so"
+                        .to_owned(),
+                ),
+                resume_after: None,
+            },
             Ended::Lost => Self {
                 outcome: Outcome::Failed(Failure::RuntimeLost),
                 exit: None,
@@ -164,6 +174,7 @@ mod tests {
             (exit(Stopped, None, Some(15), 0, None), failed(Failure::RuntimeLost)),
             (exit(NotStarted, None, None, 0, None), failed(Failure::StartFailed)),
             (Ended::Died { code: 137 }, failed(Failure::RuntimeLost)),
+            (Ended::Restarted, failed(Failure::RuntimeLost)),
             (Ended::Lost, failed(Failure::RuntimeLost)),
         ] {
             assert_eq!(ExitOutcome::of(&ended).outcome, outcome, "{ended:?}");
