@@ -114,6 +114,11 @@ impl Runtime for Process {
                 Err(RuntimeError::new(RuntimeErrorKind::NotInvoked, message))
             }
             Err(_) if !directory.is_alive() => Ok(Run::ended(directory.exit().await)),
+            // a suspended process is silent and has not ended
+            Err(error) if error.kind() == RuntimeErrorKind::NotReady => {
+                warn!(%slot, %error, "the runner is there, so it is waited for until the deadline");
+                self.links.resume(slot, async move { directory.exit().await })
+            }
             Err(error) => Err(error),
         }
     }

@@ -36,11 +36,11 @@ pub trait Runtime: Send + Sync + fmt::Debug {
     async fn invoke(&self, slot: &SlotId, invocation: Invocation) -> Result<Run, RuntimeError>;
 
     /// Resumes a run that an earlier process of the platform began. Resolves when the runner has reconnected, or with a
-    /// [`Run`] that reports how the container ended if it has.
+    /// [`Run`] that reports how the container ended if it has. If the runner does not reconnect although its container is
+    /// there, such as one that is paused, it resolves with a [`Run`] that goes on when the runner does.
     ///
     /// # Errors
-    /// `NotFound` if there is no container in the slot, `NotInvoked` if it has had no invocation,
-    /// `NotReady` if its runner does not reconnect.
+    /// `NotFound` if there is no container in the slot, `NotInvoked` if it has had no invocation.
     async fn reattach(&self, slot: &SlotId) -> Result<Run, RuntimeError>;
 
     /// Kills and deletes the container of `slot` and everything that was made for it. Succeeds if there is none.

@@ -4,5 +4,6 @@ mod chaos;
 mod cluster;
 mod kill;
 mod moved;
+mod paused;
 mod roles;
 mod upgrade;

@@ -124,6 +124,11 @@ impl<E: ContainerEngine> Runtime for EngineRuntime<E> {
             }
             Err(error) => match self.engine.exit_of(slot).await? {
                 Some(ended) => Ok(Run::ended(ended)),
+                // a paused or throttled container is silent and has not ended: its run goes on when its runner calls
+                None if error.kind() == RuntimeErrorKind::NotReady => {
+                    warn!(%slot, %error, "the container is there, so its runner is waited for until the deadline");
+                    self.links.resume(slot, self.exits.exit_of(slot))
+                }
                 None => Err(error),
             },
         }

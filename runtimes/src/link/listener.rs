@@ -17,8 +17,9 @@ use tracing::{Instrument, debug, warn};
 use super::control_connection::{ControlConnection, read_frame};
 use super::mailbox::Mailbox;
 
-/// How long a new connection may take to send its first frame.
-const FIRST_FRAME_LIMIT: Duration = Duration::from_secs(5);
+/// How long a new connection may take to send its first frame: a runner that shares a hundredth of a processor with many
+/// processes takes seconds.
+const FIRST_FRAME_LIMIT: Duration = Duration::from_mins(1);
 
 /// How many connections of one slot may be waiting for their first frame.
 const MAX_UNIDENTIFIED: usize = 16;

@@ -3,6 +3,7 @@
 
 mod images;
 mod outage;
+mod paused;
 mod pool;
 mod probe;
 mod restarted;
