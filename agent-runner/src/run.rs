@@ -51,6 +51,7 @@ pub(crate) async fn run() -> io::Result<()> {
         _ = processes.ended() => return Ok(()),
         _ = term.recv() => return Ok(()),
     };
+    spool.limit(invocation.memory_bytes);
     let attempt = attempt(&invocation, &mut processes, &spool, &stop);
     tokio::pin!(attempt);
     let ended = loop {
@@ -132,7 +133,7 @@ async fn start(
 ) -> Result<(Streams, EventSocket), String> {
     let mut env = invocation.env.clone();
     let directory = std::env::temp_dir();
-    let events = EventSocket::open(&directory, spool.clone(), ended.clone())
+    let events = EventSocket::open(&directory, spool.clone(), ended.clone(), invocation.memory_bytes)
         .map_err(|error| format!("cannot listen for events in {}: {error}", directory.display()))?;
     env.insert(event_socket::PATH_VARIABLE.into(), events.path().display().to_string());
     let team = ["/proc/self/exe".to_owned(), "team".to_owned()];

@@ -28,6 +28,10 @@ pub struct Invocation {
     pub timeout_ms: u64,
     /// The time between SIGTERM and SIGKILL at the deadline, in milliseconds.
     pub grace_ms: u64,
+    /// How much memory the container may use, in bytes; 0: not known. The runner keeps what the platform has not
+    /// acknowledged within a share of it.
+    #[serde(default)]
+    pub memory_bytes: u64,
     /// The team to run when `argv` is empty.
     pub team: Team,
     /// What was said in the session before; for the team only.
@@ -44,6 +48,7 @@ impl fmt::Debug for Invocation {
             .field("argv", &self.argv)
             .field("env", &self.env.keys().collect::<Vec<_>>())
             .field("timeout_ms", &self.timeout_ms)
+            .field("memory_bytes", &self.memory_bytes)
             .finish_non_exhaustive()
     }
 }

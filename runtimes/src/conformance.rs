@@ -334,6 +334,7 @@ pub fn invocation(argv: Vec<String>) -> Invocation {
         workdir: "/workspace".to_owned(),
         timeout_ms: 60_000,
         grace_ms: 1_000,
+        memory_bytes: 0,
         team: Team::default(),
         conversation: Conversation::default(),
     }

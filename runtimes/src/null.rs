@@ -263,6 +263,7 @@ mod tests {
             workdir: "/workspace".to_owned(),
             timeout_ms: 60_000,
             grace_ms: 1000,
+            memory_bytes: 0,
             team: Team::default(),
             conversation: Conversation::default(),
         }

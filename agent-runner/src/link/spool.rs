@@ -13,11 +13,16 @@ use tokio_util::codec::Encoder;
 /// How many events may wait.
 const MAX_EVENTS: usize = 16_384;
 
-/// How many bytes of frames may wait.
+/// How many bytes of frames may wait at most, and at least.
 const MAX_BYTES: usize = 64 * 1024 * 1024;
+const MIN_BYTES: usize = 1024 * 1024;
 
-/// Bytes added to a frame's size for its number, whose length is not known before.
-const NUMBER_BYTES: usize = 64;
+/// Which part of the container's memory may be taken by frames that wait: the command needs the rest.
+const SHARE_OF_MEMORY: u64 = 8;
+
+/// Bytes added to a frame's size for its number, whose length is not known before, and for what it takes in memory beside
+/// its bytes.
+const FRAME_BYTES: usize = 256;
 
 /// The spool. Clones share it; the link is its one reader.
 #[derive(Clone, Debug)]
@@ -57,11 +62,19 @@ impl Spool {
         }
     }
 
+    /// Keeps within a share of the memory of the container, from now on; 0: unknown. Called once, before the first event.
+    pub(crate) fn limit(&self, memory_bytes: u64) {
+        if memory_bytes > 0 {
+            let share = usize::try_from(memory_bytes / SHARE_OF_MEMORY).unwrap_or(usize::MAX);
+            self.bytes.forget_permits(MAX_BYTES - share.clamp(MIN_BYTES, MAX_BYTES));
+        }
+    }
+
     /// Numbers an event that happens now and keeps it; waits while the spool is full.
     pub(crate) async fn push(&self, kind: EventKind, agent: Option<&str>, data: Map<String, Value>) {
         let event = AgentEvent { seq: 0, at: Timestamp::now(), kind, agent: agent.map(Into::into), data };
         let mut frame = FromRunner::Event(event);
-        let Some(size) = encode(&frame).map(|wire| wire.len() + NUMBER_BYTES) else { return };
+        let Some(size) = encode(&frame).map(|wire| wire.len() + FRAME_BYTES) else { return };
         let Ok(size) = u32::try_from(size) else { return };
         let Ok(one) = Arc::clone(&self.events).acquire_owned().await else { return };
         let Ok(room) = Arc::clone(&self.bytes).acquire_many_owned(size).await else { return };
@@ -117,7 +130,8 @@ impl Spool {
 fn encode(frame: &FromRunner) -> Option<Bytes> {
     let mut wire = BytesMut::new();
     JsonFrames::<ToRunner, FromRunner>::default().encode(frame, &mut wire).ok()?;
-    Some(wire.freeze())
+    // a copy has no room to spare, which a buffer that has grown has
+    Some(Bytes::copy_from_slice(&wire))
 }
 
 #[cfg(test)]
@@ -157,7 +171,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_spool_makes_its_producers_wait_for_an_acknowledgement() {
-        for spool in [Spool::bounded(1, MAX_BYTES), Spool::bounded(MAX_EVENTS, 200)] {
+        for spool in [Spool::bounded(1, MAX_BYTES), Spool::bounded(MAX_EVENTS, 400)] {
             spool.push(EventKind::Log, None, Map::new()).await;
             let second = spool.push(EventKind::Log, None, Map::new());
             tokio::pin!(second);

@@ -30,8 +30,12 @@ use crate::link::spool::Spool;
 /// The environment variable that names the socket.
 pub(crate) const PATH_VARIABLE: &str = "MGX_EVENTS";
 
-/// How many connections are read at once; further ones wait.
+/// How many connections are read at once, at most and at least; further ones wait.
 const MAX_CONNECTIONS: usize = 64;
+const MIN_CONNECTIONS: usize = 4;
+
+/// So much memory of the container allows one connection, in bytes: each may hold a line in memory.
+const MEMORY_PER_CONNECTION: u64 = 4 * 1024 * 1024;
 
 /// The longest line, in bytes: the largest data of an event, and what stands around it.
 const MAX_LINE_BYTES: usize = MAX_EVENT_BYTES + 256;
@@ -44,6 +48,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct EventSocket {
     path: PathBuf,
     listener: UnixListener,
+    connections: usize,
     sink: EventSink,
     ended: CancellationToken,
 }
@@ -53,6 +58,8 @@ pub(crate) struct EventSocket {
 struct EventSink {
     spool: Spool,
     reported: Arc<Mutex<Option<ReportedResult>>>,
+    /// Held while a line is read as JSON and waits for room: its values take more memory than its bytes.
+    line: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// One line.
@@ -67,13 +74,25 @@ struct Line {
 }
 
 impl EventSocket {
-    /// Opens the socket in `directory`. Its readers stop when the command has `ended` and every line has been read.
-    pub(crate) fn open(directory: &Path, spool: Spool, ended: CancellationToken) -> io::Result<Self> {
+    /// Opens the socket in `directory`, in a container with `memory_bytes` of memory (0: unknown). Its readers stop when the command has `ended` and every line has been read.
+    pub(crate) fn open(
+        directory: &Path,
+        spool: Spool,
+        ended: CancellationToken,
+        memory_bytes: u64,
+    ) -> io::Result<Self> {
         let path = directory.join(format!("mgx-events-{}.sock", std::process::id()));
         // a socket of this name is of a process that had the same PID before
         std::fs::remove_file(&path).ok();
         let listener = UnixListener::bind(&path)?;
-        Ok(Self { path, listener, sink: EventSink { spool, reported: Arc::default() }, ended })
+        let connections = match memory_bytes {
+            0 => MAX_CONNECTIONS,
+            _ => usize::try_from(memory_bytes / MEMORY_PER_CONNECTION)
+                .unwrap_or(MAX_CONNECTIONS)
+                .clamp(MIN_CONNECTIONS, MAX_CONNECTIONS),
+        };
+        let sink = EventSink { spool, reported: Arc::default(), line: Arc::default() };
+        Ok(Self { path, listener, connections, sink, ended })
     }
 
     /// The socket's path.
@@ -83,7 +102,7 @@ impl EventSocket {
 
     /// Reads lines until the command has ended and all that it wrote has been read; the result that was reported, if any.
     pub(crate) async fn collect(self) -> Option<ReportedResult> {
-        let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let permits = Arc::new(Semaphore::new(self.connections));
         let mut readers = JoinSet::new();
         loop {
             let accepted = async {
@@ -147,6 +166,7 @@ impl EventSink {
         if bytes.is_empty() {
             return;
         }
+        let _one_at_a_time = self.line.lock().await;
         match parse(bytes) {
             Ok(Line { kind, agent, data }) if kind != EventKind::Finish => {
                 self.spool.push(kind, agent.as_deref(), data).await;
@@ -210,7 +230,7 @@ mod tests {
     async fn collected(lines: &[u8]) -> (String, Option<ReportedResult>) {
         let directory = tempfile::tempdir().unwrap();
         let (spool, ended) = (Spool::new(), CancellationToken::new());
-        let events = EventSocket::open(directory.path(), spool.clone(), ended.clone()).unwrap();
+        let events = EventSocket::open(directory.path(), spool.clone(), ended.clone(), 0).unwrap();
         let mut process = std::os::unix::net::UnixStream::connect(events.path()).unwrap();
         let lines = lines.to_vec();
         let writer = std::thread::spawn(move || process.write_all(&lines).unwrap());

@@ -1,5 +1,9 @@
 //! The runner when its platform goes away and comes back.
 
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
 use mgx_protocol::{FromRunner, ToRunner};
 
 use crate::platform::{Platform, RunnerProcess, printed};
@@ -86,6 +90,70 @@ async fn a_command_waits_while_its_output_is_not_read_and_goes_on_when_it_is() {
     assert!(events.iter().map(|event| event.seq).eq(1001..=LINES));
     assert_eq!(exit.last_seq, LINES);
     assert!(runner.workspace().join("done").exists());
+}
+
+#[tokio::test]
+async fn output_that_nobody_reads_takes_a_share_of_the_memory_and_holds_the_command_up() {
+    const MEMORY: u64 = 32 << 20;
+    const LINES: u64 = 4000;
+    let runner = RunnerProcess::start(&[]);
+    let (platform, mut control) = Platform::meet(&runner).await;
+    let mut invocation = runner.invocation(Some(&format!(
+        "line=$(printf '%9000s' x); i=0; while [ $i -lt {LINES} ]; do echo \"$line\"; i=$((i+1)); done; touch done"
+    )));
+    invocation.memory_bytes = MEMORY;
+    let before = runner.peak_memory();
+    control.invoke(&invocation).await;
+    control.event().await;
+    drop((platform, control));
+    // until it grows no more: the command waits
+    let (mut peak, mut quiet) = (0, 0);
+    while quiet < 10 {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        quiet = if runner.peak_memory() == peak { quiet + 1 } else { 0 };
+        peak = runner.peak_memory();
+    }
+    assert!(
+        !runner.workspace().join("done").exists(),
+        "{LINES} lines of 9 kB are more than a share of 32 MiB"
+    );
+    assert!(peak - before < MEMORY / 4, "it took {} KiB", (peak - before) / 1024);
+    let mut platform = Platform::listen(runner.dir.path(), None);
+    let mut control = platform.control().await;
+    let (events, exit) = control.finish().await;
+    assert!(events.iter().map(|event| event.seq).eq(1..=LINES));
+    assert_eq!((exit.code, exit.last_seq), (Some(0), LINES));
+}
+
+/// Many processes that report at once hold no more than that either.
+#[tokio::test]
+async fn events_of_many_processes_that_nobody_reads_take_a_share_of_the_memory() {
+    const MEMORY: u64 = 32 << 20;
+    let runner = RunnerProcess::start(&[]);
+    let (platform, mut control) = Platform::meet(&runner).await;
+    let mut invocation = runner.invocation(Some("echo $MGX_EVENTS; until [ -e done ]; do sleep 0.1; done"));
+    invocation.memory_bytes = MEMORY;
+    control.invoke(&invocation).await;
+    let socket = printed(&[control.event().await])[0].strip_prefix("stdout: ").unwrap().to_owned();
+    let before = runner.peak_memory();
+    drop((platform, control));
+    // many small values take more memory than their text
+    let list = vec!["[]"; 20_000].join(",");
+    let line = format!("{{\"type\":\"note\",\"data\":{{\"list\":[{list}]}}}}\n");
+    for _ in 0..64 {
+        let (socket, line) = (socket.clone(), line.clone());
+        std::thread::spawn(move || {
+            let mut reporter = UnixStream::connect(&socket).unwrap();
+            while reporter.write_all(line.as_bytes()).is_ok() {}
+        });
+    }
+    let (mut peak, mut quiet) = (0, 0);
+    while quiet < 10 {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        quiet = if runner.peak_memory() == peak { quiet + 1 } else { 0 };
+        peak = runner.peak_memory();
+    }
+    assert!(peak - before < MEMORY / 3, "it took {} KiB", (peak - before) / 1024);
 }
 
 #[tokio::test]

@@ -84,9 +84,17 @@ impl RunnerProcess {
             workdir: self.workspace().display().to_string(),
             timeout_ms: 60_000,
             grace_ms: 5_000,
+            memory_bytes: 0,
             team: Team::default(),
             conversation: Conversation::default(),
         }
+    }
+
+    /// The most memory that the runner has had, in bytes.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id().unwrap())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
     }
 
     /// Sends a signal to the runner itself.

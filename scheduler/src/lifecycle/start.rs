@@ -185,6 +185,7 @@ impl Lifecycle {
             workdir: if workdir.is_empty() { WORKSPACE_DIR.to_owned() } else { workdir.clone() },
             timeout_ms: millis(self.deadline.saturating_duration_since(Instant::now())),
             grace_ms: millis(self.core.config.grace),
+            memory_bytes: plan.spec.limits.memory_bytes,
             team: plan.team,
             conversation: plan.conversation,
         }
