@@ -1,5 +1,7 @@
 //! The runtime that the configuration names, with its agent image and its warm pool.
 
+pub(crate) mod users;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -16,9 +18,7 @@ use tracing::{info, warn};
 use crate::config::{Config, RuntimeName};
 use crate::image::{self, AgentImage, WithImage};
 use crate::settings;
-
-/// User id and group id of the processes in containers, if the platform runs as root; otherwise they have the platform's.
-const CONTAINER_ID: u32 = 10_001;
+use users::container_user;
 
 /// Where Docker listens by default.
 pub(crate) const DOCKER_SOCKET: &str = "unix:///var/run/docker.sock";
@@ -54,22 +54,6 @@ pub(crate) fn address(config: &Config) -> String {
     }
 }
 
-/// `uid:gid` of the processes in containers.
-pub(crate) fn container_user() -> String {
-    let (uid, gid) = container_owner();
-    format!("{uid}:{gid}")
-}
-
-/// User id and group id of the processes in containers, and of the files that they share with the platform.
-pub(crate) fn container_owner() -> (u32, u32) {
-    let uid = rustix::process::geteuid();
-    if uid.is_root() {
-        (CONTAINER_ID, CONTAINER_ID)
-    } else {
-        (uid.as_raw(), rustix::process::getegid().as_raw())
-    }
-}
-
 /// A runtime that is ready for the scheduler.
 pub(crate) struct Engine {
     /// What the scheduler uses: the warm pool, if there is one.
@@ -83,6 +67,7 @@ pub(crate) struct Engine {
 }
 
 /// The runtime of `config`, for the containers of `instance`. Connections from containers come out of `tunnels`.
+/// `workspace_owner` is who owns the workspaces.
 ///
 /// # Errors
 /// The error says what the operator has to change.
@@ -90,10 +75,11 @@ pub(crate) fn engine(
     config: &Config,
     instance: &str,
     tunnels: mpsc::Sender<Tunnel>,
+    workspace_owner: (u32, u32),
 ) -> anyhow::Result<Engine> {
     match config.runtime {
         RuntimeName::Docker | RuntimeName::PoolDocker | RuntimeName::Podman | RuntimeName::PoolPodman => {
-            pooled(config, Arc::new(parking(config, instance, tunnels)?))
+            pooled(config, Arc::new(parking(config, instance, tunnels, workspace_owner)?))
         }
         RuntimeName::Process => {
             warn!(
@@ -127,10 +113,12 @@ pub(crate) fn parking(
     config: &Config,
     instance: &str,
     tunnels: mpsc::Sender<Tunnel>,
+    workspace_owner: (u32, u32),
 ) -> anyhow::Result<WithImage> {
     let (engine, images): (Arc<dyn PoolableRuntime>, Arc<dyn Images>) = match config.runtime {
         RuntimeName::Docker | RuntimeName::PoolDocker => {
-            let docker = Docker::connect(docker(config, instance), links(config, instance, tunnels)?);
+            let docker =
+                Docker::connect(docker(config, instance, workspace_owner), links(config, instance, tunnels)?);
             let images = docker.images();
             (Arc::new(docker), images)
         }
@@ -153,7 +141,7 @@ pub(crate) fn parking(
 pub(crate) fn containers(config: &Config, instance: &str) -> anyhow::Result<Arc<dyn ContainerEngine>> {
     match config.runtime {
         RuntimeName::Docker | RuntimeName::PoolDocker => {
-            Ok(Arc::new(DockerEngine::new(docker(config, instance))))
+            Ok(Arc::new(DockerEngine::new(docker(config, instance, container_user()))))
         }
         RuntimeName::Podman | RuntimeName::PoolPodman => {
             Ok(Arc::new(PodmanEngine::new(podman(config, instance))))
@@ -174,11 +162,12 @@ pub(crate) fn images(config: &Config) -> Arc<dyn Images> {
     }
 }
 
-fn docker(config: &Config, instance: &str) -> DockerConfig {
+fn docker(config: &Config, instance: &str, workspace_owner: (u32, u32)) -> DockerConfig {
     DockerConfig {
         host: docker_host(config),
         instance: instance.to_owned(),
         user: container_user(),
+        workspace_owner,
         profile: seccomp_profile(config),
         holders: config.docker.holders.count(),
     }
@@ -189,7 +178,7 @@ fn podman(config: &Config, instance: &str) -> PodmanConfig {
         host: podman_host(config),
         oci_runtime: config.podman.oci_runtime.clone(),
         instance: instance.to_owned(),
-        user: container_user(),
+        user: format!("{}:{}", container_user().0, container_user().1),
         profile: seccomp_profile(config),
     }
 }

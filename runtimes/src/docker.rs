@@ -3,6 +3,7 @@
 pub mod connection;
 mod images;
 mod namespace_holders;
+mod user_mapping;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -32,8 +33,9 @@ use crate::link::Links;
 use crate::{
     ContainerSpec, Ended, EngineInfo, Listed, OciRuntime, Placement, RuntimeError, RuntimeErrorKind,
 };
-use connection::{DockerConnection, status, within};
+use connection::{Connected, DockerConnection, status, within};
 use namespace_holders::{HolderLease, NamespaceHolders};
+pub use user_mapping::{UserMapping, UserObstacle};
 
 /// Where the engine is, and how its containers are marked and run.
 #[derive(Clone, Debug)]
@@ -42,8 +44,10 @@ pub struct DockerConfig {
     pub host: String,
     /// The name of this instance of the platform; containers of other instances are never touched.
     pub instance: String,
-    /// `uid:gid` of every process in a container; not root.
-    pub user: String,
+    /// User and group of every process in a container, as it sees them; not root.
+    pub user: (u32, u32),
+    /// User and group of the workspaces, as the host sees them. An engine that maps the former to others is refused.
+    pub workspace_owner: (u32, u32),
     /// Where the system-call profile is written if the engine is Podman, which takes a path only.
     pub profile: PathBuf,
     /// How many containers of the platform's own may keep network namespaces ready, which shortens starts; 0 for none.
@@ -93,6 +97,7 @@ impl ContainerEngine for DockerEngine {
         link: &Path,
     ) -> Result<(), RuntimeError> {
         let connected = self.connection.connected().await?;
+        self.check_users(connected, placement)?;
         let dialect = if connected.is_podman {
             if let Some(name) = spec.oci_runtime.name() {
                 // it would use its own runtime without an error
@@ -107,7 +112,7 @@ impl ContainerEngine for DockerEngine {
         };
         let hardening = Hardening {
             instance: self.config.instance.clone(),
-            user: self.config.user.clone(),
+            user: format!("{}:{}", self.config.user.0, self.config.user.1),
             swappiness: connected.cgroup_v1,
             dialect,
         };
@@ -261,6 +266,20 @@ impl DockerEngine {
             profile: OnceCell::new(),
             namespaces: None,
             joined: Mutex::default(),
+        }
+    }
+
+    /// Refuses a container that could not write to its workspace, because the engine maps its user to another one.
+    fn check_users(&self, connected: &Connected, placement: &Placement) -> Result<(), RuntimeError> {
+        let obstacle = {
+            let is_root = rustix::process::geteuid().is_root();
+            connected.users.obstacle(self.config.user, self.config.workspace_owner, is_root)
+        };
+        match (&placement.workspace, obstacle) {
+            (Some(_), Some(UserObstacle { what, remedy })) => {
+                Err(RuntimeError::new(RuntimeErrorKind::Refused, format!("{what}; {remedy}")))
+            }
+            (Some(_), None) | (None, _) => Ok(()),
         }
     }
 

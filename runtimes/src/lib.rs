@@ -21,7 +21,7 @@ pub mod link;
 pub mod conformance;
 
 pub use docker::connection::DockerConnection;
-pub use docker::{Docker, DockerConfig, DockerEngine};
+pub use docker::{Docker, DockerConfig, DockerEngine, UserMapping, UserObstacle};
 pub use engine::ContainerEngine;
 pub use engine::connect_fault::{ConnectFault, EngineName};
 pub use engine::image;

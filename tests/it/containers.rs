@@ -5,3 +5,4 @@ mod images;
 mod isolation;
 mod pool;
 mod secrets;
+mod users;

@@ -119,7 +119,12 @@ impl Host for ConfiguredHost {
                 data_dir::make(&config.server.data_dir)?;
                 // waiting containers open no tunnels
                 let (tunnels, _) = mpsc::channel(1);
-                Ok(Some(Arc::new(engine::parking(&config, instance, tunnels)?)))
+                Ok(Some(Arc::new(engine::parking(
+                    &config,
+                    instance,
+                    tunnels,
+                    engine::users::container_user(),
+                )?)))
             }
             RuntimeName::Process | RuntimeName::Null => Ok(None),
         }

@@ -11,6 +11,7 @@ use mgx_runtimes::OciRuntime;
 use secrecy::ExposeSecret;
 
 use super::problem::What;
+use super::sections::Workspaces;
 use super::{Amount, Config, RuntimeName, Secret};
 use crate::private_file;
 
@@ -76,6 +77,7 @@ pub(super) fn check(config: &mut Config) -> Vec<(String, What)> {
     report("agent.image", image(&agent.image));
     report("server.data_dir", directory(&config.server.data_dir));
     report("workspaces.root", directory(&config.workspaces.root));
+    report("workspaces.owner", owner(&config.workspaces.owner));
     report("docker.host", url(&config.docker.host, &["unix://", "tcp://", "http://"]));
     report("podman.host", url(&config.podman.host, &["unix://"]));
     report("llm.base_url", url(&config.llm.base_url, &["http://", "https://"]));
@@ -219,6 +221,18 @@ fn image(name: &str) -> Result<(), What> {
         return Ok(());
     }
     Err(value(name, "\"mgx-agent\", \"mgx-base\" or the name of an image such as \"team/agent:1\""))
+}
+
+/// A user and a group of the host; nothing leaves both to the engine.
+fn owner(text: &str) -> Result<(), What> {
+    let is_user = Workspaces::ids(text).is_some_and(|(uid, gid)| uid > 0 && gid > 0);
+    if text.is_empty() || is_user {
+        return Ok(());
+    }
+    Err(value(
+        text,
+        "empty, or the numbers of a user and of a group that are not root's, such as \"175537:175537\"",
+    ))
 }
 
 /// A directory that exists must not be a link, nor writable by everyone.

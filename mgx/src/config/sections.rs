@@ -240,7 +240,16 @@ pub struct Streams {
 pub struct Workspaces {
     pub root: PathBuf,
     pub host_root: PathBuf,
+    pub owner: String,
     pub max_file: ByteSize<1024, { 1 << 30 }>,
+}
+
+impl Workspaces {
+    /// The numbers of the user and the group in `owner`; `None` if it is empty or wrong.
+    pub(crate) fn ids(owner: &str) -> Option<(u32, u32)> {
+        let (uid, gid) = owner.split_once(':')?;
+        Some((uid.parse().ok()?, gid.parse().ok()?))
+    }
 }
 
 /// `[llm]`.

@@ -17,6 +17,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::platform::{self, Parts};
 use crate::config::Config;
+use crate::engine::users;
 use crate::store::Store;
 
 /// How often the store is asked which process schedules.
@@ -43,7 +44,8 @@ impl Follower {
         closing: CancellationToken,
     ) -> anyhow::Result<Self> {
         let shared = Store::MongoDb(store.clone());
-        let Parts { sessions, identities, admin_token, .. } = platform::parts(config, &shared)?;
+        let Parts { sessions, identities, admin_token, .. } =
+            platform::parts(config, &shared, users::container_user())?;
         let jobs = JobReader::new(store.clone());
         let listener = LogListener(jobs.log().clone());
         let (leader, at) = watch::channel(None);

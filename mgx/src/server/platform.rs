@@ -24,7 +24,7 @@ use super::llm::{PlatformAttempts, SessionUsage};
 use super::logging;
 use crate::config::Config;
 use crate::data_dir;
-use crate::engine::{self, Engine};
+use crate::engine::{self, Engine, users};
 use crate::image::WithImage;
 use crate::settings;
 use crate::store::Store;
@@ -70,11 +70,12 @@ impl Platform {
         decorate: Option<&RuntimeDecorator>,
         closing: CancellationToken,
     ) -> anyhow::Result<Self> {
+        let workspace_owner = users::workspace_owner(config).await;
         let Parts { tokens, sessions, identities, mut blueprint, admin_token, redactor } =
-            parts(config, store)?;
+            parts(config, store, workspace_owner)?;
         let (tunnels_in, tunnels_out) = mpsc::channel(TUNNEL_BACKLOG);
         let Engine { mut runtime, image_name, image, pool } =
-            engine::engine(config, store.instance(), tunnels_in)?;
+            engine::engine(config, store.instance(), tunnels_in, workspace_owner)?;
         blueprint.image = image_name;
         if let Some(decorate) = decorate {
             runtime = decorate(runtime, pool.as_ref());
@@ -227,16 +228,16 @@ pub(crate) struct Parts {
     pub(crate) redactor: Redactor,
 }
 
-/// Reads the keys of the data directory, or makes them at the first start, and puts the parts together.
+/// Reads the keys of the data directory, or makes them at the first start, and puts the parts together. Files of workspaces belong to `workspace_owner`.
 ///
 /// # Errors
 /// The error says what the operator has to change.
-pub(crate) fn parts(config: &Config, store: &Store) -> anyhow::Result<Parts> {
+pub(crate) fn parts(config: &Config, store: &Store, workspace_owner: (u32, u32)) -> anyhow::Result<Parts> {
     let data = &config.server.data_dir;
     data_dir::make(data).with_context(|| format!("cannot make the data directory {}", data.display()))?;
     let admin_token = data_dir::admin_token(data)?;
     let tokens = AttemptTokens::load_or_create(&data.join("attempt.key"))?;
-    let sessions = Sessions::new(store.sessions(), workspaces(config)?);
+    let sessions = Sessions::new(store.sessions(), workspaces(config, workspace_owner)?);
     let identities = AppIdentity::load_or_create(&data.join("app.key"), &config.public_url())?;
     let blueprint = JobBlueprint {
         sessions: sessions.clone(),
@@ -276,17 +277,12 @@ pub(crate) fn app(
     }
 }
 
-/// The workspaces, whose files belong to the user of the containers.
-fn workspaces(config: &Config) -> anyhow::Result<Workspaces> {
+/// The workspaces, whose files belong to `owner`.
+fn workspaces(config: &Config, owner: (u32, u32)) -> anyhow::Result<Workspaces> {
     let root = config.workspaces.root.clone();
     let host_root = Some(config.workspaces.host_root.clone()).filter(|host| *host != root);
     let max_file_bytes = config.workspaces.max_file.bytes();
-    Ok(Workspaces::with_config(WorkspacesConfig {
-        root,
-        host_root,
-        owner: engine::container_owner(),
-        max_file_bytes,
-    })?)
+    Ok(Workspaces::with_config(WorkspacesConfig { root, host_root, owner, max_file_bytes })?)
 }
 
 /// How long the machine has been up, and its boot id. Where the kernel has no boot id, the nil UUID stands for it, as if

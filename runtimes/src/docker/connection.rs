@@ -7,6 +7,7 @@ use bollard::errors::Error as EngineError;
 use bollard::models::SystemInfoCgroupVersionEnum;
 use tokio::sync::OnceCell;
 
+use super::user_mapping::UserMapping;
 use crate::engine::connect_fault::{ConnectFault, EngineName};
 use crate::engine::deadline;
 use crate::{RuntimeError, RuntimeErrorKind};
@@ -24,6 +25,7 @@ pub(crate) struct Connected {
     pub(crate) cgroup_v1: bool,
     pub(crate) is_podman: bool,
     pub(crate) version: String,
+    pub(crate) users: UserMapping,
 }
 
 impl DockerConnection {
@@ -37,6 +39,14 @@ impl DockerConnection {
     /// Its address.
     pub(super) fn host(&self) -> &str {
         &self.host
+    }
+
+    /// How the engine maps the users of containers.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn users(&self) -> Result<UserMapping, RuntimeError> {
+        self.connected().await.map(|connected| connected.users)
     }
 
     /// The client, which speaks the highest version of the API that both sides support.
@@ -56,13 +66,14 @@ impl DockerConnection {
         let client = negotiated.await?;
         let info = within(deadline::INFO, "ask the engine about itself", client.info()).await?;
         let cgroup_v1 = info.cgroup_version == Some(SystemInfoCgroupVersionEnum::_1);
+        let users = UserMapping::of(&info);
         // only Podman has this log driver
         let is_podman = info
             .plugins
             .and_then(|plugins| plugins.log)
             .is_some_and(|drivers| drivers.iter().any(|driver| driver == "k8s-file"));
         let version = info.server_version.unwrap_or_default();
-        Ok(Connected { client, cgroup_v1, is_podman, version })
+        Ok(Connected { client, cgroup_v1, is_podman, version, users })
     }
 }
 

@@ -140,6 +140,14 @@ impl PodmanSpec<'_> {
         if let Some((name, found, wanted)) = unequal {
             return Some(format!("{name} is {found} instead of {wanted}"));
         }
+        // `userns` of containers.conf; rootless, the platform asks for a mapping itself
+        let mapped = host["UsernsMode"].as_str().filter(|mode| !matches!(*mode, "" | "host"));
+        if let Some(mode) = mapped.filter(|_| !self.service.rootless) {
+            return Some(format!(
+                "users are mapped (UsernsMode is {mode:?}), so that it could not write to its workspace: put userns = \"host\" \
+                 under [containers] in /etc/containers/containers.conf and start the service again"
+            ));
+        }
         let has =
             |list: &Value, text: &str| list.as_array().is_some_and(|list| list.iter().any(|it| it == text));
         if !has(&host["SecurityOpt"], "no-new-privileges") {
@@ -245,7 +253,7 @@ mod tests {
             ],
             "HostConfig": {
                 "Privileged": false, "ReadonlyRootfs": true, "NetworkMode": "none", "PidMode": "private",
-                "UTSMode": "private", "CgroupMode": "private", "CapAdd": [], "SecurityOpt": ["no-new-privileges"],
+                "UTSMode": "private", "CgroupMode": "private", "UsernsMode": "", "CapAdd": [], "SecurityOpt": ["no-new-privileges"],
                 "Memory": 2_147_483_648_u64, "MemorySwap": 2_147_483_648_u64, "CpuPeriod": 100_000,
                 "CpuQuota": 100_000, "PidsLimit": 256,
                 "Ulimits": [
@@ -286,6 +294,7 @@ mod tests {
             ("/HostConfig/PidMode", json!("host")),
             ("/HostConfig/UTSMode", json!("host")),
             ("/HostConfig/CgroupMode", json!("host")),
+            ("/HostConfig/UsernsMode", json!("private")),
             ("/HostConfig/Memory", json!(0)),
             ("/HostConfig/MemorySwap", json!(-1)),
             ("/HostConfig/CpuQuota", json!(0)),

@@ -19,6 +19,7 @@ use tokio::sync::{Mutex, mpsc};
 /// The repository of the images of these tests.
 const REPOSITORY: &str = "mgx-runtimes-test";
 const BUSYBOX: &str = "/bin/busybox";
+const USER_ID: u32 = 10_001;
 const USER: &str = "10001:10001";
 
 /// An engine, and the API that is used.
@@ -156,9 +157,12 @@ impl Instance {
     }
 
     fn docker(&self, host: &str) -> Docker {
-        let (host, instance, user, profile) =
-            (host.to_owned(), self.name.clone(), USER.to_owned(), self.profile());
-        Docker::connect(DockerConfig { host, instance, user, profile, holders: 2 }, self.links())
+        let (host, instance, profile) = (host.to_owned(), self.name.clone(), self.profile());
+        let (user, workspace_owner) = ((USER_ID, USER_ID), (USER_ID, USER_ID));
+        Docker::connect(
+            DockerConfig { host, instance, user, workspace_owner, profile, holders: 2 },
+            self.links(),
+        )
     }
 
     fn podman(&self, host: &str) -> Podman {

@@ -1,6 +1,7 @@
 //! A Docker engine that belongs to one test, which may kill, stop and suspend it. Never the machine's engine.
 
 use std::fs::File;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -48,14 +49,24 @@ impl Dockerd {
     /// # Errors
     /// dockerd does not answer in time.
     pub fn with_runtimes(runtimes: &Value) -> Result<Self> {
-        Self::start_with(false, runtimes)
+        Self::start_with(false, &json!({ "runtimes": runtimes }))
     }
 
-    fn start_with(live_restore: bool, runtimes: &Value) -> Result<Self> {
+    /// Starts an engine that maps the users of containers to others of the host.
+    ///
+    /// # Errors
+    /// dockerd does not answer in time.
+    pub fn with_mapped_users() -> Result<Self> {
+        Self::start_with(false, &json!({ "userns-remap": "default" }))
+    }
+
+    fn start_with(live_restore: bool, settings: &Value) -> Result<Self> {
         // a short name, for the sockets in it
         let dir = tempfile::Builder::new().prefix("mgx-dk").tempdir()?;
         let mut dockerd = Self { dir, live_restore, child: None };
-        std::fs::write(dockerd.file("daemon.json"), json!({ "runtimes": runtimes }).to_string())?;
+        // a mapped root has to pass through it
+        std::fs::set_permissions(dockerd.dir.path(), std::fs::Permissions::from_mode(0o711))?;
+        std::fs::write(dockerd.file("daemon.json"), settings.to_string())?;
         dockerd.up()?;
         Ok(dockerd)
     }

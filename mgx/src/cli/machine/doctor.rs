@@ -10,6 +10,7 @@ mod offer;
 mod podman;
 mod pool;
 mod proxy;
+mod users;
 mod writable;
 
 use std::process::ExitCode;

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use bollard::Docker;
 use bollard::models::{SystemInfo, SystemInfoCgroupVersionEnum, SystemVersion};
-use mgx_runtimes::{ConnectFault, EngineName};
+use mgx_runtimes::{ConnectFault, EngineName, UserMapping};
 use tokio::time::timeout;
 
-use super::{Finding, image, oci};
+use super::{Finding, image, oci, users};
 use crate::config::Config;
 use crate::engine::docker_host;
 use crate::image::{AgentImage, runner as runner_of};
@@ -53,6 +53,7 @@ pub(super) async fn look(config: &Config) -> Vec<Finding> {
             "put \"live-restore\": true into /etc/docker/daemon.json and reload the engine",
         ));
     }
+    findings.push(users::look(UserMapping::of(&info), config).await);
     findings.push(image::look(config).await);
     findings
 }

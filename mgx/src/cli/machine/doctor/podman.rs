@@ -1,8 +1,9 @@
 //! Podman: whether its service answers, its OCI runtime, and whether it can limit containers.
 
+use mgx_runtimes::UserMapping;
 use mgx_runtimes::podman::{self, Service};
 
-use super::{Finding, engine, image, oci};
+use super::{Finding, engine, image, oci, users};
 use crate::config::Config;
 use crate::engine::podman_host;
 
@@ -24,6 +25,8 @@ pub(super) async fn look(config: &Config) -> Vec<Finding> {
     wanted.push((key, runtime.name().unwrap_or_default()));
     findings.extend(of(&service, &wanted, rustix::process::geteuid().is_root()));
     findings.push(Finding::ok("engine", format!("{host} version {}", service.version)));
+    // a mapping that Podman is told of by its own file is refused when a container is made
+    findings.push(users::look(UserMapping::Same, config).await);
     findings.push(image::look(config).await);
     findings
 }
