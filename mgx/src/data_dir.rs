@@ -14,10 +14,26 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process};
 use secrecy::SecretString;
 
+use crate::config::Config;
 use crate::private_file;
 
 /// The name of the admin token's file.
 pub const TOKEN: &str = "admin.token";
+
+/// The file of the key of the tokens that agents show to the LLM proxy.
+pub(crate) const ATTEMPT_KEY: &str = "attempt.key";
+
+/// The file of the key that the secrets of apps are derived from.
+pub(crate) const APP_KEY: &str = "app.key";
+
+/// The file of the keys that sign the tokens of the OAuth 2 provider.
+pub(crate) const OAUTH2_KEY: &str = "oauth2.key";
+
+/// What the last server took over at its start.
+pub(crate) const HANDOVER: &str = "handover.json";
+
+/// Every file with a secret of the platform itself.
+pub(crate) const KEYS: [&str; 4] = [TOKEN, ATTEMPT_KEY, APP_KEY, OAUTH2_KEY];
 
 /// Makes the directory for its owner alone, unless it exists.
 ///
@@ -30,6 +46,51 @@ pub fn make(dir: &Path) -> io::Result<()> {
 /// The error of an access to `path`, which names it.
 fn named(path: &Path) -> impl Fn(io::Error) -> io::Error {
     move |error| io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+/// The name of something in the directory, if there is anything but what file systems put there themselves.
+///
+/// # Errors
+/// The directory cannot be read.
+pub(crate) fn first_entry(dir: &Path) -> io::Result<Option<String>> {
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        read => read.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", dir.display())))?,
+    };
+    for entry in entries {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        if name != "lost+found" {
+            return Ok(Some(name));
+        }
+    }
+    Ok(None)
+}
+
+/// What shows that a platform has used these directories, in words. One key alone may have been put there for a new one.
+///
+/// # Errors
+/// A directory cannot be read.
+pub(crate) fn trace_of_platform(config: &Config) -> io::Result<Option<String>> {
+    let dir = &config.server.data_dir;
+    if partial_store(&config.store.path).exists() {
+        return Ok(Some("a backup that was not restored to its end".to_owned()));
+    }
+    if dir.join(HANDOVER).exists() {
+        return Ok(Some(HANDOVER.to_owned()));
+    }
+    let keys: Vec<&str> = KEYS.into_iter().filter(|name| dir.join(name).exists()).collect();
+    if keys.len() > 1 {
+        return Ok(Some(keys.join(" and ")));
+    }
+    let first = first_entry(&config.workspaces.root)?;
+    Ok(first.map(|name| format!("workspaces ({})", config.workspaces.root.join(name).display())))
+}
+
+/// Where a store is until the backup that it comes from is restored completely.
+pub(crate) fn partial_store(store: &Path) -> PathBuf {
+    let mut path = store.as_os_str().to_owned();
+    path.push(".restoring");
+    path.into()
 }
 
 /// The admin token. The first call makes a random one, in a file that only its owner can read.

@@ -11,6 +11,7 @@ use mgx_store::{Embedded, MongoDb};
 use secrecy::ExposeSecret;
 
 use crate::config::Config;
+use crate::data_dir;
 
 /// Either store. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -32,6 +33,17 @@ impl Store {
             return Ok(Self::MongoDb(Arc::new(store)));
         }
         let path = config.store.path.clone();
+        if path.metadata().map_or(true, |file| file.len() == 0)
+            && let Some(trace) = data_dir::trace_of_platform(config)?
+        {
+            anyhow::bail!(
+                "there is no store {}, but {} has {trace}: the store of this platform is lost, or was not copied with the \
+                 rest. Put it back, or restore a backup into an empty directory (docs/backup.md); to begin a new platform, \
+                 use another data directory",
+                path.display(),
+                config.server.data_dir.display()
+            );
+        }
         let open = tokio::task::spawn_blocking(move || Embedded::open(&path, Timestamp::now()));
         Ok(Self::Embedded(Arc::new(open.await.context("the store could not be opened")??)))
     }

@@ -63,6 +63,21 @@ impl<C: Send> ChangeQueue<C> {
         }
     }
 
+    /// Queues what `change` makes, each time it is called, if there is room. Waits for nothing, and does not keep the queue
+    /// open.
+    pub(crate) fn waker(&self, change: fn() -> C) -> impl Fn() + Send + use<C>
+    where
+        C: 'static,
+    {
+        let sender = self.lock().as_ref().map(mpsc::Sender::downgrade);
+        move || {
+            if let Some(sender) = sender.as_ref().and_then(mpsc::WeakSender::upgrade) {
+                // a full queue wakes the writer too
+                sender.try_send(change()).ok();
+            }
+        }
+    }
+
     /// Refuses further changes. The writer ends when it has committed those that are queued.
     pub(crate) fn close(&self) {
         drop(self.lock().take());

@@ -24,7 +24,7 @@ use crate::embedded::lock::Lock;
 use crate::embedded::open_error::OpenError;
 use crate::embedded::readers::Readers;
 use crate::embedded::session_cache::SessionCache;
-use crate::embedded::wal::Wal;
+use crate::embedded::wal::log_marks;
 use crate::embedded::writer::Writer;
 
 /// The durable store of one platform, as [`mgx_scheduler::Journal`], [`mgx_apps::SessionStore`], [`mgx_apps::Archive`],
@@ -52,15 +52,24 @@ impl Embedded {
         create_directory(path)?;
         let lock = Lock::take(path, now)?;
         create_file(path)?;
+        let has_log = log_marks::has_log(path);
         let mut connection = open_for_writing(path).map_err(sqlite)?;
-        schema::check(&connection, schema::MIGRATIONS).map_err(|error| error.at(path))?;
+        let is_new = schema::check(&connection, schema::MIGRATIONS).map_err(|error| error.at(path))?;
+        if is_new {
+            if !has_log && path.metadata().is_ok_and(|file| file.len() > 0) {
+                return Err(OpenError::Empty { path: path.to_owned() });
+            }
+            // without a log, so that the file of the database is a store from the beginning on
+            schema::migrate(&mut connection, schema::MIGRATIONS).map_err(|error| error.at(path))?;
+        } else if !has_log && !log_marks::is_complete(&connection).map_err(sqlite)? {
+            return Err(OpenError::LogMissing { path: path.to_owned() });
+        }
         configure_writer(&connection).map_err(sqlite)?;
         schema::migrate(&mut connection, schema::MIGRATIONS).map_err(|error| error.at(path))?;
         let instance = connection
             .query_row("SELECT value FROM meta WHERE name = 'instance'", [], |row| row.get(0))
             .map_err(sqlite)?;
-        let wal = Wal::start(path.to_owned()).map_err(OpenError::io(path))?;
-        let writer = Writer::start(connection, wal, lock).map_err(OpenError::io(path))?;
+        let writer = Writer::start(connection, path.to_owned(), lock).map_err(OpenError::io(path))?;
         let (readers, session_cache) = (Readers::new(path.to_owned()), SessionCache::default());
         Ok(Self { instance, writer, readers, session_cache })
     }

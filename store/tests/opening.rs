@@ -149,3 +149,47 @@ async fn a_store_that_another_program_has_locked_answers_in_time() {
     assert_eq!(store.head(&entry.session).await.unwrap().seq, 0, "nothing was written");
     assert_eq!(store.write(entry).await.unwrap().len(), 1, "and it works again");
 }
+
+/// Copies the file of the database alone, as `cp` does while a server uses it, and opens the copy.
+fn copied_alone(path: &Path) -> String {
+    let (_directory, copy) = place();
+    fs::create_dir_all(copy.parent().unwrap()).unwrap();
+    fs::copy(path, &copy).unwrap();
+    let before = fs::read(&copy).unwrap();
+    let refused = refusal(&copy);
+    assert_eq!(fs::read(&copy).unwrap(), before, "it was not changed");
+    refused
+}
+
+#[tokio::test]
+async fn the_database_without_its_log_is_refused() {
+    let (_directory, path) = place();
+    let store = open(&path).unwrap();
+    store.write(submission()).await.unwrap();
+    insta::assert_snapshot!(copied_alone(&path), @"<store> is only a part of a store: the newest writes are in its write-ahead log <store>-wal, which is missing. Put that file beside it, or restore a backup (docs/backup.md)");
+    // the same after `kill -9`, when the log was thrown away
+    let (_other, killed) = place();
+    fs::create_dir_all(killed.parent().unwrap()).unwrap();
+    for suffix in ["", "-wal"] {
+        fs::copy(format!("{}{suffix}", path.display()), format!("{}{suffix}", killed.display())).unwrap();
+    }
+    let copied = open(&killed).expect("with its log it is whole");
+    assert_eq!(copied.instance(), store.instance());
+    store.close().await;
+    let (_closed, alone) = place();
+    fs::create_dir_all(alone.parent().unwrap()).unwrap();
+    fs::copy(&path, &alone).unwrap();
+    open(&alone).expect("a store that was closed is one file");
+}
+
+#[test]
+fn a_database_without_content_is_no_new_platform() {
+    let (_directory, path) = place();
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let raw = rusqlite::Connection::open(&path).unwrap();
+    raw.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE lost (x)").unwrap();
+    insta::assert_snapshot!(copied_alone(&path), @"<store> holds nothing: everything is in its write-ahead log <store>-wal, which is missing. Put that file beside it, or restore a backup (docs/backup.md); to begin a new platform, delete the empty file");
+    drop(raw);
+    fs::write(&path, "").unwrap();
+    open(&path).expect("an empty file is a new store");
+}

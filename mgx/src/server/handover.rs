@@ -11,8 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::platform::Platform;
-
-const FILE: &str = "handover.json";
+use crate::data_dir::HANDOVER;
 
 /// What one process took over from the one before it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,13 +35,13 @@ impl HandoverReport {
     /// # Errors
     /// The file cannot be written.
     pub fn keep(&self, dir: &Path) -> io::Result<()> {
-        let staged = dir.join(format!("{FILE}.{}", self.process));
+        let staged = dir.join(format!("{HANDOVER}.{}", self.process));
         let mut file =
             OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&staged)?;
         let kept = serde_json::to_vec(self)
             .map_err(io::Error::other)
             .and_then(|json| file.write_all(&json))
-            .and_then(|()| fs::rename(&staged, dir.join(FILE)));
+            .and_then(|()| fs::rename(&staged, dir.join(HANDOVER)));
         if kept.is_err() {
             fs::remove_file(&staged).ok();
         }
@@ -54,7 +53,7 @@ impl HandoverReport {
     /// # Errors
     /// The file cannot be read, or is no report.
     pub fn last(dir: &Path) -> io::Result<Option<Self>> {
-        match fs::read(dir.join(FILE)) {
+        match fs::read(dir.join(HANDOVER)) {
             Ok(json) => Ok(Some(serde_json::from_slice(&json)?)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),

@@ -17,9 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::config::Config;
-
-/// The file of the key that signs tokens, in the data directory.
-const KEY_FILE: &str = "oauth2.key";
+use crate::data_dir::OAUTH2_KEY;
 
 /// The client id of `mgx login`.
 pub(crate) const CLI_CLIENT: &str = "mgx-cli";
@@ -57,7 +55,7 @@ impl Identity {
         }
         let legacy_client = config.oauth2.password_login.then(|| id(PASSWORD_CLIENT));
         let clock = Clock::new(Timestamp::now);
-        let keys = SigningKeys::load_or_create(&config.server.data_dir.join(KEY_FILE), clock.now())?;
+        let keys = SigningKeys::load_or_create(&config.server.data_dir.join(OAUTH2_KEY), clock.now())?;
         let refresh_grace = SignedDuration::try_from(config.oauth2.refresh_grace.duration())?;
         let settings = Settings { legacy_client, refresh_grace, ..Settings::new(issuer) };
         let provider = Provider::new(settings, storage, keys, clock, RandomSource::system()).await?;

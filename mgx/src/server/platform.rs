@@ -236,9 +236,9 @@ pub(crate) fn parts(config: &Config, store: &Store, workspace_owner: (u32, u32))
     let data = &config.server.data_dir;
     data_dir::make(data).with_context(|| format!("cannot make the data directory {}", data.display()))?;
     let admin_token = data_dir::admin_token(data)?;
-    let tokens = AttemptTokens::load_or_create(&data.join("attempt.key"))?;
+    let tokens = AttemptTokens::load_or_create(&data.join(data_dir::ATTEMPT_KEY))?;
     let sessions = Sessions::new(store.sessions(), workspaces(config, workspace_owner)?);
-    let identities = AppIdentity::load_or_create(&data.join("app.key"), &config.public_url())?;
+    let identities = AppIdentity::load_or_create(&data.join(data_dir::APP_KEY), &config.public_url())?;
     let blueprint = JobBlueprint {
         sessions: sessions.clone(),
         tokens: tokens.clone(),

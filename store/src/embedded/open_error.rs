@@ -43,6 +43,28 @@ pub enum OpenError {
         /// The message of SQLite.
         reason: String,
     },
+    /// The file is a part of a store: the newest writes are in a log that is not beside it.
+    #[error(
+        "{} is only a part of a store: the newest writes are in its write-ahead log {}-wal, which is missing. Put that file \
+         beside it, or restore a backup (docs/backup.md)",
+        path.display(),
+        path.display()
+    )]
+    LogMissing {
+        /// The store.
+        path: PathBuf,
+    },
+    /// The file is a database without content.
+    #[error(
+        "{} holds nothing: everything is in its write-ahead log {}-wal, which is missing. Put that file beside it, or restore a \
+         backup (docs/backup.md); to begin a new platform, delete the empty file",
+        path.display(),
+        path.display()
+    )]
+    Empty {
+        /// The store.
+        path: PathBuf,
+    },
     /// SQLite could not open the store.
     #[error("cannot open {}", path.display())]
     Sqlite {

@@ -27,8 +27,9 @@ pub(crate) enum SchemaError {
     Sqlite(rusqlite::Error),
 }
 
-/// Checks, before anything is changed, that the database is new or of this platform, and not newer than this binary.
-pub(crate) fn check(connection: &Connection, migrations: &[&str]) -> Result<(), SchemaError> {
+/// Checks, before anything is changed, that the database is new or of this platform, and not newer than this binary. Whether
+/// it is new.
+pub(crate) fn check(connection: &Connection, migrations: &[&str]) -> Result<bool, SchemaError> {
     let (application, version, tables): (i64, i64, i64) = connection.query_row(
         "SELECT a.application_id, v.user_version, (SELECT count(*) FROM sqlite_schema)
          FROM pragma_application_id a, pragma_user_version v",
@@ -40,7 +41,7 @@ pub(crate) fn check(connection: &Connection, migrations: &[&str]) -> Result<(), 
         return Err(SchemaError::Foreign);
     }
     if usize::try_from(version).is_ok_and(|version| version <= migrations.len()) {
-        Ok(())
+        Ok(is_new)
     } else {
         Err(SchemaError::Newer(version, migrations.len()))
     }

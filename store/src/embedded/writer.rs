@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -16,7 +17,7 @@ use tokio::time::timeout;
 use crate::change_queue::{ChangeQueue, Reply};
 use crate::embedded::lock::Lock;
 use crate::embedded::sqlite_error::fails_transaction;
-use crate::embedded::wal::Wal;
+use crate::embedded::wal::{CHECKPOINT_INTERVAL, Wal, log_marks};
 use crate::error::Failure;
 use crate::fatal::FatalSignal;
 
@@ -39,8 +40,9 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// Starts the thread. The lock is released when the connection has been closed.
-    pub(crate) fn start(connection: Connection, wal: Wal, lock: Lock) -> std::io::Result<Self> {
-        let (queue, changes) = ChangeQueue::new("the disk is busy");
+    pub(crate) fn start(connection: Connection, path: PathBuf, lock: Lock) -> std::io::Result<Self> {
+        let (queue, changes) = ChangeQueue::<Box<dyn Change>>::new("the disk is busy");
+        let wal = Wal::start(path, CHECKPOINT_INTERVAL, queue.waker(|| Box::new(NoChange)))?;
         let fatal = FatalSignal::new();
         let signal = fatal.clone();
         let thread = thread::Builder::new().name("mgx-store".into()).spawn(move || {
@@ -107,6 +109,8 @@ fn run(
 ) {
     // on Linux this is the niceness of this thread alone; only root may lower it, and without it writes are slower
     setpriority_process(None, NICENESS).ok();
+    // so that the database alone is known to be only a part of the store, from the first write on
+    checkpoint_if_due(&mut wal, &connection);
     let mut group = Vec::with_capacity(GROUP);
     while changes.blocking_recv_many(&mut group, GROUP) > 0 {
         group.retain(|change| change.begin());
@@ -121,14 +125,18 @@ fn run(
             change.reply(committed.clone());
         }
         // after the replies, so that no caller waits for it
-        if committed.is_ok()
-            && let Err(error) = wal.checkpoint_if_long(&connection)
-        {
-            tracing::warn!(%error, "cannot checkpoint the store's write-ahead log; trying again after the next write");
+        if committed.is_ok() {
+            checkpoint_if_due(&mut wal, &connection);
         }
     }
     drop(wal);
     close(connection, fatal.reason().is_some());
+}
+
+fn checkpoint_if_due(wal: &mut Wal, connection: &Connection) {
+    if let Err(error) = wal.checkpoint_if_due(connection) {
+        tracing::warn!(%error, "cannot checkpoint the store's write-ahead log; trying again after the next write");
+    }
 }
 
 /// Moves the write-ahead log into the database, unless the store is broken: what a failed disk returns of the log cannot
@@ -137,7 +145,8 @@ fn close(connection: Connection, broken: bool) {
     let closed = if broken {
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map(|_| ())
     } else {
-        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        log_marks::note_present(&connection)
+            .and_then(|()| connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())))
     };
     if let Err(error) = closed.and_then(|()| connection.close().map_err(|(_, error)| error)) {
         tracing::warn!(%error, "the store was not closed cleanly; the next start recovers it");
@@ -224,6 +233,21 @@ impl<T: Send, F: FnMut(&Connection) -> rusqlite::Result<T> + Send> Change for Qu
     }
 }
 
+/// Makes the writer look whether a checkpoint is due.
+struct NoChange;
+
+impl Change for NoChange {
+    fn begin(&self) -> bool {
+        true
+    }
+
+    fn apply(&mut self, _connection: &Connection) -> rusqlite::Result<()> {
+        Ok(())
+    }
+
+    fn reply(self: Box<Self>, _committed: Result<(), Failure>) {}
+}
+
 impl fmt::Debug for dyn Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Change")
@@ -240,11 +264,13 @@ mod tests {
         let path = directory.path().join("mgx.db");
         let connection = Connection::open(&path).unwrap();
         connection
-            .execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE words (word TEXT NOT NULL)")
+            .execute_batch(
+                "PRAGMA journal_mode = WAL; CREATE TABLE words (word TEXT NOT NULL);
+                 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT)",
+            )
             .unwrap();
         let lock = Lock::take(&path, jiff::Timestamp::UNIX_EPOCH).unwrap();
-        let wal = Wal::start(path).unwrap();
-        (directory, Writer::start(connection, wal, lock).unwrap())
+        (directory, Writer::start(connection, path, lock).unwrap())
     }
 
     fn add(db: &Connection, word: &str) -> rusqlite::Result<usize> {

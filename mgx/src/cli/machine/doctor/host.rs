@@ -109,7 +109,9 @@ fn ca() -> Finding {
 /// The files that only their owner may read, and the data directory, which only its owner may change.
 fn private(data: &Path) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for (name, mask) in [("", 0o022), (data_dir::TOKEN, 0o077), ("attempt.key", 0o077), ("mgx.db", 0o077)] {
+    for (name, mask) in
+        [("", 0o022), (data_dir::TOKEN, 0o077), (data_dir::ATTEMPT_KEY, 0o077), ("mgx.db", 0o077)]
+    {
         let path = data.join(name);
         let Ok(found) = path.symlink_metadata() else { continue };
         let mode = found.mode() & 0o7777;
