@@ -22,7 +22,7 @@ use crate::config::{self, Inputs, Loaded, Problems};
 use crate::version::version;
 use accounts::login;
 use jobs::{cancel, explain, ps, timeline};
-use machine::{doctor, images, store};
+use machine::{backup, doctor, images, store};
 use out::{Failure, Outcome};
 use serve::{down, up};
 use server::Server;
@@ -115,6 +115,10 @@ enum Command {
     Doctor(doctor::Args),
     /// Show every setting, and where its value comes from.
     Config(machine::config::Args),
+    /// Write everything that the platform keeps into one file, also while it runs. The file holds secrets.
+    Backup(backup::Args),
+    /// Restore a backup into an empty data directory.
+    Restore(backup::RestoreArgs),
     /// Copy everything that the platform keeps into another store.
     #[command(subcommand)]
     Store(store::Command),
@@ -218,6 +222,8 @@ fn dispatch(cli: Cli) -> Outcome {
         | Command::Client(_)
         | Command::Token(_)
         | Command::Doctor(_)
+        | Command::Backup(_)
+        | Command::Restore(_)
         | Command::Store(_)
         | Command::Images(_)
         | Command::Bench(_) => {}
@@ -259,6 +265,8 @@ fn asynchronous(command: Command, server: &Server, loaded: &Loaded) -> Outcome {
             Command::Client(command) => accounts::client::run(&client()?, &command).await,
             Command::Token(command) => accounts::token::run(&client()?, &command).await,
             Command::Doctor(args) => Box::pin(doctor::run(loaded, &args)).await,
+            Command::Backup(args) => Box::pin(backup::run(config, &args)).await,
+            Command::Restore(args) => Box::pin(backup::restore(config, &args)).await,
             Command::Store(command) => Box::pin(store::run(config, &command)).await,
             Command::Images(args) => images::run(config, &args).await,
             Command::Down => down::run(config).await,

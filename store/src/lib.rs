@@ -21,4 +21,5 @@ pub use self::mongodb::event_watch::EventListener;
 pub use self::mongodb::lease::Leader;
 pub use embedded::Embedded;
 pub use embedded::copy::EmbeddedTarget;
+pub use embedded::copy::snapshot::{Snapshot, SnapshotError};
 pub use embedded::open_error::OpenError;

@@ -1,5 +1,7 @@
 //! The embedded store as the source and the target of a copy.
 
+pub(crate) mod snapshot;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
