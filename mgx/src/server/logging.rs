@@ -1,5 +1,7 @@
 //! The log of the server, without secrets.
 
+mod repeats;
+
 use std::io::{self, IsTerminal, Write};
 
 use mgx_llm::ProviderConfig;
@@ -7,6 +9,7 @@ use mgx_scheduler::Redactor;
 use secrecy::{ExposeSecret, SecretString};
 use tracing_subscriber::EnvFilter;
 
+use self::repeats::WithoutRepeats;
 use crate::config::{Config, LogFormat};
 use crate::settings;
 
@@ -28,8 +31,11 @@ pub(crate) fn start(config: &Config) {
         .with_env_filter(filter)
         .with_writer(move || RedactedStderr(redactor.clone()));
     let started = match config.log.format {
-        LogFormat::Json => lines.json().try_init(),
-        LogFormat::Text => lines.with_ansi(io::stderr().is_terminal()).try_init(),
+        LogFormat::Json => lines.json().map_event_format(WithoutRepeats::new).try_init(),
+        LogFormat::Text => {
+            let lines = lines.with_ansi(io::stderr().is_terminal());
+            lines.map_event_format(WithoutRepeats::new).try_init()
+        }
     };
     // fails only if a log is installed already
     started.ok();
