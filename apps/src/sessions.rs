@@ -93,7 +93,9 @@ impl Sessions {
             None => own_workspace(&id),
         };
         if let Some(stored) = self.store.session(&id).await.map_err(SessionError::Store)? {
-            return existing(stored, &new, &workspace);
+            let opened = existing(stored, &new, &workspace)?;
+            self.ensure_workspace(&opened.session).await.map_err(SessionError::Workspace)?;
+            return Ok(opened);
         }
         // Ownership first and the session last: if the process stops in between, the same request finds and completes
         // what was created, and no other session can take the workspace.
@@ -255,6 +257,28 @@ impl Sessions {
             None => true,
         };
         if is_theirs { self.workspaces.workspace(id).await } else { Err(FileError::NotFound) }
+    }
+
+    /// Makes the workspace of a session again, with the starter files, if its directory was deleted: otherwise no job of the
+    /// session could ever run again. Whether it was made.
+    ///
+    /// # Errors
+    /// The workspace cannot be opened or made.
+    pub(crate) async fn ensure_workspace(&self, session: &Session) -> Result<bool, FileError> {
+        let Session { id, workspace, user, framework, .. } = session;
+        match self.workspaces.workspace(workspace).await {
+            Ok(_) => return Ok(false),
+            Err(FileError::NotFound) => {}
+            Err(error) => return Err(error),
+        }
+        if !self.workspaces.take_ownership(workspace, id, user).await? {
+            return Err(FileError::NotFound);
+        }
+        let made = self.workspaces.create(workspace, framework.starter_files()).await?;
+        if made {
+            tracing::warn!(session = %id, %workspace, "the directory of a workspace was gone; it was made again");
+        }
+        Ok(made)
     }
 
     /// The workspaces of the sessions.

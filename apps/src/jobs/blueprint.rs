@@ -38,8 +38,8 @@ impl Blueprint for JobBlueprint {
     async fn plan(&self, job: &Job) -> Result<Plan, String> {
         let session = self.sessions.get(&job.session, None).await.map_err(|error| error.to_string())?;
         // the engine would create a directory that is missing, so the workspace must exist
+        self.sessions.ensure_workspace(&session).await.map_err(|error| format!("the workspace: {error}"))?;
         let workspaces = self.sessions.workspaces();
-        workspaces.workspace(&session.workspace).await.map_err(|error| format!("the workspace: {error}"))?;
         let is_team = job.spec.command.is_empty();
         let conversation = if is_team {
             self.sessions.conversation(job).await.map_err(|error| format!("the conversation: {error}"))?

@@ -116,10 +116,26 @@ async fn a_job_without_session_or_workspace_is_refused_with_the_reason() {
     let (dir, blueprint) = blueprint().await;
     let lost = Job { session: "s2".parse().unwrap(), ..job(Kind::Agent, &[]) };
     assert_eq!(blueprint.plan(&lost).await.unwrap_err(), "no such session");
-    std::fs::remove_dir_all(dir.path().join("w/shop")).unwrap();
+    let workspace = dir.path().join("w/shop");
+    std::fs::remove_dir_all(&workspace).unwrap();
+    std::fs::write(&workspace, "").unwrap();
     let orphan = job(Kind::Agent, &[]);
-    assert_eq!(blueprint.plan(&orphan).await.unwrap_err(), "the workspace: no such file");
+    assert_eq!(blueprint.plan(&orphan).await.unwrap_err(), "the workspace: not a directory");
     assert_eq!(orphan.spec.env, BTreeMap::new());
+}
+
+#[tokio::test]
+async fn a_workspace_that_was_deleted_is_made_again() {
+    let (dir, blueprint) = blueprint().await;
+    let workspace = dir.path().join("w/shop");
+    let readme = std::fs::read(workspace.join("README.md")).unwrap();
+    std::fs::remove_dir_all(&workspace).unwrap();
+    blueprint.plan(&job(Kind::Agent, &[])).await.unwrap();
+    assert_eq!(std::fs::read(workspace.join("README.md")).unwrap(), readme, "with the starter files");
+    // what a user has is never replaced
+    std::fs::write(workspace.join("README.md"), "mine").unwrap();
+    blueprint.plan(&job(Kind::Agent, &[])).await.unwrap();
+    assert_eq!(std::fs::read(workspace.join("README.md")).unwrap(), b"mine");
 }
 
 #[tokio::test]

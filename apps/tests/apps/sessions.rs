@@ -74,6 +74,17 @@ async fn the_same_request_again_finds_the_same_session() {
 }
 
 #[tokio::test]
+async fn the_same_request_again_makes_a_deleted_workspace_again() {
+    let platform = Platform::new();
+    platform.create("ann", "s1", Some("shop")).await.unwrap();
+    std::fs::remove_dir_all(platform.sessions.workspaces().root().join("shop")).unwrap();
+    let again = platform.create("ann", "s1", Some("shop")).await.unwrap();
+    assert!(!again.created && platform.has("shop"));
+    let user = Some("ann");
+    platform.sessions.workspace(&again.session.workspace, user).await.expect("it is theirs as before");
+}
+
+#[tokio::test]
 async fn nobody_gets_the_workspace_of_another_session() {
     let platform = Platform::new();
     platform.create("ann", "s1", Some("w1")).await.unwrap();
