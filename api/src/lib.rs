@@ -28,4 +28,4 @@ pub use events::{StreamBounds, Streams};
 pub use http::{
     ConnectionTimeouts, Problem, Proxies, ServeConfig, Slug, forward_to_leader, serve, serve_current,
 };
-pub use state::{App, EngineProbe, Imports, JobRules, Pools, Scheduling};
+pub use state::{App, EngineProbe, Imports, JobRules, Pools, Scheduling, StoreProbe};

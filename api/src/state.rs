@@ -3,6 +3,7 @@
 mod engine;
 mod imports;
 mod pools;
+mod store_probe;
 
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use crate::http::{Problem, Slug};
 pub use engine::EngineProbe;
 pub use imports::Imports;
 pub use pools::Pools;
+pub use store_probe::StoreProbe;
 
 /// `Retry-After` of a request that only the process can answer that schedules.
 const LEADER_WAIT: Duration = Duration::from_secs(1);
@@ -30,6 +32,8 @@ const LEADER_WAIT: Duration = Duration::from_secs(1);
 pub struct App {
     /// Reads what is stored of jobs and events.
     pub jobs: JobReader,
+    /// Asks the store whether it takes writes.
+    pub store: StoreProbe,
     /// What runs jobs; `None` in a process on standby.
     pub scheduling: Option<Scheduling>,
     /// The sessions and their workspaces.

@@ -6,7 +6,7 @@ use anyhow::Context;
 use jiff::Timestamp;
 use mgx_apps::{Archive, IntentStore, SessionStore};
 use mgx_oauth2::Storage;
-use mgx_scheduler::Journal;
+use mgx_scheduler::{Journal, JournalError};
 use mgx_store::{Embedded, MongoDb};
 use secrecy::ExposeSecret;
 
@@ -93,6 +93,18 @@ impl Store {
         match self {
             Self::Embedded(store) => store.clone(),
             Self::MongoDb(store) => store.clone(),
+        }
+    }
+
+    /// Whether the store takes writes. A MongoDB server is not asked: what keeps it from writing keeps it from being read, as
+    /// reads need its primary.
+    ///
+    /// # Errors
+    /// Why it takes none.
+    pub async fn check_writable(&self) -> Result<(), JournalError> {
+        match self {
+            Self::Embedded(store) => store.check_writable().await,
+            Self::MongoDb(_) => Ok(()),
         }
     }
 

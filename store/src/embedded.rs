@@ -18,6 +18,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 use jiff::Timestamp;
+use mgx_scheduler::JournalError;
 
 use crate::embedded::connection::{configure_writer, open_for_writing};
 use crate::embedded::lock::Lock;
@@ -26,6 +27,14 @@ use crate::embedded::readers::Readers;
 use crate::embedded::session_cache::SessionCache;
 use crate::embedded::wal::log_marks;
 use crate::embedded::writer::Writer;
+
+/// A write that says nothing.
+const CHECK: &str = "INSERT INTO meta (name, value)
+    VALUES ('checked_at', strftime('%Y-%m-%dT%H:%M:%fZ', 'now') || replace(hex(zeroblob(?1 / 2)), '0', ' '))
+    ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+
+/// How many bytes are written to find out whether a store that was full has space again.
+const CHECKED_BYTES: i64 = 256 * 1024;
 
 /// The durable store of one platform, as [`mgx_scheduler::Journal`], [`mgx_apps::SessionStore`], [`mgx_apps::Archive`],
 /// [`mgx_apps::IntentStore`] and [`mgx_oauth2::Storage`].
@@ -90,6 +99,20 @@ impl Embedded {
         let renew = "UPDATE meta SET value = lower(hex(randomblob(6))) WHERE name = 'instance'";
         let renewed = self.writer.write(move |db| db.execute(renew, [])).await;
         renewed.map(drop).map_err(|failure| format!("{failure:?}"))
+    }
+
+    /// Whether the store takes writes. It writes something to find out, unless a write has succeeded within the last five
+    /// seconds; after a failed one, as much as a job may need.
+    ///
+    /// # Errors
+    /// Why it takes none: the disk is full or read-only, or the file is locked.
+    pub async fn check_writable(&self) -> Result<(), JournalError> {
+        if self.writer.health().is_good() {
+            return Ok(());
+        }
+        let bytes = if self.writer.health().is_bad() { CHECKED_BYTES } else { 0 };
+        let written = self.writer.write(move |db| db.prepare_cached(CHECK)?.execute([bytes]).map(drop)).await;
+        Ok(written?)
     }
 
     /// Resolves when the store must not be used any more, with the reason; never otherwise. The process has to end then.

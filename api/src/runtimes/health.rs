@@ -1,4 +1,4 @@
-//! `/healthz`: the process answers. `/readyz`: the store and the container engine answer too.
+//! `/healthz`: the process answers. `/readyz`: the store takes writes, and the container engine answers, too.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,7 +49,7 @@ async fn healthz() -> axum::Json<Health> {
 }
 
 /// Whether this process can do its part now. If the container engine does not answer, jobs are accepted and wait; if the store does not
-/// answer or the platform is shutting down, jobs are refused.
+/// answer, takes no writes, or the platform is shutting down, jobs are refused.
 #[utoipa::path(get, path = "/readyz", tag = "health", security(()),
     responses((status = 200, description = "it can", body = Readiness)))]
 async fn readyz(State(app): State<Arc<App>>) -> Result<axum::Json<Readiness>, Problem> {
@@ -57,8 +57,12 @@ async fn readyz(State(app): State<Arc<App>>) -> Result<axum::Json<Readiness>, Pr
         return Err(Problem::draining());
     }
     let one = JobFilter { limit: 1, ..JobFilter::default() };
-    match timeout(STORE_TIMEOUT, app.jobs.jobs(one)).await {
-        Ok(answer) => drop(answer?),
+    let asked = async {
+        app.jobs.jobs(one).await.map(drop)?;
+        app.store.ask().await
+    };
+    match timeout(STORE_TIMEOUT, asked).await {
+        Ok(answer) => answer?,
         Err(_) => {
             return Err(
                 Problem::new(Slug::StoreUnavailable, "the store does not answer").retry_after(STORE_TIMEOUT)

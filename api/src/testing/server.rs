@@ -31,7 +31,8 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use crate::{
-    AdminToken, App, EngineProbe, Gate, Imports, JobRules, Pools, Scheduling, StreamBounds, Streams, router,
+    AdminToken, App, EngineProbe, Gate, Imports, JobRules, Pools, Scheduling, StoreProbe, StreamBounds,
+    Streams, router,
 };
 
 const TOKEN: &str = "the-token";
@@ -167,6 +168,7 @@ async fn open(
     let provider = provider(store.clone(), dir.path()).await;
     let app = App {
         jobs: scheduler.reader().clone(),
+        store: StoreProbe::of(|| async { Ok(()) }),
         scheduling: Some(Scheduling {
             admission: Admission::new(policies, scheduler.clone(), clock.clone()),
             scheduler: scheduler.clone(),

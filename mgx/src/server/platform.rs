@@ -7,7 +7,7 @@ use anyhow::Context;
 use axum::Router;
 use futures_util::stream::{self, StreamExt};
 use jiff::Timestamp;
-use mgx_api::{AdminToken, App, EngineProbe, Gate, Imports, Pools, Scheduling, Streams};
+use mgx_api::{AdminToken, App, EngineProbe, Gate, Imports, Pools, Scheduling, StoreProbe, Streams};
 use mgx_apps::{AppIdentity, AttemptTokens, Idempotency, JobBlueprint, Language, Retention, Sessions};
 use mgx_llm::{LlmProxy, TunnelLimits, serve_tunnels};
 use mgx_oauth2::Provider;
@@ -262,8 +262,13 @@ pub(crate) fn app(
     gate: Gate,
     closing: CancellationToken,
 ) -> App {
+    let checked = store.clone();
     App {
         jobs,
+        store: StoreProbe::of(move || {
+            let store = checked.clone();
+            async move { store.check_writable().await }
+        }),
         scheduling,
         sessions,
         identities,

@@ -1,6 +1,8 @@
 //! The writer of the embedded store: a thread that commits all queued changes in one transaction and replies when it is
 //! on the disk.
 
+mod health;
+
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -18,6 +20,7 @@ use crate::change_queue::{ChangeQueue, Reply};
 use crate::embedded::lock::Lock;
 use crate::embedded::sqlite_error::fails_transaction;
 use crate::embedded::wal::{CHECKPOINT_INTERVAL, Wal, log_marks};
+use crate::embedded::writer::health::Health;
 use crate::error::Failure;
 use crate::fatal::FatalSignal;
 
@@ -36,6 +39,7 @@ pub(crate) struct Writer {
     queue: ChangeQueue<Box<dyn Change>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     fatal: FatalSignal,
+    health: Health,
 }
 
 impl Writer {
@@ -44,15 +48,16 @@ impl Writer {
         let (queue, changes) = ChangeQueue::<Box<dyn Change>>::new("the disk is busy");
         let wal = Wal::start(path, CHECKPOINT_INTERVAL, queue.waker(|| Box::new(NoChange)))?;
         let fatal = FatalSignal::new();
-        let signal = fatal.clone();
+        let (signal, health) = (fatal.clone(), Health::default());
+        let noted = health.clone();
         let thread = thread::Builder::new().name("mgx-store".into()).spawn(move || {
-            let ran = catch_unwind(AssertUnwindSafe(|| run(connection, wal, changes, &signal)));
+            let ran = catch_unwind(AssertUnwindSafe(|| run(connection, wal, changes, &signal, &noted)));
             if ran.is_err() {
                 signal.set("the writer of the store has panicked");
             }
             drop(lock);
         })?;
-        Ok(Self { queue, thread: Mutex::new(Some(thread)), fatal })
+        Ok(Self { queue, thread: Mutex::new(Some(thread)), fatal, health })
     }
 
     /// Makes one change durably. `change` reads first and decides; a refusal is a value like any other, and a change
@@ -68,6 +73,11 @@ impl Writer {
                 Box::new(QueuedChange { apply: change, result: None, reply })
             })
             .await?
+    }
+
+    /// How the last write ended.
+    pub(crate) fn health(&self) -> &Health {
+        &self.health
     }
 
     /// Resolves when the store is broken, with the reason.
@@ -106,6 +116,7 @@ fn run(
     mut wal: Wal,
     mut changes: mpsc::Receiver<Box<dyn Change>>,
     fatal: &FatalSignal,
+    health: &Health,
 ) {
     // on Linux this is the niceness of this thread alone; only root may lower it, and without it writes are slower
     setpriority_process(None, NICENESS).ok();
@@ -114,12 +125,18 @@ fn run(
     let mut group = Vec::with_capacity(GROUP);
     while changes.blocking_recv_many(&mut group, GROUP) > 0 {
         group.retain(|change| change.begin());
+        let changed = connection.total_changes();
         let committed = match fatal.reason() {
             Some(reason) => Err(Failure::Broken(reason)),
             None => commit(&mut connection, &mut group),
         };
-        if let Err(failure) = &committed {
-            report(failure, fatal);
+        match &committed {
+            Err(failure) => {
+                health.failed();
+                report(failure, fatal);
+            }
+            Ok(()) if connection.total_changes() > changed => health.written(),
+            Ok(()) => {}
         }
         for change in group.drain(..) {
             change.reply(committed.clone());
