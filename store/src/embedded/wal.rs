@@ -23,6 +23,7 @@ use rusqlite::Connection;
 use rustix::process::setpriority_process;
 
 use crate::embedded::connection::open_for_writing;
+use crate::error::Failure;
 
 /// Pages in the log at which a checkpoint begins (64 MiB). Most pages are written many times and moved once, so fewer
 /// checkpoints leave the disk more time for commits.
@@ -78,7 +79,10 @@ impl Wal {
 
     /// Moves pages from the log into the database if the log is long, or has been there for long. The writer calls this
     /// after every commit, with its own connection.
-    pub(crate) fn checkpoint_if_due(&mut self, writer: &Connection) -> rusqlite::Result<()> {
+    ///
+    /// # Errors
+    /// The log cannot be written or synced: what that means for the store is the same as with any other commit.
+    pub(crate) fn checkpoint_if_due(&mut self, writer: &Connection) -> Result<(), Failure> {
         let length = Length::of(writer)?;
         if length.pages < CHECKPOINT_PAGES {
             self.next = CHECKPOINT_PAGES;
@@ -93,11 +97,14 @@ impl Wal {
             return Ok(());
         }
         if !self.is_marked {
-            // on a full disk the mark may find no space, and the checkpoint is needed all the more
-            let marked = log_marks::expect_next(writer);
-            self.is_marked = marked
-                .inspect_err(|error| tracing::warn!(%error, "cannot mark the store's write-ahead log"))
-                .is_ok();
+            match log_marks::expect_next(writer).map_err(Failure::from) {
+                Ok(()) => self.is_marked = true,
+                Err(broken @ Failure::Broken(_)) => return Err(broken),
+                // on a full disk the mark may find no space, and the checkpoint is needed all the more
+                Err(failure @ (Failure::Full | Failure::Unavailable(_))) => {
+                    tracing::warn!(?failure, "cannot mark the store's write-ahead log; trying again later");
+                }
+            }
         }
         if length.pages < MAX_PAGES
             && length.pages - length.checkpointed > WRITER_PAGES
@@ -108,10 +115,16 @@ impl Wal {
         // a query that reads an old page may prevent the checkpoint: the next is tried later, or when there are more pages
         self.next = length.pages + WRITER_PAGES;
         self.due = Instant::now() + self.interval;
-        if checkpoint(writer)? {
-            log_marks::note_present(writer)?;
-            self.is_marked = false;
-            self.idle_pages = Some(Length::of(writer)?.pages);
+        match checkpoint(writer) {
+            Ok(true) => {
+                log_marks::note_present(writer)?;
+                self.is_marked = false;
+                self.idle_pages = Some(Length::of(writer)?.pages);
+            }
+            Ok(false) => {}
+            Err(error) => {
+                tracing::warn!(%error, "cannot checkpoint the store's write-ahead log; trying again later");
+            }
         }
         Ok(())
     }

@@ -121,7 +121,7 @@ fn run(
     // on Linux this is the niceness of this thread alone; only root may lower it, and without it writes are slower
     setpriority_process(None, NICENESS).ok();
     // so that the database alone is known to be only a part of the store, from the first write on
-    checkpoint_if_due(&mut wal, &connection);
+    checkpoint_if_due(&mut wal, &connection, fatal);
     let mut group = Vec::with_capacity(GROUP);
     while changes.blocking_recv_many(&mut group, GROUP) > 0 {
         group.retain(|change| change.begin());
@@ -143,27 +143,27 @@ fn run(
         }
         // after the replies, so that no caller waits for it
         if committed.is_ok() {
-            checkpoint_if_due(&mut wal, &connection);
+            checkpoint_if_due(&mut wal, &connection, fatal);
         }
     }
     drop(wal);
     close(connection, fatal.reason().is_some());
 }
 
-fn checkpoint_if_due(wal: &mut Wal, connection: &Connection) {
-    if let Err(error) = wal.checkpoint_if_due(connection) {
-        tracing::warn!(%error, "cannot checkpoint the store's write-ahead log; trying again after the next write");
+fn checkpoint_if_due(wal: &mut Wal, connection: &Connection, fatal: &FatalSignal) {
+    if let Err(failure) = wal.checkpoint_if_due(connection) {
+        report(&failure, fatal);
     }
 }
 
 /// Moves the write-ahead log into the database, unless the store is broken: what a failed disk returns of the log cannot
 /// be trusted.
 fn close(connection: Connection, broken: bool) {
-    let closed = if broken {
+    let marked = if broken { Ok(()) } else { log_marks::note_present(&connection).map_err(Failure::from) };
+    let closed = if broken || matches!(marked, Err(Failure::Broken(_))) {
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map(|_| ())
     } else {
-        log_marks::note_present(&connection)
-            .and_then(|()| connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())))
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
     };
     if let Err(error) = closed.and_then(|()| connection.close().map_err(|(_, error)| error)) {
         tracing::warn!(%error, "the store was not closed cleanly; the next start recovers it");
