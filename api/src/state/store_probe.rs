@@ -14,7 +14,7 @@ type Answer = Pin<Box<dyn Future<Output = Result<(), JournalError>> + Send>>;
 pub struct StoreProbe(Arc<dyn Fn() -> Answer + Send + Sync>);
 
 impl StoreProbe {
-    /// Will ask `check`, which is called whenever somebody asks for the server's readiness.
+    /// Will ask `check`, which is called for each request for the server's readiness.
     pub fn of<F, A>(check: F) -> Self
     where
         F: Fn() -> A + Send + Sync + 'static,

@@ -4,11 +4,15 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use rustix::fs::{FlockOperation, flock};
 
 use crate::embedded::open_error::OpenError;
+
+/// How long a lock may outlive the one who held it.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The lock on the store. It is released when this value is dropped or the process ends; the file stays.
 #[derive(Debug)]
@@ -26,7 +30,17 @@ impl Lock {
             .mode(0o600)
             .open(&path)
             .map_err(OpenError::io(&path))?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        // a process that runs a program leaves the lock to its child for a moment, until the child has begun it
+        let end = Instant::now() + RELEASE_TIMEOUT;
+        let locked = loop {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < end => {
+                    std::thread::sleep(RELEASE_TIMEOUT / 50);
+                }
+                locked => break locked,
+            }
+        };
+        match locked {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
                 return Err(OpenError::Held { path: store.to_owned(), by: holder(&mut file) });

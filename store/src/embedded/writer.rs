@@ -125,7 +125,7 @@ fn run(
     let mut group = Vec::with_capacity(GROUP);
     while changes.blocking_recv_many(&mut group, GROUP) > 0 {
         group.retain(|change| change.begin());
-        let changed = connection.total_changes();
+        let rows = connection.total_changes();
         let committed = match fatal.reason() {
             Some(reason) => Err(Failure::Broken(reason)),
             None => commit(&mut connection, &mut group),
@@ -135,7 +135,7 @@ fn run(
                 health.failed();
                 report(failure, fatal);
             }
-            Ok(()) if connection.total_changes() > changed => health.written(),
+            Ok(()) if connection.total_changes() > rows => health.written(),
             Ok(()) => {}
         }
         for change in group.drain(..) {

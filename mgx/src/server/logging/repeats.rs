@@ -60,20 +60,20 @@ where
         if *event.metadata().level() > Level::WARN {
             return self.inner.format_event(context, writer, event);
         }
-        let mut content = Content(DefaultHasher::new());
-        event.metadata().callsite().hash(&mut content.0);
-        event.record(&mut content);
+        let mut line = Content(DefaultHasher::new());
+        event.metadata().callsite().hash(&mut line.0);
+        event.record(&mut line);
         let admitted = {
             let mut repeats = self.repeats.lock().unwrap_or_else(PoisonError::into_inner);
-            repeats.admit(content.0.finish(), Instant::now())
+            repeats.admit(line.0.finish(), Instant::now())
         };
         match admitted {
             None => Ok(()),
             Some(0) => self.inner.format_event(context, writer, event),
             Some(again) => {
-                let mut line = String::new();
-                self.inner.format_event(context, Writer::new(&mut line), event)?;
-                writer.write_str(&with_count(&line, again))
+                let mut text = String::new();
+                self.inner.format_event(context, Writer::new(&mut text), event)?;
+                writer.write_str(&with_count(&text, again))
             }
         }
     }
