@@ -140,7 +140,7 @@ impl Command {
     /// Whether the command starts containers or asks models by itself, and so needs every setting of theirs.
     fn starts_jobs(&self) -> bool {
         match self {
-            Self::Up(_) | Self::Images | Self::Bench(_) => true,
+            Self::Up(_) | Self::Images(_) | Self::Bench(_) => true,
             Self::Down
             | Self::Run(_)
             | Self::Continue(_)
@@ -161,6 +161,8 @@ impl Command {
             | Self::Client(_)
             | Self::Token(_)
             | Self::Doctor(_)
+            | Self::Backup(_)
+            | Self::Restore(_)
             | Self::Config(_)
             | Self::Store(_)
             | Self::Completions { .. }
