@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Output;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use mgx_testkit::{Client, Server};
@@ -59,10 +60,16 @@ fn names_in(dir: &Path) -> Vec<String> {
     names
 }
 
-/// Submits jobs without a pause, and notes those that were accepted.
-fn load(client: Client, accepted: Arc<Mutex<Vec<(String, String)>>>) -> AbortHandle {
+/// How many jobs are accepted in one round at most, so that a hundred rounds do not take for ever.
+const JOBS_PER_ROUND: usize = 300;
+
+/// Submits jobs without a pause up to the limit, and notes those that were accepted.
+fn load(client: Client, accepted: Arc<Mutex<Vec<(String, String)>>>, limit: Arc<AtomicUsize>) -> AbortHandle {
     let task = tokio::spawn(async move {
         loop {
+            while accepted.lock().unwrap().len() >= limit.load(Ordering::SeqCst) {
+                tokio::task::yield_now().await;
+            }
             let session = client.session("nextjs").await.unwrap();
             for _ in 0..5 {
                 let job = client.submit(&session, &json!({ "prompt": "a page" })).await.unwrap();
@@ -77,7 +84,8 @@ fn load(client: Client, accepted: Arc<Mutex<Vec<(String, String)>>>) -> AbortHan
 async fn a_backup_under_load_has_everything_that_was_accepted() {
     let mut original = server().await;
     let accepted = Arc::new(Mutex::new(Vec::new()));
-    let tasks: Vec<_> = (0..3).map(|_| load(original.client(), accepted.clone())).collect();
+    let limit = Arc::new(AtomicUsize::new(JOBS_PER_ROUND));
+    let tasks: Vec<_> = (0..3).map(|_| load(original.client(), accepted.clone(), limit.clone())).collect();
     let dir = TempDir::new().unwrap();
     let mut seen = 0;
     for number in 0..backups() {
@@ -109,6 +117,7 @@ async fn a_backup_under_load_has_everything_that_was_accepted() {
             assert!(status.is_success(), "{status} {file}");
         }
         seen = before.len();
+        limit.store(accepted.lock().unwrap().len() + JOBS_PER_ROUND, Ordering::SeqCst);
         fs::remove_file(file).unwrap();
     }
     tasks.iter().for_each(AbortHandle::abort);
