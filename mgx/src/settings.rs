@@ -13,7 +13,6 @@ use mgx_runtimes::Limits;
 use mgx_scheduler::{Budget, Caps, Fairness, HistoryLimit, Kind, Redactor};
 
 use crate::config::{Amount, Config, Llm, LlmProvider, ModelPrice};
-use crate::engine;
 
 /// How many of the waiting jobs the scheduler keeps whole in memory, the next ones first: a queue that is shorter than
 /// this waits for no read of the store.
@@ -56,8 +55,12 @@ fn max_queued_per_user(config: &Config) -> usize {
     }
 }
 
-/// The settings of the scheduler.
-pub(crate) fn scheduler_config(config: &Config, redactor: Redactor) -> mgx_scheduler::Config {
+/// The settings of the scheduler; `runtime`: the runtime with the address of its engine.
+pub(crate) fn scheduler_config(
+    config: &Config,
+    runtime: String,
+    redactor: Redactor,
+) -> mgx_scheduler::Config {
     let history = &config.history;
     mgx_scheduler::Config {
         caps: caps(config),
@@ -75,7 +78,7 @@ pub(crate) fn scheduler_config(config: &Config, redactor: Redactor) -> mgx_sched
         },
         grace: config.agent.grace.duration(),
         in_memory: QUEUED_IN_MEMORY,
-        runtime: engine::address(config),
+        runtime,
         gives_up_jobs_of_other_runtimes: config.gives_up_jobs_of_other_runtimes,
         start_tries: config.scheduler.start_tries.small(),
         redactor,

@@ -92,7 +92,7 @@ impl Host for ConfiguredHost {
     }
 
     fn scheduler_config(&self) -> mgx_scheduler::Config {
-        scheduler_config(&self.0, Redactor::default())
+        scheduler_config(&self.0, engine::address(&self.0), Redactor::default())
     }
 
     fn clock(&self) -> Clock {

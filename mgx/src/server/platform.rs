@@ -83,7 +83,7 @@ impl Platform {
         let clock = Clock::starting_at(Timestamp::now(), uptime());
         tokio::spawn(closing.clone().run_until_cancelled_owned(clock.clone().follow(Timestamp::now)));
         let scheduler = Scheduler::start(
-            settings::scheduler_config(config, redactor),
+            settings::scheduler_config(config, engine::address(config), redactor),
             clock,
             store.journal(),
             runtime.clone(),
