@@ -57,6 +57,11 @@ const ALL: [Refused; 10] = [
 pub(crate) struct RefusedFields(Mutex<BTreeMap<String, BTreeSet<Refused>>>);
 
 impl RefusedFields {
+    /// Whether anything is remembered of `model`.
+    pub(crate) fn knows(&self, model: &str) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(model)
+    }
+
     /// Leaves out of a request for `model` what the model has refused before.
     pub(crate) fn apply(&self, model: &str, request: &mut ChatRequest) {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -90,7 +90,8 @@ impl Provider {
         if self.config.caches_prompts {
             request.cache_system_prompt();
         }
-        let whole = request.clone();
+        // what was left out may be wanted back
+        let whole = self.refused.knows(&model).then(|| request.clone());
         self.refused.apply(&model, &mut request);
         let mut left_out = 0;
         loop {
@@ -112,7 +113,9 @@ impl Provider {
                 left_out += 1;
                 continue;
             }
-            if is_refusal && left_out < MAX_REFUSED_FIELDS && self.refused.forget(&model, &words) {
+            if let Some(whole) = whole.as_ref().filter(|_| is_refusal && left_out < MAX_REFUSED_FIELDS)
+                && self.refused.forget(&model, &words)
+            {
                 request = whole.clone();
                 self.refused.apply(&model, &mut request);
                 left_out += 1;
