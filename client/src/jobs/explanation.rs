@@ -87,6 +87,12 @@ pub struct BindingLimit {
     pub holder_count: u64,
     /// Some of these jobs: at most ten, and only those that the caller may see.
     pub holders: Vec<Holder>,
+    /// How many jobs have ended and use it all the same, because the engine cannot remove their containers.
+    #[serde(default)]
+    pub leftover_count: u64,
+    /// At most ten of those, and only those that the caller may see.
+    #[serde(default)]
+    pub leftovers: Vec<Holder>,
 }
 
 /// A job that uses what another job waits for.

@@ -70,7 +70,7 @@ fn why(waits_for: WaitsFor) -> &'static str {
 
 /// The limit that keeps a job from running, and the jobs that use it.
 fn limit(binding: &BindingLimit) -> Vec<String> {
-    let BindingLimit { limit, used, asked, max, holder_count, holders } = binding;
+    let BindingLimit { limit, used, asked, max, holder_count, holders, leftover_count, leftovers } = binding;
     let mut lines = vec![format!("  limit     {limit}: {used} of {max} in use, this job asks for {asked}")];
     for holder in holders {
         let until = holder.deadline_at.map(|at| format!(", until {at} at the latest"));
@@ -86,6 +86,16 @@ fn limit(binding: &BindingLimit) -> Vec<String> {
     let more = holder_count.saturating_sub(holders.len() as u64);
     if more > 0 {
         lines.push(format!("            and {more} more"));
+    }
+    for leftover in leftovers {
+        lines.push(format!(
+            "  left      the container of {}, which has ended: the engine keeps it",
+            leftover.job_id
+        ));
+    }
+    let more = leftover_count.saturating_sub(leftovers.len() as u64);
+    if more > 0 {
+        lines.push(format!("            and {more} more containers of jobs that have ended"));
     }
     lines
 }
