@@ -336,6 +336,7 @@ impl Lifecycle {
         error: Option<String>,
     ) -> Result<(), OwnershipLost> {
         self.transition(Transition::End(outcome));
+        self.follow_clock_change();
         record::set_end(&mut self.job, self.core.clock.now(), exit, error);
         self.record_event(EventKind::Finish, record::finish_data(&self.job));
         self.flush().await?;

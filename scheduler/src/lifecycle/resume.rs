@@ -80,8 +80,8 @@ impl Lifecycle {
     }
 
     /// Moves the start and the deadline if the machine's clock was set since the command began, so that it runs neither
-    /// shorter nor longer than it may. Returns whether the clock was set.
-    fn follow_clock_change(&mut self) -> bool {
+    /// shorter nor longer than it may, and is not said to have. Returns whether the clock was set.
+    pub(super) fn follow_clock_change(&mut self) -> bool {
         let begun = self.job.started_up.and_then(|uptime| self.core.clock.at(uptime));
         let (Some(begun), Some(recorded)) = (begun, self.job.started_at) else { return false };
         let jump = begun.duration_since(recorded);

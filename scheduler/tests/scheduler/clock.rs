@@ -48,6 +48,9 @@ async fn a_time_limit_is_elapsed_time() {
     clock.set(clock.now() - HOUR - HOUR);
     sleep(20 * SECOND).await;
     assert_eq!(fixture.state(job).await.name(), StateName::TimedOut);
+    let job = scheduler.job(job).await.unwrap().unwrap();
+    let ran = job.ended_at.unwrap().duration_since(job.started_at.unwrap());
+    assert!((100..110).contains(&ran.as_secs()), "{ran:?}");
 }
 
 #[tokio::test(start_paused = true)]
