@@ -99,7 +99,7 @@ async fn the_provider_may_be_a_process_of_its_own() -> Result<()> {
     let (status, metadata) = provider.client().get("/oauth2/.well-known/openid-configuration").await?;
     assert_eq!((status.as_u16(), &metadata["issuer"]), (200, &json!(format!("{PUBLIC}/oauth2"))));
     let (status, keys) = provider.client().get("/oauth2/jwks").await?;
-    assert!(status == 200 && keys["keys"].as_array().is_some_and(|keys| keys.len() == 1), "{keys}");
+    assert!(status == 200 && keys["keys"].as_array().is_some_and(|keys| keys.len() == 2), "{keys}");
     let login = http().get(format!("{}/oauth2/login", provider.url())).send().await?;
     assert_eq!(login.status(), 200);
     let (status, refused) = provider.client().get("/api/sessions").await?;
