@@ -202,7 +202,7 @@ async fn killed_between_messages(more: &str) -> Result<()> {
 
 /// Waits until the server schedules: with a shared store it waits for the lease of the process that was killed.
 async fn submits(server: &Server) -> Result<()> {
-    let end = Instant::now() + Duration::from_secs(60);
+    let end = Instant::now() + Duration::from_mins(1);
     while server.client().get("/readyz").await?.1["status"] != "ready" {
         ensure!(Instant::now() < end, "the server does not schedule");
         sleep(Duration::from_millis(50)).await;

@@ -166,7 +166,7 @@ impl Refused {
             Self::CacheControl => request.remove_cache_control(),
             Self::EarlierReasoning => request.change_messages(|messages| {
                 for message in messages.iter_mut().filter_map(Value::as_object_mut) {
-                    REASONING.iter().for_each(|name| drop(message.remove(*name)));
+                    message.retain(|name, _| !REASONING.contains(&name.as_str()));
                 }
             }),
             Self::SystemRole => request.change_messages(system_into_user),

@@ -85,13 +85,13 @@ impl QueuePermits {
             let first_start = start.and_then(|_| later.next());
             Some((of_all, self.0.everyone, counts.everyone, first_start))
         } else {
-            let used = counts.users.get(user).copied().unwrap_or(0);
+            let of_this_user = counts.users.get(user).copied().unwrap_or(0);
             let mut first = || start.and_then(|_| later.find(|(_, name)| ***name == *user));
-            (used >= self.0.user).then(|| (of_user, self.0.user, used, first()))
+            (of_this_user >= self.0.user).then(|| (of_user, self.0.user, of_this_user, first()))
         };
         match full {
-            Some((scope, limit, used, first)) => {
-                Err(QueueFull { scope, limit, used, first_start: first.map(|((at, _), _)| *at) })
+            Some((scope, limit, places, first)) => {
+                Err(QueueFull { scope, limit, used: places, first_start: first.map(|((at, _), _)| *at) })
             }
             None => Ok(self.add(taken, user, start)),
         }

@@ -175,7 +175,7 @@ mod tests {
         let asleep = tokio::spawn(async move { sleeper.sleep_until(at(3660)).await });
         tokio::time::sleep(Duration::from_secs(10)).await;
         clock.set(at(10));
-        tokio::time::sleep(Duration::from_secs(3600)).await;
+        tokio::time::sleep(Duration::from_hours(1)).await;
         assert!(!asleep.is_finished(), "the clock was set back by an hour");
         asleep.await.unwrap();
         assert_eq!(clock.now(), at(3660));

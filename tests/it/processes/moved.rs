@@ -76,7 +76,7 @@ async fn another_runtime_leaves_the_jobs_of_the_first_one_alone() -> Result<()> 
     let given_up =
         server.command(&["up", "--detach", "--give-up-jobs"]).env("MGX_RUNTIME", "null").output()?;
     ensure!(given_up.status.success(), "{}", said(&given_up));
-    let client = Client::new(&server.url(), &server.token()?);
+    let client = Client::new(server.url(), &server.token()?);
     client.until_finish(&session).await?;
     let ended: Value = client.job(&job).await?;
     ensure!(ended["state"] == "failed" && ended["reason"] == "runtime_lost", "{ended}");

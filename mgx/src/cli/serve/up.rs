@@ -19,6 +19,7 @@ use crate::version;
 
 /// How to serve.
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(crate) struct Args {
     /// Serve in the background and log into the data directory; return when the server is ready.
     #[arg(long, short)]
