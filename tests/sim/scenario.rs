@@ -14,7 +14,7 @@ use mgx_scheduler::{
     CancelRequest, Caps, Clock, Config, Fairness, JobSpec, Kind, Scheduler, State, Submission, Uptime,
 };
 use mgx_testkit::{FixedBlueprint, SeededRandom};
-use serde_json::Map;
+use serde_json::{Map, Value};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use uuid::Uuid;
 
@@ -327,7 +327,7 @@ async fn play_job(
         tokio::spawn(async move {
             sleep_until(begin + at).await;
             let (scheduler, _) = current(&now).await;
-            scheduler.record(planned.id, Attempt(1), EventKind::LlmUsage, Map::new()).await.ok();
+            scheduler.record(planned.id, Attempt(1), EventKind::LlmUsage, usage()).await.ok();
         });
     }
     if let Some(at) = planned.cancelled {
@@ -342,6 +342,13 @@ async fn play_job(
             () = crash.cancelled() => {}
         }
     }
+}
+
+/// What a reply of a model may have cost.
+fn usage() -> Map<String, Value> {
+    let counts = ["prompt_tokens", "completion_tokens", "total_requests", "total_tokens"];
+    let counts = counts.map(|name| (name.to_owned(), Value::from(1)));
+    counts.into_iter().chain([("model".to_owned(), Value::from("demo"))]).collect()
 }
 
 async fn current(now: &Mutex<Option<(Scheduler, Crash)>>) -> (Scheduler, Crash) {
