@@ -1,10 +1,13 @@
 //! A provider's answer on its way to the agent: in one dialect of event streams, without keys, its errors in one shape, and
 //! at its end when the reply is.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::{self, BoxStream, StreamExt};
 use mgx_protocol::sse;
 use serde_json::Value;
+use tokio::time::timeout;
 
 use crate::LlmError;
 use crate::model::answer::{AnswerBytes, Interrupted};
@@ -13,6 +16,9 @@ use crate::model::provider_error::ProviderError;
 
 /// The longest event, and the longest answer in one piece, in bytes.
 const MAX_EVENT_BYTES: usize = 8 * 1024 * 1024;
+
+/// How long the end of an answer may take after its end mark.
+const END_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The bytes of a provider's answer as they arrive.
 pub(crate) type ProviderBytes = BoxStream<'static, Result<Bytes, Interrupted>>;
@@ -185,6 +191,7 @@ impl Events {
             let (mut events, mut rest) = state?;
             loop {
                 if events.is_over() {
+                    tokio::spawn(read_to_the_end(rest));
                     return events.end().map(|last| (Ok(last), None));
                 }
                 let mut out = BytesMut::new();
@@ -213,6 +220,13 @@ impl Events {
             State::Open | State::Failed(_) => None,
         }
     }
+}
+
+/// Reads what follows the end mark, so that the connection can serve the next request; a provider that does not end its
+/// answer keeps none.
+async fn read_to_the_end(mut rest: ProviderBytes) {
+    let reading = async { while let Some(Ok(_)) = rest.next().await {} };
+    timeout(END_TIMEOUT, reading).await.ok();
 }
 
 /// Writes one event; data of several lines has several `data` fields.

@@ -83,7 +83,13 @@ fn reported(exit: &Exit) -> ExitOutcome {
                 (Some(code), None) => format!("the command ended with exit code {code}"),
                 (None, None) => "the command ended in an unknown way".to_owned(),
             };
-            (Outcome::Failed(Failure::NonzeroExit), Some(how))
+            // the command has gone on without them, or ended because of it
+            let killed = match exit.oom_kills {
+                0 => String::new(),
+                1 => "; one of its processes was killed for want of memory".to_owned(),
+                more => format!("; {more} of its processes were killed for want of memory"),
+            };
+            (Outcome::Failed(Failure::NonzeroExit), Some(how + &killed))
         }
     };
     let asked = exit.reported.as_ref().filter(|reported| !reported.success && exit.cause == ExitCause::Ended);
@@ -179,6 +185,9 @@ mod tests {
         ] {
             assert_eq!(ExitOutcome::of(&ended).outcome, outcome, "{ended:?}");
         }
+        let child = ExitOutcome::of(&exit(Itself, Some(1), None, 2, None)).error;
+        let says = "the command ended with exit code 1; 2 of its processes were killed for want of memory";
+        assert_eq!(child.as_deref(), Some(says));
     }
 
     #[test]
