@@ -86,6 +86,22 @@ async fn a_stream_is_passed_on_in_order_and_its_usage_is_recorded() {
     assert_eq!(proxy.used(), (1, 11, 5));
 }
 
+/// A new connection for each reply would cost a TLS handshake each time.
+#[tokio::test]
+async fn a_connection_to_the_provider_serves_the_next_reply() {
+    const REPLIES: usize = 10;
+    let answers = (0..REPLIES).map(|_| ScriptedAnswer::stream(&[DONE])).collect();
+    let proxy = TestProxy::with(answers).await;
+    for _ in 0..REPLIES {
+        support::text(proxy.send(&streamed()).await).await.unwrap();
+    }
+    let connections = proxy.provider.connections();
+    assert!(
+        connections <= REPLIES / 2,
+        "{connections} connections for {REPLIES} replies, one after the other"
+    );
+}
+
 #[tokio::test]
 async fn the_usage_that_a_provider_does_not_report_is_estimated() {
     let proxy = TestProxy::with(vec![ScriptedAnswer::stream(&[

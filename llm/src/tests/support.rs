@@ -1,12 +1,13 @@
 //! A provider, attempts and usage that tests control.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::body::{Body, Bytes};
-use axum::extract::State;
+use axum::extract::{ConnectInfo, State};
 use axum::response::Response;
 use axum::routing::post;
 use axum::{BoxError, Router};
@@ -107,6 +108,7 @@ pub(super) struct FakeProvider {
 struct Script {
     answers: Mutex<VecDeque<ScriptedAnswer>>,
     requests: Mutex<Vec<(HeaderMap, Value)>>,
+    connections: Mutex<HashSet<SocketAddr>>,
 }
 
 impl FakeProvider {
@@ -115,6 +117,7 @@ impl FakeProvider {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/v1/", listener.local_addr().unwrap());
         let router = Router::new().route("/v1/chat/completions", post(answer)).with_state(script.clone());
+        let router = router.into_make_service_with_connect_info::<SocketAddr>();
         let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self { script, task, url }
     }
@@ -122,6 +125,11 @@ impl FakeProvider {
     /// The headers and the body of every request so far.
     pub(super) fn requests(&self) -> Vec<(HeaderMap, Value)> {
         self.script.requests.lock().unwrap().clone()
+    }
+
+    /// How many connections the requests came over.
+    pub(super) fn connections(&self) -> usize {
+        self.script.connections.lock().unwrap().len()
     }
 
     /// Its host and port.
@@ -136,7 +144,13 @@ impl FakeProvider {
     }
 }
 
-async fn answer(State(script): State<Arc<Script>>, headers: HeaderMap, body: Bytes) -> Response {
+async fn answer(
+    State(script): State<Arc<Script>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    script.connections.lock().unwrap().insert(peer);
     script.requests.lock().unwrap().push((headers, serde_json::from_slice(&body).unwrap()));
     let answer = script.answers.lock().unwrap().pop_front();
     answer.unwrap_or_else(|| ScriptedAnswer::status(418, "no answer is left")).response()
