@@ -158,7 +158,8 @@ mod tests {
             "eta_ms": 4200, "eta_error_ms": null, "remedy": null, "provider": null,
             "binding": { "limit": "running", "used": 2, "asked": 1, "max": 2, "holder_count": 1, "holders": [{
                 "job_id": "0193a5b0-0000-7000-8000-000000000001", "session_id": "demo", "user": "admin",
-                "state": "running", "started_at": null, "deadline_at": "2026-11-22T10:30:00Z" }] },
+                "state": "running", "started_at": null, "deadline_at": "2026-11-22T10:30:00Z" }],
+                "leftover_count": 0, "leftovers": [] },
         });
         let read: Explanation = serde_json::from_value(answer.clone()).unwrap();
         assert_eq!(read.waits_for, WaitsFor::Limit.into());
