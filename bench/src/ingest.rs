@@ -52,6 +52,8 @@ fn settings(args: &Args) -> Vec<String> {
         "log.level = \"warn\"".to_owned(),
         "history.max_events = 10000000".to_owned(),
         "history.max_bytes = \"1TiB\"".to_owned(),
+        "history.max_events_per_job = 10000000".to_owned(),
+        "history.max_bytes_per_job = \"1TiB\"".to_owned(),
     ]
 }
 
