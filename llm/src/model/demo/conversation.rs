@@ -158,17 +158,40 @@ impl Message {
             Some(Step {
                 tool: call.function.name.clone(),
                 arguments: serde_json::from_str(&call.function.arguments).unwrap_or_default(),
-                result: result_of(result.text()),
+                result: result_of(&call.function.name, result.text()),
             })
         };
         self.tool_calls.iter().flatten().filter_map(answered).collect()
     }
 }
 
-/// Distinguishes an error from a result: the runner begins an error with `error: `.
-fn result_of(text: String) -> Result<String, String> {
+/// Distinguishes an error from a result: the runner begins an error with `error: `, and each line of a file that was read with
+/// its number and a tab.
+fn result_of(tool: &str, text: String) -> Result<String, String> {
     match text.strip_prefix("error: ") {
         Some(error) => Err(error.to_owned()),
+        None if tool == "read_file" => Ok(without_numbers(&text)),
         None => Ok(text),
+    }
+}
+
+fn without_numbers(text: &str) -> String {
+    let line = |line: &str| match line.split_once('\t') {
+        Some((number, rest)) if number.trim_start().parse::<u64>().is_ok() => rest.to_owned(),
+        Some(_) | None => line.to_owned(),
+    };
+    text.split('\n').map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_without_the_numbers_of_its_lines() {
+        let read = |text: &str| result_of("read_file", text.to_owned());
+        assert_eq!(read("    1\tlet a = 1;\n    2\t\n   10\t\tb\n"), Ok("let a = 1;\n\n\tb\n".to_owned()));
+        assert_eq!(read("a\tb"), Ok("a\tb".to_owned()));
+        assert_eq!(read("error: no"), Err("no".to_owned()));
     }
 }

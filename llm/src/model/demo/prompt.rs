@@ -39,8 +39,13 @@ const MAX_WISH_CHARS: usize = 60;
 /// The beginnings of what the runner appends to a prompt: the question to the router, and messages of other roles.
 const ADDED: [&str; 2] = ["\n\n---\nThe roles are: ", "\n\n--- from the "];
 
+/// What the runner writes before the prompt if it also tells of the conversation or of the files.
+const BEFORE: (&str, &str) = ("# The ", "# The request\n");
+
 /// The user's own words in a message that the runner has sent.
 pub(super) fn users_words(message: &str) -> String {
+    let told = message.starts_with(BEFORE.0).then(|| message.split_once(BEFORE.1)).flatten();
+    let message = told.map_or(message, |(_, request)| request);
     let end = ADDED.iter().filter_map(|mark| message.find(mark)).min().unwrap_or(message.len());
     message[..end].trim().chars().take(MAX_PROMPT_CHARS).collect()
 }
@@ -179,6 +184,16 @@ fn wishes(request: &str, lower: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_users_words_are_told_from_what_the_runner_adds() {
+        let message = "# The files of the workspace\nREADME.md (5 bytes)\n# The request\nA page\n\n--- from the qa ---\nx";
+        assert_eq!(users_words(message), "A page");
+        assert_eq!(
+            users_words("A page about # The request\nof others"),
+            "A page about # The request\nof others"
+        );
+    }
 
     #[test]
     fn the_subject_is_what_the_prompt_is_about() {
