@@ -13,6 +13,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process};
 use secrecy::SecretString;
+use serde::Serialize;
 
 use crate::config::Config;
 use crate::private_file;
@@ -32,6 +33,9 @@ pub(crate) const OAUTH2_KEY: &str = "oauth2.key";
 /// What the last server took over at its start.
 pub(crate) const HANDOVER: &str = "handover.json";
 
+/// Where the data directory is, as the server that used it last has seen it.
+pub(crate) const HOME: &str = "home.json";
+
 /// Every file with a secret of the platform itself.
 pub(crate) const KEYS: [&str; 4] = [TOKEN, ATTEMPT_KEY, APP_KEY, OAUTH2_KEY];
 
@@ -41,6 +45,23 @@ pub(crate) const KEYS: [&str; 4] = [TOKEN, ATTEMPT_KEY, APP_KEY, OAUTH2_KEY];
 /// The directory cannot be made.
 pub fn make(dir: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(named(dir))
+}
+
+/// Writes `value` as JSON into the file `name`, in the place of an earlier one: as a whole or not at all.
+///
+/// # Errors
+/// The file cannot be written.
+pub(crate) fn replace(dir: &Path, name: &str, value: &impl Serialize) -> io::Result<()> {
+    let staged = dir.join(format!("{name}.{}", std::process::id()));
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&staged)?;
+    let kept = serde_json::to_vec(value)
+        .map_err(io::Error::other)
+        .and_then(|json| file.write_all(&json))
+        .and_then(|()| fs::rename(&staged, dir.join(name)));
+    if kept.is_err() {
+        fs::remove_file(&staged).ok();
+    }
+    kept
 }
 
 /// The error of an access to `path`, which names it.

@@ -12,6 +12,7 @@ pub mod frames;
 pub mod ids;
 pub mod invocation;
 pub mod quantity;
+pub mod reply_error;
 pub mod sse;
 pub mod state_name;
 

@@ -109,6 +109,11 @@ impl Job {
         let resumes = self.provider_wait.as_ref().map(|wait| wait.until);
         self.spec.options.start_at.max(resumes)
     }
+
+    /// When it joins the queue, if that is after `now`.
+    pub(crate) fn joins_after(&self, now: Timestamp) -> Option<Timestamp> {
+        self.joins_at().filter(|at| *at > now)
+    }
 }
 
 /// What kind of work a job is.

@@ -226,7 +226,7 @@ impl Scheduler {
         let standing = self.core.slots.standing(id);
         let ahead = standing.as_ref().map_or(0, |standing| standing.ahead);
         let estimate = self.core.run_times.estimate(ahead, self.core.config.caps.running);
-        let is_early = job.joins_at().is_some_and(|at| at > self.core.clock.now());
+        let is_early = job.joins_after(self.core.clock.now()).is_some();
         let mut explained = explain(&job, standing, estimate, is_early, self.core.slots.is_paused());
         if explained.waits_for == WaitsFor::Engine
             && let Some(away) = self.core.engine.away()
@@ -302,10 +302,10 @@ impl Scheduler {
     /// Starts the task of a job that an earlier process of the platform has accepted and not begun to run.
     fn resume_waiting(&self, job: &Job) {
         let core = &self.core;
-        let is_early = job.joins_at().is_some_and(|at| at > core.clock.now());
-        let permit = core.permits.acquire_unchecked(&job.user, job.joins_at().filter(|_| is_early));
+        let later = job.joins_after(core.clock.now());
+        let permit = core.permits.acquire_unchecked(&job.user, later);
         let cancel = core.live.add(job);
-        let is_in_queue = job.state == State::Queued && !is_early;
+        let is_in_queue = job.state == State::Queued && later.is_none();
         let ahead = core.slots.waiting();
         let pending = is_in_queue.then(|| core.slots.enqueue(Demand::of(job, permit.user())));
         lifecycle::spawn_waiting(core, job, ahead, cancel, permit, pending);

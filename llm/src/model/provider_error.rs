@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use mgx_protocol::reply_error;
 use serde_json::Value;
 
 use crate::model::error_kind::ErrorKind;
@@ -50,13 +51,8 @@ impl ProviderError {
             Value::Object(object) => {
                 let has_reply =
                     object.get("choices").and_then(Value::as_array).is_some_and(|all| !all.is_empty());
-                // some send an empty error with every reply
-                let has_error = object.get("error").is_some_and(|error| {
-                    let has_words = |value: &Value| value.as_str().is_some_and(|text| !text.is_empty());
-                    let is_told =
-                        has_words(error) || has_words(&error["message"]) || has_words(&error["type"]);
-                    is_told || !(has_reply || error.is_null() || error == false)
-                });
+                let has_error =
+                    object.get("error").is_some_and(|error| reply_error::is_reported(error, has_reply));
                 let says_so = object.get("object") == Some(&Value::from("error"))
                     || object.get("type") == Some(&Value::from("error"));
                 let is_bare = !object.contains_key("choices")

@@ -1,8 +1,7 @@
 //! What the server took over at its start, kept in the data directory for `mgx doctor`.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use mgx_scheduler::RecoveryReport;
@@ -11,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::platform::Platform;
-use crate::data_dir::HANDOVER;
+use crate::data_dir::{self, HANDOVER};
 
 /// What one process took over from the one before it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,17 +34,7 @@ impl HandoverReport {
     /// # Errors
     /// The file cannot be written.
     pub fn keep(&self, dir: &Path) -> io::Result<()> {
-        let staged = dir.join(format!("{HANDOVER}.{}", self.process));
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&staged)?;
-        let kept = serde_json::to_vec(self)
-            .map_err(io::Error::other)
-            .and_then(|json| file.write_all(&json))
-            .and_then(|()| fs::rename(&staged, dir.join(HANDOVER)));
-        if kept.is_err() {
-            fs::remove_file(&staged).ok();
-        }
-        kept
+        data_dir::replace(dir, HANDOVER, self)
     }
 
     /// The last report in `dir`, if there is one.

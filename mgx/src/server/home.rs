@@ -13,9 +13,7 @@ use mgx_store::Embedded;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
-
-/// The file in the data directory.
-const FILE: &str = "home.json";
+use crate::data_dir::{self, HOME};
 
 /// A data directory, as the server that used it last has seen it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,15 +36,12 @@ impl Home {
     }
 
     fn read(dir: &Path) -> Option<Self> {
-        serde_json::from_slice(&fs::read(dir.join(FILE)).ok()?).ok()
+        serde_json::from_slice(&fs::read(dir.join(HOME)).ok()?).ok()
     }
 
     fn write(&self) -> anyhow::Result<()> {
-        let path = self.path.join(FILE);
-        let new = path.with_extension("new");
-        fs::write(&new, serde_json::to_vec(self)?)
-            .and_then(|()| fs::rename(&new, &path))
-            .with_context(|| format!("cannot write {}", path.display()))
+        let path = || format!("cannot write {}", self.path.join(HOME).display());
+        data_dir::replace(&self.path, HOME, self).with_context(path)
     }
 
     /// The directory that `self` is a copy of, if that is still there. A directory that was moved, or restored where the
@@ -99,6 +94,6 @@ pub(crate) async fn become_new_instance(config: &Config) -> anyhow::Result<bool>
     let renewed = store.renew_instance().await;
     store.close().await;
     renewed.map_err(|why| anyhow::anyhow!("cannot give the copy a new name: {why}"))?;
-    fs::remove_file(dir.join(FILE)).with_context(|| format!("cannot remove {}", dir.join(FILE).display()))?;
+    fs::remove_file(dir.join(HOME)).with_context(|| format!("cannot remove {}", dir.join(HOME).display()))?;
     Ok(true)
 }

@@ -209,8 +209,8 @@ impl NewJob {
         for older in superseded {
             core.live.cancel(older);
         }
-        let is_early = job.joins_at().is_some_and(|at| at > core.clock.now());
-        let pending = (!is_early).then(|| core.slots.enqueue(demand));
+        let later = job.joins_after(core.clock.now());
+        let pending = later.is_none().then(|| core.slots.enqueue(demand));
         StoredJob { job, permit, cancel, pending }
     }
 }

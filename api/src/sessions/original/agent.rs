@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::extract::{Extension, State};
 use axum::response::Response;
 use mgx_apps::{MessagePage, message_of};
-use mgx_protocol::{JobId, MessageRole, SessionId};
+use mgx_protocol::{JobId, SessionId};
 use mgx_scheduler::{Event, JobFilter};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -113,14 +113,7 @@ async fn generate(
     let spec = NewJob::of_prompt(asked.prompt).checked(&app.rules)?;
     let after = app.jobs.log().head(&id).await?.seq;
     enqueue(&app, &session, spec, &ids).await?;
-    let head = app.jobs.log().head(&id).await?;
-    stream(
-        &app,
-        caller,
-        credential,
-        session.id,
-        Reading { head, after, limit: None, forever: false, form: FrameForm::Flat },
-    )
+    follow(&app, caller, credential, session.id, after).await
 }
 
 /// Follow the agents of a session from a time on: the answer is a flat event stream.
@@ -139,13 +132,20 @@ async fn go_on(
     let session = app.sessions.get(&id, caller.sees()).await?.id;
     let head = app.jobs.log().head(&session).await?;
     let after = last_until(&app, &session, head.seq, since.since_timestamp).await?;
-    stream(
-        &app,
-        caller,
-        credential,
-        session,
-        Reading { head, after, limit: None, forever: false, form: FrameForm::Flat },
-    )
+    follow(&app, caller, credential, session, after).await
+}
+
+/// A flat stream of the events of a session after number `after`.
+async fn follow(
+    app: &Arc<App>,
+    caller: Caller,
+    credential: Credential,
+    session: SessionId,
+    after: u64,
+) -> Result<Response, Problem> {
+    let head = app.jobs.log().head(&session).await?;
+    let reading = Reading { head, after, limit: None, forever: false, form: FrameForm::Flat };
+    stream(app, caller, credential, session, reading)
 }
 
 /// The number of the last event that is not after `since`; without a time, of the last one that is no longer kept.
@@ -242,12 +242,7 @@ impl OriginalMessage {
             message_id: format!("{}-{}", event.session, event.seq),
             session_id: event.session.to_string(),
             agent_name: message.agent,
-            role: match message.role {
-                MessageRole::System => "system",
-                MessageRole::User => "user",
-                MessageRole::Assistant => "assistant",
-                MessageRole::Tool => "tool",
-            },
+            role: message.role,
             content: message.content,
             tool_calls: json!(message.tool_calls),
             tool_call_id: message.tool_call_id,

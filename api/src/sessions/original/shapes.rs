@@ -2,6 +2,7 @@
 
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
+use mgx_protocol::MessageRole;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -34,7 +35,8 @@ pub(super) struct OriginalMessage {
     pub(super) session_id: String,
     pub(super) agent_name: Option<String>,
     /// `user`, `assistant`, `tool` or `system`.
-    pub(super) role: &'static str,
+    #[schema(value_type = String)]
+    pub(super) role: MessageRole,
     pub(super) content: String,
     #[schema(value_type = Vec<Object>)]
     pub(super) tool_calls: Value,

@@ -1,14 +1,12 @@
 //! Reads the parts of a chunk, in whatever types they come.
 
+use mgx_protocol::reply_error;
 use serde_json::Value;
 
-/// Whether a chunk reports an error; an `error` without words beside a choice is none.
+/// Whether a chunk reports an error.
 pub(super) fn is_error(chunk: &Value) -> bool {
-    let Some(error) = chunk.get("error") else { return false };
-    let has_words = |value: &Value| value.as_str().is_some_and(|text| !text.is_empty());
     let has_choice = chunk["choices"].as_array().is_some_and(|choices| !choices.is_empty());
-    let is_told = has_words(error) || has_words(&error["message"]) || has_words(&error["type"]);
-    is_told || !(has_choice || error.is_null() || error == false)
+    chunk.get("error").is_some_and(|error| reply_error::is_reported(error, has_choice))
 }
 
 /// The first choice; there is one only, unless a service answers more than it was asked for.

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot set itself up fails")]
 
+mod machine;
+
 use std::fs;
 use std::process::{Command, Output};
 

@@ -1,30 +1,12 @@
 //! Faults of the machine: an engine that cannot be reached, directories that cannot be written, and variables that other
 //! programs read too.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot set itself up fails")]
-
 use std::fs;
 use std::os::unix::net::UnixListener;
-use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
-/// Runs `mgx` in a directory of its own, with nothing of this environment but the path.
-fn mgx(dir: &TempDir, args: &[&str], env: &[(&str, &str)]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mgx"));
-    command.args(args).current_dir(dir.path()).env_clear().env("PATH", "/usr/bin:/bin");
-    command.envs(env.iter().copied()).output().unwrap()
-}
-
-fn dir_with_config(toml: &str) -> TempDir {
-    let dir = tempfile::tempdir().unwrap();
-    fs::write(dir.path().join("mgx.toml"), toml).unwrap();
-    dir
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
+use super::{dir_with_config, mgx, text};
 
 /// The finding of `mgx doctor` about `check`: what, and its remedy.
 fn finding(dir: &TempDir, args: &[&str], env: &[(&str, &str)], check: &str) -> (String, String) {
