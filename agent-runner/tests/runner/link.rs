@@ -93,7 +93,7 @@ async fn a_command_waits_while_its_output_is_not_read_and_goes_on_when_it_is() {
 }
 
 #[tokio::test]
-async fn output_that_nobody_reads_takes_a_share_of_the_memory_and_holds_the_command_up() {
+async fn output_that_is_not_read_takes_a_share_of_the_memory_and_holds_the_command_up() {
     const MEMORY: u64 = 32 << 20;
     const LINES: u64 = 4000;
     let runner = RunnerProcess::start(&[]);
@@ -127,7 +127,7 @@ async fn output_that_nobody_reads_takes_a_share_of_the_memory_and_holds_the_comm
 
 /// Many processes that report at once hold no more than that either.
 #[tokio::test]
-async fn events_of_many_processes_that_nobody_reads_take_a_share_of_the_memory() {
+async fn events_of_many_processes_that_are_not_read_take_a_share_of_the_memory() {
     const MEMORY: u64 = 32 << 20;
     let runner = RunnerProcess::start(&[]);
     let (platform, mut control) = Platform::meet(&runner).await;

@@ -20,7 +20,7 @@ pub(crate) fn answer(headers: &HeaderMap, host: &str, origin: &str) -> Response 
     tracing::warn!(
         host,
         public_url = origin,
-        "a proxy replaces Host, so nobody can sign in: nginx needs `proxy_set_header Host $http_host;`, Apache `ProxyPreserveHost On`"
+        "a proxy replaces Host, so no browser can sign in: nginx needs `proxy_set_header Host $http_host;`, Apache `ProxyPreserveHost On`"
     );
     let detail = format!(
         "the request came to {origin} (oauth2.public_url) and arrives here for the host {host}: a proxy between replaces Host"

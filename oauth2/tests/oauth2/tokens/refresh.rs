@@ -102,7 +102,7 @@ async fn two_tabs_may_refresh_at_once_and_go_on_with_either_answer() {
 }
 
 #[tokio::test]
-async fn a_thief_is_noticed_at_the_next_use_whoever_was_first() {
+async fn a_thief_is_noticed_at_the_next_use_in_either_order() {
     let verifier = |fixture: &Fixture| fixture.provider.verifier("mgx");
     for thief_first in [false, true] {
         let fixture = Fixture::new().await;
