@@ -5,6 +5,7 @@ pub(crate) mod byte_range;
 pub(crate) mod content_encoding;
 pub(crate) mod extract;
 pub(crate) mod ids;
+mod page;
 pub(crate) mod problem;
 pub(crate) mod problem_page;
 pub(crate) mod seconds;

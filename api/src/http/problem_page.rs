@@ -10,6 +10,7 @@ use axum::routing::get;
 use serde::Serialize;
 
 use super::accept::preference;
+use super::page::{escaped, page};
 use super::{Problem, Slug};
 
 /// The documentation, whose table has one row for each problem.
@@ -50,7 +51,7 @@ fn all() -> Vec<Explanation> {
 fn answer(headers: &HeaderMap, title: &str, explained: &[Explanation]) -> Response {
     if preference(headers, "text/html") > preference(headers, "application/json") {
         let kind = [(header::CONTENT_TYPE, "text/html; charset=utf-8")];
-        return (kind, page(title, explained)).into_response();
+        return (kind, page_of(title, explained)).into_response();
     }
     match explained {
         [one] => axum::Json(one).into_response(),
@@ -79,26 +80,26 @@ fn meaning(code: &str) -> Option<&'static str> {
     row.strip_suffix(" |")?.rsplit_once(" | ").map(|(_, last)| last)
 }
 
-fn page(title: &str, explained: &[Explanation]) -> String {
-    let mut page = format!(
-        "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><title>{title}</title>\n<h1>{title}</h1>\n"
-    );
+fn page_of(title: &str, explained: &[Explanation]) -> String {
+    let mut below = String::new();
     for Explanation { kind, code, status, retryable, meaning, .. } in explained {
         let again =
             if *retryable { "The same request may succeed later." } else { "The same request fails again." };
         let text = html(meaning);
-        writeln!(page, "<p><a href=\"{kind}\"><code>{code}</code></a>, status {status}: {text}. {again}</p>")
-            .expect("memory takes every write");
+        writeln!(
+            below,
+            "<p><a href=\"{kind}\"><code>{code}</code></a>, status {status}: {text}. {again}</p>"
+        )
+        .expect("memory takes every write");
     }
-    page.push_str("</html>\n");
-    page
+    page(title, &below)
 }
 
 /// A cell of the table as HTML: what stands between backticks is code.
 fn html(cell: &str) -> String {
     let mut text = String::new();
     for (index, part) in cell.split('`').enumerate() {
-        let plain = part.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+        let plain = escaped(part);
         let (open, close) = if index % 2 == 1 { ("<code>", "</code>") } else { ("", "") };
         text.extend([open, &plain, close]);
     }

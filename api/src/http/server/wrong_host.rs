@@ -5,6 +5,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::http::accept::preference;
+use crate::http::page::{escaped, page};
 use crate::http::problem::{Problem, Slug};
 
 /// What to write into the configuration of a proxy.
@@ -31,18 +32,14 @@ pub(crate) fn answer(headers: &HeaderMap, host: &str, origin: &str) -> Response 
         return Problem::new(Slug::InvalidHost, detail).into_response();
     }
     let lines = LINES.map(|(proxy, line)| format!("<dt>{proxy}</dt><dd><code>{line}</code></dd>\n")).concat();
-    let page = format!(
-        "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><title>The proxy replaces Host</title>\n\
-         <h1>The proxy in front of this platform replaces Host</h1>\n<p>{}.</p>\n\
+    let below = format!(
+        "<p>{}.</p>\n\
          <p>Write into the proxy's configuration, where it passes requests on:</p>\n<dl>\n{lines}</dl>\n\
-         <p>If {} is not the address of this platform, set <code>oauth2.public_url</code> to the one that is.</p>\n</html>\n",
+         <p>If {} is not the address of this platform, set <code>oauth2.public_url</code> to the one that is.</p>\n",
         escaped(&detail),
         escaped(origin),
     );
     let kind = [(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"))];
+    let page = page("The proxy in front of this platform replaces Host", &below);
     (StatusCode::BAD_REQUEST, kind, page).into_response()
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
