@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use http::{Request, StatusCode};
+use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -100,6 +101,20 @@ async fn a_connection_to_the_provider_serves_the_next_reply() {
         connections <= REPLIES / 2,
         "{connections} connections for {REPLIES} replies, one after the other"
     );
+}
+
+/// Otherwise the agent's next request might pass a budget that this reply has used up.
+#[tokio::test]
+async fn the_usage_of_a_reply_is_recorded_before_its_end_mark_is_passed_on() {
+    let proxy = TestProxy::with(vec![ScriptedAnswer::stream(&[DONE])]).await;
+    let mut body = proxy.send(&streamed()).await.into_body();
+    loop {
+        let bytes = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        if bytes.ends_with(b"data: [DONE]\n\n") {
+            break;
+        }
+    }
+    assert_eq!(proxy.used(), (1, 11, 5));
 }
 
 #[tokio::test]

@@ -4,6 +4,9 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use http::HeaderValue;
 
+/// The end mark of a stream of events, as it is passed on to the agent.
+pub(crate) const END_MARK: &[u8] = b"data: [DONE]\n\n";
+
 /// An answer whose first byte has arrived.
 pub(crate) struct ModelAnswer {
     pub(crate) content_type: HeaderValue,

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use crate::LlmError;
-use crate::model::answer::{AnswerBytes, Interrupted};
+use crate::model::answer::{AnswerBytes, END_MARK, Interrupted};
 use crate::model::key_filter::KeyFilter;
 use crate::model::provider_error::ProviderError;
 
@@ -216,7 +216,7 @@ impl Events {
     /// The end mark, if the provider has sent one.
     fn end(&self) -> Option<Bytes> {
         match self.state {
-            State::Done => Some(Bytes::from_static(b"data: [DONE]\n\n")),
+            State::Done => Some(Bytes::from_static(END_MARK)),
             State::Open | State::Failed(_) => None,
         }
     }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::caller::Caller;
-use crate::model::answer::{AnswerBytes, Interrupted};
+use crate::model::answer::{AnswerBytes, END_MARK, Interrupted};
 use crate::usage::budget::RequestPermit;
 use crate::usage::limits::BudgetUse;
 use crate::usage::parser::{TokenCount, UsageParser};
@@ -142,6 +142,10 @@ impl PendingUsage {
             match next {
                 Some(Ok(chunk)) => {
                     pending.read(&chunk);
+                    // the agent asks again as soon as it has the end mark: by then the budget has to know what it has used
+                    if chunk.ends_with(END_MARK) {
+                        pending.record().await;
+                    }
                     Some((Ok(chunk), Some((pending, bytes))))
                 }
                 Some(Err(interrupted)) => {
